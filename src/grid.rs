@@ -1,0 +1,65 @@
+//! Arrays that know their patch grid: features, logits, distances and score maps.
+
+use crate::pool::Pooled;
+
+/// Rows and columns of patches that cover the whole picture, padding excluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Grid {
+    /// Patches from top to bottom.
+    pub rows: usize,
+    /// Patches from left to right.
+    pub cols: usize,
+}
+
+impl Grid {
+    /// Number of patches.
+    pub fn len(&self) -> usize {
+        self.rows * self.cols
+    }
+
+    /// True without any patch.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The features of one frame: one vector per patch, row by row.
+#[derive(Debug, Clone, Default)]
+pub struct Features {
+    /// The patches.
+    pub grid: Grid,
+    /// Numbers per patch, C.
+    pub width: usize,
+    /// `grid.len() x width` numbers.
+    pub data: Pooled<Vec<f32>>,
+}
+
+/// Class logits of one frame, `classes x rows x cols`, covering the whole picture.
+#[derive(Debug, Clone, Default)]
+pub struct Logits {
+    /// Number of classes.
+    pub classes: usize,
+    /// Their own grid, often finer than that of the features.
+    pub grid: Grid,
+    /// `classes x grid.len()` numbers, class by class.
+    pub data: Pooled<Vec<f32>>,
+}
+
+/// Per patch: mean L2 distance (unsquared) to the k nearest reference features.
+#[derive(Debug, Clone, Default)]
+pub struct Distances {
+    /// The patches.
+    pub grid: Grid,
+    /// `grid.len()` distances.
+    pub data: Pooled<Vec<f32>>,
+}
+
+/// Anomaly scores, higher = more out of distribution, on a grid that covers the whole picture.
+/// The score of a pixel is the bilinear interpolation between cell centres.
+#[derive(Debug, Clone, Default)]
+pub struct ScoreMap {
+    /// The cells.
+    pub grid: Grid,
+    /// `grid.len()` scores.
+    pub data: Pooled<Vec<f32>>,
+}
