@@ -1,1 +1,2 @@
+//! The daemon's program.
 fn main(){}
