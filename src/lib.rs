@@ -2,8 +2,10 @@
 
 pub mod file;
 pub mod finding;
+pub mod flow;
 pub mod frame;
 pub mod grid;
+pub mod health;
 pub mod nearest;
 pub mod pool;
 pub mod region;

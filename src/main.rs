@@ -1,2 +1,2 @@
 //! The daemon's program.
-fn main(){}
+fn main() {}

@@ -21,5 +21,10 @@ pub trait Nearest: Send {
     ///
     /// # Errors
     /// As [`Nearest::distances`].
-    fn neighbours(&mut self, features: &Features, rows: &mut Vec<u32>, distances: &mut Vec<f32>) -> anyhow::Result<()>;
+    fn neighbours(
+        &mut self,
+        features: &Features,
+        rows: &mut Vec<u32>,
+        distances: &mut Vec<f32>,
+    ) -> anyhow::Result<()>;
 }
