@@ -4,7 +4,7 @@ use crate::features::ModelInput;
 use crate::frame::Frame;
 use crate::grid::{Distances, Features, Logits, PixelScores};
 use crate::pool::Pooled;
-use crate::region::{Event, Region};
+use crate::region::Region;
 
 /// A frame and the model's input made of it.
 #[derive(Debug)]
@@ -53,6 +53,4 @@ pub struct Verdict {
     pub scores: PixelScores,
     /// Where it exceeds the threshold.
     pub regions: Pooled<Vec<Region>>,
-    /// Events that start or end with this frame.
-    pub events: Pooled<Vec<Event>>,
 }
