@@ -140,6 +140,11 @@ impl Health {
         done.next = (done.next + 1) % RECENT;
     }
 
+    /// Frames that reached the end so far.
+    pub fn frames_done(&self) -> u64 {
+        self.done().frames
+    }
+
     fn done(&self) -> MutexGuard<'_, Done> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }

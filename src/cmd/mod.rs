@@ -3,10 +3,14 @@
 mod bank_build;
 mod bank_inspect;
 mod doctor;
+mod limited;
+mod outputs;
+mod progress;
 mod replay;
 mod run;
 mod settings;
 mod signals;
+mod watch;
 
 use crate::cli::{BankCommand, Command};
 use crate::config::ConfigError;
