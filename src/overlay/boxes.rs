@@ -11,6 +11,9 @@ use crate::region::Region;
 /// 7:1 even over white.
 pub const GROUND: u8 = 176;
 
+/// Opacity of the dark edge around boxes.
+const EDGE: u8 = 112;
+
 /// Labels drawn at most; boxes beyond that many go without.
 const MOST_LABELS: usize = 64;
 
@@ -24,6 +27,18 @@ struct Area {
 }
 
 impl Area {
+    /// The area without a margin; never less than nothing.
+    fn inset(&self, margin: usize) -> Area {
+        let (x, y) = (self.x + margin, self.y + margin);
+        let to_x = self.to_x.saturating_sub(margin).max(x);
+        Area {
+            x,
+            y,
+            to_x,
+            to_y: self.to_y.saturating_sub(margin).max(y),
+        }
+    }
+
     fn meets(&self, other: &Area) -> bool {
         self.x < other.to_x && other.x < self.to_x && self.y < other.to_y && other.y < self.to_y
     }
@@ -62,20 +77,28 @@ impl Boxes {
         // The highest peak gets its label first; ties keep their order.
         self.order.clear();
         self.order.extend(0..regions.len());
-        self.order.sort_by(|&a, &b| regions[b].peak.total_cmp(&regions[a].peak));
+        self.order
+            .sort_by(|&a, &b| regions[b].peak.total_cmp(&regions[a].peak));
         for region in regions {
             if let Some(area) = outline(region, canvas) {
-                frame(canvas, area, inks.line);
+                // The dark edge lets the line stand out from a bright sky.
+                let line = 2 * line_radius(canvas.height);
+                frame(canvas, area, line, inks.ground, EDGE);
+                frame(canvas, area.inset(line), line, inks.line, 255);
             }
         }
         self.placed.clear();
         for &at in self.order.iter().take(MOST_LABELS) {
             let region = &regions[at];
-            let Some(area) = outline(region, canvas) else { continue };
+            let Some(area) = outline(region, canvas) else {
+                continue;
+            };
             self.label.clear();
             score_text(region.peak, &mut self.label);
             let (w, h) = ((self.label.len() + 1) * font.width, font.height);
-            let Some(place) = self.place(canvas, area, ceiling, w, h) else { continue };
+            let Some(place) = self.place(canvas, area, ceiling, w, h) else {
+                continue;
+            };
             canvas.fill(place.x, place.y, w, h, inks.ground, GROUND);
             let inside = (place.x + font.width / 2, place.y);
             writer.write(canvas, font, inside, &self.label, inks.text);
@@ -84,7 +107,7 @@ impl Boxes {
     }
 
     /// The first free place for a label of `w` x `h`: above the box, below it, inside its
-    /// top, then (if the picture has room at all) above again although it is taken.
+    /// top. `None` if all are taken or the picture has no room.
     fn place(
         &self,
         canvas: &Canvas<'_>,
@@ -95,9 +118,16 @@ impl Boxes {
     ) -> Option<Area> {
         let x = area.x.min(canvas.width.checked_sub(w)?) & !1;
         let lowest = canvas.height.checked_sub(h).filter(|&y| y >= ceiling)?;
-        let at = |y: usize| Area { x, y: y & !1, to_x: x + w, to_y: (y & !1) + h };
+        let at = |y: usize| Area {
+            x,
+            y: y & !1,
+            to_x: x + w,
+            to_y: (y & !1) + h,
+        };
         let above = area.y.checked_sub(h).filter(|&y| y >= ceiling).map(at);
-        let below = (area.to_y <= lowest).then(|| at(area.to_y));
+        let below = Some(area.to_y.max(ceiling))
+            .filter(|&y| y <= lowest)
+            .map(at);
         let inside = at(area.y.max(ceiling).min(lowest));
         let places = [above, below, Some(inside)];
         let free = |place: &&Area| !self.placed.iter().any(|other| other.meets(place));
@@ -108,13 +138,16 @@ impl Boxes {
 /// The box around a region, a little outside it and on even pixels, within the picture;
 /// `None` if the region lies outside the picture.
 fn outline(region: &Region, canvas: &Canvas<'_>) -> Option<Area> {
-    let gap = 4 * line_radius(canvas.height);
+    let gap = 6 * line_radius(canvas.height);
     let rect = region.rect;
     let (x, y) = (rect.x as usize, rect.y as usize);
     if x >= canvas.width || y >= canvas.height {
         return None;
     }
-    let (to_x, to_y) = (x + rect.width as usize + gap, y + rect.height as usize + gap);
+    let (to_x, to_y) = (
+        x + rect.width as usize + gap,
+        y + rect.height as usize + gap,
+    );
     Some(Area {
         x: x.saturating_sub(gap) & !1,
         y: y.saturating_sub(gap) & !1,
@@ -123,15 +156,18 @@ fn outline(region: &Region, canvas: &Canvas<'_>) -> Option<Area> {
     })
 }
 
-/// Four lines inside `area`.
-fn frame(canvas: &mut Canvas<'_>, area: Area, ink: Ink) {
+/// Four lines along the inside of `area` that do not cross, `line` pixels wide.
+fn frame(canvas: &mut Canvas<'_>, area: Area, line: usize, ink: Ink, opacity: u8) {
     let Area { x, y, to_x, to_y } = area;
-    let line = 2 * line_radius(canvas.height);
     let (w, h) = (to_x - x, to_y - y);
-    canvas.fill(x, y, w, line, ink, 255);
-    canvas.fill(x, to_y.saturating_sub(line).max(y), w, line.min(h), ink, 255);
-    canvas.fill(x, y, line, h, ink, 255);
-    canvas.fill(to_x.saturating_sub(line).max(x), y, line.min(w), h, ink, 255);
+    if w <= 2 * line || h <= 2 * line {
+        canvas.fill(x, y, w, h, ink, opacity);
+        return;
+    }
+    canvas.fill(x, y, w, line, ink, opacity);
+    canvas.fill(x, to_y - line, w, line, ink, opacity);
+    canvas.fill(x, y + line, line, h - 2 * line, ink, opacity);
+    canvas.fill(to_x - line, y + line, line, h - 2 * line, ink, opacity);
 }
 
 /// A score in three to four digits, of constant width for one order of magnitude.
@@ -170,7 +206,16 @@ mod tests {
     }
 
     fn region(x: u32, y: u32, width: u32, height: u32, peak: f32) -> Region {
-        Region { rect: Rect { x, y, width, height }, area: width.saturating_mul(height), peak }
+        Region {
+            rect: Rect {
+                x,
+                y,
+                width,
+                height,
+            },
+            area: width.saturating_mul(height),
+            peak,
+        }
     }
 
     #[test]
@@ -178,7 +223,11 @@ mod tests {
         let mut frame = Frame::take(&Pool::new(), PixelFormat::Rgb, 320, 240);
         let mut canvas = Canvas::new(&mut frame).unwrap();
         let font = Font::for_picture(240, 1.0);
-        let inks = BoxInks { line: [255; 3], text: [255; 3], ground: [0; 3] };
+        let inks = BoxInks {
+            line: [255; 3],
+            text: [255; 3],
+            ground: [0; 3],
+        };
         let regions = [
             region(100, 100, 50, 40, 5.0),
             region(104, 100, 50, 40, 9.0),
@@ -189,13 +238,26 @@ mod tests {
             region(300, 200, u32::MAX, u32::MAX, 3.0),
         ];
         let mut boxes = Boxes::default();
-        boxes.draw(&mut canvas, &mut Writer::default(), font, 20, &regions, inks);
+        boxes.draw(
+            &mut canvas,
+            &mut Writer::default(),
+            font,
+            20,
+            &regions,
+            inks,
+        );
         assert_eq!(boxes.placed.len(), 6);
         for (at, label) in boxes.placed.iter().enumerate() {
-            assert!(label.y >= 20 && label.to_y <= 240 && label.to_x <= 320, "{label:?}");
-            assert!(!boxes.placed[..at].iter().any(|other| other.meets(label)), "{label:?}");
+            assert!(
+                label.y >= 20 && label.to_y <= 240 && label.to_x <= 320,
+                "{label:?}"
+            );
+            assert!(
+                !boxes.placed[..at].iter().any(|other| other.meets(label)),
+                "{label:?}"
+            );
         }
-        // 96, 82: 4 px outside the strongest region, above its box.
-        assert_eq!((boxes.placed[0].x, boxes.placed[0].to_y), (100, 96));
+        // Six pixels outside the strongest region, above its box.
+        assert_eq!((boxes.placed[0].x, boxes.placed[0].to_y), (98, 94));
     }
 }

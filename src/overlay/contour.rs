@@ -145,7 +145,9 @@ mod tests {
         let mut contour = Contour::default();
         contour.start(width, height);
         for y in 0..height {
-            let row: Vec<f32> = (0..width).map(|x| f32::from(u8::from(inside(x, y)))).collect();
+            let row: Vec<f32> = (0..width)
+                .map(|x| f32::from(u8::from(inside(x, y))))
+                .collect();
             contour.mark(y, &row, 0.5);
         }
         contour.draw(&mut Canvas::new(&mut frame).unwrap(), [255; 3]);

@@ -44,7 +44,11 @@ impl Levels {
     pub fn level(&self, score: f32) -> u8 {
         // Comparisons written so that NaN falls to the start and each compiles to one
         // instruction, as does the rounding.
-        let score = if score > self.start { score } else { self.start };
+        let score = if score > self.start {
+            score
+        } else {
+            self.start
+        };
         let level = (score - self.start) * self.gain;
         let level = if level < TOP { level } else { TOP };
         (level + ROUND).to_bits() as u8
@@ -74,7 +78,10 @@ impl Levels {
 mod tests {
     use super::*;
 
-    const SCALE: ScoreScale = ScoreScale { threshold: 10.0, spread: 2.0 };
+    const SCALE: ScoreScale = ScoreScale {
+        threshold: 10.0,
+        spread: 2.0,
+    };
 
     #[test]
     fn levels_are_fixed_around_the_threshold() {
@@ -107,15 +114,25 @@ mod tests {
 
     #[test]
     fn senseless_scales_are_survived() {
-        for (threshold, spread) in
-            [(10.0, 0.0), (10.0, f32::NAN), (0.0, -1.0), (1e30, 1.0), (-5.0, f32::INFINITY)]
-        {
+        for (threshold, spread) in [
+            (10.0, 0.0),
+            (10.0, f32::NAN),
+            (0.0, -1.0),
+            (1e30, 1.0),
+            (-5.0, f32::INFINITY),
+        ] {
             let levels = Levels::new(ScoreScale { threshold, spread }).unwrap();
             assert_eq!(levels.level(f32::MIN), 0);
             assert_eq!(levels.level(f32::MAX), 255);
         }
         for threshold in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(Levels::new(ScoreScale { threshold, spread: 1.0 }), None);
+            assert_eq!(
+                Levels::new(ScoreScale {
+                    threshold,
+                    spread: 1.0
+                }),
+                None
+            );
         }
     }
 }

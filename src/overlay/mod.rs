@@ -61,7 +61,9 @@ pub enum OverlayError {
         count: usize,
     },
     /// The frame's buffer does not have the length that its size and format call for.
-    #[error("frame {frame} holds {bytes} bytes, a {width}x{height} {format:?} picture has {expected}")]
+    #[error(
+        "frame {frame} holds {bytes} bytes, a {width}x{height} {format:?} picture has {expected}"
+    )]
     OtherLength {
         /// Number of the frame.
         frame: u64,
@@ -165,7 +167,8 @@ impl Overlay {
         let ceiling = self.fit_status(&canvas, font, status);
         if self.config.boxes {
             let writer = &mut self.writer;
-            self.boxes.draw(&mut canvas, writer, font, ceiling, regions, inks);
+            self.boxes
+                .draw(&mut canvas, writer, font, ceiling, regions, inks);
         }
         canvas.fill(0, 0, width, ceiling, inks.ground, GROUND);
         for (row, line) in self.lines.iter().enumerate() {
