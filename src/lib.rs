@@ -1,11 +1,15 @@
 //! farout watches road video and marks, live, what the training data never showed.
 
+pub mod bank;
+pub mod collect;
 pub mod file;
 pub mod finding;
 pub mod frame;
 pub mod grid;
+pub mod identity;
 pub mod nearest;
 pub mod pool;
 pub mod region;
+pub mod score;
 pub mod source;
 pub mod stop;
