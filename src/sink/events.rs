@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::folder::SinkError;
+use super::folder::FileError;
 use crate::region::Event;
 
 /// Longest part of an existing file's end that is looked at for an unfinished line.
@@ -25,8 +25,8 @@ impl EventLog {
     /// gives the same file. A folder that is absent is made.
     ///
     /// # Errors
-    /// [`SinkError::Log`] if it cannot be opened.
-    pub fn create(path: &Path) -> Result<Self, SinkError> {
+    /// [`FileError::Log`] if it cannot be opened.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
         Self::open(path, |path| File::create(path))
     }
 
@@ -34,8 +34,8 @@ impl EventLog {
     /// streams. An event cut off by a crash of the machine is removed from the end.
     ///
     /// # Errors
-    /// [`SinkError::Log`] if it cannot be opened.
-    pub fn append(path: &Path) -> Result<Self, SinkError> {
+    /// [`FileError::Log`] if it cannot be opened.
+    pub fn append(path: &Path) -> Result<Self, FileError> {
         Self::open(path, |path| {
             let mut options = OpenOptions::new();
             let mut file = options.read(true).append(true).create(true).open(path)?;
@@ -44,7 +44,7 @@ impl EventLog {
         })
     }
 
-    fn open(path: &Path, open: impl Fn(&Path) -> io::Result<File>) -> Result<Self, SinkError> {
+    fn open(path: &Path, open: impl Fn(&Path) -> io::Result<File>) -> Result<Self, FileError> {
         let make_and_open = || {
             if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
                 std::fs::create_dir_all(folder)?;
@@ -66,8 +66,8 @@ impl EventLog {
     /// is taken back.
     ///
     /// # Errors
-    /// [`SinkError::Log`]; the log is then as it was before.
-    pub fn write(&mut self, event: &Event) -> Result<(), SinkError> {
+    /// [`FileError::Log`]; the log is then as it was before.
+    pub fn write(&mut self, event: &Event) -> Result<(), FileError> {
         self.line.clear();
         let written = serde_json::to_writer(&mut self.line, event).map_err(io::Error::from);
         let written = written.and_then(|()| {
@@ -87,8 +87,8 @@ impl EventLog {
     /// Makes what was written survive a loss of power; does nothing for pipes.
     ///
     /// # Errors
-    /// [`SinkError::Log`] if the disk does not take it.
-    pub fn finish(&mut self) -> Result<(), SinkError> {
+    /// [`FileError::Log`] if the disk does not take it.
+    pub fn finish(&mut self) -> Result<(), FileError> {
         let Some(file) = &self.file else {
             return Ok(());
         };
@@ -102,8 +102,8 @@ impl EventLog {
     }
 }
 
-fn log_error(path: &Path, source: io::Error) -> SinkError {
-    SinkError::Log {
+fn log_error(path: &Path, source: io::Error) -> FileError {
+    FileError::Log {
         path: path.to_owned(),
         source,
     }

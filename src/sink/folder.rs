@@ -13,7 +13,7 @@ const IMAGE_ENDINGS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "t
 
 /// Why a result could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum SinkError {
+pub enum FileError {
     /// The output folder cannot be made or written to.
     #[error("cannot write into folder {path}: {source}; {remedy}", path = path.display(), remedy = remedy(source))]
     Folder {
@@ -97,8 +97,8 @@ impl OutputFolder {
     /// Makes the folder with its parents if it is absent, and tries to write into it.
     ///
     /// # Errors
-    /// [`SinkError::Folder`] if either fails.
-    pub fn open(path: &Path, naming: Naming) -> Result<Self, SinkError> {
+    /// [`FileError::Folder`] if either fails.
+    pub fn open(path: &Path, naming: Naming) -> Result<Self, FileError> {
         let tried = std::fs::create_dir_all(path).and_then(|()| {
             tempfile::Builder::new()
                 .prefix(".farout-")
@@ -110,7 +110,7 @@ impl OutputFolder {
                 naming,
                 given: HashSet::new(),
             }),
-            Err(source) => Err(SinkError::Folder {
+            Err(source) => Err(FileError::Folder {
                 path: path.to_owned(),
                 source,
             }),
@@ -204,7 +204,7 @@ mod tests {
             (ErrorKind::BrokenPipe, "reading"),
         ] {
             let source = io::Error::from(kind);
-            let error = SinkError::File(WriteError {
+            let error = FileError::File(WriteError {
                 path: "out/000001.npy".into(),
                 source,
             });

@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::folder::{Naming, OutputFolder, SinkError};
+use super::folder::{Naming, OutputFolder, FileError};
 use crate::colour::rgb_from_i420;
 use crate::file::write_whole;
 use crate::frame::Frame;
@@ -37,7 +37,7 @@ impl PictureWriter {
     ///
     /// # Errors
     /// If it cannot be written to.
-    pub fn new(folder: &Path, format: PictureFormat, naming: Naming) -> Result<Self, SinkError> {
+    pub fn new(folder: &Path, format: PictureFormat, naming: Naming) -> Result<Self, FileError> {
         let folder = OutputFolder::open(folder, naming)?;
         Ok(PictureWriter {
             folder,
@@ -50,7 +50,7 @@ impl PictureWriter {
     ///
     /// # Errors
     /// If it cannot be written; no half of it is left then.
-    pub fn write(&mut self, frame: &Frame) -> Result<PathBuf, SinkError> {
+    pub fn write(&mut self, frame: &Frame) -> Result<PathBuf, FileError> {
         let stem = self.folder.stem(frame.id, &frame.name);
         let (width, height) = (frame.width, frame.height);
         let expected = Frame::byte_len(frame.format, width, height);
@@ -60,7 +60,7 @@ impl PictureWriter {
                 frame.pixels.len()
             );
             let path = self.folder.path().into();
-            return Err(SinkError::Senseless {
+            return Err(FileError::Senseless {
                 frame: frame.id,
                 path,
                 why,
@@ -102,7 +102,7 @@ impl TruthWriter {
     ///
     /// # Errors
     /// If it cannot be written to.
-    pub fn new(folder: &Path, naming: Naming) -> Result<Self, SinkError> {
+    pub fn new(folder: &Path, naming: Naming) -> Result<Self, FileError> {
         Ok(TruthWriter {
             folder: OutputFolder::open(folder, naming)?,
         })
@@ -112,11 +112,11 @@ impl TruthWriter {
     ///
     /// # Errors
     /// If the frame has no truth of its size, or a mask cannot be written.
-    pub fn write(&mut self, frame: &Frame) -> Result<(), SinkError> {
+    pub fn write(&mut self, frame: &Frame) -> Result<(), FileError> {
         let (width, height) = (frame.width, frame.height);
         let senseless = |why: String| {
             let path = self.folder.path().into();
-            SinkError::Senseless {
+            FileError::Senseless {
                 frame: frame.id,
                 path,
                 why,

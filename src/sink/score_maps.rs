@@ -10,7 +10,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::folder::{Naming, OutputFolder, SinkError};
+use super::folder::{Naming, OutputFolder, FileError};
 use crate::file::write_whole;
 use crate::frame::FrameId;
 use crate::grid::PixelScores;
@@ -47,11 +47,11 @@ impl ScoreMapWriter {
     ///
     /// # Errors
     /// If it cannot be written to, or if `lo` and `hi` are not two rising numbers.
-    pub fn new(folder: &Path, format: ScoreFormat, naming: Naming) -> Result<Self, SinkError> {
+    pub fn new(folder: &Path, format: ScoreFormat, naming: Naming) -> Result<Self, FileError> {
         if let ScoreFormat::Png16 { lo, hi } = format
             && !(lo < hi && (hi - lo).is_finite())
         {
-            return Err(SinkError::Scale { lo, hi });
+            return Err(FileError::Scale { lo, hi });
         }
         let folder = OutputFolder::open(folder, naming)?;
         Ok(ScoreMapWriter {
@@ -70,12 +70,12 @@ impl ScoreMapWriter {
         id: FrameId,
         name: &str,
         scores: &PixelScores,
-    ) -> Result<PathBuf, SinkError> {
+    ) -> Result<PathBuf, FileError> {
         let stem = self.folder.stem(id, name);
         let (width, height, count) = (scores.width, scores.height, scores.data.len());
         if count != width * height {
             let why = format!("{count} scores are no {width}x{height} map");
-            return Err(SinkError::Senseless {
+            return Err(FileError::Senseless {
                 frame: id,
                 path: self.folder.path().into(),
                 why,

@@ -1,5 +1,40 @@
 //! Where frames come from. One trait; whether a stream is live changes what is done when the
 //! reader is late, not how it is read.
+//!
+//! [`open`] turns a location into a [`Source`]: recordings and live streams through GStreamer
+//! (feature `media`), still images without it.
+
+#[cfg(feature = "media")]
+mod cameras;
+pub mod config;
+#[cfg(feature = "media")]
+mod decode;
+#[cfg(feature = "media")]
+mod ending;
+pub mod images;
+#[cfg(feature = "media")]
+mod live;
+pub mod location;
+mod looped;
+mod natural_order;
+mod open;
+mod paced;
+#[cfg(feature = "media")]
+mod picture;
+mod presence;
+#[cfg(feature = "media")]
+mod recording;
+pub mod status;
+
+use std::sync::Arc;
+
+pub use config::{Deinterlace, Pace, SourceConfig, Transport};
+pub use location::Location;
+pub use looped::Looped;
+pub use open::{Purpose, open};
+pub use paced::Paced;
+pub use presence::findings;
+pub use status::{SourceState, SourceStatus};
 
 use crate::frame::Frame;
 
@@ -10,7 +45,8 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// [`SourceError::CutOff`] after the last decodable frame of a damaged recording was
-    /// given out; anything else means that no frame can be had.
+    /// given out; anything else means that no frame can be had. A folder of images goes on
+    /// after the picture it could not read.
     fn next(&mut self) -> Result<Option<Frame>, SourceError>;
 
     /// Frames per second as far as known; `None` for variable or unknown rates.
@@ -26,6 +62,11 @@ pub trait Source: Send {
 
     /// True if frames come in their own time (cameras, RTSP): late readers lose frames then.
     fn is_live(&self) -> bool;
+
+    /// How a source that can be lost and found again stands; `None` if it cannot.
+    fn status(&self) -> Option<Arc<SourceStatus>> {
+        None
+    }
 }
 
 /// Why a source gives no (further) frames.
@@ -51,4 +92,11 @@ pub enum SourceError {
         /// The reason and what to try.
         why: String,
     },
+}
+
+impl SourceError {
+    /// Nothing can be read from `location`, because of `why` (reason and remedy).
+    pub fn unreadable(location: impl Into<String>, why: impl Into<String>) -> Self {
+        SourceError::Unreadable { location: location.into(), why: why.into() }
+    }
 }
