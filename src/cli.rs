@@ -146,11 +146,11 @@ pub struct RunArgs {
     /// Record the overlay to this MP4 file, playable even after a power cut
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Address of the RTSP server ("off" for none), overrides output.rtsp
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Address to serve RTSP at, e.g. rtsp://0.0.0.0:8554/farout, or "off"; overrides output.rtsp
+    #[arg(long, value_name = "URL")]
     pub rtsp: Option<String>,
-    /// Address of the HTTP server ("off" for none), overrides output.http
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Address to serve MPEG-TS over HTTP at, or "off"; overrides output.http
+    #[arg(long, value_name = "URL")]
     pub http: Option<String>,
 }
 
@@ -218,7 +218,7 @@ pub struct BuildArgs {
     pub seed: u64,
     /// Take every n-th frame of videos
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub every: u64,
+    pub every: u32,
     /// Number format of the stored features
     #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
     pub dtype: Dtype,

@@ -13,11 +13,10 @@ use super::progress::Progress;
 use super::{outputs, settings, signals};
 use crate::cli::{ReplayArgs, ScoresFormat};
 use crate::config::Config;
-use crate::detector::{Deliver, Detector, Draw, Record, Status, detect};
+use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
 use crate::flow::{Flow, Pace};
 use crate::health::{Health, Report};
 use crate::overlay::{Overlay, ScoreScale};
-use crate::score::Tracker;
 use crate::sink::{EventLog, Naming, PictureFormat, PictureWriter, ScoreFormat, ScoreMapWriter, TruthWriter};
 use crate::source::{self, Purpose, Source};
 use crate::stop::Stop;
@@ -123,7 +122,7 @@ fn recorders(args: &ReplayArgs, config: &Config, scale: Option<ScoreScale>, nami
     }
     if let Some(path) = &config.output.events {
         let log = EventLog::create(path).context("events")?;
-        record.events = Some((Tracker::new(&config.score), log));
+        record.events = Some(EventRecorder::new(&config.score, log));
     }
     Ok(record)
 }

@@ -10,11 +10,10 @@ use super::limited::limited;
 use super::watch::Watch;
 use super::{outputs, settings, signals};
 use crate::cli::RunArgs;
-use crate::detector::{Deliver, Detector, Draw, Record, Status, detect};
+use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
 use crate::flow::{Flow, Pace};
 use crate::health::Health;
 use crate::overlay::Overlay;
-use crate::score::Tracker;
 use crate::sink::EventLog;
 use crate::source::{self, Purpose};
 use crate::stop::Stop;
@@ -39,7 +38,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     };
     let mut record = Record::default();
     if let (Some(path), Some(_)) = (&config.output.events, &detector) {
-        record.events = Some((Tracker::new(&config.score), EventLog::append(path)?));
+        record.events = Some(EventRecorder::new(&config.score, EventLog::append(path)?));
     }
     let draw = detector.as_ref().map(|detector| Draw {
         overlay: Overlay::new(&config.overlay),

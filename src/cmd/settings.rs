@@ -76,7 +76,10 @@ pub fn read_detect(args: &DetectArgs, source: Option<&str>) -> Result<Config, Co
 }
 
 /// Refuses an empty path.
-fn named(path: &Path, what: &str, flag: &str, key: &str) -> Result<(), ConfigError> {
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the flag and the key that name it.
+pub fn named(path: &Path, what: &str, flag: &str, key: &str) -> Result<(), ConfigError> {
     if path.as_os_str().is_empty() {
         return Err(ConfigError::Invalid(format!(
             "no {what} given: use {flag}, or set {key} in the file given with --config"

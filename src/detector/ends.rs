@@ -10,20 +10,36 @@ use crate::flow::Stage;
 use crate::frame::Frame;
 use crate::health::Health;
 use crate::overlay::{Overlay, ScoreScale};
-use crate::score::Tracker;
+use crate::region::Event;
+use crate::score::{ScoreConfig, Tracker};
 use crate::sink::{EventLog, PictureWriter, ScoreMapWriter, TruthWriter};
 
 /// Writes what is judged, before anything is drawn over it.
 #[derive(Default)]
 pub struct Record {
     /// Regions that last become events in a log.
-    pub events: Option<(Tracker, EventLog)>,
+    pub events: Option<EventRecorder>,
     /// Score maps.
     pub scores: Option<ScoreMapWriter>,
     /// Unmarked frames.
     pub frames: Option<PictureWriter>,
     /// Truth masks.
     pub truth: Option<TruthWriter>,
+}
+
+/// Follows regions and logs those that last.
+pub struct EventRecorder {
+    tracker: Tracker,
+    log: EventLog,
+    found: Vec<Event>,
+}
+
+impl EventRecorder {
+    /// Events by the rules of `config`, into `log`.
+    pub fn new(config: &ScoreConfig, log: EventLog) -> Self {
+        let tracker = Tracker::new(config.event_frames, config.event_gap_frames);
+        EventRecorder { tracker, log, found: Vec::new() }
+    }
 }
 
 impl Stage for Record {
@@ -33,10 +49,10 @@ impl Stage for Record {
     fn step(&mut self, judged: Judged) -> Result<Judged> {
         let Judged { frame, verdict } = &judged;
         if let Some(verdict) = verdict {
-            if let Some((tracker, log)) = &mut self.events {
-                for event in tracker.step(frame.id, frame.pts, &verdict.regions) {
-                    log.write(event)?;
-                }
+            if let Some(events) = &mut self.events {
+                let EventRecorder { tracker, log, found } = events;
+                tracker.step(frame.id, frame.pts.as_secs_f64(), &verdict.regions, found);
+                found.drain(..).try_for_each(|event| log.write(&event))?;
             }
             if let Some(writer) = &mut self.scores {
                 writer.write(frame.id, &frame.name, &verdict.scores)?;
@@ -52,10 +68,10 @@ impl Stage for Record {
     }
 
     fn finish(&mut self) -> Result<()> {
-        if let Some((tracker, log)) = &mut self.events {
-            for event in tracker.finish() {
-                log.write(event)?;
-            }
+        if let Some(EventRecorder { tracker, log, found }) = &mut self.events {
+            tracker.finish(found);
+            found.drain(..).try_for_each(|event| log.write(&event))?;
+            log.finish()?;
         }
         Ok(())
     }

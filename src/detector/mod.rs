@@ -2,6 +2,7 @@
 //! stages is written.
 
 mod ends;
+mod extractor;
 mod items;
 mod stages;
 mod status;
@@ -11,13 +12,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-pub use ends::{Deliver, Draw, Record, VideoEnd};
+pub use ends::{Deliver, Draw, EventRecorder, Record, VideoEnd};
+pub use extractor::FeatureExtractor;
 pub use items::{Featured, Judged, Measured, Prepared, Verdict};
 pub use stages::{Bypass, Extract, Preprocess, Score, Search};
 pub use status::Status;
 
-use crate::bank::Bank;
-use crate::config::Config;
+use crate::bank::{Bank, Threshold};
+use crate::config::{Config, ConfigError};
 use crate::features::{Preprocessor, Session};
 use crate::flow::{Flow, FlowError};
 use crate::frame::Frame;
@@ -25,7 +27,7 @@ use crate::grid::ScoreMap;
 use crate::nearest;
 use crate::overlay::ScoreScale;
 use crate::pool::Pool;
-use crate::score::{Regions, Scorer};
+use crate::score::{Regions, Scorer, ThresholdSetting, Upsampler};
 
 /// Everything between a frame and its scores, opened and checked against each other.
 pub struct Detector {
@@ -49,6 +51,7 @@ impl Detector {
     pub fn open(config: &Config) -> Result<Detector> {
         let (preprocess, extract) = open_features(config)?;
         let identity = extract.session.identity().clone();
+        let method = config.score.method;
         let bank = match config.bank.path.as_os_str().is_empty() {
             true => None,
             false => {
@@ -59,7 +62,7 @@ impl Detector {
             }
         };
         let engine = match &bank {
-            Some(bank) if config.score.method.searches() => {
+            Some(bank) if method.searches() => {
                 let search = nearest::open(&config.search, bank)?;
                 if let Some(why) = &search.fallback {
                     tracing::warn!(%why, "the search runs on the CPU");
@@ -69,10 +72,12 @@ impl Detector {
             }
             _ => None,
         };
-        let scorer = Scorer::new(&config.score, bank.as_deref())?;
-        let threshold = scorer.threshold();
-        let scale = ScoreScale { threshold: threshold.value, spread: threshold.spread };
-        tracing::info!(threshold = threshold.value, basis = threshold.basis, "score {}", config.score.method);
+        let threshold = threshold(config, bank.as_deref())?;
+        // A step of the score: what normal patches differ by, or a part of a threshold set by hand.
+        let calibrated = bank.as_ref().and_then(|bank| bank.calibration()?.method(method.name()).ok());
+        let spread = calibrated.map_or(threshold.value.abs() / 8.0, |known| known.deviation as f32).max(1e-6);
+        let scale = ScoreScale { threshold: threshold.value, spread };
+        tracing::info!(threshold = threshold.value, basis = threshold.basis, method = method.name(), "score");
         let device = match &engine {
             Some(engine) => format!("{} + {}", extract.session.provider(), engine.name()),
             None => extract.session.provider().to_owned(),
@@ -85,9 +90,9 @@ impl Detector {
             extract,
             search: Search { engine, numbers: numbers.clone() },
             score: Score {
-                scorer,
-                regions: Regions::new(&config.score),
-                threshold: threshold.value,
+                scorer: Scorer::new(method),
+                upsampler: Upsampler::new(),
+                regions: Regions::new(threshold.value, config.score.min_region_px),
                 map: ScoreMap::default(),
                 numbers,
                 region_lists: Pool::new(),
@@ -107,6 +112,18 @@ impl Detector {
             .stage("nearest", self.search)?
             .stage("score", self.score)
     }
+}
+
+/// The threshold that `config` asks for.
+fn threshold(config: &Config, bank: Option<&Bank>) -> Result<Threshold> {
+    Ok(match (bank, config.score.threshold) {
+        (Some(bank), _) => config.score.resolve(bank, config.search.k)?,
+        (None, ThresholdSetting::Fixed(value)) => Threshold { value, basis: "set by hand".into() },
+        (None, ThresholdSetting::Auto) => {
+            let why = "score.threshold is \"auto\", which comes from a bank: set bank.path, or give a number";
+            return Err(ConfigError::Invalid(why.into()).into());
+        }
+    })
 }
 
 /// The stages from a frame to its features: shared by detection and the building of banks.

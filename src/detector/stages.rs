@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::grid::{Distances, Features, Logits, PixelScores};
 use crate::nearest::Nearest;
 use crate::pool::Pool;
-use crate::score::{Regions, Scorer};
+use crate::score::{Regions, Scorer, Upsampler};
 
 /// Frame -> model input.
 pub struct Preprocess {
@@ -73,8 +73,8 @@ impl Stage for Search {
 /// Distances and logits -> scores of pixels, and regions.
 pub struct Score {
     pub(super) scorer: Scorer,
+    pub(super) upsampler: Upsampler,
     pub(super) regions: Regions,
-    pub(super) threshold: f32,
     pub(super) map: crate::grid::ScoreMap,
     pub(super) numbers: Pool<Vec<f32>>,
     pub(super) region_lists: Pool<Vec<crate::region::Region>>,
@@ -87,9 +87,9 @@ impl Stage for Score {
     fn step(&mut self, Measured { frame, distances, logits }: Measured) -> Result<Judged> {
         self.scorer.step(&distances, logits.as_ref(), &mut self.map)?;
         let mut scores = PixelScores { data: self.numbers.take(), ..Default::default() };
-        self.scorer.upsample(&self.map, frame.width, frame.height, &mut scores);
+        self.upsampler.step(&self.map, frame.width, frame.height, &mut scores);
         let mut regions = self.region_lists.take();
-        self.regions.find(&scores, self.threshold, &mut regions);
+        self.regions.step(&scores, &mut regions);
         Ok(Judged { frame, verdict: Some(Verdict { scores, regions }) })
     }
 }
