@@ -1,7 +1,7 @@
 //! The picture as something to draw on: three operations, for planar Y'CbCr 4:2:0 and for
 //! packed RGB alike. Knows nothing of scores.
 
-use super::palette::{Blend, HeatTable};
+use super::palette::HeatTable;
 use crate::colour::ycbcr_from_rgb;
 use crate::frame::{Colour, Frame, PixelFormat};
 
@@ -41,6 +41,78 @@ fn mix(sample: u8, ink: u8, alpha: u16) -> u8 {
 #[inline]
 fn alpha_of(coverage: u8) -> u16 {
     u16::from(coverage) + u16::from(coverage >> 7)
+}
+
+/// The blends of up to [`CELLS`] cells side by side, channel by channel, so that whole rows
+/// are blended without a look-up per sample.
+struct HeatBlock {
+    keep: [u16; CELLS],
+    add: [[u16; CELLS]; 3],
+    /// `keep` and the first channel of `add`, each twice: one per pixel.
+    wide_keep: [u16; 2 * CELLS],
+    wide_add: [u16; 2 * CELLS],
+}
+
+impl Default for HeatBlock {
+    fn default() -> Self {
+        HeatBlock {
+            keep: [0; CELLS],
+            add: [[0; CELLS]; 3],
+            wide_keep: [0; 2 * CELLS],
+            wide_add: [0; 2 * CELLS],
+        }
+    }
+}
+
+impl HeatBlock {
+    #[inline]
+    fn gather(&mut self, levels: &[u8], table: &HeatTable) {
+        let [first, second, third] = &mut self.add;
+        let cells = self.keep.iter_mut().zip(first).zip(second).zip(third);
+        for (&level, (((keep, first), second), third)) in levels.iter().zip(cells) {
+            let blend = table[usize::from(level)];
+            *keep = blend.keep;
+            [*first, *second, *third] = blend.add;
+        }
+        for (wide, &one) in self
+            .wide_keep
+            .as_chunks_mut::<2>()
+            .0
+            .iter_mut()
+            .zip(&self.keep)
+        {
+            *wide = [one; 2];
+        }
+        for (wide, &one) in self
+            .wide_add
+            .as_chunks_mut::<2>()
+            .0
+            .iter_mut()
+            .zip(&self.add[0])
+        {
+            *wide = [one; 2];
+        }
+    }
+
+    fn blend_rgb(&self, samples: &mut [u8]) {
+        let [red, green, blue] = &self.add;
+        let cells = self.keep.iter().zip(red).zip(green).zip(blue);
+        for (pixels, (((&keep, &red), &green), &blue)) in samples.chunks_mut(6).zip(cells) {
+            for pixel in pixels.as_chunks_mut::<3>().0 {
+                for (s, add) in pixel.iter_mut().zip([red, green, blue]) {
+                    *s = ((u16::from(*s) * keep + add) >> 8) as u8;
+                }
+            }
+        }
+    }
+}
+
+/// `sample * keep + add`, as `palette::Blend` says, for a row of samples.
+#[inline]
+fn blend(samples: &mut [u8], keep: &[u16], add: &[u16]) {
+    for ((s, &keep), &add) in samples.iter_mut().zip(keep).zip(add) {
+        *s = ((u16::from(*s) * keep + add) >> 8) as u8;
+    }
 }
 
 impl<'a> Canvas<'a> {
@@ -90,22 +162,15 @@ impl<'a> Canvas<'a> {
     /// Blends `levels[i]` of `table` into the 2 x 2 pixels from (2i, 2 `cell_row`) on.
     pub fn heat(&mut self, cell_row: usize, levels: &[u8], table: &HeatTable) {
         let (width, height) = (self.width, self.height);
-        let mut keep = [0u16; 2 * CELLS];
-        let mut add = [[0u16; 2 * CELLS]; 3];
-        for (block, levels) in levels.chunks(CELLS).enumerate() {
-            if levels.iter().all(|&level| level == 0) {
+        let rows = 2 * cell_row..(2 * cell_row + 2).min(height);
+        let mut block = HeatBlock::default();
+        for (at, levels) in levels.chunks(CELLS).enumerate() {
+            if levels.iter().fold(0, |any, &level| any | level) == 0 {
                 continue;
             }
-            for (i, &level) in levels.iter().enumerate() {
-                let Blend { keep: k, add: a } = table[usize::from(level)];
-                keep[2 * i..2 * i + 2].fill(k);
-                for (row, value) in add.iter_mut().zip(a) {
-                    row[2 * i..2 * i + 2].fill(value);
-                }
-            }
-            let from = 2 * CELLS * block;
+            block.gather(levels, table);
+            let from = 2 * CELLS * at;
             let to = (from + 2 * levels.len()).min(width);
-            let rows = 2 * cell_row..(2 * cell_row + 2).min(height);
             match &mut self.planes {
                 Planes::I420 {
                     luma,
@@ -113,30 +178,20 @@ impl<'a> Canvas<'a> {
                     stride,
                     chroma_stride,
                 } => {
-                    for y in rows {
+                    for y in rows.clone() {
                         let samples = &mut luma[y * *stride + from..y * *stride + to];
-                        for ((s, &k), &a) in samples.iter_mut().zip(&keep).zip(&add[0]) {
-                            *s = ((u16::from(*s) * k + a) >> 8) as u8;
-                        }
+                        blend(samples, &block.wide_keep, &block.wide_add);
                     }
                     let row = cell_row * *chroma_stride;
                     let span = row + from / 2..row + to.div_ceil(2);
-                    for (plane, add) in chroma.iter_mut().zip(&add[1..]) {
-                        let samples = plane[span.clone()].iter_mut();
-                        let blends = keep.iter().step_by(2).zip(add.iter().step_by(2));
-                        for (s, (&k, &a)) in samples.zip(blends) {
-                            *s = ((u16::from(*s) * k + a) >> 8) as u8;
-                        }
+                    for (plane, add) in chroma.iter_mut().zip(&block.add[1..]) {
+                        blend(&mut plane[span.clone()], &block.keep, add);
                     }
                 }
                 Planes::Rgb(pixels) => {
-                    for y in rows {
+                    for y in rows.clone() {
                         let samples = &mut pixels[(y * width + from) * 3..(y * width + to) * 3];
-                        for (i, pixel) in samples.chunks_exact_mut(3).enumerate() {
-                            for (s, add) in pixel.iter_mut().zip(&add) {
-                                *s = ((u16::from(*s) * keep[i] + add[i]) >> 8) as u8;
-                            }
-                        }
+                        block.blend_rgb(samples);
                     }
                 }
             }
@@ -226,13 +281,18 @@ impl<'a> Canvas<'a> {
                     }
                     let at = top_y / 2 * *chroma_stride + x / 2;
                     let other = if has_bottom { bottom } else { top };
-                    for (plane, &ink) in chroma.iter_mut().zip(&ink[1..]) {
-                        let cells = top.chunks(2).zip(other.chunks(2));
-                        for (s, (a, b)) in plane[at..].iter_mut().zip(cells) {
-                            let sum: u16 = a.iter().chain(b).map(|&c| u16::from(c)).sum();
-                            let mean = sum / (2 * a.len() as u16);
-                            *s = mix(*s, ink, alpha_of(mean as u8));
-                        }
+                    let (cells, last) = top.as_chunks::<2>();
+                    let (others, other_last) = other.as_chunks::<2>();
+                    let odd = last.iter().zip(other_last).map(|(&a, &b)| ([a; 2], [b; 2]));
+                    let cells = cells.iter().copied().zip(others.iter().copied());
+                    let [cb, cr] = chroma;
+                    let samples = cb[at..].iter_mut().zip(cr[at..].iter_mut());
+                    for ((cb, cr), ([a, b], [c, d])) in samples.zip(cells.chain(odd)) {
+                        // A cell that is half covered already takes the whole colour: lines
+                        // look the same on odd rows as on even ones.
+                        let sum = u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
+                        let alpha = alpha_of((sum / 2).min(255) as u8);
+                        (*cb, *cr) = (mix(*cb, ink[1], alpha), mix(*cr, ink[2], alpha));
                     }
                 }
                 Planes::Rgb(pixels) => {

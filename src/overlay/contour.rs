@@ -12,7 +12,7 @@ pub struct Contour {
     width: usize,
     /// 1 where the score exceeds the threshold; rows whose span is empty are not valid.
     mask: Vec<u8>,
-    /// Per row: first marked column and the one past the last; (0, 0) if none is marked.
+    /// Per row: columns between which all marks lie, whole blocks; (0, 0) if there are none.
     spans: Vec<(usize, usize)>,
     /// Marked pixels in the window's rows, per column, the border columns repeated outwards.
     columns: Vec<u8>,
@@ -41,10 +41,17 @@ impl Contour {
         for (marked, &score) in row.iter_mut().zip(scores) {
             *marked = u8::from(score > threshold);
         }
-        let first = row.iter().position(|&m| m != 0);
-        let last = row.iter().rposition(|&m| m != 0);
-        if let (Some(first), Some(last)) = (first, last) {
-            self.spans[y] = (first, last + 1);
+        // To the nearest block; looking at single bytes would take longer than all the rest.
+        let marked = |block: &[u8]| block.iter().fold(0, |any, &m| any | m) != 0;
+        let blocks = row.chunks(BLOCK);
+        let last = blocks.len().saturating_sub(1);
+        let first = blocks.clone().position(marked);
+        let from_end = blocks.rev().position(marked);
+        if let (Some(first), Some(from_end)) = (first, from_end) {
+            self.spans[y] = (
+                first * BLOCK,
+                ((last - from_end + 1) * BLOCK).min(self.width),
+            );
         }
     }
 
@@ -73,7 +80,8 @@ impl Contour {
             }
             let (top, bottom) = self.coverage.split_at(to - from);
             for (block, (top, bottom)) in top.chunks(BLOCK).zip(bottom.chunks(BLOCK)).enumerate() {
-                if top.iter().chain(bottom).all(|&c| c == 0) {
+                let any = |row: &[u8]| row.iter().fold(0, |any, &c| any | c) != 0;
+                if !any(top) && !any(bottom) {
                     continue;
                 }
                 let mut both = [0; 2 * BLOCK];
