@@ -7,5 +7,6 @@ pub mod grid;
 pub mod nearest;
 pub mod pool;
 pub mod region;
+pub mod sink;
 pub mod source;
 pub mod stop;
