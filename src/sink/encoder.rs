@@ -111,7 +111,7 @@ fn set(element: &gst::Element, property: &str, value: &str) {
         tracing::debug!(element = %element.name(), property, "not in this version");
         return;
     };
-    match gst::glib::Value::deserialize_with_pspec(value, &spec) {
+    match gst::glib::Value::deserialize(value, spec.value_type()) {
         Ok(value) => element.set_property_from_value(property, &value),
         Err(_) => tracing::debug!(element = %element.name(), property, value, "not in this version"),
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::outlet::{AccessUnit, KeyWanted};
+use super::outlet::{AccessUnit, KeyWanted, waiting};
 
 /// Pictures that may wait in a pipeline before it counts as behind.
 const BEHIND: u64 = 8;
@@ -49,10 +49,6 @@ impl Feeds {
         self.list().retain(|feed| feed.entry != *entry);
     }
 
-    /// How many watch.
-    pub(super) fn len(&self) -> usize {
-        self.list().len()
-    }
 
     /// Hands a picture to all who watch; thrown away if nobody does.
     pub(super) fn offer(&self, unit: &AccessUnit) {
@@ -63,7 +59,7 @@ impl Feeds {
 impl Feed {
     /// False once the pipeline is gone.
     fn offer(&mut self, unit: &AccessUnit, key_wanted: &KeyWanted) -> bool {
-        if self.entry.current_level_buffers() >= BEHIND {
+        if waiting(&self.entry) >= BEHIND {
             self.waits_for_key = true;
             return true;
         }

@@ -8,7 +8,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::SinkError;
-use super::outlet::{AccessUnit, Outlet, bus_error};
+use super::outlet::{AccessUnit, Outlet, bus_error, waiting};
 
 /// Length of a fragment: what a power cut can cost.
 const FRAGMENT_MS: u32 = 1000;
@@ -75,7 +75,7 @@ impl Outlet for Mp4 {
             self.entry.set_caps(Some(&unit.caps));
         }
         let start = Instant::now();
-        while self.entry.current_level_buffers() >= WAITING && start.elapsed() < PATIENCE {
+        while waiting(&self.entry) >= WAITING && start.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(2));
         }
         if let Some(why) = bus_error(&self.bus) {

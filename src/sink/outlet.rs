@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
 
 use super::SinkError;
 
@@ -50,11 +52,17 @@ impl KeyWanted {
     }
 }
 
+/// Buffers that wait in a pipeline's entry. By name, because the typed getter would raise the
+/// GStreamer version that is needed to build.
+pub(super) fn waiting(entry: &gst_app::AppSrc) -> u64 {
+    entry.property("current-level-buffers")
+}
+
 /// The first error that a pipeline reported, with the element's name.
 pub(super) fn bus_error(bus: &gst::Bus) -> Option<String> {
     let message = bus.pop_filtered(&[gst::MessageType::Error])?;
     let gst::MessageView::Error(error) = message.view() else { return None };
-    let element = error.src().map(|s| gst::prelude::GstObjectExt::name(s).to_string()).unwrap_or_default();
+    let element = error.src().map(|s| s.name().to_string()).unwrap_or_default();
     let debug = error.debug().map(|d| d.lines().last().unwrap_or_default().to_owned()).unwrap_or_default();
     Some(format!("{element}: {} ({debug})", error.error()))
 }

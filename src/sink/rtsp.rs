@@ -59,7 +59,7 @@ impl RtspServer {
             let key_wanted = Arc::clone(&key_wanted);
             client.connect_play_request(move |_, _| key_wanted.ask());
         });
-        let source = server.create_source(gstreamer::gio::Cancellable::NONE).map_err(|e| refused(e.to_string()))?;
+        let source = server.create_source(rtsp::gio::Cancellable::NONE).map_err(|e| refused(e.to_string()))?;
         source.attach(Some(&context));
         if let Some(pool) = server.session_pool() {
             pool.set_max_sessions(MAX_SESSIONS);
@@ -79,7 +79,7 @@ impl RtspServer {
                 if let Err(error) = ran {
                     tracing::error!(%error, "the RTSP server's loop does not run");
                 }
-                server.client_filter(Some(|_: &rtsp::RTSPServer, _: &rtsp::RTSPClient| rtsp::RTSPFilterResult::Remove));
+                server.client_filter(Some(&mut |_: &rtsp::RTSPServer, _: &rtsp::RTSPClient| rtsp::RTSPFilterResult::Remove));
                 source.destroy();
                 // What the farewell left to do.
                 while context.iteration(false) {}
