@@ -44,9 +44,9 @@ pub enum BankError {
         known: u32,
     },
     /// It was built with another model, or the same one fed differently.
-    #[error("bank {path} holds {bw}-wide features of model {bm} (tensor {bt}, preprocessing {bp}), the model gives {mw}-wide ones of {mm} (tensor {mt}, preprocessing {mp}); rebuild it with: farout bank build --model MODEL --images DIR -o {path}",
-        path = path.display(), bw = bank.width, bm = short(&bank.sha256), bt = bank.feature_tensor, bp = bank.preprocessing,
-        mw = model.width, mm = short(&model.sha256), mt = model.feature_tensor, mp = model.preprocessing)]
+    #[error("bank {path} holds {bw}-wide features of model {bn}, model {mn} gives {mw}-wide ones and they do not fit ({differences}); rebuild it with: farout bank build --model MODEL --images DIR -o {path}",
+        path = path.display(), bw = bank.width, bn = bank.name, mw = model.width, mn = model.name,
+        differences = bank.differences(model).join("; "))]
     OtherModel {
         /// The file.
         path: PathBuf,
@@ -74,14 +74,12 @@ pub enum BankError {
         k: usize,
     },
     /// The bank cannot say what normal scores are for this method.
-    #[error("{why}; give a number for the threshold (--threshold), or rebuild the bank from more images")]
+    #[error(
+        "{why}; give a number for the threshold (--threshold), or rebuild the bank from more images"
+    )]
     NotCalibrated {
         /// What is missing.
         why: String,
     },
 }
 
-/// The first 12 digits of a hash tell models apart well enough for a reader.
-fn short(sha256: &str) -> &str {
-    sha256.get(..12).unwrap_or(sha256)
-}

@@ -45,6 +45,10 @@ impl Source for Limited {
         self.inner.is_live()
     }
 
+    fn has_names(&self) -> bool {
+        self.inner.has_names()
+    }
+
     fn status(&self) -> Option<Arc<SourceStatus>> {
         self.inner.status()
     }

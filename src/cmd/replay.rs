@@ -18,7 +18,7 @@ use crate::flow::{Flow, Pace};
 use crate::health::{Health, Report};
 use crate::overlay::{Overlay, ScoreScale};
 use crate::sink::{EventLog, Naming, PictureFormat, PictureWriter, ScoreFormat, ScoreMapWriter, TruthWriter};
-use crate::source::{self, Purpose, Source};
+use crate::source::{self, Purpose};
 use crate::stop::Stop;
 
 /// What `--json` prints.
@@ -47,7 +47,8 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
     let source = limited(source, args.detect.frames);
     let described = source.describe();
     tracing::info!("{described}");
-    let naming = naming(source.as_ref());
+    // Still images keep their names, frames of video are numbered.
+    let naming = if source.has_names() { Naming::Name } else { Naming::Number };
     let video = match &args.video {
         Some(path) => Some(outputs::file(&config, path, source.rate(), &health)?),
         None => None,
@@ -85,11 +86,6 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
         writeln!(out, "{} frames in {:.1} s, {rate:.1} fps", report.frames, report.seconds)?;
     }
     Ok(result?)
-}
-
-/// Still images keep their names, frames of video are numbered.
-fn naming(source: &dyn Source) -> Naming {
-    if source.named() { Naming::Name } else { Naming::Number }
 }
 
 fn pictures(folder: Option<&Path>, naming: Naming) -> Result<Option<PictureWriter>> {

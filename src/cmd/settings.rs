@@ -29,7 +29,7 @@ pub fn read(args: &ConfigArgs) -> Result<Config, ConfigError> {
             Device::Auto => (crate::features::Device::Auto, crate::nearest::Device::Auto),
             Device::Cpu => (crate::features::Device::Cpu, crate::nearest::Device::Cpu),
             Device::Cuda => (crate::features::Device::Cuda, crate::nearest::Device::Cuda),
-            Device::Tensorrt => (crate::features::Device::Tensorrt, crate::nearest::Device::Cuda),
+            Device::Tensorrt => (crate::features::Device::TensorRt, crate::nearest::Device::Cuda),
         };
     }
     config.check()?;

@@ -51,7 +51,7 @@ impl Status {
                         recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
                     );
                 }
-                let now = jiff::Zoned::now();
+                let now = jiff::ZonedDateTime::now();
                 let _ = write!(self.line, "{}  {}  {}", now.strftime("%F %T"), self.figures, self.fixed);
             }
             None => {

@@ -19,6 +19,8 @@ pub struct OutputConfig {
     pub http: String,
     /// A file to record to as fragmented MP4, playable at any moment. Default: none.
     pub record: Option<PathBuf>,
+    /// A file to append events to, one JSON object per line; `-` is standard output. Default: none.
+    pub events: Option<PathBuf>,
     /// The H.264 encoder: `auto` takes the first that starts of nvv4l2h264enc, nvh264enc,
     /// vah264enc, x264enc and openh264enc; else the name of one of them. Default: `auto`.
     pub encoder: String,
@@ -39,6 +41,7 @@ impl Default for OutputConfig {
             rtsp: "rtsp://127.0.0.1:8554/farout".into(),
             http: "http://127.0.0.1:8090/farout.ts".into(),
             record: None,
+            events: None,
             encoder: "auto".into(),
             bitrate_kbps: 4000,
             keyframe_secs: 1.0,

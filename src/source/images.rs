@@ -91,6 +91,10 @@ impl Source for Images {
         format!("{}, {} still images", self.location, self.files.len())
     }
 
+    fn has_names(&self) -> bool {
+        true
+    }
+
     fn is_live(&self) -> bool {
         false
     }

@@ -63,6 +63,11 @@ pub trait Source: Send {
     /// True if frames come in their own time (cameras, RTSP): late readers lose frames then.
     fn is_live(&self) -> bool;
 
+    /// True if every frame has a name of its own: still images.
+    fn has_names(&self) -> bool {
+        false
+    }
+
     /// How a source that can be lost and found again stands; `None` if it cannot.
     fn status(&self) -> Option<Arc<SourceStatus>> {
         None
