@@ -90,6 +90,7 @@ impl World {
         canvas.clear();
         sky::paint(canvas, view, land, textures, seed, skyline);
         road::paint(canvas, view, land, textures, seed);
+        scenery::shadows(canvas, &scene);
         traffic::shadows(canvas, &scene);
         if strangers {
             strangers::shadows(canvas, &scene);

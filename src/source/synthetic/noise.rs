@@ -154,6 +154,44 @@ impl Texture {
     }
 }
 
+/// One row of a texture, read in steps along it: much cheaper than [`Texture::smooth`] per pixel.
+#[derive(Debug)]
+pub struct Line {
+    values: [i16; Texture::SIZE + 1],
+    level: usize,
+}
+
+/// Turns texels into the fixed-point steps that [`Line::at`] takes.
+pub fn fixed(texels: f32) -> i32 {
+    (f64::from(texels) * 65536.0) as i64 as i32
+}
+
+impl Line {
+    /// The row at `v` texels of `level` of `texture`.
+    pub fn new(texture: &Texture, level: usize, v: f32) -> Line {
+        let side = Texture::SIZE >> level;
+        let v = v / (1 << level) as f32;
+        let j = floor(v);
+        let part = ((v - j as f32) * 256.0) as i32;
+        let row = |j: i32| &texture.levels[level][(j as usize & (side - 1)) * side..][..side];
+        let mut values = [0; Texture::SIZE + 1];
+        for ((out, &a), &b) in values.iter_mut().zip(row(j)).zip(row(j + 1)) {
+            *out = (i32::from(a) * 256 + (i32::from(b) - i32::from(a)) * part >> 2) as i16;
+        }
+        values[side] = values[0];
+        Line { values, level }
+    }
+
+    /// The value in [-1, 1] at `u`, in 1/65536 of a texel of the finest level; wraps around.
+    #[inline]
+    pub fn at(&self, u: i32) -> f32 {
+        let t = u >> self.level;
+        let i = (t >> 16) as usize & ((Texture::SIZE >> self.level) - 1);
+        let (a, b) = (i32::from(self.values[i]), i32::from(self.values[i + 1]));
+        (a * 256 + (b - a) * ((t >> 8) & 255)) as f32 * (1.0 / (127.0 * 64.0 * 256.0))
+    }
+}
+
 /// The largest integer not above `x`.
 #[inline]
 pub fn floor(x: f32) -> i32 {

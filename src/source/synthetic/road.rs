@@ -3,7 +3,7 @@
 use super::canvas::{Canvas, Haze};
 use super::classes::{MARKING, PAVEMENT, ROAD, VERGE};
 use super::land::{CENTRE_LINE, Land, Strips};
-use super::noise::Dice;
+use super::noise::{Dice, Line, fixed, floor};
 use super::palette::{Rgb, mix, scale};
 use super::textures::Textures;
 use super::view::View;
@@ -22,10 +22,11 @@ struct Row {
     x0: f32,
     dx: f32,
     /// Texture rows.
-    fine_v: f32,
-    coarse_v: f32,
-    fine: usize,
-    coarse: usize,
+    grain: Line,
+    blotch: Line,
+    leaves: Line,
+    /// Whether a joint between slabs runs along the row.
+    joint: bool,
     clear: f32,
 }
 
@@ -45,21 +46,24 @@ pub fn paint(canvas: &mut Canvas, view: &View, land: &Land, textures: &Textures,
         let z = view.focal * view.height / (y as f32 + 0.5 - view.cy);
         let s = view.s + f64::from(z);
         let dx = z / view.focal;
+        let (fine_v, coarse_v) =
+            ((s * f64::from(FINE)).rem_euclid(256.0) as f32, (s * f64::from(COARSE)).rem_euclid(256.0) as f32);
+        // A row covers more ground in depth than a pixel does sideways.
+        let level = |scale: f32| textures.grain.level(dx * scale * 2.0);
         let row = Row {
             y,
             z,
             x0: (0.5 - view.cx) * dx - view.shift(z),
             dx,
-            fine_v: (s * f64::from(FINE)).rem_euclid(256.0) as f32,
-            coarse_v: (s * f64::from(COARSE)).rem_euclid(256.0) as f32,
-            // A row covers more ground in depth than a pixel does sideways.
-            fine: textures.grain.level(dx * FINE * 2.0),
-            coarse: textures.blotch.level(dx * COARSE * 2.0),
+            grain: Line::new(&textures.grain, level(FINE), fine_v),
+            blotch: Line::new(&textures.blotch, level(COARSE), coarse_v),
+            leaves: Line::new(&textures.leaves, level(FINE), fine_v),
+            joint: z < 25.0 && s.rem_euclid(0.8) < 0.04,
             clear: haze.clear(z),
         };
         let (left, right) = (land.strips(-1.0, s), land.strips(1.0, s));
-        strips(canvas, &row, &haze, textures, land, s, left, right, seed);
-        markings(canvas, &row, &haze, textures, land, s, left, right);
+        strips(canvas, &row, &haze, land, s, left, right, seed);
+        markings(canvas, &row, &haze, land, s, left, right);
     }
 }
 
@@ -68,7 +72,6 @@ fn strips(
     canvas: &mut Canvas,
     row: &Row,
     haze: &Haze,
-    textures: &Textures,
     land: &Land,
     s: f64,
     left: Strips,
@@ -101,7 +104,7 @@ fn strips(
         };
         let class = if class == PAVEMENT && matches!(soil, Soil::Grass(_)) { VERGE } else { class };
         let end = places.get(i + 1).map_or(width, |next| column(next.0));
-        fill(canvas, row, haze, textures, column(start), end, class, soil);
+        fill(canvas, row, haze, column(start), end, class, soil);
     }
 }
 
@@ -110,7 +113,6 @@ fn fill(
     canvas: &mut Canvas,
     row: &Row,
     haze: &Haze,
-    textures: &Textures,
     from: usize,
     to: usize,
     class: u8,
@@ -123,40 +125,42 @@ fn fill(
     canvas.class[base + from..base + to].fill(class);
     let pixels = &mut canvas.colour[base + from..base + to];
     let mut x = row.x0 + row.dx * from as f32;
-    let s = row.coarse_v;
+    let (mut fine, fine_step) = (fixed(x * FINE), fixed(row.dx * FINE));
+    let (mut coarse, coarse_step) = (fixed(x * COARSE), fixed(row.dx * COARSE));
+    let mut next = || {
+        let at = (fine, coarse, x);
+        fine = fine.wrapping_add(fine_step);
+        coarse = coarse.wrapping_add(coarse_step);
+        x += row.dx;
+        at
+    };
     match soil {
         Soil::Asphalt(grey) => {
             for pixel in pixels {
-                let fine = textures.grain.smooth(row.fine, x * FINE, row.fine_v);
-                let coarse = textures.blotch.smooth(row.coarse, x * COARSE, s);
+                let (fine, coarse, x) = next();
                 // Wheels polish two tracks per lane.
                 let lane = (x - CENTRE_LINE) * (1.0 / 3.5);
-                let across = (lane - lane.floor() - 0.5).abs() - 0.23;
+                let across = (lane - floor(lane) as f32 - 0.5).abs() - 0.23;
                 let track = (1.0 - across * across * 90.0).max(0.0);
-                let level = grey * (1.0 + 0.17 * fine + 0.13 * coarse - 0.07 * track);
+                let level = grey * (1.0 + 0.17 * row.grain.at(fine) + 0.13 * row.blotch.at(coarse) - 0.07 * track);
                 *pixel = haze.blend([level, level * 0.995, level * 1.01], row.clear);
-                x += row.dx;
             }
         }
         Soil::Slabs(own) => {
-            let joint = (row.fine_v / FINE / 0.8).fract() < 0.05 && row.z < 25.0;
             for pixel in pixels {
-                let fine = textures.grain.smooth(row.fine, x * FINE + 90.0, row.fine_v);
-                let coarse = textures.blotch.near(row.coarse, x * COARSE * 2.0, s * 2.0);
-                let seam = joint || (row.z < 15.0 && (x * 1.25).rem_euclid(1.0) < 0.035);
-                let level = (1.0 + 0.12 * fine + 0.10 * coarse) * if seam { 0.75 } else { 1.0 };
-                *pixel = haze.blend(scale(own, level), row.clear);
-                x += row.dx;
+                let (fine, coarse, x) = next();
+                let seam = row.joint || (row.z < 15.0 && (x * 1.25).rem_euclid(1.0) < 0.035);
+                let level = 1.0 + 0.12 * row.grain.at(fine) + 0.10 * row.blotch.at(coarse.wrapping_mul(2));
+                *pixel = haze.blend(scale(own, if seam { 0.75 * level } else { level }), row.clear);
             }
         }
         Soil::Grass(own) => {
             for pixel in pixels {
-                let blade = textures.leaves.smooth(row.fine, x * FINE, row.fine_v * 1.0);
-                let coarse = textures.blotch.smooth(row.coarse, x * COARSE + 31.0, s);
+                let (fine, coarse, _) = next();
+                let (blade, coarse) = (row.leaves.at(fine), row.blotch.at(coarse));
                 let dry = (0.5 + 0.8 * coarse).clamp(0.0, 1.0) * 0.45;
                 let level = 1.0 + 0.32 * blade + 0.16 * coarse;
                 *pixel = haze.blend(scale(mix(own, [134.0, 116.0, 84.0], dry), level), row.clear);
-                x += row.dx;
             }
         }
     }
@@ -167,7 +171,6 @@ fn markings(
     canvas: &mut Canvas,
     row: &Row,
     haze: &Haze,
-    textures: &Textures,
     land: &Land,
     s: f64,
     left: Strips,
@@ -183,8 +186,7 @@ fn markings(
         let last = (from + pixels).round().clamp(0.0, canvas.width as f32) as usize;
         for px in first..last {
             let x = row.x0 + row.dx * px as f32;
-            let worn = textures.grain.smooth(row.fine, x * FINE, row.fine_v)
-                + 0.7 * textures.blotch.near(row.coarse, x * COARSE, row.coarse_v);
+            let worn = row.grain.at(fixed(x * FINE)) + 0.7 * row.blotch.at(fixed(x * COARSE));
             if worn > 0.75 {
                 continue;
             }

@@ -52,6 +52,19 @@ impl Scene<'_> {
     }
 }
 
+/// Darkens the ground beside the trees, away from the sun.
+pub fn shadows(canvas: &mut Canvas, scene: &Scene) {
+    let light = &scene.view.light;
+    for side in [-1.0, 1.0] {
+        for cell in scene.cells(TREE_CELL, 0.0) {
+            if let Some((x, z, _)) = tree(scene, side, cell).filter(|tree| tree.1 < 70.0) {
+                let depth = 1.0 - 0.42 * light.sun;
+                canvas.shadow(scene.view, x - 2.0 * light.side, z, 1.2 + 1.6 * light.side.abs(), 0.9, depth.min(0.85));
+            }
+        }
+    }
+}
+
 /// Paints everything beside the road.
 pub fn paint(canvas: &mut Canvas, scene: &Scene) {
     for side in [-1.0, 1.0] {
@@ -138,24 +151,26 @@ struct Facade {
 impl Facade {
     /// Colour `along` and `up` metres from the wall's corner, of a wall `h` high, seen from `z` metres.
     fn shade(&self, textures: &Textures, along: f32, up: f32, h: f32, z: f32) -> Rgb {
-        let level = textures.grain.level(z * 0.035);
-        let grain = textures.grain.smooth(level, along * 18.0, up * 18.0);
-        let stain = textures.blotch.near(0, along * 5.0 + self.id as f32 * 0.001, up * 3.0);
-        let wall = scale(self.wall, 1.0 + 0.12 * grain + 0.09 * stain);
-        if up < 0.35 {
-            return scale(wall, 0.72);
-        }
-        if h - up < 0.4 {
-            return self.trim;
-        }
         let (column, floor) = (along / self.bay, up / self.storey);
         let (i, j) = (column as i32, floor as i32);
         let (u, v) = ((column - i as f32 - 0.5).abs(), floor - j as f32);
         let shop = self.shop && j == 0;
         let (half, low, high) =
             if shop { (0.44, 0.12, 0.82) } else { (0.5 * self.window[0], 0.25, 0.25 + self.window[1]) };
-        if h - up < 0.8 || u > half + 0.05 || v < low - 0.03 || v > high + 0.03 {
-            return wall;
+        if h - up < 0.4 {
+            return self.trim;
+        }
+        if up < 0.35 || h - up < 0.8 || u > half + 0.05 || v < low - 0.03 || v > high + 0.03 {
+            // Only close by is the plaster's grain wider than a pixel.
+            let at = [along * 18.0, up * 18.0];
+            let grain = if z < 14.0 {
+                textures.grain.smooth(0, at[0], at[1])
+            } else {
+                textures.grain.near(textures.grain.level(z * 0.035), at[0], at[1])
+            };
+            let stain = textures.blotch.near(0, along * 5.0 + self.id as f32 * 0.001, up * 3.0);
+            let plinth = if up < 0.35 { 0.72 } else { 1.0 };
+            return scale(self.wall, plinth * (1.0 + 0.12 * grain + 0.09 * stain));
         }
         if u > half || v < low || v > high {
             return scale(self.trim, 0.95);
@@ -167,23 +182,29 @@ impl Facade {
     }
 }
 
+/// Where the tree of a cell stands, if there is one, and the dice for its looks.
+fn tree(scene: &Scene, side: f32, cell: i64) -> Option<(f32, f32, Dice)> {
+    let start = cell as f64 * TREE_CELL;
+    let town = scene.land.town(start);
+    let mut dice = Dice::new(scene.seed, kind(110, side), cell);
+    if !dice.chance(0.85 - 0.5 * town) {
+        return None;
+    }
+    let s = start + f64::from(dice.range(0.0, TREE_CELL as f32));
+    let z = scene.view.ahead(s);
+    if !(NEAR + 0.5..FAR).contains(&z) {
+        return None;
+    }
+    let strips = scene.land.strips(side, s);
+    let street = town > 0.5;
+    let off = if street { dice.range(0.2, 0.8) } else { dice.range(1.5, 13.0) };
+    let x = if street { strips.pavement - side * off * 0.4 } else { strips.pavement + side * off };
+    Some((x, z, dice))
+}
+
 fn trees(canvas: &mut Canvas, scene: &Scene, side: f32) {
     for cell in scene.cells(TREE_CELL, 0.0) {
-        let start = cell as f64 * TREE_CELL;
-        let town = scene.land.town(start);
-        let mut dice = Dice::new(scene.seed, kind(110, side), cell);
-        if !dice.chance(0.85 - 0.5 * town) {
-            continue;
-        }
-        let s = start + f64::from(dice.range(0.0, TREE_CELL as f32));
-        let z = scene.view.ahead(s);
-        if !(NEAR + 0.5..FAR).contains(&z) {
-            continue;
-        }
-        let strips = scene.land.strips(side, s);
-        let street = town > 0.5;
-        let off = if street { dice.range(0.2, 0.8) } else { dice.range(1.5, 13.0) };
-        let x = if street { strips.pavement - side * off * 0.4 } else { strips.pavement + side * off };
+        let Some((x, z, mut dice)) = tree(scene, side, cell) else { continue };
         let leaf = tint(&mut dice, LEAVES);
         let bark = tint(&mut dice, WOODS);
         let tag = Tag::normal(TREE);

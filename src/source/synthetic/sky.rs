@@ -3,7 +3,7 @@
 use super::canvas::{Canvas, Haze};
 use super::classes::{BUILDING, SKY, TREE};
 use super::land::Land;
-use super::noise::{speck, wander};
+use super::noise::{Line, fixed, speck, wander};
 use super::palette::{Rgb, mix, scale};
 use super::textures::Textures;
 use super::view::View;
@@ -29,20 +29,23 @@ pub fn paint(
         let plane = 1.0 / (rise + 0.12);
         let level = textures.blotch.level(plane * plane * 12.0 * step);
         let weight = (rise * 5.0).min(1.0) * (0.25 + 0.75 * light.cloud);
+        let clouds = Line::new(&textures.blotch, level, plane * 20.0);
+        let crowns = Line::new(&textures.leaves, 1, y as f32 * 1.7);
+        let turn = (0.5 - view.cx) * step + view.heading;
+        let (mut u, du) = (fixed(turn * plane * 22.0 + drift), fixed(step * plane * 22.0));
         let row = y * canvas.width;
         let bright = scale(mix([252.0, 250.0, 246.0], light.haze, 0.55), 1.0);
         for x in 0..canvas.width {
             let (top, class, own) = skyline[x];
             let pixel = row + x;
+            u = u.wrapping_add(du);
             if y >= top {
                 canvas.class[pixel] = class;
-                let grain = textures.leaves.smooth(1, x as f32 * 1.3 + view.heading * 400.0, y as f32 * 1.7);
-                let k = 1.0 + 0.10 * grain;
+                let k = 1.0 + 0.10 * crowns.at(fixed(x as f32 * 1.3 + view.heading * 400.0));
                 canvas.colour[pixel] = [(own[0] * k) as u8, (own[1] * k) as u8, (own[2] * k) as u8, 0];
                 continue;
             }
-            let u = ((x as f32 - view.cx) * step + view.heading) * plane * 22.0 + drift;
-            let puff = textures.blotch.smooth(level, u, plane * 20.0);
+            let puff = clouds.at(u);
             let puff = (puff + 0.5 * light.cloud - 0.1).clamp(0.0, 1.0) * weight;
             let own = mix(base, bright, puff);
             canvas.class[pixel] = SKY;

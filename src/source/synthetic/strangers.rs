@@ -10,10 +10,12 @@ use super::scenery::Scene;
 use super::shapes;
 use super::view::NEAR;
 
-/// One group of strangers stands somewhere in every stretch of this many metres.
-pub const CELL: f64 = 120.0;
+/// Every stretch of this many metres begins with a row of strangers and ends without any.
+pub const CELL: f64 = 160.0;
 /// Metres ahead from which strangers are drawn.
-pub const SIGHT: f32 = 80.0;
+pub const SIGHT: f32 = 60.0;
+/// The most strangers in one row.
+const ROW: usize = 7;
 
 /// The kinds of strangers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,11 +85,11 @@ pub fn strangers(scene: &Scene, mut each: impl FnMut(&Stranger)) {
     let first = (scene.view.s / CELL).floor() as i64 - 1;
     for cell in first..=first + 2 {
         let mut dice = Dice::new(scene.seed, 200, cell);
-        let count = 1 + dice.below(3);
-        let mut s = cell as f64 * CELL + f64::from(dice.range(20.0, 50.0));
+        let count = ROW - dice.below(3);
+        let mut s = cell as f64 * CELL + f64::from(dice.range(0.0, 8.0));
         for i in 0..count {
-            let stranger = place(scene, cell * 3 + i as i64, s);
-            s += f64::from(dice.range(5.0, 16.0));
+            let stranger = place(scene, cell * ROW as i64 + i as i64, s);
+            s += f64::from(dice.range(8.0, 17.0));
             if (NEAR + 1.2..SIGHT).contains(&stranger.z) {
                 each(&stranger);
             }
@@ -104,10 +106,10 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
     // Nothing stands where the camera itself will drive.
     let mut x = match dice.below(5) {
         0 => CENTRE_LINE - dice.range(0.0, 0.4),
-        1 => scene.land.strips(-1.0, s).edge + dice.range(0.2, 1.0) + half,
+        1 => -5.3 + dice.range(0.0, 0.6) - half,
         2 => scene.land.strips(-1.0, s).edge - dice.range(0.2, 2.0) - half,
         3 => scene.land.strips(1.0, s).edge + dice.range(0.2, 2.0) + half,
-        _ => 1.7 + half + dice.range(0.0, 0.8),
+        _ => 1.6 + half + dice.range(0.0, 0.6),
     };
     if kind == Kind::Animal || kind == Kind::Ball {
         // They cross the road in front and are out of the way in time.
@@ -145,17 +147,17 @@ impl Kind {
     fn size(self, dice: &mut Dice) -> (f32, f32) {
         let k = dice.range(0.8, 1.25);
         let (w, h) = match self {
-            Kind::Animal => [(1.1, 0.85), (1.9, 1.7), (2.3, 1.6)][dice.below(3)],
-            Kind::Tyre => [(0.8, 0.8), (1.3, 1.3)][dice.below(2)],
-            Kind::Sofa => (2.1, 1.0),
-            Kind::Ladder => (1.2, 1.9),
-            Kind::Ball => [(0.7, 0.7), (1.3, 1.3)][dice.below(2)],
-            Kind::Carton => (1.1, 0.9),
-            Kind::Barrel => (0.8, 1.15),
-            Kind::Trolley => (1.1, 1.15),
-            Kind::Log => (2.6, 0.75),
-            Kind::Rubble => (2.2, 0.9),
-            Kind::Tent => (2.5, 1.6),
+            Kind::Animal => [(1.3, 1.0), (2.2, 1.9), (2.7, 1.8)][dice.below(3)],
+            Kind::Tyre => [(1.0, 1.0), (1.6, 1.6)][dice.below(2)],
+            Kind::Sofa => (2.3, 1.1),
+            Kind::Ladder => (1.4, 2.1),
+            Kind::Ball => [(0.9, 0.9), (1.6, 1.6)][dice.below(2)],
+            Kind::Carton => (1.5, 1.25),
+            Kind::Barrel => (1.0, 1.45),
+            Kind::Trolley => (1.4, 1.4),
+            Kind::Log => (3.0, 1.0),
+            Kind::Rubble => (2.6, 1.2),
+            Kind::Tent => (3.0, 1.9),
         };
         (w * k, h * k)
     }
