@@ -15,6 +15,16 @@ pub enum DataType {
     F32,
 }
 
+impl DataType {
+    /// Its name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            DataType::F16 => "f16",
+            DataType::F32 => "f32",
+        }
+    }
+}
+
 /// Features row by row, borrowed.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {

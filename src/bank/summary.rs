@@ -1,5 +1,7 @@
 //! What `farout bank inspect` tells about a bank.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::{Bank, BuildRecord, DataType, MethodCalibration};
@@ -82,4 +84,55 @@ pub fn summary(bank: &Bank) -> Summary {
         methods,
         thresholds,
     }
+}
+
+impl fmt::Display for Summary {
+    /// One screen for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { model, build, .. } = self;
+        writeln!(f, "{}", self.path)?;
+        writeln!(
+            f,
+            "  features     {} x {} ({}), {:.1} MB",
+            self.rows,
+            self.width,
+            self.data_type.name(),
+            self.bytes as f64 / 1e6
+        )?;
+        writeln!(f, "  model        {} (SHA-256 {}), tensor {}", model.name, short(&model.sha256), model.features)?;
+        writeln!(f, "  input        {}, patch {}, {}", model.input_size, model.patch, model.normalisation)?;
+        writeln!(
+            f,
+            "  built from   {} frames of {} files, {} patches, {} of them void, seed {}, farout {}",
+            build.frames, self.sources, build.patches, build.void_patches, build.seed, self.farout
+        )?;
+        let Some(split) = &self.held_out else {
+            return writeln!(f, "  calibration  none: no frames could be held out");
+        };
+        writeln!(f, "  calibration  {} held-out frames; {split}", self.held_out_frames)?;
+        for m in &self.methods {
+            let k = m.k.map_or(String::new(), |k| format!(", k = {k}"));
+            writeln!(
+                f,
+                "  {:<11}  mean {:.3}, deviation {:.3}, {:.3} to {:.3} over {} patches{k}",
+                m.method, m.mean, m.deviation, m.min, m.max, m.count
+            )?;
+        }
+        for line in &self.thresholds {
+            writeln!(
+                f,
+                "  threshold    {:.3} for {} with at most {} % false frames: {}",
+                line.threshold,
+                line.method,
+                line.false_frame_rate * 100.0,
+                line.basis
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The first digits of a checksum, enough to tell models apart.
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
 }

@@ -9,6 +9,7 @@ mod cameras;
 pub mod config;
 #[cfg(feature = "media")]
 mod decode;
+mod drive;
 #[cfg(feature = "media")]
 mod ending;
 pub mod images;
@@ -25,6 +26,7 @@ mod presence;
 #[cfg(feature = "media")]
 mod recording;
 pub mod status;
+pub mod synthetic;
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! Opening a source: the location decides what it is, the purpose whether it is paced.
 
+use super::drive::Drive;
 use super::images::Images;
 use super::{Location, Looped, Pace, Paced, Source, SourceConfig, SourceError};
 use crate::stop::Stop;
@@ -32,7 +33,12 @@ pub fn open(
             let open = move || Ok(Box::new(Images::open(&text, fps, token.clone())?) as Box<dyn Source>);
             played(open, config, purpose, stop)
         }
-        Location::Synthetic(_) => Err(SourceError::unreadable(location, "synthetic frames are not built in")),
+        Location::Synthetic(spec) => {
+            let token = stop.clone();
+            let with_truth = purpose == Purpose::Offline;
+            let open = move || Ok(Box::new(Drive::open(&spec, with_truth, token.clone())?) as Box<dyn Source>);
+            played(open, config, purpose, stop)
+        }
         place => media::open(location, place, config, purpose, stop),
     }
 }

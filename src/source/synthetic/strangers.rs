@@ -1,0 +1,186 @@
+//! When and where strangers appear: things that the normal world does not have, made of its
+//! colours and textures.
+
+use super::canvas::{Canvas, Tag};
+use super::classes::VOID;
+use super::land::CENTRE_LINE;
+use super::noise::Dice;
+use super::palette::{METALS, PAINTS, Rgb, WALLS, WOODS, tint};
+use super::scenery::Scene;
+use super::shapes;
+use super::view::NEAR;
+
+/// Every stretch of this many metres begins with a row of strangers and ends without any.
+pub const CELL: f64 = 160.0;
+/// Metres ahead from which strangers are drawn.
+pub const SIGHT: f32 = 60.0;
+/// The most strangers in one row.
+const ROW: usize = 7;
+
+/// The kinds of strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A four-legged animal.
+    Animal,
+    /// A tyre, standing.
+    Tyre,
+    /// A sofa.
+    Sofa,
+    /// A stepladder.
+    Ladder,
+    /// A large ball.
+    Ball,
+    /// A cardboard box or two.
+    Carton,
+    /// A barrel.
+    Barrel,
+    /// A shopping trolley.
+    Trolley,
+    /// A tree trunk on the ground.
+    Log,
+    /// A heap of stones.
+    Rubble,
+    /// A tent.
+    Tent,
+}
+
+/// All kinds.
+pub const KINDS: [Kind; 11] = [
+    Kind::Animal,
+    Kind::Tyre,
+    Kind::Sofa,
+    Kind::Ladder,
+    Kind::Ball,
+    Kind::Carton,
+    Kind::Barrel,
+    Kind::Trolley,
+    Kind::Log,
+    Kind::Rubble,
+    Kind::Tent,
+];
+
+/// One stranger as it stands before the camera.
+#[derive(Debug, Clone)]
+pub struct Stranger {
+    /// What it is.
+    pub kind: Kind,
+    /// Its number in the truth, 1..=255.
+    pub id: u8,
+    /// Metres right of the own lane's centre.
+    pub x: f32,
+    /// Metres ahead.
+    pub z: f32,
+    /// Width and height in metres.
+    pub size: [f32; 2],
+    /// Its main and second colour.
+    pub colours: [Rgb; 2],
+    /// Mirrors it.
+    pub flip: bool,
+    /// A number in [0, 256) that sets its texture apart.
+    pub grain: f32,
+}
+
+/// Calls `each` for every stranger before the camera, nearest first.
+pub fn strangers(scene: &Scene, mut each: impl FnMut(&Stranger)) {
+    let first = (scene.view.s / CELL).floor() as i64 - 1;
+    for cell in first..=first + 2 {
+        let mut dice = Dice::new(scene.seed, 200, cell);
+        let count = ROW - dice.below(3);
+        let mut s = cell as f64 * CELL + f64::from(dice.range(0.0, 8.0));
+        for i in 0..count {
+            let stranger = place(scene, cell * ROW as i64 + i as i64, s);
+            s += f64::from(dice.range(8.0, 17.0));
+            if (NEAR + 1.2..SIGHT).contains(&stranger.z) {
+                each(&stranger);
+            }
+        }
+    }
+}
+
+fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
+    let mut dice = Dice::new(scene.seed, 210, number);
+    let kind = KINDS[dice.below(KINDS.len())];
+    let (width, height) = kind.size(&mut dice);
+    let z = scene.view.ahead(s);
+    let half = 0.5 * width;
+    // Nothing stands where the camera itself will drive.
+    let mut x = match dice.below(5) {
+        0 => CENTRE_LINE - dice.range(0.0, 0.4),
+        1 => -5.3 + dice.range(0.0, 0.6) - half,
+        2 => scene.land.strips(-1.0, s).edge - dice.range(0.2, 2.0) - half,
+        3 => scene.land.strips(1.0, s).edge + dice.range(0.2, 2.0) + half,
+        _ => 1.6 + half + dice.range(0.0, 0.6),
+    };
+    if kind == Kind::Animal || kind == Kind::Ball {
+        // They cross the road in front and are out of the way in time.
+        let pace = dice.range(-0.08, 0.08);
+        x += x.signum() * pace.abs() * -(z - 6.0).max(0.0);
+    }
+    let paints: &[Rgb] = match kind {
+        Kind::Animal => if dice.chance(0.5) { WOODS } else { WALLS },
+        Kind::Log => WOODS,
+        Kind::Carton => &WALLS[..4],
+        Kind::Rubble => WALLS,
+        Kind::Ladder | Kind::Trolley => METALS,
+        _ => PAINTS,
+    };
+    let main = tint(&mut dice, paints);
+    let second = match kind {
+        Kind::Animal | Kind::Log => tint(&mut dice, WOODS),
+        Kind::Carton | Kind::Rubble => tint(&mut dice, WALLS),
+        _ => tint(&mut dice, PAINTS),
+    };
+    Stranger {
+        kind,
+        id: (number.rem_euclid(255) + 1) as u8,
+        x,
+        z,
+        size: [width, height],
+        colours: [main, second],
+        flip: dice.chance(0.5),
+        grain: dice.range(0.0, 256.0),
+    }
+}
+
+impl Kind {
+    /// Width and height in metres of one of the kind.
+    fn size(self, dice: &mut Dice) -> (f32, f32) {
+        let k = dice.range(0.8, 1.25);
+        let (w, h) = match self {
+            Kind::Animal => [(1.3, 1.0), (2.2, 1.9), (2.7, 1.8)][dice.below(3)],
+            Kind::Tyre => [(1.0, 1.0), (1.6, 1.6)][dice.below(2)],
+            Kind::Sofa => (2.3, 1.1),
+            Kind::Ladder => (1.4, 2.1),
+            Kind::Ball => [(0.9, 0.9), (1.6, 1.6)][dice.below(2)],
+            Kind::Carton => (1.5, 1.25),
+            Kind::Barrel => (1.0, 1.45),
+            Kind::Trolley => (1.4, 1.4),
+            Kind::Log => (3.0, 1.0),
+            Kind::Rubble => (2.6, 1.2),
+            Kind::Tent => (3.0, 1.9),
+        };
+        (w * k, h * k)
+    }
+}
+
+/// Darkens the ground under the strangers.
+pub fn shadows(canvas: &mut Canvas, scene: &Scene) {
+    strangers(scene, |it| {
+        canvas.shadow(scene.view, it.x, it.z + 0.2, 0.6 * it.size[0], 0.45, 0.45);
+    });
+}
+
+/// Paints the strangers.
+pub fn paint(canvas: &mut Canvas, scene: &Scene) {
+    strangers(scene, |it| {
+        let tag = Tag { class: VOID, stranger: it.id };
+        let [w, h] = it.size;
+        let quad = scene.upright(it.x, 0.0, it.z, w, h);
+        let sunny = scene.view.light.side * scene.view.light.sun;
+        canvas.quad(scene.view, &quad, tag, scene.lit(0.0), |a, b, z| {
+            let a = if it.flip { 1.0 - a } else { a };
+            let light = if it.flip { -sunny } else { sunny };
+            shapes::shade(it, scene.textures, [a * w, b * h], z, light)
+        });
+    });
+}
