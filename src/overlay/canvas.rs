@@ -43,6 +43,14 @@ fn alpha_of(coverage: u8) -> u16 {
     u16::from(coverage) + u16::from(coverage >> 7)
 }
 
+/// Opacity of a chroma sample from the coverage of its pixels. A cell that is half covered
+/// already takes the whole colour, so that lines look the same on odd rows as on even ones.
+#[inline]
+fn cell_alpha(a: u8, b: u8, c: u8, d: u8) -> u16 {
+    let sum = u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
+    alpha_of((sum / 2).min(255) as u8)
+}
+
 /// The blends of up to [`CELLS`] cells side by side, channel by channel, so that whole rows
 /// are blended without a look-up per sample.
 struct HeatBlock {
@@ -94,15 +102,18 @@ impl HeatBlock {
         }
     }
 
+    /// Blends a row of packed pixels, two per cell.
     fn blend_rgb(&self, samples: &mut [u8]) {
         let [red, green, blue] = &self.add;
         let cells = self.keep.iter().zip(red).zip(green).zip(blue);
-        for (pixels, (((&keep, &red), &green), &blue)) in samples.chunks_mut(6).zip(cells) {
-            for pixel in pixels.as_chunks_mut::<3>().0 {
-                for (s, add) in pixel.iter_mut().zip([red, green, blue]) {
-                    *s = ((u16::from(*s) * keep + add) >> 8) as u8;
-                }
-            }
+        let (pairs, last) = samples.as_chunks_mut::<6>();
+        for (pixels, (((&keep, &red), &green), &blue)) in pairs.iter_mut().zip(cells) {
+            let add = [red, green, blue, red, green, blue];
+            *pixels = std::array::from_fn(|i| ((u16::from(pixels[i]) * keep + add[i]) >> 8) as u8);
+        }
+        let cell = pairs.len().min(CELLS - 1);
+        for (s, add) in last.iter_mut().zip(&self.add) {
+            *s = ((u16::from(*s) * self.keep[cell] + add[cell]) >> 8) as u8;
         }
     }
 }
@@ -283,16 +294,15 @@ impl<'a> Canvas<'a> {
                     let other = if has_bottom { bottom } else { top };
                     let (cells, last) = top.as_chunks::<2>();
                     let (others, other_last) = other.as_chunks::<2>();
-                    let odd = last.iter().zip(other_last).map(|(&a, &b)| ([a; 2], [b; 2]));
-                    let cells = cells.iter().copied().zip(others.iter().copied());
-                    let [cb, cr] = chroma;
-                    let samples = cb[at..].iter_mut().zip(cr[at..].iter_mut());
-                    for ((cb, cr), ([a, b], [c, d])) in samples.zip(cells.chain(odd)) {
-                        // A cell that is half covered already takes the whole colour: lines
-                        // look the same on odd rows as on even ones.
-                        let sum = u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
-                        let alpha = alpha_of((sum / 2).min(255) as u8);
-                        (*cb, *cr) = (mix(*cb, ink[1], alpha), mix(*cr, ink[2], alpha));
+                    for (plane, &ink) in chroma.iter_mut().zip(&ink[1..]) {
+                        let samples = &mut plane[at..at + seen.div_ceil(2)];
+                        let whole = samples.iter_mut().zip(cells).zip(others);
+                        for ((s, &[a, b]), &[c, d]) in whole {
+                            *s = mix(*s, ink, cell_alpha(a, b, c, d));
+                        }
+                        if let (Some(s), [a], [b]) = (samples.last_mut(), last, other_last) {
+                            *s = mix(*s, ink, cell_alpha(*a, *a, *b, *b));
+                        }
                     }
                 }
                 Planes::Rgb(pixels) => {
