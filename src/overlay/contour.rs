@@ -6,6 +6,9 @@ use super::canvas::{Canvas, Ink};
 /// Columns that are looked at together; even, so that chroma samples are not shared.
 const BLOCK: usize = 64;
 
+/// Columns that are drawn together where the line passes; even as well.
+const STEP: usize = 16;
+
 /// Flag of a block that has marked pixels.
 const INSIDE: u8 = 1;
 /// Flag of a block that has unmarked pixels. A border passes where both flags meet.
@@ -61,7 +64,7 @@ impl Contour {
             let (any, all) = block
                 .iter()
                 .fold((0, 1), |(any, all), &m| (any | m, all & m));
-            *flags = any * INSIDE | (1 - all) * OUTSIDE;
+            *flags = (any * INSIDE) | ((1 - all) * OUTSIDE);
         }
     }
 
@@ -118,13 +121,13 @@ impl Contour {
             }
         }
         let any = |row: &[u8]| row.iter().fold(0, |any, &c| any | c) != 0;
-        for (block, (top, bottom)) in top.chunks(BLOCK).zip(bottom.chunks(BLOCK)).enumerate() {
+        for (step, (top, bottom)) in top.chunks(STEP).zip(bottom.chunks(STEP)).enumerate() {
             if any(top) || any(bottom) {
-                let mut both = [0; 2 * BLOCK];
+                let mut both = [0; 2 * STEP];
                 let n = top.len();
                 both[..n].copy_from_slice(top);
                 both[n..2 * n].copy_from_slice(bottom);
-                canvas.stamp(from + block * BLOCK, y, n, &both[..2 * n], ink);
+                canvas.stamp(from + step * STEP, y, n, &both[..2 * n], ink);
             }
         }
         self.coverage = lines;
