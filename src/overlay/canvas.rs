@@ -1,15 +1,13 @@
 //! The picture as something to draw on: three operations, for planar Y'CbCr 4:2:0 and for
 //! packed RGB alike. Knows nothing of scores.
 
+use super::blend::{CELLS, HeatBlock, blend};
 use super::palette::HeatTable;
 use crate::colour::ycbcr_from_rgb;
 use crate::frame::{Colour, Frame, PixelFormat};
 
 /// A colour in the channels of the canvas: Y', Cb, Cr or R, G, B.
 pub type Ink = [u8; 3];
-
-/// Cells (2 x 2 pixels, one chroma sample) that heat is blended in at once.
-const CELLS: usize = 64;
 
 /// A frame's pixels, borrowed for drawing. All operations clip at the right and the bottom.
 pub struct Canvas<'a> {
@@ -49,81 +47,6 @@ fn alpha_of(coverage: u8) -> u16 {
 fn cell_alpha(a: u8, b: u8, c: u8, d: u8) -> u16 {
     let sum = u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
     alpha_of((sum / 2).min(255) as u8)
-}
-
-/// The blends of up to [`CELLS`] cells side by side, channel by channel, so that whole rows
-/// are blended without a look-up per sample.
-struct HeatBlock {
-    keep: [u16; CELLS],
-    add: [[u16; CELLS]; 3],
-    /// `keep` and the first channel of `add`, each twice: one per pixel.
-    wide_keep: [u16; 2 * CELLS],
-    wide_add: [u16; 2 * CELLS],
-}
-
-impl Default for HeatBlock {
-    fn default() -> Self {
-        HeatBlock {
-            keep: [0; CELLS],
-            add: [[0; CELLS]; 3],
-            wide_keep: [0; 2 * CELLS],
-            wide_add: [0; 2 * CELLS],
-        }
-    }
-}
-
-impl HeatBlock {
-    #[inline]
-    fn gather(&mut self, levels: &[u8], table: &HeatTable) {
-        let [first, second, third] = &mut self.add;
-        let cells = self.keep.iter_mut().zip(first).zip(second).zip(third);
-        for (&level, (((keep, first), second), third)) in levels.iter().zip(cells) {
-            let blend = table[usize::from(level)];
-            *keep = blend.keep;
-            [*first, *second, *third] = blend.add;
-        }
-        for (wide, &one) in self
-            .wide_keep
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .zip(&self.keep)
-        {
-            *wide = [one; 2];
-        }
-        for (wide, &one) in self
-            .wide_add
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .zip(&self.add[0])
-        {
-            *wide = [one; 2];
-        }
-    }
-
-    /// Blends a row of packed pixels, two per cell.
-    fn blend_rgb(&self, samples: &mut [u8]) {
-        let [red, green, blue] = &self.add;
-        let cells = self.keep.iter().zip(red).zip(green).zip(blue);
-        let (pairs, last) = samples.as_chunks_mut::<6>();
-        for (pixels, (((&keep, &red), &green), &blue)) in pairs.iter_mut().zip(cells) {
-            let add = [red, green, blue, red, green, blue];
-            *pixels = std::array::from_fn(|i| ((u16::from(pixels[i]) * keep + add[i]) >> 8) as u8);
-        }
-        let cell = pairs.len().min(CELLS - 1);
-        for (s, add) in last.iter_mut().zip(&self.add) {
-            *s = ((u16::from(*s) * self.keep[cell] + add[cell]) >> 8) as u8;
-        }
-    }
-}
-
-/// `sample * keep + add`, as `palette::Blend` says, for a row of samples.
-#[inline]
-fn blend(samples: &mut [u8], keep: &[u16], add: &[u16]) {
-    for ((s, &keep), &add) in samples.iter_mut().zip(keep).zip(add) {
-        *s = ((u16::from(*s) * keep + add) >> 8) as u8;
-    }
 }
 
 impl<'a> Canvas<'a> {
