@@ -1,15 +1,13 @@
 //! The picture as something to draw on: three operations, for planar Y'CbCr 4:2:0 and for
 //! packed RGB alike. Knows nothing of scores.
 
+use super::blend::{CELLS, HeatBlock, blend};
 use super::palette::HeatTable;
 use crate::colour::ycbcr_from_rgb;
 use crate::frame::{Colour, Frame, PixelFormat};
 
 /// A colour in the channels of the canvas: Y', Cb, Cr or R, G, B.
 pub type Ink = [u8; 3];
-
-/// Cells (2 x 2 pixels, one chroma sample) that heat is blended in at once.
-const CELLS: usize = 64;
 
 /// A frame's pixels, borrowed for drawing. All operations clip at the right and the bottom.
 pub struct Canvas<'a> {
@@ -43,76 +41,12 @@ fn alpha_of(coverage: u8) -> u16 {
     u16::from(coverage) + u16::from(coverage >> 7)
 }
 
-/// The blends of up to [`CELLS`] cells side by side, channel by channel, so that whole rows
-/// are blended without a look-up per sample.
-struct HeatBlock {
-    keep: [u16; CELLS],
-    add: [[u16; CELLS]; 3],
-    /// `keep` and the first channel of `add`, each twice: one per pixel.
-    wide_keep: [u16; 2 * CELLS],
-    wide_add: [u16; 2 * CELLS],
-}
-
-impl Default for HeatBlock {
-    fn default() -> Self {
-        HeatBlock {
-            keep: [0; CELLS],
-            add: [[0; CELLS]; 3],
-            wide_keep: [0; 2 * CELLS],
-            wide_add: [0; 2 * CELLS],
-        }
-    }
-}
-
-impl HeatBlock {
-    #[inline]
-    fn gather(&mut self, levels: &[u8], table: &HeatTable) {
-        let [first, second, third] = &mut self.add;
-        let cells = self.keep.iter_mut().zip(first).zip(second).zip(third);
-        for (&level, (((keep, first), second), third)) in levels.iter().zip(cells) {
-            let blend = table[usize::from(level)];
-            *keep = blend.keep;
-            [*first, *second, *third] = blend.add;
-        }
-        for (wide, &one) in self
-            .wide_keep
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .zip(&self.keep)
-        {
-            *wide = [one; 2];
-        }
-        for (wide, &one) in self
-            .wide_add
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .zip(&self.add[0])
-        {
-            *wide = [one; 2];
-        }
-    }
-
-    fn blend_rgb(&self, samples: &mut [u8]) {
-        let [red, green, blue] = &self.add;
-        let cells = self.keep.iter().zip(red).zip(green).zip(blue);
-        for (pixels, (((&keep, &red), &green), &blue)) in samples.chunks_mut(6).zip(cells) {
-            for pixel in pixels.as_chunks_mut::<3>().0 {
-                for (s, add) in pixel.iter_mut().zip([red, green, blue]) {
-                    *s = ((u16::from(*s) * keep + add) >> 8) as u8;
-                }
-            }
-        }
-    }
-}
-
-/// `sample * keep + add`, as `palette::Blend` says, for a row of samples.
+/// Opacity of a chroma sample from the coverage of its pixels. A cell that is half covered
+/// already takes the whole colour, so that lines look the same on odd rows as on even ones.
 #[inline]
-fn blend(samples: &mut [u8], keep: &[u16], add: &[u16]) {
-    for ((s, &keep), &add) in samples.iter_mut().zip(keep).zip(add) {
-        *s = ((u16::from(*s) * keep + add) >> 8) as u8;
-    }
+fn cell_alpha(a: u8, b: u8, c: u8, d: u8) -> u16 {
+    let sum = u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
+    alpha_of((sum / 2).min(255) as u8)
 }
 
 impl<'a> Canvas<'a> {
@@ -283,16 +217,15 @@ impl<'a> Canvas<'a> {
                     let other = if has_bottom { bottom } else { top };
                     let (cells, last) = top.as_chunks::<2>();
                     let (others, other_last) = other.as_chunks::<2>();
-                    let odd = last.iter().zip(other_last).map(|(&a, &b)| ([a; 2], [b; 2]));
-                    let cells = cells.iter().copied().zip(others.iter().copied());
-                    let [cb, cr] = chroma;
-                    let samples = cb[at..].iter_mut().zip(cr[at..].iter_mut());
-                    for ((cb, cr), ([a, b], [c, d])) in samples.zip(cells.chain(odd)) {
-                        // A cell that is half covered already takes the whole colour: lines
-                        // look the same on odd rows as on even ones.
-                        let sum = u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
-                        let alpha = alpha_of((sum / 2).min(255) as u8);
-                        (*cb, *cr) = (mix(*cb, ink[1], alpha), mix(*cr, ink[2], alpha));
+                    for (plane, &ink) in chroma.iter_mut().zip(&ink[1..]) {
+                        let samples = &mut plane[at..at + seen.div_ceil(2)];
+                        let whole = samples.iter_mut().zip(cells).zip(others);
+                        for ((s, &[a, b]), &[c, d]) in whole {
+                            *s = mix(*s, ink, cell_alpha(a, b, c, d));
+                        }
+                        if let (Some(s), [a], [b]) = (samples.last_mut(), last, other_last) {
+                            *s = mix(*s, ink, cell_alpha(*a, *a, *b, *b));
+                        }
                     }
                 }
                 Planes::Rgb(pixels) => {

@@ -6,16 +6,30 @@ use super::canvas::{Canvas, Ink};
 /// Columns that are looked at together; even, so that chroma samples are not shared.
 const BLOCK: usize = 64;
 
+/// Columns that are drawn together where the line passes; even as well.
+const STEP: usize = 16;
+
+/// Flag of a block that has marked pixels.
+const INSIDE: u8 = 1;
+/// Flag of a block that has unmarked pixels. A border passes where both flags meet.
+const OUTSIDE: u8 = 2;
+
 /// Which pixels exceed the threshold, and the rows needed to trace their border.
 #[derive(Debug, Default)]
 pub struct Contour {
     width: usize,
-    /// 1 where the score exceeds the threshold; rows whose span is empty are not valid.
+    /// 1 where the score exceeds the threshold; only valid in rows that are `marked`.
     mask: Vec<u8>,
-    /// Per row: columns between which all marks lie, whole blocks; (0, 0) if there are none.
-    spans: Vec<(usize, usize)>,
+    /// Which rows were marked; in the others nothing exceeds the threshold.
+    marked: Vec<bool>,
+    /// Per row, the flags of its blocks.
+    flags: Vec<u8>,
+    /// The flags of the blocks in a window of rows.
+    window: Vec<u8>,
     /// Marked pixels in the window's rows, per column, the border columns repeated outwards.
     columns: Vec<u8>,
+    /// Blocks of the present rows that a border passes: first and the one past the last.
+    runs: Vec<(usize, usize)>,
     /// Coverage of two rows.
     coverage: Vec<u8>,
 }
@@ -31,79 +45,105 @@ impl Contour {
     pub fn start(&mut self, width: usize, height: usize) {
         self.width = width;
         self.mask.resize(width * height, 0);
-        self.spans.clear();
-        self.spans.resize(height, (0, 0));
+        self.marked.clear();
+        self.marked.resize(height, false);
+        self.flags.clear();
+        self.flags.resize(width.div_ceil(BLOCK) * height, OUTSIDE);
     }
 
     /// Marks what exceeds `threshold` in row `y`. NaN does not, infinity does.
     pub fn mark(&mut self, y: usize, scores: &[f32], threshold: f32) {
         let row = &mut self.mask[y * self.width..(y + 1) * self.width];
-        for (marked, &score) in row.iter_mut().zip(scores) {
-            *marked = u8::from(score > threshold);
+        for (mark, &score) in row.iter_mut().zip(scores) {
+            *mark = u8::from(score > threshold);
         }
-        // To the nearest block; looking at single bytes would take longer than all the rest.
-        let marked = |block: &[u8]| block.iter().fold(0, |any, &m| any | m) != 0;
-        let blocks = row.chunks(BLOCK);
-        let last = blocks.len().saturating_sub(1);
-        let first = blocks.clone().position(marked);
-        let from_end = blocks.rev().position(marked);
-        if let (Some(first), Some(from_end)) = (first, from_end) {
-            self.spans[y] = (
-                first * BLOCK,
-                ((last - from_end + 1) * BLOCK).min(self.width),
-            );
+        self.marked[y] = true;
+        let blocks = self.width.div_ceil(BLOCK);
+        let flags = &mut self.flags[y * blocks..(y + 1) * blocks];
+        for (flags, block) in flags.iter_mut().zip(row.chunks(BLOCK)) {
+            let (any, all) = block
+                .iter()
+                .fold((0, 1), |(any, all), &m| (any | m, all & m));
+            *flags = (any * INSIDE) | ((1 - all) * OUTSIDE);
         }
     }
 
     /// Draws the line. At the picture's edge regions are taken to go on, so no line runs
     /// along it.
     pub fn draw(&mut self, canvas: &mut Canvas<'_>, ink: Ink) {
-        let (width, height) = (self.width, self.spans.len());
+        let (width, height) = (self.width, self.marked.len());
         let radius = line_radius(height);
         self.columns.resize(width + 2 * radius, 0);
+        let blocks = width.div_ceil(BLOCK);
         for y in (0..height).step_by(2) {
-            let window = y.saturating_sub(radius)..(y + 2 + radius).min(height);
-            let marked = self.spans[window].iter().filter(|(_, end)| *end > 0);
-            let Some((from, to)) = marked.copied().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
-            else {
+            let rows = y.saturating_sub(radius)..(y + 2 + radius).min(height);
+            if !self.marked[rows.clone()].contains(&true) {
                 continue;
+            }
+            self.window.clear();
+            self.window.resize(blocks, 0);
+            for flags in self.flags[rows.start * blocks..rows.end * blocks].chunks(blocks) {
+                for (all, &row) in self.window.iter_mut().zip(flags) {
+                    *all |= row;
+                }
+            }
+            let mixed = |block: usize| {
+                let near = &self.window[block.saturating_sub(1)..(block + 2).min(blocks)];
+                near.iter().fold(0, |all, &flags| all | flags) == INSIDE | OUTSIDE
             };
-            let from = from.saturating_sub(radius) & !1;
-            let to = (to + radius).min(width);
-            self.coverage.clear();
-            self.coverage.resize(2 * (to - from), 0);
-            for row in y..(y + 2).min(height) {
+            // Neighbouring blocks are traced in one go.
+            let mut runs = std::mem::take(&mut self.runs);
+            runs.clear();
+            for block in (0..blocks).filter(|&block| mixed(block)) {
+                match runs.last_mut() {
+                    Some((_, end)) if *end == block => *end = block + 1,
+                    _ => runs.push((block, block + 1)),
+                }
+            }
+            for &(first, end) in &runs {
+                self.draw_run(canvas, ink, y, first * BLOCK, (end * BLOCK).min(width));
+            }
+            self.runs = runs;
+        }
+    }
+
+    /// Draws rows `y` and `y + 1` between two columns.
+    fn draw_run(&mut self, canvas: &mut Canvas<'_>, ink: Ink, y: usize, from: usize, to: usize) {
+        let radius = line_radius(self.marked.len());
+        let mut lines = std::mem::take(&mut self.coverage);
+        lines.clear();
+        lines.resize(2 * (to - from), 0);
+        let (top, bottom) = lines.split_at_mut(to - from);
+        for (row, line) in [(y, &mut *top), (y + 1, &mut *bottom)] {
+            if row < self.marked.len() {
                 self.sum_columns(row, radius, from, to);
-                let half = (row - y) * (to - from);
-                let line = &mut self.coverage[half..half + to - from];
                 trace(&self.columns[from..to + 2 * radius], radius, line);
             }
-            let (top, bottom) = self.coverage.split_at(to - from);
-            for (block, (top, bottom)) in top.chunks(BLOCK).zip(bottom.chunks(BLOCK)).enumerate() {
-                let any = |row: &[u8]| row.iter().fold(0, |any, &c| any | c) != 0;
-                if !any(top) && !any(bottom) {
-                    continue;
-                }
-                let mut both = [0; 2 * BLOCK];
+        }
+        let any = |row: &[u8]| row.iter().fold(0, |any, &c| any | c) != 0;
+        for (step, (top, bottom)) in top.chunks(STEP).zip(bottom.chunks(STEP)).enumerate() {
+            if any(top) || any(bottom) {
+                let mut both = [0; 2 * STEP];
                 let n = top.len();
                 both[..n].copy_from_slice(top);
                 both[n..2 * n].copy_from_slice(bottom);
-                canvas.stamp(from + block * BLOCK, y, n, &both[..2 * n], ink);
+                canvas.stamp(from + step * STEP, y, n, &both[..2 * n], ink);
             }
         }
+        self.coverage = lines;
     }
 
     /// Fills `columns[from..to + 2 radius]`: entry `x + radius` counts the marks of column
     /// x in the rows `radius` above to `radius` below `row`, the picture's last rows and
     /// columns repeated outwards.
     fn sum_columns(&mut self, row: usize, radius: usize, from: usize, to: usize) {
-        let (width, height) = (self.width, self.spans.len());
+        let (width, height) = (self.width, self.marked.len());
         let (low, high) = (from.saturating_sub(radius), (to + radius).min(width));
         let sums = &mut self.columns[low + radius..high + radius];
         sums.fill(0);
         for offset in 0..=2 * radius {
             let y = (row + offset).saturating_sub(radius).min(height - 1);
-            if self.spans[y].1 == 0 {
+            if !self.marked[y] {
                 continue;
             }
             let marks = &self.mask[y * width + low..y * width + high];

@@ -4,6 +4,7 @@
 //! rest of the frame, so that steady scores give a steady picture. Smoothing over time is
 //! the business of the scores.
 
+mod blend;
 mod boxes;
 mod canvas;
 mod config;
