@@ -87,10 +87,9 @@ impl Taps {
                     + (w2 * f32::from(*c) + w3 * f32::from(*d));
             }
         }
-        for tap in 4..self.count {
-            let (w, start) = (weights[tap], (self.first[y] + tap) * stride);
-            let r = &plane[start..start + out.len()];
-            for (o, a) in out.iter_mut().zip(r) {
+        for (tap, &w) in weights.iter().enumerate().skip(4) {
+            let start = (self.first[y] + tap) * stride;
+            for (o, a) in out.iter_mut().zip(&plane[start..]) {
                 *o += w * f32::from(*a);
             }
         }

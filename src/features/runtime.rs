@@ -324,7 +324,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(empty.contains("holds no libonnxruntime.so"), "{empty}");
-        std::fs::write(&text, "not a library").unwrap();
+        std::fs::write(&text, "not a library".repeat(100)).unwrap();
         for path in [dir.path(), &text] {
             let fault = find(Some(path)).map(|f| f.version).unwrap_err().to_string();
             assert!(

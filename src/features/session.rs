@@ -311,11 +311,14 @@ impl Session {
     }
 }
 
+/// A session, what runs it, and what was wanted more.
+type Opened = (ort::session::Session, Provider, Vec<(Provider, String)>);
+
 fn open_on_best(
     runtime: &Runtime,
     config: &RuntimeConfig,
     loaded: &Loaded,
-) -> anyhow::Result<(ort::session::Session, Provider, Vec<(Provider, String)>)> {
+) -> anyhow::Result<Opened> {
     let (order, insists) = config.order();
     let mut fallbacks = Vec::new();
     for provider in order {
@@ -367,10 +370,12 @@ fn output<'a>(
     Ok((shape, data))
 }
 
+/// Least common multiple; zero counts as one.
 fn lcm(a: usize, b: usize) -> usize {
+    let (a, b) = (a.max(1), b.max(1));
     let (mut x, mut y) = (a, b);
     while y != 0 {
         (x, y) = (y, x % y);
     }
-    if x == 0 { 1 } else { a / x * b }
+    a / x * b
 }
