@@ -45,20 +45,51 @@ impl Bank {
     /// # Errors
     /// As [`Bank::open`], for what can be wrong without a file.
     pub fn from_contents(contents: BankContents, k: usize) -> Result<Bank, BankError> {
-        let store = Store::Owned { rows: contents.features, origins: contents.origins };
+        let store = Store::Owned {
+            rows: contents.features,
+            origins: contents.origins,
+        };
         Bank::checked(PathBuf::from("(in memory)"), 0, contents.metadata, store, k)
     }
 
-    fn checked(path: PathBuf, bytes: u64, metadata: Metadata, store: Store, k: usize) -> Result<Bank, BankError> {
+    /// The contents of a bank made by [`Bank::from_contents`]; `None` for one that lies in a file.
+    pub fn into_contents(self) -> Option<BankContents> {
+        match self.store {
+            Store::Owned { rows, origins } => Some(BankContents {
+                features: rows,
+                origins,
+                metadata: self.metadata,
+            }),
+            Store::Mapped { .. } => None,
+        }
+    }
+
+    fn checked(
+        path: PathBuf,
+        bytes: u64,
+        metadata: Metadata,
+        store: Store,
+        k: usize,
+    ) -> Result<Bank, BankError> {
         let rows = store.features(&path)?;
         let count = rows.count(metadata.model.width);
         if let Some(row) = rows.first_not_finite(metadata.model.width) {
             return Err(BankError::NotFinite { path, row });
         }
         if count < k.max(1) {
-            return Err(BankError::TooFew { path, rows: count, k: k.max(1) });
+            return Err(BankError::TooFew {
+                path,
+                rows: count,
+                k: k.max(1),
+            });
         }
-        Ok(Bank { path, bytes, metadata, store, rows: count })
+        Ok(Bank {
+            path,
+            bytes,
+            metadata,
+            store,
+            rows: count,
+        })
     }
 
     /// Number of reference features, N.

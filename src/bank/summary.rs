@@ -59,7 +59,12 @@ pub fn summary(bank: &Bank) -> Summary {
         .flat_map(|m| [0.1, 0.01, 0.001].map(|rate| (m, rate)))
         .filter_map(|(m, rate)| {
             let found = calibration?.threshold(&m.method, rate).ok()?;
-            Some(ThresholdLine { method: m.method.clone(), false_frame_rate: rate, threshold: found.value, basis: found.basis })
+            Some(ThresholdLine {
+                method: m.method.clone(),
+                false_frame_rate: rate,
+                threshold: found.value,
+                basis: found.basis,
+            })
         })
         .collect();
     Summary {

@@ -40,7 +40,9 @@ pub enum InputError {
         source: std::io::Error,
     },
     /// A pattern that is none, or that fits nothing.
-    #[error("{pattern}: {why}; give a folder, an image, a video, or a quoted glob such as 'drive/*.jpg'")]
+    #[error(
+        "{pattern}: {why}; give a folder, an image, a video, or a quoted glob such as 'drive/*.jpg'"
+    )]
     Pattern {
         /// What was given.
         pattern: String,
@@ -67,20 +69,36 @@ pub fn list(given: &[String]) -> Result<Vec<Input>, InputError> {
         let before = found.len();
         match std::fs::metadata(path) {
             Ok(about) if about.is_dir() => walk(path, 0, &mut found)?,
-            Ok(_) => found.push(input(path)?.ok_or_else(|| InputError::NeitherKind { path: path.to_owned() })?),
+            Ok(_) => found.push(input(path)?.ok_or_else(|| InputError::NeitherKind {
+                path: path.to_owned(),
+            })?),
             Err(_) if text.contains(['*', '?', '[']) => {
-                let wrong = |why: String| InputError::Pattern { pattern: text.clone(), why };
+                let wrong = |why: String| InputError::Pattern {
+                    pattern: text.clone(),
+                    why,
+                };
                 for path in glob::glob(text).map_err(|e| wrong(e.to_string()))? {
-                    let path = path.map_err(|e| InputError::Unreadable { path: e.path().to_owned(), source: e.into() })?;
+                    let path = path.map_err(|e| InputError::Unreadable {
+                        path: e.path().to_owned(),
+                        source: e.into(),
+                    })?;
                     if path.is_file() {
                         found.extend(input(&path)?);
                     }
                 }
             }
-            Err(source) => return Err(InputError::Unreadable { path: path.to_owned(), source }),
+            Err(source) => {
+                return Err(InputError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
         }
         if found.len() == before {
-            return Err(InputError::Pattern { pattern: text.clone(), why: "no image or video there".to_owned() });
+            return Err(InputError::Pattern {
+                pattern: text.clone(),
+                why: "no image or video there".to_owned(),
+            });
         }
     }
     found.sort_by(|a, b| natural(&a.path.to_string_lossy(), &b.path.to_string_lossy()));
@@ -93,7 +111,10 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<Input>) -> Result<(), Input
     if depth > 32 {
         return Ok(());
     }
-    let unreadable = |source| InputError::Unreadable { path: folder.to_owned(), source };
+    let unreadable = |source| InputError::Unreadable {
+        path: folder.to_owned(),
+        source,
+    };
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
@@ -115,8 +136,16 @@ fn input(path: &Path) -> Result<Option<Input>, InputError> {
     use std::io::Read;
     let mut head = Vec::with_capacity(512);
     let read = std::fs::File::open(path).and_then(|f| f.take(512).read_to_end(&mut head));
-    read.map_err(|source| InputError::Unreadable { path: path.to_owned(), source })?;
-    Ok(kind(&head, path).map(|kind| Input { path: path.to_owned(), name: name(path), kind, label: None }))
+    read.map_err(|source| InputError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(kind(&head, path).map(|kind| Input {
+        path: path.to_owned(),
+        name: name(path),
+        kind,
+        label: None,
+    }))
 }
 
 fn kind(head: &[u8], path: &Path) -> Option<InputKind> {
@@ -126,15 +155,21 @@ fn kind(head: &[u8], path: &Path) -> Option<InputKind> {
         return Some(InputKind::Still);
     }
     let transport_stream = at(0, b"G") && at(188, b"G");
-    if at(4, b"ftyp") || at(4, b"moov") || at(0, b"\x1a\x45\xdf\xa3") || riff(b"AVI ") || at(0, b"\0\0\x01\xba") || transport_stream {
+    if at(4, b"ftyp")
+        || at(4, b"moov")
+        || at(0, b"\x1a\x45\xdf\xa3")
+        || riff(b"AVI ")
+        || at(0, b"\0\0\x01\xba")
+        || transport_stream
+    {
         return Some(InputKind::Video);
     }
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();
     match ending.as_str() {
         // Named like an image but not one: the decoder's error will name it.
         "jpg" | "jpeg" | "png" | "webp" | "bmp" => Some(InputKind::Still),
-        "mp4" | "m4v" | "mov" | "mkv" | "webm" | "avi" | "ts" | "mts" | "m2ts" | "mpg" | "mpeg" | "h264" | "h265" | "flv"
-        | "3gp" | "wmv" => Some(InputKind::Video),
+        "mp4" | "m4v" | "mov" | "mkv" | "webm" | "avi" | "ts" | "mts" | "m2ts" | "mpg" | "mpeg"
+        | "h264" | "h265" | "flv" | "3gp" | "wmv" => Some(InputKind::Video),
         _ => None,
     }
 }
@@ -142,7 +177,10 @@ fn kind(head: &[u8], path: &Path) -> Option<InputKind> {
 /// Folder and file name with a `/` between.
 fn name(path: &Path) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let last = |p: Option<&std::ffi::OsStr>| p.map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let last = |p: Option<&std::ffi::OsStr>| {
+        p.map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
     let folder = last(absolute.parent().and_then(Path::file_name));
     format!("{folder}/{}", last(absolute.file_name()))
 }

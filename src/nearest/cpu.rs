@@ -63,11 +63,16 @@ pub(super) fn instructions() -> &'static str {
         if std::arch::is_x86_feature_detected!("avx512f") {
             return "AVX-512";
         }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+        {
             return "AVX2";
         }
     }
-    if cfg!(target_arch = "aarch64") { "NEON" } else { "no vector instructions" }
+    if cfg!(target_arch = "aarch64") {
+        "NEON"
+    } else {
+        "no vector instructions"
+    }
 }
 
 impl CpuGemm {
@@ -76,9 +81,15 @@ impl CpuGemm {
     ///
     /// # Errors
     /// If the threads cannot be started.
-    pub fn new(k: usize, threads: usize, bank: &Arc<Bank>) -> Result<CpuGemm, ThreadPoolBuildError> {
-        let pool =
-            ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("search-{i}")).build()?;
+    pub fn new(
+        k: usize,
+        threads: usize,
+        bank: &Arc<Bank>,
+    ) -> Result<CpuGemm, ThreadPoolBuildError> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("search-{i}"))
+            .build()?;
         let (rows, width) = (bank.features(), bank.width());
         let (mean, norms) = pool.install(|| {
             let mean = mean_row(rows, width);
@@ -86,7 +97,9 @@ impl CpuGemm {
             (mean, norms)
         });
         let reach = norms.iter().fold(0.0, |m: f64, n| m.max(*n)).sqrt();
-        let workers = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
+        let workers = (0..pool.current_num_threads())
+            .map(|_| Mutex::default())
+            .collect();
         Ok(CpuGemm {
             bank: Arc::clone(bank),
             k: k.clamp(1, bank.rows()),
@@ -127,7 +140,12 @@ impl CpuGemm {
         let lists: Vec<&[(f32, u32)]> = self
             .workers
             .iter_mut()
-            .map(|w| w.get_mut().unwrap_or_else(PoisonError::into_inner).candidates.as_slice())
+            .map(|w| {
+                w.get_mut()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .candidates
+                    .as_slice()
+            })
             .collect();
         let (rows, k, reach, squares) = (self.bank.features(), self.k, self.reach, &self.squares);
         self.found.clear();
@@ -135,25 +153,34 @@ impl CpuGemm {
         let rescans = AtomicUsize::new(0);
         let found = &mut self.found;
         self.pool.install(|| {
-            found.par_chunks_mut(k).zip(features.data.par_chunks(width)).enumerate().with_min_len(8).for_each_init(
-                || (vec![0.0; width], vec![(f32::INFINITY, u32::MAX); kept]),
-                |(row, merged), (patch, (found, features))| {
-                    if squares[patch].is_nan() {
-                        return;
-                    }
-                    merged.fill((f32::INFINITY, u32::MAX));
-                    for list in &lists {
-                        for (key, row) in &list[patch * kept..(patch + 1) * kept] {
-                            offer(merged, *key, *row);
+            found
+                .par_chunks_mut(k)
+                .zip(features.data.par_chunks(width))
+                .enumerate()
+                .with_min_len(8)
+                .for_each_init(
+                    || (vec![0.0; width], vec![(f32::INFINITY, u32::MAX); kept]),
+                    |(row, merged), (patch, (found, features))| {
+                        if squares[patch].is_nan() {
+                            return;
                         }
-                    }
-                    let query = Query { features, square: squares[patch], reach };
-                    if !exact::refine(&query, rows, merged, row, found) {
-                        rescans.fetch_add(1, Ordering::Relaxed);
-                        exact::rescan(&query, rows, row, found);
-                    }
-                },
-            );
+                        merged.fill((f32::INFINITY, u32::MAX));
+                        for list in &lists {
+                            for (key, row) in &list[patch * kept..(patch + 1) * kept] {
+                                offer(merged, *key, *row);
+                            }
+                        }
+                        let query = Query {
+                            features,
+                            square: squares[patch],
+                            reach,
+                        };
+                        if !exact::refine(&query, rows, merged, row, found) {
+                            rescans.fetch_add(1, Ordering::Relaxed);
+                            exact::rescan(&query, rows, row, found);
+                        }
+                    },
+                );
         });
         self.rescans += rescans.into_inner() as u64;
         Ok(())
@@ -165,7 +192,8 @@ impl CpuGemm {
         self.squares.clear();
         for patch in features.data.chunks_exact(features.width) {
             let start = self.centred.len();
-            self.centred.extend(patch.iter().zip(&self.mean).map(|(x, m)| x - m));
+            self.centred
+                .extend(patch.iter().zip(&self.mean).map(|(x, m)| x - m));
             let centred = &mut self.centred[start..];
             if patch.iter().all(|x| x.is_finite()) {
                 self.squares.push(exact::square(centred));
@@ -181,10 +209,17 @@ impl CpuGemm {
     fn propose(&mut self, kept: usize) {
         let (rows, width, patches) = (self.bank.features(), self.bank.width(), self.squares.len());
         let next = AtomicUsize::new(0);
-        let (mean, norms, centred, workers) = (&self.mean, &self.norms, &self.centred, &self.workers);
+        let (mean, norms, centred, workers) =
+            (&self.mean, &self.norms, &self.centred, &self.workers);
         self.pool.broadcast(|thread| {
-            let mut worker = workers[thread.index()].lock().unwrap_or_else(PoisonError::into_inner);
-            let Worker { tile, products, candidates } = &mut *worker;
+            let mut worker = workers[thread.index()]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let Worker {
+                tile,
+                products,
+                candidates,
+            } = &mut *worker;
             candidates.clear();
             candidates.resize(patches * kept, (f32::INFINITY, u32::MAX));
             tile.resize(TILE * width, 0.0);
@@ -203,7 +238,12 @@ impl CpuGemm {
                     product(tile, queries, width, products);
                     for (q, products) in products.chunks_exact(norms.len()).enumerate() {
                         let patch = block * QUERY_BLOCK + q;
-                        scan(&mut candidates[patch * kept..(patch + 1) * kept], norms, products, first as u32);
+                        scan(
+                            &mut candidates[patch * kept..(patch + 1) * kept],
+                            norms,
+                            products,
+                            first as u32,
+                        );
                     }
                 }
             }
@@ -214,7 +254,9 @@ impl CpuGemm {
 /// `out[q][r] = -2 tile[r].queries[q]`, all row by row.
 fn product(tile: &[f32], queries: &[f32], width: usize, out: &mut [f32]) {
     let (rows, count) = (tile.len() / width, queries.len() / width);
-    assert!(out.len() == rows * count && tile.len() == rows * width && queries.len() == count * width);
+    assert!(
+        out.len() == rows * count && tile.len() == rows * width && queries.len() == count * width
+    );
     // SAFETY: the lengths were checked; element (r, c) of the left side is tile[r * width + c],
     // (c, q) of the right one queries[q * width + c], (r, q) of the result out[q * rows + r].
     unsafe {
@@ -261,12 +303,16 @@ fn mean_row(rows: Rows<'_>, width: usize) -> Vec<f32> {
             let (mut row, mut sum) = (vec![0.0f32; width], vec![0.0f64; width]);
             for r in part * 4096..count.min((part + 1) * 4096) {
                 rows.copy_to(r * width, &mut row);
-                sum.iter_mut().zip(&row).for_each(|(s, x)| *s += f64::from(*x));
+                sum.iter_mut()
+                    .zip(&row)
+                    .for_each(|(s, x)| *s += f64::from(*x));
             }
             sum
         })
         .collect();
-    (0..width).map(|c| (sums.iter().map(|s| s[c]).sum::<f64>() / count as f64) as f32).collect()
+    (0..width)
+        .map(|c| (sums.iter().map(|s| s[c]).sum::<f64>() / count as f64) as f32)
+        .collect()
 }
 
 /// Squared norms of the rows as [`centred_tile`] gives them.
@@ -286,19 +332,30 @@ fn centred_norms(rows: Rows<'_>, mean: &[f32]) -> Vec<f64> {
 
 impl Nearest for CpuGemm {
     fn name(&self) -> String {
-        format!("cpu-gemm ({} threads, {})", self.pool.current_num_threads(), instructions())
+        format!(
+            "cpu-gemm ({} threads, {})",
+            self.pool.current_num_threads(),
+            instructions()
+        )
     }
 
     fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {
         self.search(features)?;
         out.grid = features.grid;
         out.data.clear();
-        let mean = |near: &[(f64, u32)]| (near.iter().map(|(d, _)| d.sqrt()).sum::<f64>() / near.len() as f64) as f32;
+        let mean = |near: &[(f64, u32)]| {
+            (near.iter().map(|(d, _)| d.sqrt()).sum::<f64>() / near.len() as f64) as f32
+        };
         out.data.extend(self.found.chunks_exact(self.k).map(mean));
         Ok(())
     }
 
-    fn neighbours(&mut self, features: &Features, rows: &mut Vec<u32>, distances: &mut Vec<f32>) -> anyhow::Result<()> {
+    fn neighbours(
+        &mut self,
+        features: &Features,
+        rows: &mut Vec<u32>,
+        distances: &mut Vec<f32>,
+    ) -> anyhow::Result<()> {
         self.search(features)?;
         rows.clear();
         rows.extend(self.found.iter().map(|(_, row)| *row));

@@ -60,8 +60,18 @@ fn lanes(x: impl ExactSizeIterator<Item = f64>) -> f64 {
 /// Measures `candidates` (ascending keys, the smallest of the whole bank) exactly, puts the nearest
 /// into `found`, and says whether these are proven to be the nearest of the whole bank, to
 /// within the slack.
-pub(super) fn refine(query: &Query, rows: Rows, candidates: &[(f32, u32)], row: &mut [f32], found: &mut [(f64, u32)]) -> bool {
+pub(super) fn refine(
+    query: &Query,
+    rows: Rows,
+    candidates: &[(f32, u32)],
+    row: &mut [f32],
+    found: &mut [(f64, u32)],
+) -> bool {
     let error = query.error();
+    // Near the end of f32's range products overflow, and no bound holds.
+    if !(query.square.sqrt() + query.reach < 1e18) {
+        return false;
+    }
     let kth = |found: &[(f64, u32)]| found.last().map_or(f64::INFINITY, |f| f.0);
     let mut lowest = f64::NEG_INFINITY;
     for &(key, index) in candidates {
@@ -76,7 +86,10 @@ pub(super) fn refine(query: &Query, rows: Rows, candidates: &[(f32, u32)], row: 
         rows.copy_to(index as usize * row.len(), row);
         offer(found, squared_distance(query.features, row), index);
     }
-    let (kth, norm) = (kth(found).sqrt(), query.square.sqrt().min(square(query.features).sqrt()));
+    let (kth, norm) = (
+        kth(found).sqrt(),
+        query.square.sqrt().min(square(query.features).sqrt()),
+    );
     let everything = candidates.len() == rows.count(row.len());
     everything || lowest.max(0.0).sqrt() >= kth * (1.0 - RELATIVE_SLACK) - NORM_SLACK * norm
 }

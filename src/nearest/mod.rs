@@ -36,7 +36,12 @@ pub trait Nearest: Send {
     ///
     /// # Errors
     /// As [`Nearest::distances`].
-    fn neighbours(&mut self, features: &Features, rows: &mut Vec<u32>, distances: &mut Vec<f32>) -> anyhow::Result<()>;
+    fn neighbours(
+        &mut self,
+        features: &Features,
+        rows: &mut Vec<u32>,
+        distances: &mut Vec<f32>,
+    ) -> anyhow::Result<()>;
 
     /// How many patches with NaN or infinite numbers were seen since the start.
     fn faulty(&self) -> u64;
@@ -56,7 +61,11 @@ pub struct SearchConfig {
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        SearchConfig { k: 3, device: Device::Auto, threads: 0 }
+        SearchConfig {
+            k: 3,
+            device: Device::Auto,
+            threads: 0,
+        }
     }
 }
 
@@ -93,14 +102,20 @@ pub enum SearchError {
 /// [`SearchError`]: the device insisted on is not there, or k does not fit the bank.
 pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchError> {
     if config.k == 0 || config.k > bank.rows() {
-        return Err(SearchError::Neighbours { k: config.k, rows: bank.rows() });
+        return Err(SearchError::Neighbours {
+            k: config.k,
+            rows: bank.rows(),
+        });
     }
     let fallback = match (config.device, device::cuda_search()) {
         (Device::Cpu, _) => None,
         (Device::Cuda, why) => return Err(why.into()),
         (Device::Auto, why) => Some(why),
     };
-    Ok(Search { engine: Box::new(CpuGemm::new(config.k, config.threads, bank)?), fallback })
+    Ok(Search {
+        engine: Box::new(CpuGemm::new(config.k, config.threads, bank)?),
+        fallback,
+    })
 }
 
 #[cfg(test)]
