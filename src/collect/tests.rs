@@ -617,3 +617,27 @@ fn held_out_frames_are_looked_at_no_more_often_than_needed() {
     );
     assert_eq!(contents.metadata.calibration.as_ref().unwrap().frames, 1);
 }
+
+#[test]
+fn real_road_images_are_listed_labelled_and_split() {
+    let Some(shared) = std::env::var_os("FAROUT_SHARED") else {
+        eprintln!("skipped: FAROUT_SHARED does not name the folder with real data");
+        return;
+    };
+    let folder = Path::new(&shared).join("data/camvid/train");
+    let mut inputs = list(&[folder.join("images").to_str().unwrap().to_owned()]).unwrap();
+    attach_labels(&mut inputs, &folder.join("labels")).unwrap();
+    assert_eq!(inputs.len(), 367);
+    let mask = LabelMask::read(inputs[0].label.as_deref().unwrap()).unwrap();
+    assert_eq!((mask.width, mask.height), (480, 360));
+    assert!(mask.values.iter().all(|v| *v <= 11) && mask.values.contains(&3));
+    let places: Vec<Place> = inputs.iter().map(|i| Place::of_still(&i.name)).collect();
+    let split = Split::new(0, 0.2, 300, 30, &places);
+    let count = |side| places.iter().filter(|p| split.side(p) == side).count();
+    let (bank, held, guard) = (count(Side::Bank), count(Side::HeldOut), count(Side::Guard));
+    eprintln!(
+        "{bank} for the bank, {held} held out, {guard} between; {}",
+        split.describe()
+    );
+    assert!(bank > 200 && held > 30);
+}
