@@ -136,7 +136,10 @@ fn write_image(path: &Path, seed: u32) {
     image.save(path).unwrap();
 }
 
+/// Images in a folder `drive` below `dir`: the folder's name decides which blocks are held out.
 fn drive(dir: &Path, images: u32, step: u32) -> Vec<Input> {
+    let dir = dir.join("drive");
+    std::fs::create_dir_all(&dir).unwrap();
     for i in 0..images {
         write_image(&dir.join(format!("drive_{:06}.png", i * step)), i);
     }
@@ -276,7 +279,7 @@ fn an_image_given_twice_counts_once() {
         ..config(10_000)
     };
     let once = run(&inputs, &config).unwrap();
-    std::fs::copy(&inputs[0].path, dir.path().join("copy_000009.png")).unwrap();
+    std::fs::copy(&inputs[0].path, dir.path().join("drive/copy_000009.png")).unwrap();
     inputs = list(&[dir.path().to_str().unwrap().to_owned()]).unwrap();
     assert_eq!(inputs.len(), 5);
     let twice = run(&inputs, &config).unwrap();
