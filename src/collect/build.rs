@@ -1,14 +1,13 @@
 //! `farout bank build`: every frame once, through features into the sample or the held-out part.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::calibrate::HeldOut;
+use super::config::BuildConfig;
 use super::digest::{Digest, frame_digest, sha256_of_file};
+use super::error::BuildError;
 use super::inputs::{Input, InputKind};
-use super::labels::{LabelError, LabelMask};
+use super::labels::LabelMask;
 use super::sample::{PatchKey, Sampler};
 use super::split::{Place, Side, Split};
 use crate::bank::{Bank, BankContents, BuildRecord, DataType, FORMAT, Metadata};
@@ -17,52 +16,6 @@ use crate::grid::{Features, Logits};
 use crate::identity::ModelIdentity;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
-
-/// How a bank is built.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BuildConfig {
-    /// Features to keep. Default 100000.
-    pub size: usize,
-    /// Seed of the sample and the held-out split. Default 0.
-    pub seed: u64,
-    /// How they are stored: "f16" (default) or "f32".
-    pub data_type: DataType,
-    /// Label values whose patches are left out. Default none.
-    pub void: Vec<u16>,
-    /// Of a video, every n-th frame is looked at. Default 10.
-    pub video_step: u32,
-    /// Share of the blocks that is held out for calibration. Default 0.2.
-    pub held_out_share: f64,
-    /// Length of a block in frame numbers (of the file name, or of the video). Default 300.
-    pub held_out_block: u64,
-    /// Frames this many numbers from a held-out block are left out of the bank. Default 30.
-    pub held_out_guard: u64,
-    /// At most so many held-out frames are measured. Default 300.
-    pub held_out_frames: usize,
-    /// Neighbours of the calibration; must be those of the search. Default 3.
-    pub k: usize,
-    /// Threads of the calibration's search, 0 for one per processor. Default 0.
-    pub threads: usize,
-}
-
-impl Default for BuildConfig {
-    fn default() -> Self {
-        BuildConfig {
-            size: 100_000,
-            seed: 0,
-            data_type: DataType::F16,
-            void: Vec::new(),
-            video_step: 10,
-            held_out_share: 0.2,
-            held_out_block: 300,
-            held_out_guard: 30,
-            held_out_frames: 300,
-            k: 3,
-            threads: 0,
-        }
-    }
-}
 
 /// What makes features of frames.
 pub trait Extract {
@@ -97,52 +50,6 @@ pub trait Progress {
 }
 
 impl Progress for () {}
-
-/// Why a bank cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// A file cannot be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Its label mask cannot.
-    #[error(transparent)]
-    Label(#[from] LabelError),
-    /// A frame could not be decoded.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A file could not be opened, or the model or search failed on it.
-    #[error("{name}: {source:#}")]
-    Frame {
-        /// The input.
-        name: String,
-        /// The reason.
-        source: anyhow::Error,
-    },
-    /// Numbers that f16 cannot hold.
-    #[error(
-        "{name}: features reach {largest:e}, more than f16 holds (65504); build with --data-type f32"
-    )]
-    Overflow {
-        /// The input.
-        name: String,
-        /// The largest magnitude.
-        largest: f32,
-    },
-    /// Nothing to put into the bank.
-    #[error("no patch is left for the bank: {why}; give more images")]
-    Empty {
-        /// What became of them.
-        why: String,
-    },
-    /// The stop token was asked.
-    #[error("stopped before the bank was complete; nothing was written")]
-    Stopped,
-}
 
 /// Opens an input as a stream of its frames.
 pub type Open<'a> = dyn FnMut(&Input) -> anyhow::Result<Box<dyn Source>> + 'a;

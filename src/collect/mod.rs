@@ -5,14 +5,18 @@
 
 mod build;
 mod calibrate;
+mod config;
 mod digest;
+mod error;
 mod inputs;
 mod labels;
 mod sample;
 mod split;
 
-pub use build::{BuildConfig, BuildError, Extract, Progress, build};
+pub use build::{Extract, Open, Progress, build};
+pub use config::BuildConfig;
 pub use digest::{Digest, frame_digest, hex, sha256_of_file};
+pub use error::BuildError;
 pub use inputs::{Input, InputError, InputKind, list};
 pub use labels::{LabelError, LabelMask, attach_labels};
 pub use sample::{PatchKey, Sampler};

@@ -208,3 +208,108 @@ impl Split {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_frames_are_never_on_both_sides() {
+        let series = ["0001TP_", "Seq05VD_f", "0016E5_"];
+        let places: Vec<Place> = series
+            .iter()
+            .flat_map(|s| {
+                (0..100).map(move |i| Place::of_still(&format!("images/{s}{:05}.jpg", i * 30)))
+            })
+            .collect();
+        let split = Split::new(0, 0.2, 300, 30, &places);
+        let (mut bank, mut held) = (0, 0);
+        for place in &places {
+            match split.side(place) {
+                Side::Bank => bank += 1,
+                Side::HeldOut => {
+                    held += 1;
+                    for near in [place.number.saturating_sub(30), place.number + 30] {
+                        let near = Place {
+                            number: near,
+                            ..place.clone()
+                        };
+                        assert_ne!(split.side(&near), Side::Bank, "{near:?} beside {place:?}");
+                    }
+                }
+                Side::Guard => {}
+            }
+        }
+        assert!(
+            bank > 150 && held > 20,
+            "{bank} in the bank, {held} held out"
+        );
+        // A part of the work gives the same sides, as long as it has both.
+        assert_eq!(split, Split::new(0, 0.2, 300, 30, &places[..200]));
+    }
+
+    #[test]
+    fn few_frames_are_split_sensibly_and_it_is_said() {
+        let numbered = |n: u64| {
+            (0..n)
+                .map(|i| Place {
+                    series: "a/".into(),
+                    number: i,
+                })
+                .collect::<Vec<_>>()
+        };
+        for (frames, held, words) in [
+            (1, 0, "none"),
+            (2, 1, "single block"),
+            (10, 2, "single block"),
+            (60, 12, "single block"),
+        ] {
+            let places = numbered(frames);
+            let split = Split::new(0, 0.2, 300, 30, &places);
+            let count = |side| places.iter().filter(|p| split.side(p) == side).count();
+            assert_eq!(count(Side::HeldOut), held, "{frames} frames");
+            assert!(
+                count(Side::Bank) * 2 >= places.len(),
+                "{frames} frames: {} for the bank",
+                count(Side::Bank)
+            );
+            assert!(split.describe().contains(words), "{}", split.describe());
+        }
+        let two: Vec<Place> = ["a/x1", "b/y1"]
+            .iter()
+            .map(|n| Place::of_still(n))
+            .collect();
+        let split = Split::new(0, 0.001, 300, 30, &two);
+        assert_ne!(split.side(&two[0]), split.side(&two[1]));
+        assert!(
+            split.describe().contains("one block"),
+            "{}",
+            split.describe()
+        );
+    }
+
+    #[test]
+    fn names_tell_series_and_number() {
+        for (name, series, number) in [
+            ("images/0001TP_006690.jpg", "images/0001TP_", 6690),
+            ("images/Seq05VD_f00000.png", "images/Seq05VD_f", 0),
+            ("images/0016E5_00390.jpg", "images/0016E5_", 390),
+            (
+                "aachen/aachen_000001_000019_leftImg8bit.png",
+                "aachen/aachen_000001_",
+                19,
+            ),
+            ("dir7/img12.png", "dir7/img", 12),
+            ("dir7/tree.png", "dir7/tree", 0),
+        ] {
+            assert_eq!(
+                Place::of_still(name),
+                Place {
+                    series: series.into(),
+                    number
+                },
+                "{name}"
+            );
+        }
+    }
+}

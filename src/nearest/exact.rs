@@ -39,22 +39,31 @@ impl Query<'_> {
 
 /// Squared norm in double precision.
 pub(super) fn square(x: &[f32]) -> f64 {
-    lanes(x.iter().map(|x| f64::from(*x)))
+    let (blocks, rest) = x.as_chunks::<8>();
+    let mut sums = [0.0f64; 8];
+    for block in blocks {
+        for (sum, x) in sums.iter_mut().zip(block) {
+            *sum += f64::from(*x) * f64::from(*x);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>()
 }
 
 /// Squared distance in double precision.
 fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
-    lanes(a.iter().zip(b).map(|(a, b)| f64::from(*a) - f64::from(*b)))
-}
-
-/// Sum of squares over eight lanes, a fixed order that vector units can follow.
-#[inline(always)]
-fn lanes(x: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0.0f64; 8];
-    for (i, x) in x.enumerate() {
-        sums[i % 8] += x * x;
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            let difference = f64::from(*a) - f64::from(*b);
+            *sum += difference * difference;
+        }
     }
-    sums.iter().sum()
+    let rest = rest_a
+        .iter()
+        .zip(rest_b)
+        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+    sums.iter().sum::<f64>() + rest.sum::<f64>()
 }
 
 /// Measures `candidates` (ascending keys, the smallest of the whole bank) exactly, puts the nearest
@@ -69,7 +78,7 @@ pub(super) fn refine(
 ) -> bool {
     let error = query.error();
     // Near the end of f32's range products overflow, and no bound holds.
-    if !(query.square.sqrt() + query.reach < 1e18) {
+    if query.square.sqrt() + query.reach >= 1e18 {
         return false;
     }
     let kth = |found: &[(f64, u32)]| found.last().map_or(f64::INFINITY, |f| f.0);

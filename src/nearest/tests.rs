@@ -14,8 +14,11 @@ fn bank(data_type: DataType, width: usize, data: &[f32]) -> Arc<Bank> {
     }
     let model = ModelIdentity {
         sha256: String::new(),
-        feature_tensor: String::new(),
-        preprocessing: String::new(),
+        features: String::new(),
+        patch: 8,
+        input_size: String::new(),
+        normalisation: String::new(),
+        name: String::new(),
         width,
     };
     let metadata = Metadata {
@@ -143,12 +146,14 @@ fn differences(
     wrong
 }
 
+/// Name, bank rows, width, patches, k, scale and offset of the bank, and how far the patches lie from
+/// rows of it (infinite: unrelated numbers).
+type Case = (&'static str, usize, usize, usize, usize, f32, f32, f32);
+
 #[test]
 fn it_agrees_with_a_naive_search_in_double_precision() {
-    // name, bank rows, width, patches, k, scale and offset of the bank, patches' distance from rows of it
-    // (infinite: unrelated numbers)
     #[rustfmt::skip]
-    let cases: &[(&str, usize, usize, usize, usize, f32, f32, f32)] = &[
+    let cases: &[Case] = &[
         ("plain",              1500, 384,  70, 3, 1.0,     0.0, f32::INFINITY),
         ("odd sizes",           517,  37,  19, 3, 1.0,     0.0, f32::INFINITY),
         ("more than a block",    33,   5, 1030, 2, 1.0,    0.0, f32::INFINITY),
