@@ -114,7 +114,8 @@ impl Muxer {
         let out = stream.clone();
         let on_chunk = move |sink: &gst_app::AppSink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            let Some((bytes, key)) = bytes(&sample) else { return Ok(gst::FlowSuccess::Ok) };
+            let bytes = bytes(&sample);
+            let key = starts_at_key(&bytes);
             let mut readers = out.readers();
             if readers.tables.is_none() {
                 readers.tables = tables(&sample);
@@ -157,22 +158,26 @@ impl Drop for Muxer {
     }
 }
 
-/// All bytes of a sample, and whether a key picture starts with them.
-fn bytes(sample: &gst::SampleRef) -> Option<(Vec<u8>, bool)> {
+/// All bytes of a sample.
+fn bytes(sample: &gst::SampleRef) -> Vec<u8> {
     let mut all = Vec::new();
-    let mut key = false;
     let mut add = |buffer: &gst::BufferRef| {
-        let Ok(map) = buffer.map_readable() else { return };
-        let is_table = buffer.flags().contains(gst::BufferFlags::HEADER);
-        key |= !is_table && !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        all.extend_from_slice(&map);
+        if let Ok(map) = buffer.map_readable() {
+            all.extend_from_slice(&map);
+        }
     };
     if let Some(list) = sample.buffer_list() {
         list.iter().for_each(&mut add);
     } else if let Some(buffer) = sample.buffer() {
         add(buffer);
     }
-    (!all.is_empty()).then_some((all, key))
+    all
+}
+
+/// Whether a packet says that decoding can start with it: the random access indicator of its
+/// adaptation field (ISO/IEC 13818-1, 2.4.3.4). The multiplexer's buffer flags do not tell.
+fn starts_at_key(chunk: &[u8]) -> bool {
+    chunk.chunks_exact(188).any(|packet| packet[3] & 0x20 != 0 && packet[4] > 0 && packet[5] & 0x40 != 0)
 }
 
 /// The program tables that the multiplexer announces in its caps.

@@ -35,7 +35,9 @@ pub(super) struct Facts {
     pub(super) size: Option<(u32, u32)>,
     /// Frames per second if they are constant.
     pub(super) rate: Option<f64>,
-    /// Whether the container holds anything besides pictures.
+    /// Whether the container holds pictures, decodable or not.
+    pub(super) has_video: bool,
+    /// Whether the container holds sound.
     pub(super) has_sound: bool,
 }
 
@@ -98,24 +100,24 @@ pub(super) struct Decode {
     pipeline: gst::Pipeline,
     bus: gst::Bus,
     gate: Arc<Gate>,
-    live: bool,
+    sink: gst_app::AppSink,
 }
 
 impl Decode {
-    /// Builds and starts a pipeline. With `newest_only`, or if the pipeline turns out to be live
-    /// and `newest_if_live` is set, frames that nobody took give way to newer ones.
+    /// Builds and starts a pipeline. With `newest_only`, frames that nobody took give way to
+    /// newer ones; else nothing is lost.
     ///
     /// # Errors
     /// What GStreamer said.
-    pub(super) fn start(input: &Input, config: &SourceConfig, newest: Newest) -> Result<Decode, String> {
+    pub(super) fn start(input: &Input, config: &SourceConfig, newest_only: bool) -> Result<Decode, String> {
         gst::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
         let (pipeline, decodebin) = head(input, config)?;
         let (entry, sink) = tail(&pipeline, config.deinterlace)?;
-        let (send, receive) = bounded(if newest == Newest::Always { 1 } else { QUEUE });
+        let (send, receive) = bounded(if newest_only { 1 } else { QUEUE });
         let gate = Arc::new(Gate {
             send,
             receive,
-            newest_only: AtomicBool::new(newest == Newest::Always),
+            newest_only: AtomicBool::new(newest_only),
             closed: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             facts: Mutex::new(Facts::default()),
@@ -123,16 +125,11 @@ impl Decode {
         connect_decoder(&pipeline, &decodebin, entry, &gate);
         connect_sink(&sink, &gate);
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
-        let mut run = Decode { pipeline, bus, gate, live: false };
-        let change = run.pipeline.set_state(gst::State::Playing);
-        run.live = match change {
-            Ok(success) => success == gst::StateChangeSuccess::NoPreroll,
-            Err(_) => return Err(run.error().unwrap_or_else(|| "the pipeline does not start".into())),
-        };
-        if run.live && newest == Newest::IfLive {
-            run.gate.newest_only.store(true, Ordering::Release);
+        let run = Decode { pipeline, bus, gate, sink };
+        match run.pipeline.set_state(gst::State::Playing) {
+            Ok(_) => Ok(run),
+            Err(_) => Err(run.error().unwrap_or_else(|| "the pipeline does not start".into())),
         }
-        Ok(run)
     }
 
     /// Waits up to `patience` for the next frame.
@@ -150,9 +147,17 @@ impl Decode {
         }
     }
 
-    /// Whether the pipeline's source gives frames in its own time.
+    /// Whether the pipeline's source gives frames in its own time; known with the first frame.
     pub(super) fn is_live(&self) -> bool {
-        self.live
+        // Asked above the sink: one that does not wait for the clock says that nothing is live.
+        let mut query = gst::query::Latency::new();
+        let answered = self.sink.static_pad("sink").is_some_and(|pad| pad.peer_query(&mut query));
+        answered && query.result().0
+    }
+
+    /// From now on frames that nobody took give way to newer ones.
+    pub(super) fn keep_newest_only(&self) {
+        self.gate.newest_only.store(true, Ordering::Release);
     }
 
     /// What is known of the stream so far.
@@ -197,23 +202,14 @@ impl Drop for Decode {
     }
 }
 
-/// When frames that nobody took give way to newer ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Newest {
-    /// The stream is live by its nature.
-    Always,
-    /// Only if the pipeline reports that it is live.
-    IfLive,
-    /// Nothing may be lost.
-    Never,
-}
-
 /// One line out of GStreamer's error, its debug text and the element's name.
 fn explain(element: &str, error: &gst::glib::Error, debug: Option<&str>) -> String {
-    // The debug text's last line is the reason; those before it are a place in GStreamer's code.
-    let reason = debug.and_then(|d| d.lines().last()).map(str::trim).unwrap_or_default();
+    // The debug text's second line is the reason; the first is a place in GStreamer's code.
+    let reason = debug.and_then(|d| d.lines().nth(1)).map(str::trim).unwrap_or_default();
+    // Some quote whole codec headers in hexadecimal.
+    let reason: String = reason.chars().take(200).collect();
     let error = error.to_string();
-    if reason.is_empty() || reason.contains("streaming stopped, reason") || error.contains(reason) {
+    if reason.is_empty() || reason.contains("streaming stopped, reason") || error.contains(&reason) {
         format!("{error} ({element})")
     } else {
         format!("{error} ({element}: {reason})")
@@ -272,7 +268,7 @@ fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) 
             Some((media.as_deref() == Some("video")).to_value())
         });
     } else if name == "souphttpsrc" {
-        source.set_property("timeout", (timeout.as_secs() as u32).max(1));
+        source.set_property("timeout", 2 * timeout.as_secs() as u32 + 1);
         source.set_property("retries", 0i32);
     }
 }
@@ -321,8 +317,10 @@ fn connect_decoder(pipeline: &gst::Pipeline, decodebin: &gst::Element, entry: gs
     let shared = Arc::clone(gate);
     decodebin.connect("autoplug-continue", false, move |args| {
         let caps = args.get(2).and_then(|a| a.get::<gst::Caps>().ok());
-        if caps.as_ref().and_then(|c| c.structure(0)).is_some_and(|s| s.name().starts_with("audio/")) {
-            shared.facts().has_sound = true;
+        if let Some(kind) = caps.as_ref().and_then(|c| c.structure(0)).map(|s| s.name()) {
+            let mut facts = shared.facts();
+            facts.has_sound |= kind.starts_with("audio/");
+            facts.has_video |= kind.starts_with("video/x-") || kind.starts_with("image/");
         }
         Some(true.to_value())
     });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::SourceConfig;
-use super::decode::{Decode, Facts, Input, Newest, Pulled};
+use super::decode::{Decode, Facts, Input, Pulled};
 use super::recording::describe;
 use super::{Source, SourceError, SourceStatus};
 use crate::frame::Frame;
@@ -27,6 +27,8 @@ pub(super) struct Live {
     /// A description that ends by itself is over; a camera that ends is lost.
     ends: bool,
     decode: Option<Decode>,
+    /// A frame that was taken to find out what the stream is.
+    first: Option<Frame>,
     facts: Facts,
     /// When the stream last showed life: a frame, or the start of an attempt.
     seen: Instant,
@@ -37,16 +39,17 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// A stream that is opened on the first call of `next`, or is already running in `decode`.
+    /// A stream that is opened on the first call of `next`, or is already `running`.
     pub(super) fn new(
         location: &str,
         input: Input,
         config: &SourceConfig,
         stop: Stop,
         ends: bool,
-        decode: Option<Decode>,
+        running: Option<(Decode, Option<Frame>)>,
     ) -> Live {
         let now = Instant::now();
+        let (decode, first) = running.unzip();
         Live {
             location: location.to_owned(),
             input,
@@ -55,6 +58,7 @@ impl Live {
             status: Arc::default(),
             ends,
             decode,
+            first: first.flatten(),
             facts: Facts::default(),
             seen: now,
             attempts: 0,
@@ -81,7 +85,7 @@ impl Live {
             return;
         }
         self.seen = Instant::now();
-        match Decode::start(&self.input, &self.config, Newest::Always) {
+        match Decode::start(&self.input, &self.config, true) {
             Ok(decode) => self.decode = Some(decode),
             Err(why) => self.lose(&why),
         }
@@ -104,6 +108,9 @@ impl Live {
 impl Source for Live {
     fn next(&mut self) -> Result<Option<Frame>, SourceError> {
         while !self.stop.asked() {
+            if let Some(frame) = self.first.take() {
+                return Ok(Some(self.took(frame)));
+            }
             let Some(decode) = &mut self.decode else {
                 self.connect();
                 continue;

@@ -61,7 +61,7 @@ fn played(
 mod media {
     use super::*;
     use crate::source::cameras;
-    use crate::source::decode::{Decode, Input, Newest};
+    use crate::source::decode::{Decode, Input};
     use crate::source::ending::Ending;
     use crate::source::live::Live;
     use crate::source::recording::Recording;
@@ -106,8 +106,8 @@ mod media {
         stop: Stop,
     ) -> Result<Box<dyn Source>, SourceError> {
         let input = Input::Launch(description);
-        let decode = match Decode::start(&input, config, Newest::Always) {
-            Ok(decode) => Some(decode),
+        let decode = match Decode::start(&input, config, true) {
+            Ok(decode) => Some((decode, None)),
             Err(why) if config.wait => {
                 tracing::warn!(location, why, "the camera does not start yet");
                 None
@@ -126,15 +126,15 @@ mod media {
         stop: Stop,
     ) -> Result<Box<dyn Source>, SourceError> {
         let input = Input::Launch(description);
-        let newest = if purpose == Purpose::Live { Newest::IfLive } else { Newest::Never };
-        let decode = Decode::start(&input, config, newest).map_err(|why| SourceError::unreadable(location, why))?;
-        if decode.is_live() && purpose == Purpose::Live {
-            return Ok(Box::new(Live::new(location, input, config, stop, true, Some(decode))));
-        }
+        let decode = Decode::start(&input, config, false).map_err(|why| SourceError::unreadable(location, why))?;
         let source = Recording::from_running(location.into(), String::new(), decode, Ending::Whole, stop.clone())?;
-        Ok(match (purpose, config.pace) {
-            (Purpose::Live, Pace::Realtime) => Box::new(Paced::new(Box::new(source), stop)),
-            _ => Box::new(source),
+        if purpose == Purpose::Offline {
+            return Ok(Box::new(source));
+        }
+        Ok(match source.into_live() {
+            Ok(running) => Box::new(Live::new(location, input, config, stop, true, Some(running))),
+            Err(source) if config.pace == Pace::Realtime => Box::new(Paced::new(Box::new(source), stop)),
+            Err(source) => Box::new(source),
         })
     }
 
@@ -166,7 +166,7 @@ mod media {
         config: &SourceConfig,
         stop: Stop,
     ) -> Result<Box<dyn Source>, SourceError> {
-        let decode = Decode::start(&input, config, Newest::Never).map_err(|why| SourceError::unreadable(location, why))?;
+        let decode = Decode::start(&input, config, false).map_err(|why| SourceError::unreadable(location, why))?;
         Ok(Box::new(Recording::from_running(location.into(), String::new(), decode, Ending::Unknown, stop)?))
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::config::SourceConfig;
-use super::decode::{Decode, Facts, Input, Newest, Pulled};
+use super::decode::{Decode, Facts, Input, Pulled};
 use super::ending::{Ending, look};
 use super::{Source, SourceError};
 use crate::frame::Frame;
@@ -58,7 +58,7 @@ impl Recording {
         }
         let whole = path.canonicalize().map_err(|e| bad(&e.to_string()))?;
         let uri = gstreamer::glib::filename_to_uri(whole, None).map_err(|e| bad(&e.to_string()))?;
-        let decode = Decode::start(&Input::Uri(uri.into()), config, Newest::Never).map_err(|why| bad(&why))?;
+        let decode = Decode::start(&Input::Uri(uri.into()), config, false).map_err(|why| bad(&why))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Self::from_running(location, name, decode, ending, stop)
     }
@@ -84,6 +84,10 @@ impl Recording {
             Pulled::End => {
                 return Err(SourceError::unreadable(location, "it holds no video that could be decoded; ffprobe tells what it holds"));
             }
+            // Without anything to decode, the missing decoder that is reported is that of the sound.
+            Pulled::Broken(_) if decode.facts().has_sound && decode.facts().decoder.is_none() && !decode.facts().has_video => {
+                return Err(SourceError::unreadable(location, "it holds no video, only sound"));
+            }
             Pulled::Broken(why) => return Err(SourceError::unreadable(location, remedy(&why))),
         };
         let facts = decode.facts();
@@ -92,6 +96,17 @@ impl Recording {
         let zero = first.as_ref().map_or(Duration::ZERO, |frame| frame.pts);
         let name = name.into();
         Ok(Recording { location, decode, ending, stop, name, first, facts, duration, zero, last: None, over: false })
+    }
+
+    /// The running pipeline and its first frame if the pipeline turned out to be live; itself
+    /// otherwise.
+    pub(super) fn into_live(mut self) -> Result<(Decode, Option<Frame>), Recording> {
+        if !self.decode.is_live() {
+            return Err(self);
+        }
+        self.decode.keep_newest_only();
+        let first = self.first.take();
+        Ok((self.decode, first))
     }
 
     /// The verdict once no frame comes any more.
@@ -183,7 +198,7 @@ fn wait(decode: &mut Decode, stop: &Stop) -> Pulled {
 fn remedy(why: &str) -> String {
     let hint = if why.contains("missing a plug-in") || why.contains("no suitable plugins") {
         "; a decoder is missing: install gstreamer1.0-libav, gstreamer1.0-plugins-bad and -ugly"
-    } else if why.contains("type of stream") || why.contains("could not be determined") || why.contains("wrong type") {
+    } else if why.contains("type of stream") || why.contains("text file") || why.contains("could not be determined") || why.contains("wrong type") {
         "; is it a video? ffprobe tells what it holds"
     } else {
         ""
