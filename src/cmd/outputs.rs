@@ -58,7 +58,6 @@ fn open(output: &OutputConfig, wait: bool, rate: Option<f64>, health: &Arc<Healt
     let hook = Box::new(move |_, captured| told.frame_done(captured));
     let haste = if wait { Haste::Offline } else { Haste::Live };
     let out = VideoOut::open(output, haste, rate, Some(hook))?;
-    tracing::info!(encoder = out.encoder(), "video");
     for url in out.urls() {
         // What a person who starts the program looks for.
         println!("watch {url}");

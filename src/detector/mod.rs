@@ -78,8 +78,10 @@ impl Detector {
         let spread = calibrated.map_or(threshold.value.abs() / 8.0, |known| known.deviation as f32).max(1e-6);
         let scale = ScoreScale { threshold: threshold.value, spread };
         tracing::info!(threshold = threshold.value, basis = threshold.basis, method = method.name(), "score");
-        let device = match &engine {
-            Some(engine) => format!("{} + {}", extract.session.provider(), engine.name()),
+        // What follows the engine's name is detail for the log.
+        let engine_name = engine.as_ref().map(|engine| engine.name());
+        let device = match engine_name.as_deref().and_then(|name| name.split(' ').next()) {
+            Some(name) => format!("{} {name}", extract.session.provider()),
             None => extract.session.provider().to_owned(),
         };
         let bank_name = config.bank.path.file_stem().map(|s| s.to_string_lossy().into_owned());

@@ -59,7 +59,9 @@ pub enum SinkError {
         why: String,
     },
     /// There is no encoder that starts.
-    #[error("no H.264 encoder starts ({tried}); install gstreamer1.0-plugins-ugly (x264enc) or -bad (openh264enc)")]
+    #[error(
+        "no H.264 encoder starts ({tried}); install gstreamer1.0-plugins-ugly (x264enc) or -bad (openh264enc)"
+    )]
     NoEncoder {
         /// Which were tried and why each failed.
         tried: String,

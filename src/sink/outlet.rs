@@ -61,8 +61,16 @@ pub(super) fn waiting(entry: &gst_app::AppSrc) -> u64 {
 /// The first error that a pipeline reported, with the element's name.
 pub(super) fn bus_error(bus: &gst::Bus) -> Option<String> {
     let message = bus.pop_filtered(&[gst::MessageType::Error])?;
-    let gst::MessageView::Error(error) = message.view() else { return None };
-    let element = error.src().map(|s| s.name().to_string()).unwrap_or_default();
-    let debug = error.debug().map(|d| d.lines().last().unwrap_or_default().to_owned()).unwrap_or_default();
+    let gst::MessageView::Error(error) = message.view() else {
+        return None;
+    };
+    let element = error
+        .src()
+        .map(|s| s.name().to_string())
+        .unwrap_or_default();
+    let debug = error
+        .debug()
+        .map(|d| d.lines().last().unwrap_or_default().to_owned())
+        .unwrap_or_default();
     Some(format!("{element}: {} ({debug})", error.error()))
 }

@@ -55,6 +55,13 @@ fn port(name: &str, address: Result<Option<super::Address>, super::SinkError>) -
         },
         Err(error) => (Standing::Bad, error.to_string()),
     };
-    let remedy = (standing == Standing::Bad).then(|| "is farout already running? choose another port in the config".into());
-    Some(Finding { topic: "ports", name: name.into(), standing, detail, remedy })
+    let remedy = (standing == Standing::Bad)
+        .then(|| "is farout already running? choose another port in the config".into());
+    Some(Finding {
+        topic: "ports",
+        name: name.into(),
+        standing,
+        detail,
+        remedy,
+    })
 }

@@ -4,11 +4,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_rtsp_server as rtsp;
 use gstreamer_rtsp_server::prelude::*;
-use gstreamer::glib;
 
 use super::SinkError;
 use super::config::Address;
@@ -38,8 +38,15 @@ impl RtspServer {
     ///
     /// # Errors
     /// [`SinkError::Listen`] if the port is taken or the address is not of this machine.
-    pub(super) fn start(address: &Address, key_wanted: Arc<KeyWanted>) -> Result<RtspServer, SinkError> {
-        let refused = |why: String| SinkError::Listen { key: address.key, address: address.socket.to_string(), why };
+    pub(super) fn start(
+        address: &Address,
+        key_wanted: Arc<KeyWanted>,
+    ) -> Result<RtspServer, SinkError> {
+        let refused = |why: String| SinkError::Listen {
+            key: address.key,
+            address: address.socket.to_string(),
+            why,
+        };
         // The server itself only says that it failed; the system says why.
         let trial = TcpListener::bind(address.socket).map_err(|e| refused(e.to_string()))?;
         drop(trial);
@@ -59,7 +66,9 @@ impl RtspServer {
             let key_wanted = Arc::clone(&key_wanted);
             client.connect_play_request(move |_, _| key_wanted.ask());
         });
-        let source = server.create_source(rtsp::gio::Cancellable::NONE).map_err(|e| refused(e.to_string()))?;
+        let source = server
+            .create_source(rtsp::gio::Cancellable::NONE)
+            .map_err(|e| refused(e.to_string()))?;
         source.attach(Some(&context));
         if let Some(pool) = server.session_pool() {
             pool.set_max_sessions(MAX_SESSIONS);
@@ -67,7 +76,8 @@ impl RtspServer {
                 pool.cleanup();
                 glib::ControlFlow::Continue
             };
-            glib::timeout_source_new_seconds(CLEANUP_SECS, None, glib::Priority::DEFAULT, cleanup).attach(Some(&context));
+            glib::timeout_source_new_seconds(CLEANUP_SECS, None, glib::Priority::DEFAULT, cleanup)
+                .attach(Some(&context));
         }
         let port = u16::try_from(server.bound_port()).unwrap_or(address.socket.port());
         let main_loop = glib::MainLoop::new(Some(&context), false);
@@ -79,14 +89,21 @@ impl RtspServer {
                 if let Err(error) = ran {
                     tracing::error!(%error, "the RTSP server's loop does not run");
                 }
-                server.client_filter(Some(&mut |_: &rtsp::RTSPServer, _: &rtsp::RTSPClient| rtsp::RTSPFilterResult::Remove));
+                server.client_filter(Some(&mut |_: &rtsp::RTSPServer, _: &rtsp::RTSPClient| {
+                    rtsp::RTSPFilterResult::Remove
+                }));
                 source.destroy();
                 // What the farewell left to do.
                 while context.iteration(false) {}
             })
             .map_err(|e| refused(e.to_string()))?;
         let socket = SocketAddr::new(address.socket.ip(), port);
-        Ok(RtspServer { feeds, main_loop, thread: Some(thread), socket })
+        Ok(RtspServer {
+            feeds,
+            main_loop,
+            thread: Some(thread),
+            socket,
+        })
     }
 }
 

@@ -23,6 +23,9 @@ use crate::pool::Pooled;
 const WAITING: u64 = 2;
 /// How long the encoder may take for one frame, or for what it still holds at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What encoders are told if the rate is unknown. Times are the frames' own all the same; without
+/// a rate x264 declares a thousand million frames per second, and the last frame gets no duration.
+const NOMINAL_RATE: f64 = 30.0;
 /// Key pictures that are asked for come at most this often.
 const KEY_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -44,7 +47,7 @@ pub enum Haste {
 pub struct VideoOut {
     config: OutputConfig,
     haste: Haste,
-    rate: Option<f64>,
+    rate: f64,
     encoder: Encoder,
     urls: Vec<String>,
     shared: Arc<Shared>,
@@ -84,7 +87,11 @@ impl Shared {
         {
             progress.inside.pop_front();
             if inside == time
-                && let Some(hook) = self.hook.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+                && let Some(hook) = self
+                    .hook
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .as_mut()
             {
                 hook(id, captured);
             }
@@ -140,8 +147,16 @@ impl VideoOut {
     /// # Errors
     /// Addresses that are none, ports that are taken, files that cannot be created, and
     /// [`SinkError::NoEncoder`].
-    pub fn open(config: &OutputConfig, haste: Haste, rate: Option<f64>, hook: Option<EncodedHook>) -> Result<VideoOut, SinkError> {
-        let stage = |why: String| SinkError::Stage { stage: "encoding", why };
+    pub fn open(
+        config: &OutputConfig,
+        haste: Haste,
+        rate: Option<f64>,
+        hook: Option<EncodedHook>,
+    ) -> Result<VideoOut, SinkError> {
+        let stage = |why: String| SinkError::Stage {
+            stage: "encoding",
+            why,
+        };
         gst::init().map_err(|e| stage(format!("GStreamer does not start: {e}")))?;
         let encoder = Encoder::choose(&config.encoder)?;
         let key_wanted = Arc::<KeyWanted>::default();
@@ -171,7 +186,9 @@ impl VideoOut {
         Ok(VideoOut {
             config: config.clone(),
             haste,
-            rate: rate.filter(|r| r.is_finite() && (0.01..1000.0).contains(r)),
+            rate: rate
+                .filter(|r| (0.01..1000.0).contains(r))
+                .unwrap_or(NOMINAL_RATE),
             encoder,
             urls,
             shared: Arc::new(shared),
@@ -194,10 +211,21 @@ impl VideoOut {
         if frame.format == PixelFormat::I420 {
             make_even(&mut frame);
         }
-        let picture = Picture { format: frame.format, width: frame.width, height: frame.height, colour: frame.colour };
+        let picture = Picture {
+            format: frame.format,
+            width: frame.width,
+            height: frame.height,
+            colour: frame.colour,
+        };
         let running = match &mut self.running {
             Some(running) => running,
-            none => none.insert(Running::start(&self.config, &self.encoder, self.rate, picture, &self.shared)?),
+            none => none.insert(Running::start(
+                &self.config,
+                &self.encoder,
+                self.rate,
+                picture,
+                &self.shared,
+            )?),
         };
         if self.haste == Haste::Offline {
             running.wait_for_room(&self.shared)?;
@@ -220,7 +248,13 @@ impl VideoOut {
         if let Some(running) = self.running.take() {
             result = running.finish(&self.shared);
         }
-        let outlets = std::mem::take(&mut *self.shared.outlets.lock().unwrap_or_else(PoisonError::into_inner));
+        let outlets = std::mem::take(
+            &mut *self
+                .shared
+                .outlets
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         for mut outlet in outlets {
             result = result.and(outlet.finish());
         }
@@ -260,7 +294,7 @@ impl Running {
     fn start(
         config: &OutputConfig,
         encoder: &Encoder,
-        rate: Option<f64>,
+        rate: f64,
         first: Picture,
         shared: &Arc<Shared>,
     ) -> Result<Running, SinkError> {
@@ -272,7 +306,13 @@ impl Running {
             .max_bytes(0)
             .caps(&first.caps(rate).map_err(failed)?)
             .build();
-        let even = |asked: u32, own: usize| if asked > 0 { asked.next_multiple_of(2) as i32 } else { own.next_multiple_of(2) as i32 };
+        let even = |asked: u32, own: usize| {
+            if asked > 0 {
+                asked.next_multiple_of(2) as i32
+            } else {
+                own.next_multiple_of(2) as i32
+            }
+        };
         let colorimetry = first.encoded_colorimetry();
         let size = gst::Caps::builder("video/x-raw")
             .field("format", gst::List::new(["I420", "NV12"]))
@@ -281,14 +321,33 @@ impl Running {
             .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
             .field("colorimetry", colorimetry)
             .build();
-        let fixed = gst::ElementFactory::make("capsfilter").property("caps", size).build().map_err(failed)?;
+        let fixed = gst::ElementFactory::make("capsfilter")
+            .property("caps", size)
+            .build()
+            .map_err(failed)?;
         let encoding = encoder.elements(config, rate).map_err(failed)?;
-        let element = encoding.last().cloned().ok_or_else(|| stage("no encoder".into()))?;
+        let element = encoding
+            .last()
+            .cloned()
+            .ok_or_else(|| stage("no encoder".into()))?;
         let parse = make("h264parse")?;
         parse.set_property("config-interval", -1_i32);
-        let stream = gst::Caps::builder("video/x-h264").field("stream-format", "byte-stream").field("alignment", "au").build();
-        let sink = gst_app::AppSink::builder().sync(false).async_(false).enable_last_sample(false).caps(&stream).build();
-        let mut chain = vec![entry.clone().upcast(), make("videoconvert")?, make("videoscale")?, fixed];
+        let stream = gst::Caps::builder("video/x-h264")
+            .field("stream-format", "byte-stream")
+            .field("alignment", "au")
+            .build();
+        let sink = gst_app::AppSink::builder()
+            .sync(false)
+            .async_(false)
+            .enable_last_sample(false)
+            .caps(&stream)
+            .build();
+        let mut chain = vec![
+            entry.clone().upcast(),
+            make("videoconvert")?,
+            make("videoscale")?,
+            fixed,
+        ];
         chain.extend(encoding);
         chain.extend([parse, sink.clone().upcast()]);
         let pipeline = gst::Pipeline::new();
@@ -298,7 +357,15 @@ impl Running {
         watch_encoder(&element, shared);
         watch_sink(&sink, shared);
         let bus = pipeline.bus().ok_or_else(|| stage("no bus".into()))?;
-        let running = Running { pipeline, entry, encoder: element, bus, picture: first, last: None, key_forced: None };
+        let running = Running {
+            pipeline,
+            entry,
+            encoder: element,
+            bus,
+            picture: first,
+            last: None,
+            key_forced: None,
+        };
         if running.pipeline.set_state(gst::State::Playing).is_err() {
             running.check()?;
             return Err(stage("the pipeline does not start".into()));
@@ -319,9 +386,15 @@ impl Running {
         while waiting(&self.entry) >= WAITING {
             self.check()?;
             if start.elapsed() > PATIENCE {
-                return Err(stage(format!("the encoder took no frame for {} s", PATIENCE.as_secs())));
+                return Err(stage(format!(
+                    "the encoder took no frame for {} s",
+                    PATIENCE.as_secs()
+                )));
             }
-            progress = match shared.moved.wait_timeout(progress, Duration::from_millis(20)) {
+            progress = match shared
+                .moved
+                .wait_timeout(progress, Duration::from_millis(20))
+            {
                 Ok((progress, _)) => progress,
                 Err(poisoned) => poisoned.into_inner().0,
             };
@@ -330,22 +403,38 @@ impl Running {
         self.check()
     }
 
-    fn push(&mut self, frame: Frame, picture: Picture, rate: Option<f64>, shared: &Shared) -> Result<(), SinkError> {
+    fn push(
+        &mut self,
+        frame: Frame,
+        picture: Picture,
+        rate: f64,
+        shared: &Shared,
+    ) -> Result<(), SinkError> {
         if picture != self.picture {
             let caps = picture.caps(rate).map_err(|e| stage(e.to_string()))?;
             self.entry.set_caps(Some(&caps));
             self.picture = picture;
         }
-        let mut time = gst::ClockTime::from_nseconds(u64::try_from(frame.pts.as_nanos()).unwrap_or(u64::MAX / 2));
+        let mut time = gst::ClockTime::from_nseconds(
+            u64::try_from(frame.pts.as_nanos()).unwrap_or(u64::MAX / 2),
+        );
         if let Some(last) = self.last {
             time = time.max(last + gst::ClockTime::USECOND);
         }
         self.last = Some(time);
-        shared.progress().inside.push_back((time, frame.id, frame.captured));
+        shared
+            .progress()
+            .inside
+            .push_back((time, frame.id, frame.captured));
         if shared.key_wanted.take() {
-            if self.key_forced.is_none_or(|at| at.elapsed() >= KEY_INTERVAL) {
+            if self
+                .key_forced
+                .is_none_or(|at| at.elapsed() >= KEY_INTERVAL)
+            {
                 self.key_forced = Some(Instant::now());
-                let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
+                let event = gst_video::UpstreamForceKeyUnitEvent::builder()
+                    .all_headers(true)
+                    .build();
                 if let Some(pad) = self.encoder.static_pad("src") {
                     pad.send_event(event);
                 }
@@ -357,7 +446,7 @@ impl Running {
         let mut buffer = gst::Buffer::from_slice(Pixels(frame.pixels));
         let own = buffer.make_mut();
         own.set_pts(time);
-        own.set_duration(rate.map(|r| gst::ClockTime::from_seconds_f64(1.0 / r)));
+        own.set_duration(gst::ClockTime::from_seconds_f64(1.0 / rate));
         if format == PixelFormat::Rgb {
             // Our rows are not padded to multiples of four bytes as GStreamer's are.
             gst_video::VideoMeta::add_full(
@@ -371,19 +460,30 @@ impl Running {
             )
             .map_err(|e| stage(e.to_string()))?;
         }
-        self.entry.push_buffer(buffer).map(drop).map_err(|e| self.check().err().unwrap_or_else(|| stage(e.to_string())))
+        self.entry
+            .push_buffer(buffer)
+            .map(drop)
+            .map_err(|e| self.check().err().unwrap_or_else(|| stage(e.to_string())))
     }
 
     fn finish(self, shared: &Shared) -> Result<(), SinkError> {
-        self.entry.end_of_stream().map_err(|e| self.check().err().unwrap_or_else(|| stage(e.to_string())))?;
+        self.entry
+            .end_of_stream()
+            .map_err(|e| self.check().err().unwrap_or_else(|| stage(e.to_string())))?;
         let start = Instant::now();
         let mut progress = shared.progress();
         while !progress.ended {
             self.check()?;
             if start.elapsed() > PATIENCE {
-                return Err(stage(format!("the encoder did not end within {} s", PATIENCE.as_secs())));
+                return Err(stage(format!(
+                    "the encoder did not end within {} s",
+                    PATIENCE.as_secs()
+                )));
             }
-            progress = match shared.moved.wait_timeout(progress, Duration::from_millis(20)) {
+            progress = match shared
+                .moved
+                .wait_timeout(progress, Duration::from_millis(20))
+            {
                 Ok((progress, _)) => progress,
                 Err(poisoned) => poisoned.into_inner().0,
             };
@@ -399,16 +499,19 @@ impl Drop for Running {
 }
 
 impl Picture {
-    fn caps(&self, rate: Option<f64>) -> Result<gst::Caps, gst::glib::BoolError> {
+    fn caps(&self, rate: f64) -> Result<gst::Caps, gst::glib::BoolError> {
         let (width, height) = (self.width as u32, self.height as u32);
-        let rate = rate.and_then(gst::Fraction::approximate_f64).unwrap_or(gst::Fraction::new(0, 1));
+        let rate = gst::Fraction::approximate_f64(rate)
+            .unwrap_or(gst::Fraction::new(NOMINAL_RATE as i32, 1));
         let format = match self.format {
             PixelFormat::I420 => gst_video::VideoFormat::I420,
             PixelFormat::Rgb => gst_video::VideoFormat::Rgb,
         };
         let mut info = gst_video::VideoInfo::builder(format, width, height).fps(rate);
         let colorimetry = match self.format {
-            PixelFormat::I420 => self.encoded_colorimetry().parse::<gst_video::VideoColorimetry>()?,
+            PixelFormat::I420 => self
+                .encoded_colorimetry()
+                .parse::<gst_video::VideoColorimetry>()?,
             PixelFormat::Rgb => "sRGB".parse()?,
         };
         info = info.colorimetry(&colorimetry);
@@ -428,7 +531,10 @@ impl Picture {
 }
 
 fn stage(why: String) -> SinkError {
-    SinkError::Stage { stage: "encoding", why }
+    SinkError::Stage {
+        stage: "encoding",
+        why,
+    }
 }
 
 /// Doubles the last row or column of an I420 frame with odd sides. GStreamer's layout has room
@@ -443,14 +549,18 @@ fn make_even(frame: &mut Frame) {
         frame.width += 1;
     }
     if height % 2 == 1 {
-        frame.pixels.copy_within((height - 1) * stride..height * stride, height * stride);
+        frame
+            .pixels
+            .copy_within((height - 1) * stride..height * stride, height * stride);
         frame.height += 1;
     }
 }
 
 /// Wakes the pusher when the encoder takes a frame.
 fn watch_entry(entry: &gst_app::AppSrc, shared: &Arc<Shared>) {
-    let Some(pad) = entry.static_pad("src") else { return };
+    let Some(pad) = entry.static_pad("src") else {
+        return;
+    };
     let shared = Arc::clone(shared);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         shared.moved.notify_all();
@@ -460,13 +570,17 @@ fn watch_entry(entry: &gst_app::AppSrc, shared: &Arc<Shared>) {
 
 /// Notes what leaves the encoder.
 fn watch_encoder(encoder: &gst::Element, shared: &Arc<Shared>) {
-    let Some(pad) = encoder.static_pad("src") else { return };
+    let Some(pad) = encoder.static_pad("src") else {
+        return;
+    };
     let shared = Arc::clone(shared);
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         if let Some(pts) = info.buffer().and_then(|b| b.pts()) {
             // Encoders shift their times away from zero and say so in the segment.
             let segment = pad.sticky_event::<gst::event::Segment>(0);
-            let segment = segment.as_ref().and_then(|e| e.segment().downcast_ref::<gst::ClockTime>());
+            let segment = segment
+                .as_ref()
+                .and_then(|e| e.segment().downcast_ref::<gst::ClockTime>());
             if let Some(time) = segment.map_or(Some(pts), |s| s.to_running_time(pts)) {
                 shared.encoded(time);
             }
@@ -482,7 +596,9 @@ fn watch_sink(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
         .new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
             if let (Some(mut buffer), Some(caps)) = (sample.buffer_owned(), sample.caps_owned()) {
-                let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
+                let segment = sample
+                    .segment()
+                    .and_then(|s| s.downcast_ref::<gst::ClockTime>());
                 let running = |time: Option<gst::ClockTime>| match segment {
                     Some(segment) => time.and_then(|t| segment.to_running_time(t)),
                     None => time,
@@ -514,16 +630,42 @@ mod tests {
         for (width, height) in [(5, 3), (639, 361), (6, 4), (7, 4), (6, 5)] {
             let mut frame = Frame::take(&Pool::new(), PixelFormat::I420, width, height);
             let odd = I420Layout::new(width, height);
-            for (row, y) in frame.pixels.chunks_exact_mut(odd.y_stride).take(height).zip(0_usize..) {
-                row[..width].iter_mut().zip(0_usize..).for_each(|(p, x)| *p = (x * 7 + y * 13) as u8);
+            for (row, y) in frame
+                .pixels
+                .chunks_exact_mut(odd.y_stride)
+                .take(height)
+                .zip(0_usize..)
+            {
+                row[..width]
+                    .iter_mut()
+                    .zip(0_usize..)
+                    .for_each(|(p, x)| *p = (x * 7 + y * 13) as u8);
             }
             make_even(&mut frame);
             let even = I420Layout::new(frame.width, frame.height);
-            assert_eq!((even.y_stride, even.uv_stride, even.u_offset, even.v_offset, even.len),
-                (odd.y_stride, odd.uv_stride, odd.u_offset, odd.v_offset, odd.len));
+            assert_eq!(
+                (
+                    even.y_stride,
+                    even.uv_stride,
+                    even.u_offset,
+                    even.v_offset,
+                    even.len
+                ),
+                (
+                    odd.y_stride,
+                    odd.uv_stride,
+                    odd.u_offset,
+                    odd.v_offset,
+                    odd.len
+                )
+            );
             for (x, y) in (0..frame.height).flat_map(|y| (0..frame.width).map(move |x| (x, y))) {
                 let want = (x.min(width - 1) * 7 + y.min(height - 1) * 13) as u8;
-                assert_eq!(frame.pixels[y * even.y_stride + x], want, "{width}x{height} at {x},{y}");
+                assert_eq!(
+                    frame.pixels[y * even.y_stride + x],
+                    want,
+                    "{width}x{height} at {x},{y}"
+                );
             }
         }
     }

@@ -7,17 +7,26 @@ use super::natural_order;
 
 /// The video devices of this machine with the names that the kernel gives them.
 pub(super) fn list() -> Vec<(PathBuf, String)> {
-    let Ok(entries) = std::fs::read_dir("/dev") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/dev") else {
+        return Vec::new();
+    };
     let mut found: Vec<_> = entries
         .filter_map(Result::ok)
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("video"))
         .map(|entry| {
             let file = entry.file_name();
-            let name = std::fs::read_to_string(Path::new("/sys/class/video4linux").join(&file).join("name"));
-            (entry.path(), name.map(|n| n.trim().to_owned()).unwrap_or_default())
+            let name = std::fs::read_to_string(
+                Path::new("/sys/class/video4linux").join(&file).join("name"),
+            );
+            (
+                entry.path(),
+                name.map(|n| n.trim().to_owned()).unwrap_or_default(),
+            )
         })
         .collect();
-    found.sort_by(|(a, _), (b, _)| natural_order::compare(&a.to_string_lossy(), &b.to_string_lossy()));
+    found.sort_by(|(a, _), (b, _)| {
+        natural_order::compare(&a.to_string_lossy(), &b.to_string_lossy())
+    });
     found
 }
 
@@ -26,10 +35,18 @@ pub(super) fn absent(device: &Path) -> Option<String> {
     if device.exists() {
         return None;
     }
-    let others: Vec<String> =
-        list().iter().map(|(path, name)| format!("v4l2://{} ({name})", path.display())).collect();
-    let others = if others.is_empty() { "no camera is connected".into() } else { format!("there are: {}", others.join(", ")) };
-    Some(format!("there is no such camera; {others}. `wait = true` waits for it"))
+    let others: Vec<String> = list()
+        .iter()
+        .map(|(path, name)| format!("v4l2://{} ({name})", path.display()))
+        .collect();
+    let others = if others.is_empty() {
+        "no camera is connected".into()
+    } else {
+        format!("there are: {}", others.join(", "))
+    };
+    Some(format!(
+        "there is no such camera; {others}. `wait = true` waits for it"
+    ))
 }
 
 /// Launch description of a V4L2 camera.
@@ -47,7 +64,9 @@ pub(super) fn v4l2(device: &Path, config: &SourceConfig) -> String {
 /// Launch description of a CSI camera on a Jetson.
 pub(super) fn csi(sensor: u32, config: &SourceConfig) -> String {
     let wishes = wishes(config).unwrap_or_default();
-    format!("nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM){wishes} ! nvvidconv ! video/x-raw,format=I420")
+    format!(
+        "nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM){wishes} ! nvvidconv ! video/x-raw,format=I420"
+    )
 }
 
 /// The wishes as fields of caps.
@@ -76,15 +95,29 @@ mod tests {
 
     #[test]
     fn wishes_become_caps() {
-        let config = SourceConfig { width: 1280, height: 720, fps: 29.97, ..SourceConfig::default() };
-        assert_eq!(wishes(&config).unwrap(), ",width=1280,height=720,framerate=30000/1001");
-        assert_eq!(v4l2(Path::new("/dev/video0"), &SourceConfig::default()), "v4l2src device=\"/dev/video0\"");
+        let config = SourceConfig {
+            width: 1280,
+            height: 720,
+            fps: 29.97,
+            ..SourceConfig::default()
+        };
+        assert_eq!(
+            wishes(&config).unwrap(),
+            ",width=1280,height=720,framerate=30000/1001"
+        );
+        assert_eq!(
+            v4l2(Path::new("/dev/video0"), &SourceConfig::default()),
+            "v4l2src device=\"/dev/video0\""
+        );
         assert!(csi(1, &config).contains("sensor-id=1 ! video/x-raw(memory:NVMM),width=1280"));
     }
 
     #[test]
     fn an_absent_camera_is_explained() {
         let why = absent(Path::new("/dev/video-none")).unwrap();
-        assert!(why.contains("no such camera") && why.contains("wait = true"), "{why}");
+        assert!(
+            why.contains("no such camera") && why.contains("wait = true"),
+            "{why}"
+        );
     }
 }

@@ -109,7 +109,11 @@ impl Decode {
     ///
     /// # Errors
     /// What GStreamer said.
-    pub(super) fn start(input: &Input, config: &SourceConfig, newest_only: bool) -> Result<Decode, String> {
+    pub(super) fn start(
+        input: &Input,
+        config: &SourceConfig,
+        newest_only: bool,
+    ) -> Result<Decode, String> {
         gst::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
         let (pipeline, decodebin) = head(input, config)?;
         let (entry, sink) = tail(&pipeline, config.deinterlace)?;
@@ -125,10 +129,17 @@ impl Decode {
         connect_decoder(&pipeline, &decodebin, entry, &gate);
         connect_sink(&sink, &gate);
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
-        let run = Decode { pipeline, bus, gate, sink };
+        let run = Decode {
+            pipeline,
+            bus,
+            gate,
+            sink,
+        };
         match run.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(run),
-            Err(_) => Err(run.error().unwrap_or_else(|| "the pipeline does not start".into())),
+            Err(_) => Err(run
+                .error()
+                .unwrap_or_else(|| "the pipeline does not start".into())),
         }
     }
 
@@ -151,7 +162,10 @@ impl Decode {
     pub(super) fn is_live(&self) -> bool {
         // Asked above the sink: one that does not wait for the clock says that nothing is live.
         let mut query = gst::query::Latency::new();
-        let answered = self.sink.static_pad("sink").is_some_and(|pad| pad.peer_query(&mut query));
+        let answered = self
+            .sink
+            .static_pad("sink")
+            .is_some_and(|pad| pad.peer_query(&mut query));
         answered && query.result().0
     }
 
@@ -172,15 +186,23 @@ impl Decode {
 
     /// How long the recording says that it is.
     pub(super) fn duration(&self) -> Option<Duration> {
-        self.pipeline.query_duration::<gst::ClockTime>().map(Duration::from)
+        self.pipeline
+            .query_duration::<gst::ClockTime>()
+            .map(Duration::from)
     }
 
     /// The first error on the bus.
     fn error(&self) -> Option<String> {
-        while let Some(message) = self.bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::Warning]) {
+        while let Some(message) = self
+            .bus
+            .pop_filtered(&[gst::MessageType::Error, gst::MessageType::Warning])
+        {
             match message.view() {
                 gst::MessageView::Error(error) => {
-                    let element = error.src().map(|s| s.name().to_string()).unwrap_or_default();
+                    let element = error
+                        .src()
+                        .map(|s| s.name().to_string())
+                        .unwrap_or_default();
                     return Some(explain(&element, &error.error(), error.debug().as_deref()));
                 }
                 gst::MessageView::Warning(warning) => {
@@ -205,11 +227,15 @@ impl Drop for Decode {
 /// One line out of GStreamer's error, its debug text and the element's name.
 fn explain(element: &str, error: &gst::glib::Error, debug: Option<&str>) -> String {
     // The debug text's second line is the reason; the first is a place in GStreamer's code.
-    let reason = debug.and_then(|d| d.lines().nth(1)).map(str::trim).unwrap_or_default();
+    let reason = debug
+        .and_then(|d| d.lines().nth(1))
+        .map(str::trim)
+        .unwrap_or_default();
     // Some quote whole codec headers in hexadecimal.
     let reason: String = reason.chars().take(200).collect();
     let error = error.to_string();
-    if reason.is_empty() || reason.contains("streaming stopped, reason") || error.contains(&reason) {
+    if reason.is_empty() || reason.contains("streaming stopped, reason") || error.contains(&reason)
+    {
         format!("{error} ({element})")
     } else {
         format!("{error} ({element}: {reason})")
@@ -227,7 +253,10 @@ fn head(input: &Input, config: &SourceConfig) -> Result<(gst::Pipeline, gst::Ele
                 .property("expose-all-streams", false)
                 .build()
                 .map_err(missing)?;
-            let (latency, tcp) = (config.rtsp_latency_ms, config.rtsp_transport == Transport::Tcp);
+            let (latency, tcp) = (
+                config.rtsp_latency_ms,
+                config.rtsp_transport == Transport::Tcp,
+            );
             let timeout = Duration::from_secs_f64(config.timeout_secs.clamp(0.1, 3600.0));
             decodebin.connect("source-setup", false, move |args| {
                 if let Some(Ok(source)) = args.get(1).map(|a| a.get::<gst::Element>()) {
@@ -240,12 +269,15 @@ fn head(input: &Input, config: &SourceConfig) -> Result<(gst::Pipeline, gst::Ele
             Ok((pipeline, decodebin))
         }
         Input::Launch(description) => {
-            let text = format!("{description} ! decodebin name=farout-decode expose-all-streams=false");
+            let text =
+                format!("{description} ! decodebin name=farout-decode expose-all-streams=false");
             let pipeline = gst::parse::launch(&text)
                 .map_err(|e| format!("GStreamer does not understand `{description}`: {e}"))?
                 .downcast::<gst::Pipeline>()
                 .map_err(|e| format!("not a pipeline: {}", e.name()))?;
-            let decodebin = pipeline.by_name("farout-decode").ok_or("the description hides its decoder")?;
+            let decodebin = pipeline
+                .by_name("farout-decode")
+                .ok_or("the description hides its decoder")?;
             decodebin.set_property("caps", &video);
             Ok((pipeline, decodebin))
         }
@@ -254,7 +286,10 @@ fn head(input: &Input, config: &SourceConfig) -> Result<(gst::Pipeline, gst::Ele
 
 /// What network sources are told, as far as the element at hand knows it.
 fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) {
-    let name = source.factory().map(|f| f.name().to_string()).unwrap_or_default();
+    let name = source
+        .factory()
+        .map(|f| f.name().to_string())
+        .unwrap_or_default();
     if name == "rtspsrc" {
         source.set_property("latency", latency_ms);
         source.set_property_from_str("protocols", if tcp { "tcp" } else { "udp" });
@@ -264,7 +299,10 @@ fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) 
         // Sound would only cost bandwidth.
         source.connect("select-stream", false, |args| {
             let caps = args.get(2).and_then(|a| a.get::<gst::Caps>().ok());
-            let media = caps.as_ref().and_then(|c| c.structure(0)).and_then(|s| s.get::<String>("media").ok());
+            let media = caps
+                .as_ref()
+                .and_then(|c| c.structure(0))
+                .and_then(|s| s.get::<String>("media").ok());
             Some((media.as_deref() == Some("video")).to_value())
         });
     } else if name == "souphttpsrc" {
@@ -275,10 +313,20 @@ fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) 
 
 /// `videoconvert ! I420 ! deinterlace ! appsink`; each passes buffers through untouched where
 /// there is nothing to do.
-fn tail(pipeline: &gst::Pipeline, deinterlace: Deinterlace) -> Result<(gst::Element, gst_app::AppSink), String> {
-    let convert = gst::ElementFactory::make("videoconvert").build().map_err(missing)?;
+fn tail(
+    pipeline: &gst::Pipeline,
+    deinterlace: Deinterlace,
+) -> Result<(gst::Element, gst_app::AppSink), String> {
+    let convert = gst::ElementFactory::make("videoconvert")
+        .build()
+        .map_err(missing)?;
     let format = gst::ElementFactory::make("capsfilter")
-        .property("caps", gst::Caps::builder("video/x-raw").field("format", "I420").build())
+        .property(
+            "caps",
+            gst::Caps::builder("video/x-raw")
+                .field("format", "I420")
+                .build(),
+        )
         .build()
         .map_err(missing)?;
     let sink = gst_app::AppSink::builder()
@@ -289,7 +337,9 @@ fn tail(pipeline: &gst::Pipeline, deinterlace: Deinterlace) -> Result<(gst::Elem
         .build();
     let mut chain = vec![convert.clone(), format];
     if deinterlace == Deinterlace::Auto {
-        let element = gst::ElementFactory::make("deinterlace").build().map_err(missing)?;
+        let element = gst::ElementFactory::make("deinterlace")
+            .build()
+            .map_err(missing)?;
         // One frame out per frame in: fields as frames would double the work downstream.
         element.set_property_from_str("fields", "top");
         chain.push(element);
@@ -305,13 +355,32 @@ fn missing(error: gst::glib::BoolError) -> String {
 }
 
 /// Links the first video pad that appears to the tail and remembers which decoder made it.
-fn connect_decoder(pipeline: &gst::Pipeline, decodebin: &gst::Element, entry: gst::Element, gate: &Arc<Gate>) {
+fn connect_decoder(
+    pipeline: &gst::Pipeline,
+    decodebin: &gst::Element,
+    entry: gst::Element,
+    gate: &Arc<Gate>,
+) {
     let shared = Arc::clone(gate);
     pipeline.connect_deep_element_added(move |_, _, element| {
-        let Some(factory) = element.factory() else { return };
+        let Some(factory) = element.factory() else {
+            return;
+        };
         let class = factory.metadata("klass").unwrap_or_default();
         if class.contains("Decoder") && (class.contains("Video") || class.contains("Image")) {
             shared.facts().decoder = Some(factory.name().to_string());
+            // Half a picture, or grey until the first key picture, would be reported as anomalous.
+            for (property, value) in [
+                ("discard-corrupted-frames", true),
+                ("output-corrupt", false),
+            ] {
+                if element
+                    .find_property(property)
+                    .is_some_and(|spec| spec.value_type() == bool::static_type())
+                {
+                    element.set_property(property, value);
+                }
+            }
         }
     });
     let shared = Arc::clone(gate);
@@ -326,7 +395,9 @@ fn connect_decoder(pipeline: &gst::Pipeline, decodebin: &gst::Element, entry: gs
     });
     let pipeline = pipeline.downgrade();
     decodebin.connect_pad_added(move |_, pad| {
-        let Some(pipeline) = pipeline.upgrade() else { return };
+        let Some(pipeline) = pipeline.upgrade() else {
+            return;
+        };
         if let Err(why) = link(&pipeline, pad, &entry) {
             gst::element_error!(entry, gst::CoreError::Negotiation, ("{}", why));
         }
@@ -335,14 +406,19 @@ fn connect_decoder(pipeline: &gst::Pipeline, decodebin: &gst::Element, entry: gs
 
 /// Links a decoder's pad; memory that only NVIDIA's converter can read goes through it.
 fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, entry: &gst::Element) -> Result<(), String> {
-    let Some(target) = entry.static_pad("sink").filter(|p| !p.is_linked()) else { return Ok(()) };
+    let Some(target) = entry.static_pad("sink").filter(|p| !p.is_linked()) else {
+        return Ok(());
+    };
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     if !caps.structure(0).is_some_and(|s| s.name() == "video/x-raw") {
         return Ok(());
     }
     let in_nvmm = caps.features(0).is_some_and(|f| f.contains("memory:NVMM"));
     if !in_nvmm {
-        return pad.link(&target).map(drop).map_err(|e| format!("the decoder's {caps} cannot be used: {e}"));
+        return pad
+            .link(&target)
+            .map(drop)
+            .map_err(|e| format!("the decoder's {caps} cannot be used: {e}"));
     }
     let converter = ["nvvidconv", "nvvideoconvert"]
         .iter()
@@ -350,9 +426,15 @@ fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, entry: &gst::Element) -> Resul
         .ok_or("frames lie in NVMM memory and neither nvvidconv nor nvvideoconvert is installed")?;
     pipeline.add(&converter).map_err(|e| e.to_string())?;
     converter.link(entry).map_err(|e| e.to_string())?;
-    converter.sync_state_with_parent().map_err(|e| e.to_string())?;
-    let target = converter.static_pad("sink").ok_or("the converter has no sink")?;
-    pad.link(&target).map(drop).map_err(|e| format!("the decoder's {caps} cannot be used: {e}"))
+    converter
+        .sync_state_with_parent()
+        .map_err(|e| e.to_string())?;
+    let target = converter
+        .static_pad("sink")
+        .ok_or("the converter has no sink")?;
+    pad.link(&target)
+        .map(drop)
+        .map_err(|e| format!("the decoder's {caps} cannot be used: {e}"))
 }
 
 /// Frames go from the sink's streaming thread into the gate, stamped as they arrive.
@@ -360,7 +442,9 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
     // Without this answer decoders copy every frame to remove their padding.
     if let Some(pad) = sink.static_pad("sink") {
         pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-            if let Some(gst::QueryViewMut::Allocation(query)) = info.query_mut().map(|q| q.view_mut()) {
+            if let Some(gst::QueryViewMut::Allocation(query)) =
+                info.query_mut().map(|q| q.view_mut())
+            {
                 query.add_allocation_meta::<gst_video::VideoMeta>(None);
                 return gst::PadProbeReturn::Handled;
             }
@@ -378,8 +462,15 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
             let (Some(info), Some(buffer)) = (copier.info(&sample), sample.buffer()) else {
                 return Ok(gst::FlowSuccess::Ok);
             };
+            if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+                return Ok(gst::FlowSuccess::Ok);
+            }
             let Some(mut frame) = copier.frame(buffer, &info) else {
-                gst::element_error!(sink, gst::StreamError::Format, ("a frame of {:?} cannot be read", info.format()));
+                gst::element_error!(
+                    sink,
+                    gst::StreamError::Format,
+                    ("a frame of {:?} cannot be read", info.format())
+                );
                 return Err(gst::FlowError::Error);
             };
             frame.id = count;
@@ -389,7 +480,8 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
                 let fps = info.fps();
                 let mut facts = on_frame.facts();
                 facts.size = Some((info.width(), info.height()));
-                facts.rate = (fps.numer() > 0).then(|| f64::from(fps.numer()) / f64::from(fps.denom()));
+                facts.rate =
+                    (fps.numer() > 0).then(|| f64::from(fps.numer()) / f64::from(fps.denom()));
             }
             count += 1;
             on_frame.put(Item::Frame(frame))

@@ -76,7 +76,13 @@ impl Live {
         self.attempts = self.attempts.saturating_add(1);
         self.retry_at = Instant::now() + wait;
         self.status.lost(why);
-        tracing::warn!(location = self.location, why, attempt = self.attempts, retry_in_secs = wait.as_secs_f32(), "source lost");
+        tracing::warn!(
+            location = self.location,
+            why,
+            attempt = self.attempts,
+            retry_in_secs = wait.as_secs_f32(),
+            "source lost"
+        );
     }
 
     fn connect(&mut self) {
@@ -99,7 +105,11 @@ impl Live {
         if self.status.running(frame.id + 1, dropped) {
             self.facts = self.decode.as_ref().map(Decode::facts).unwrap_or_default();
             let reconnects = self.status.reconnects();
-            tracing::info!(source = describe(&self.location, &self.facts), reconnects, "source runs");
+            tracing::info!(
+                source = describe(&self.location, &self.facts),
+                reconnects,
+                "source runs"
+            );
         }
         frame
     }
@@ -141,7 +151,10 @@ impl Source for Live {
     }
 
     fn rate(&self) -> Option<f64> {
-        self.decode.as_ref().and_then(|decode| decode.facts().rate).or(self.facts.rate)
+        self.decode
+            .as_ref()
+            .and_then(|decode| decode.facts().rate)
+            .or(self.facts.rate)
     }
 
     fn describe(&self) -> String {
@@ -203,7 +216,10 @@ mod tests {
     fn waits_grow_and_stay_within_bounds() {
         for random in [0, u64::MAX / 3, u64::MAX] {
             let waits: Vec<_> = (0..40).map(|n| backoff(n, random)).collect();
-            assert!(waits.iter().all(|w| (SHORTEST..=LONGEST).contains(w)), "{waits:?}");
+            assert!(
+                waits.iter().all(|w| (SHORTEST..=LONGEST).contains(w)),
+                "{waits:?}"
+            );
             assert!(waits.is_sorted(), "{waits:?}");
             assert!(waits[39] >= LONGEST.mul_f64(0.7));
         }

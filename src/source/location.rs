@@ -27,7 +27,8 @@ pub enum Location {
 }
 
 /// The schemes, for messages.
-const SCHEMES: &str = "rtsp://, rtsps://, http://, https://, file://, v4l2://, csi://, gst: and synthetic:";
+const SCHEMES: &str =
+    "rtsp://, rtsps://, http://, https://, file://, v4l2://, csi://, gst: and synthetic:";
 
 impl Location {
     /// Tells a location apart; looks at the file system, not at the network.
@@ -37,7 +38,9 @@ impl Location {
     pub fn parse(text: &str) -> Result<Location, SourceError> {
         let bad = |why: String| Err(SourceError::unreadable(text, why));
         if text.is_empty() {
-            return bad(format!("the source is empty; give a file, a folder or one of {SCHEMES}"));
+            return bad(format!(
+                "the source is empty; give a file, a folder or one of {SCHEMES}"
+            ));
         }
         for (scheme, make) in [
             ("gst:", Location::Launch as fn(String) -> Location),
@@ -61,7 +64,9 @@ impl Location {
                 Err(_) => bad("a CSI camera is written csi://0, with the sensor's number".into()),
             },
             _ if Path::new(text).exists() => Ok(Self::path(text)),
-            other => bad(format!("unknown scheme {other}://; farout reads files, folders, {SCHEMES}")),
+            other => bad(format!(
+                "unknown scheme {other}://; farout reads files, folders, {SCHEMES}"
+            )),
         }
     }
 
@@ -79,12 +84,17 @@ impl Location {
 /// Whether the first bytes of a file are those of a still image that the images source reads.
 /// Motion JPEG streams start like a JPEG; their usual endings tell them apart.
 pub(super) fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    let ending = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .map(str::to_ascii_lowercase);
     if matches!(ending.as_deref(), Some("mjpg" | "mjpeg")) || !path.is_file() {
         return false;
     }
     let mut head = Vec::with_capacity(64);
-    let Ok(file) = std::fs::File::open(path) else { return false };
+    let Ok(file) = std::fs::File::open(path) else {
+        return false;
+    };
     if file.take(64).read_to_end(&mut head).is_err() {
         return false;
     }
@@ -99,12 +109,17 @@ mod tests {
     fn tells_locations_apart() {
         let dir = tempfile::tempdir().unwrap();
         let png = dir.path().join("called.mp4");
-        image::RgbImage::new(2, 2).save_with_format(&png, image::ImageFormat::Png).unwrap();
+        image::RgbImage::new(2, 2)
+            .save_with_format(&png, image::ImageFormat::Png)
+            .unwrap();
         let (dir, png) = (dir.path().to_str().unwrap(), png.to_str().unwrap());
         let star = format!("{dir}/*.png");
         let cases = [
             ("clip.mp4", Location::Video("clip.mp4".into())),
-            ("file:///no/clip.mp4", Location::Video("/no/clip.mp4".into())),
+            (
+                "file:///no/clip.mp4",
+                Location::Video("/no/clip.mp4".into()),
+            ),
             (png, Location::Images(png.into())),
             (dir, Location::Images(dir.into())),
             (&star, Location::Images(star.clone())),
@@ -112,7 +127,10 @@ mod tests {
             ("https://x/y.ts", Location::Http("https://x/y.ts".into())),
             ("v4l2:///dev/video9", Location::V4l2("/dev/video9".into())),
             ("csi://1", Location::Csi(1)),
-            ("gst: videotestsrc ", Location::Launch("videotestsrc".into())),
+            (
+                "gst: videotestsrc ",
+                Location::Launch("videotestsrc".into()),
+            ),
             ("synthetic:seed=1", Location::Synthetic("seed=1".into())),
         ];
         for (text, want) in cases {

@@ -30,9 +30,12 @@ impl Looped {
     /// Those of `open`.
     pub fn new(mut open: Opener, stop: Stop) -> Result<Looped, SourceError> {
         let current = open()?;
-        let interval = current.rate().filter(|r| *r > 0.1).map_or(Duration::from_millis(40), |r| {
-            Duration::from_secs_f64(1.0 / r)
-        });
+        let interval = current
+            .rate()
+            .filter(|r| *r > 0.1)
+            .map_or(Duration::from_millis(40), |r| {
+                Duration::from_secs_f64(1.0 / r)
+            });
         Ok(Looped {
             open,
             current,
@@ -47,7 +50,10 @@ impl Looped {
 
     fn again(&mut self) -> Result<(), SourceError> {
         if self.frames_this_round == 0 {
-            return Err(SourceError::unreadable(self.current.describe(), "it holds no frame; nothing to loop"));
+            return Err(SourceError::unreadable(
+                self.current.describe(),
+                "it holds no frame; nothing to loop",
+            ));
         }
         if let Some((id, pts)) = self.last {
             self.id_offset = id + 1;
@@ -106,12 +112,15 @@ mod tests {
     fn numbers_and_times_go_on() {
         let dir = tempfile::tempdir().unwrap();
         for i in 0..3 {
-            image::RgbImage::new(2, 2).save(dir.path().join(format!("{i}.png"))).unwrap();
+            image::RgbImage::new(2, 2)
+                .save(dir.path().join(format!("{i}.png")))
+                .unwrap();
         }
         let location = dir.path().to_str().unwrap().to_owned();
         let stop = Stop::new();
         let token = stop.clone();
-        let open = move || Ok(Box::new(Images::open(&location, 10.0, token.clone())?) as Box<dyn Source>);
+        let open =
+            move || Ok(Box::new(Images::open(&location, 10.0, token.clone())?) as Box<dyn Source>);
         let mut looped = Looped::new(Box::new(open), stop.clone()).unwrap();
         for i in 0..8_u64 {
             let frame = looped.next().unwrap().unwrap();

@@ -47,8 +47,13 @@ mod with_gstreamer {
             remedy: None,
         }];
         list.extend(
-            [("H.264", "video/x-h264"), ("H.265", "video/x-h265"), ("MPEG-4", "video/mpeg"), ("Motion JPEG", "image/jpeg")]
-                .map(|(name, caps)| decoder(name, caps)),
+            [
+                ("H.264", "video/x-h264"),
+                ("H.265", "video/x-h265"),
+                ("MPEG-4", "video/mpeg"),
+                ("Motion JPEG", "image/jpeg"),
+            ]
+            .map(|(name, caps)| decoder(name, caps)),
         );
         list.push(cameras_found());
         list
@@ -61,14 +66,21 @@ mod with_gstreamer {
             caps = caps.field("mpegversion", 4).field("systemstream", false);
         }
         let caps = caps.build();
-        let kinds = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO | gst::ElementFactoryType::MEDIA_IMAGE;
+        let kinds = gst::ElementFactoryType::DECODER
+            | gst::ElementFactoryType::MEDIA_VIDEO
+            | gst::ElementFactoryType::MEDIA_IMAGE;
         let factories = gst::ElementFactory::factories_with_type(kinds, gst::Rank::MARGINAL);
-        let mut able: Vec<_> = factories.into_iter().filter(|f| f.can_sink_any_caps(&caps)).collect();
+        let mut able: Vec<_> = factories
+            .into_iter()
+            .filter(|f| f.can_sink_any_caps(&caps))
+            .collect();
         able.sort_by_key(|f| std::cmp::Reverse(f.rank()));
         let names: Vec<String> = able
             .iter()
             .map(|f| {
-                let hardware = f.metadata("klass").is_some_and(|class| class.contains("Hardware"));
+                let hardware = f
+                    .metadata("klass")
+                    .is_some_and(|class| class.contains("Hardware"));
                 format!("{}{}", f.name(), if hardware { " (hardware)" } else { "" })
             })
             .collect();
@@ -76,20 +88,38 @@ mod with_gstreamer {
         Finding {
             topic: "decoders",
             name: name.into(),
-            standing: if found { Standing::Good } else { Standing::Absent },
-            detail: if found { names.join(", ") } else { "none".into() },
+            standing: if found {
+                Standing::Good
+            } else {
+                Standing::Absent
+            },
+            detail: if found {
+                names.join(", ")
+            } else {
+                "none".into()
+            },
             remedy: (!found).then(|| "install gstreamer1.0-libav".into()),
         }
     }
 
     fn cameras_found() -> Finding {
-        let found: Vec<String> =
-            cameras::list().iter().map(|(path, name)| format!("v4l2://{} ({name})", path.display())).collect();
+        let found: Vec<String> = cameras::list()
+            .iter()
+            .map(|(path, name)| format!("v4l2://{} ({name})", path.display()))
+            .collect();
         Finding {
             topic: "cameras",
             name: "V4L2".into(),
-            standing: if found.is_empty() { Standing::Absent } else { Standing::Good },
-            detail: if found.is_empty() { "no /dev/video*".into() } else { found.join(", ") },
+            standing: if found.is_empty() {
+                Standing::Absent
+            } else {
+                Standing::Good
+            },
+            detail: if found.is_empty() {
+                "no /dev/video*".into()
+            } else {
+                found.join(", ")
+            },
             remedy: None,
         }
     }

@@ -39,7 +39,11 @@ impl Recording {
     ///
     /// # Errors
     /// [`SourceError::Unreadable`] with reason and remedy.
-    pub(super) fn open(path: &Path, config: &SourceConfig, stop: Stop) -> Result<Recording, SourceError> {
+    pub(super) fn open(
+        path: &Path,
+        config: &SourceConfig,
+        stop: Stop,
+    ) -> Result<Recording, SourceError> {
         let location = path.display().to_string();
         let bad = |why: &str| SourceError::unreadable(&location, why);
         let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
@@ -47,7 +51,9 @@ impl Recording {
             _ => bad(&e.to_string()),
         })?;
         if !meta.is_file() {
-            return Err(bad("it is neither a file nor a folder; cameras are written v4l2:///dev/video0"));
+            return Err(bad(
+                "it is neither a file nor a folder; cameras are written v4l2:///dev/video0",
+            ));
         }
         if meta.len() == 0 {
             return Err(bad("the file is empty (0 bytes)"));
@@ -58,8 +64,13 @@ impl Recording {
         }
         let whole = path.canonicalize().map_err(|e| bad(&e.to_string()))?;
         let uri = gstreamer::glib::filename_to_uri(whole, None).map_err(|e| bad(&e.to_string()))?;
-        let decode = Decode::start(&Input::Uri(uri.into()), config, false).map_err(|why| bad(&why))?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let decode =
+            Decode::start(&Input::Uri(uri.into()), config, false).map_err(|why| bad(&why))?;
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         Self::from_running(location, name, decode, ending, stop)
     }
 
@@ -79,14 +90,27 @@ impl Recording {
             Pulled::Nothing if stop.asked() => None,
             Pulled::Nothing => {
                 let secs = PATIENCE.as_secs();
-                return Err(SourceError::unreadable(location, format!("no frame came within {secs} s")));
+                return Err(SourceError::unreadable(
+                    location,
+                    format!("no frame came within {secs} s"),
+                ));
             }
             Pulled::End => {
-                return Err(SourceError::unreadable(location, "it holds no video that could be decoded; ffprobe tells what it holds"));
+                return Err(SourceError::unreadable(
+                    location,
+                    "it holds no video that could be decoded; ffprobe tells what it holds",
+                ));
             }
             // Without anything to decode, the missing decoder that is reported is that of the sound.
-            Pulled::Broken(_) if decode.facts().has_sound && decode.facts().decoder.is_none() && !decode.facts().has_video => {
-                return Err(SourceError::unreadable(location, "it holds no video, only sound"));
+            Pulled::Broken(_)
+                if decode.facts().has_sound
+                    && decode.facts().decoder.is_none()
+                    && !decode.facts().has_video =>
+            {
+                return Err(SourceError::unreadable(
+                    location,
+                    "it holds no video, only sound",
+                ));
             }
             Pulled::Broken(why) => return Err(SourceError::unreadable(location, remedy(&why))),
         };
@@ -95,7 +119,19 @@ impl Recording {
         tracing::info!(location, decoder = facts.decoder.as_deref().unwrap_or("none"), size = ?facts.size, rate = facts.rate, "recording opened");
         let zero = first.as_ref().map_or(Duration::ZERO, |frame| frame.pts);
         let name = name.into();
-        Ok(Recording { location, decode, ending, stop, name, first, facts, duration, zero, last: None, over: false })
+        Ok(Recording {
+            location,
+            decode,
+            ending,
+            stop,
+            name,
+            first,
+            facts,
+            duration,
+            zero,
+            last: None,
+            over: false,
+        })
     }
 
     /// The running pipeline and its first frame if the pipeline turned out to be live; itself
@@ -120,13 +156,21 @@ impl Recording {
             (None, Ending::Cut(cut)) => cut.clone(),
             // The container's length covers sound too, so that it only tells without sound.
             (None, Ending::Unknown) => match self.duration {
-                Some(length) if !self.facts.has_sound && length > self.zero + last + SLACK.max(length / 50) => {
+                Some(length)
+                    if !self.facts.has_sound
+                        && length > self.zero + last + SLACK.max(length / 50) =>
+                {
                     format!("it announces {:.3} s", length.as_secs_f64())
                 }
                 _ => return Ok(None),
             },
         };
-        Err(SourceError::CutOff { location: self.location.clone(), last_frame, last_secs: last.as_secs_f64(), why })
+        Err(SourceError::CutOff {
+            location: self.location.clone(),
+            last_frame,
+            last_secs: last.as_secs_f64(),
+            why,
+        })
     }
 }
 
@@ -151,7 +195,10 @@ impl Source for Recording {
                 Ok(Some(frame))
             }
             Pulled::Nothing if self.stop.asked() => Ok(None),
-            Pulled::Nothing => self.end(Some(format!("no frame came within {} s", PATIENCE.as_secs()))),
+            Pulled::Nothing => self.end(Some(format!(
+                "no frame came within {} s",
+                PATIENCE.as_secs()
+            ))),
             Pulled::End => self.end(None),
             Pulled::Broken(why) => self.end(Some(why)),
         }
@@ -198,7 +245,11 @@ fn wait(decode: &mut Decode, stop: &Stop) -> Pulled {
 fn remedy(why: &str) -> String {
     let hint = if why.contains("missing a plug-in") || why.contains("no suitable plugins") {
         "; a decoder is missing: install gstreamer1.0-libav, gstreamer1.0-plugins-bad and -ugly"
-    } else if why.contains("type of stream") || why.contains("text file") || why.contains("could not be determined") || why.contains("wrong type") {
+    } else if why.contains("type of stream")
+        || why.contains("text file")
+        || why.contains("could not be determined")
+        || why.contains("wrong type")
+    {
         "; is it a video? ffprobe tells what it holds"
     } else {
         ""

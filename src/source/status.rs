@@ -51,7 +51,10 @@ impl SourceStatus {
 
     /// What was wrong last, even if it is over.
     pub fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.problem
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A frame arrived: the stream runs. True if it did not before.
