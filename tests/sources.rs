@@ -268,3 +268,49 @@ fn a_paced_loop_is_live_and_continuous() {
     stop.ask();
     assert!(source.next().unwrap().is_none());
 }
+
+#[test]
+fn real_clips_are_read_whole_and_cut() {
+    let Some(shared) = std::env::var_os("FAROUT_SHARED") else {
+        println!("skipped: FAROUT_SHARED names no folder with data/clips");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let clips = Path::new(&shared).join("data/clips");
+    let mut read = 0;
+    for clip in std::fs::read_dir(clips).unwrap().map(|e| e.unwrap().path()) {
+        let told = std::process::Command::new("ffprobe")
+            .args("-v error -select_streams v:0 -count_packets -show_entries stream=nb_read_packets -of csv=p=0".split(' '))
+            .arg(&clip)
+            .output()
+            .unwrap();
+        let packets: u64 = String::from_utf8_lossy(&told.stdout)
+            .trim()
+            .trim_end_matches(',')
+            .parse()
+            .unwrap();
+        let mut source = offline(&clip).unwrap();
+        let mut frames = 0;
+        while source.next().unwrap().is_some() {
+            frames += 1;
+        }
+        println!("{}: {frames} of {packets} frames", source.describe());
+        assert_eq!(frames, packets, "{}", clip.display());
+        let bytes = std::fs::read(&clip).unwrap();
+        let half = dir.path().join(clip.file_name().unwrap());
+        std::fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
+        let told = match offline(&half) {
+            Err(error) => error.to_string(),
+            Ok(mut source) => loop {
+                match source.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("{}: the cut is not noticed", half.display()),
+                    Err(error) => break error.to_string(),
+                }
+            },
+        };
+        println!("  cut: {told}");
+        read += 1;
+    }
+    assert!(read > 0);
+}

@@ -4,6 +4,10 @@ pub mod config;
 #[cfg(feature = "media")]
 mod encoder;
 #[cfg(feature = "media")]
+mod encoding;
+#[cfg(feature = "media")]
+mod fan_out;
+#[cfg(feature = "media")]
 mod feed;
 #[cfg(feature = "media")]
 mod http;
@@ -11,6 +15,8 @@ mod http;
 mod mp4;
 #[cfg(feature = "media")]
 mod outlet;
+#[cfg(feature = "media")]
+mod picture;
 mod presence;
 #[cfg(feature = "media")]
 mod rtsp;
@@ -22,9 +28,11 @@ mod video;
 use std::path::PathBuf;
 
 pub use config::{Address, OutputConfig};
+#[cfg(feature = "media")]
+pub use fan_out::EncodedHook;
 pub use presence::findings;
 #[cfg(feature = "media")]
-pub use video::{EncodedHook, Haste, VideoOut};
+pub use video::{Haste, VideoOut};
 
 /// Why video cannot be encoded, served or written.
 #[derive(Debug, thiserror::Error)]
