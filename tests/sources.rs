@@ -1,5 +1,6 @@
 //! Sources read real files: whole, cut off, unreadable, odd, interlaced, changing.
 #![cfg(feature = "media")]
+#![allow(clippy::unwrap_used)]
 
 mod support {
     pub mod clips;
@@ -280,11 +281,11 @@ fn real_clips_are_read_whole_and_cut() {
     let mut read = 0;
     for clip in std::fs::read_dir(clips).unwrap().map(|e| e.unwrap().path()) {
         let told = std::process::Command::new("ffprobe")
-            .args("-v error -select_streams v:0 -count_packets -show_entries stream=nb_read_packets -of csv=p=0".split(' '))
+            .args("-v error -select_streams v:0 -count_frames -show_entries stream=nb_read_frames -of csv=p=0".split(' '))
             .arg(&clip)
             .output()
             .unwrap();
-        let packets: u64 = String::from_utf8_lossy(&told.stdout)
+        let want: u64 = String::from_utf8_lossy(&told.stdout)
             .trim()
             .trim_end_matches(',')
             .parse()
@@ -294,8 +295,8 @@ fn real_clips_are_read_whole_and_cut() {
         while source.next().unwrap().is_some() {
             frames += 1;
         }
-        println!("{}: {frames} of {packets} frames", source.describe());
-        assert_eq!(frames, packets, "{}", clip.display());
+        println!("{}: {frames} of {want} frames", source.describe());
+        assert_eq!(frames, want, "{}", clip.display());
         let bytes = std::fs::read(&clip).unwrap();
         let half = dir.path().join(clip.file_name().unwrap());
         std::fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
