@@ -1,5 +1,6 @@
 //! Live sources come back: an RTSP server that is late, killed, restarted, killed and restarted.
 #![cfg(feature = "media")]
+#![allow(clippy::unwrap_used)]
 
 mod support {
     pub mod clips;

@@ -1,5 +1,6 @@
 //! Video goes out to real players over RTSP and HTTP, and into files.
 #![cfg(feature = "media")]
+#![allow(clippy::unwrap_used)]
 
 mod support {
     pub mod clips;
@@ -284,6 +285,8 @@ fn memory_and_descriptors_stay_flat_over_clients() {
                 .args([
                     "-v",
                     "error",
+                    "-analyzeduration",
+                    "200000",
                     "-rtsp_transport",
                     "tcp",
                     "-show_entries",

@@ -1,5 +1,6 @@
 //! Sources read real files: whole, cut off, unreadable, odd, interlaced, changing.
 #![cfg(feature = "media")]
+#![allow(clippy::unwrap_used)]
 
 mod support {
     pub mod clips;
@@ -267,4 +268,50 @@ fn a_paced_loop_is_live_and_continuous() {
     assert!(frames.is_sorted_by(|a, b| a.captured < b.captured));
     stop.ask();
     assert!(source.next().unwrap().is_none());
+}
+
+#[test]
+fn real_clips_are_read_whole_and_cut() {
+    let Some(shared) = std::env::var_os("FAROUT_SHARED") else {
+        println!("skipped: FAROUT_SHARED names no folder with data/clips");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let clips = Path::new(&shared).join("data/clips");
+    let mut read = 0;
+    for clip in std::fs::read_dir(clips).unwrap().map(|e| e.unwrap().path()) {
+        let told = std::process::Command::new("ffprobe")
+            .args("-v error -select_streams v:0 -count_frames -show_entries stream=nb_read_frames -of csv=p=0".split(' '))
+            .arg(&clip)
+            .output()
+            .unwrap();
+        let want: u64 = String::from_utf8_lossy(&told.stdout)
+            .trim()
+            .trim_end_matches(',')
+            .parse()
+            .unwrap();
+        let mut source = offline(&clip).unwrap();
+        let mut frames = 0;
+        while source.next().unwrap().is_some() {
+            frames += 1;
+        }
+        println!("{}: {frames} of {want} frames", source.describe());
+        assert_eq!(frames, want, "{}", clip.display());
+        let bytes = std::fs::read(&clip).unwrap();
+        let half = dir.path().join(clip.file_name().unwrap());
+        std::fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
+        let told = match offline(&half) {
+            Err(error) => error.to_string(),
+            Ok(mut source) => loop {
+                match source.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("{}: the cut is not noticed", half.display()),
+                    Err(error) => break error.to_string(),
+                }
+            },
+        };
+        println!("  cut: {told}");
+        read += 1;
+    }
+    assert!(read > 0);
 }

@@ -88,7 +88,8 @@ impl Encoder {
 pub(super) fn starts(name: &str) -> Result<(), String> {
     let element = gst::ElementFactory::make(name)
         .build()
-        .map_err(|_| "not installed".to_owned())?;
+        .ok()
+        .ok_or("not installed")?;
     let started = element.set_state(gst::State::Ready);
     let stopped = element.set_state(gst::State::Null);
     match started.and(stopped) {

@@ -6,15 +6,19 @@ pub mod config;
 mod encoder;
 pub mod events;
 #[cfg(feature = "media")]
+mod encoding;
+#[cfg(feature = "media")]
+mod fan_out;
+#[cfg(feature = "media")]
 mod feed;
-pub mod folder;
 #[cfg(feature = "media")]
 mod http;
 #[cfg(feature = "media")]
 mod mp4;
 #[cfg(feature = "media")]
 mod outlet;
-pub mod pictures;
+#[cfg(feature = "media")]
+mod picture;
 mod presence;
 #[cfg(feature = "media")]
 mod rtsp;
@@ -30,10 +34,12 @@ pub use config::{Address, OutputConfig};
 pub use events::EventLog;
 pub use folder::{FileError, Naming, OutputFolder};
 pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
+#[cfg(feature = "media")]
+pub use fan_out::EncodedHook;
 pub use presence::findings;
 pub use score_maps::{ScoreFormat, ScoreMapWriter};
 #[cfg(feature = "media")]
-pub use video::{EncodedHook, Haste, VideoOut};
+pub use video::{Haste, VideoOut};
 
 /// Why video cannot be encoded, served or written.
 #[derive(Debug, thiserror::Error)]

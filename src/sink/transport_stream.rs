@@ -140,7 +140,7 @@ impl Muxer {
         gst::Element::link_many(chain).map_err(missing)?;
         let out = stream.clone();
         let on_chunk = move |sink: &gst_app::AppSink| {
-            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let sample = sink.pull_sample().ok().ok_or(gst::FlowError::Eos)?;
             let bytes = bytes(&sample);
             let key = starts_at_key(&bytes);
             let mut readers = out.readers();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::SourceConfig;
-use super::decode::{Decode, Facts, Input, Pulled};
+use super::decode::{Decode, Pulled};
+use super::pipeline::{Facts, Input};
 use super::recording::describe;
 use super::{Source, SourceError, SourceStatus};
 use crate::frame::Frame;

@@ -22,6 +22,8 @@ mod open;
 mod paced;
 #[cfg(feature = "media")]
 mod picture;
+#[cfg(feature = "media")]
+mod pipeline;
 mod presence;
 #[cfg(feature = "media")]
 mod recording;

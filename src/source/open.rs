@@ -70,9 +70,10 @@ fn played(
 mod media {
     use super::*;
     use crate::source::cameras;
-    use crate::source::decode::{Decode, Input};
+    use crate::source::decode::Decode;
     use crate::source::ending::Ending;
     use crate::source::live::Live;
+    use crate::source::pipeline::Input;
     use crate::source::recording::Recording;
 
     pub(super) fn open(
@@ -168,10 +169,8 @@ mod media {
                 true,
                 Some(running),
             )),
-            Err(source) if config.pace == Pace::Realtime => {
-                Box::new(Paced::new(Box::new(source), stop))
-            }
-            Err(source) => Box::new(source),
+            Err(source) if config.pace == Pace::Realtime => Box::new(Paced::new(source, stop)),
+            Err(source) => source,
         })
     }
 

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::config::SourceConfig;
-use super::decode::{Decode, Facts, Input, Pulled};
+use super::decode::{Decode, Pulled};
 use super::ending::{Ending, look};
+use super::pipeline::{Facts, Input};
 use super::{Source, SourceError};
 use crate::frame::Frame;
 use crate::stop::Stop;
@@ -136,9 +137,9 @@ impl Recording {
 
     /// The running pipeline and its first frame if the pipeline turned out to be live; itself
     /// otherwise.
-    pub(super) fn into_live(mut self) -> Result<(Decode, Option<Frame>), Recording> {
+    pub(super) fn into_live(mut self) -> Result<(Decode, Option<Frame>), Box<Recording>> {
         if !self.decode.is_live() {
-            return Err(self);
+            return Err(Box::new(self));
         }
         self.decode.keep_newest_only();
         let first = self.first.take();

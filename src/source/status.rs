@@ -57,6 +57,7 @@ impl SourceStatus {
             .clone()
     }
 
+    #[cfg(feature = "media")]
     /// A frame arrived: the stream runs. True if it did not before.
     pub(super) fn running(&self, frames: u64, dropped: u64) -> bool {
         self.frames.store(frames, Ordering::Relaxed);
@@ -68,6 +69,7 @@ impl SourceStatus {
         before != 1
     }
 
+    #[cfg(feature = "media")]
     /// The stream is lost because of `problem`.
     pub(super) fn lost(&self, problem: &str) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem.to_owned());

@@ -1,5 +1,5 @@
 //! Video files made on the spot, so that tests need no material.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

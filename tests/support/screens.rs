@@ -1,5 +1,5 @@
 //! Test pictures, and the players that watch them.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
 
