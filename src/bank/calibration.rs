@@ -21,6 +21,8 @@ pub struct Calibration {
     pub frames: usize,
     /// Sequences or blocks of video that these frames come from.
     pub blocks: usize,
+    /// Size from which a region counts, in pixels of a 640x360 picture.
+    pub min_region_px: u32,
     /// One entry per method.
     pub methods: Vec<MethodCalibration>,
 }
@@ -44,9 +46,9 @@ pub struct MethodCalibration {
     pub max: f32,
     /// Pairs of level and score.
     pub quantiles: Vec<(f64, f32)>,
-    /// For each held-out frame, its highest cell score, ascending. A pixel of the interpolated
-    /// map never exceeds it, so a threshold from here errs towards fewer false frames.
-    pub frame_maxima: Vec<f32>,
+    /// For each held-out frame, the lowest threshold at which it shows no region of
+    /// [`Calibration::min_region_px`], ascending.
+    pub frame_levels: Vec<f32>,
 }
 
 /// A threshold and where it comes from.
@@ -78,31 +80,31 @@ impl Calibration {
             })
     }
 
-    /// The threshold of `method` that a share `false_frame_rate` of normal frames exceeds
-    /// somewhere.
+    /// The threshold of `method` that a share `false_frame_rate` of normal frames shows a
+    /// region at.
     ///
-    /// With n held-out frames this is the ceil((1 - rate)(n + 1))-th smallest of their maxima
+    /// With n held-out frames this is the ceil((1 - rate)(n + 1))-th smallest of their levels
     /// (split conformal prediction: a further frame of the same kind exceeds it with at most that
     /// probability). Where n is too small for the rate, an exponential is fitted to the upper
-    /// third of the maxima and the threshold is read off its tail, never below the largest
-    /// maximum; `basis` says so.
+    /// third of the levels and the threshold is read off its tail, never below the largest
+    /// level; `basis` says so.
     ///
     /// # Errors
     /// [`BankError::NotCalibrated`] if nothing was measured or the rate is not within 0..1.
     pub fn threshold(&self, method: &str, false_frame_rate: f64) -> Result<Threshold, BankError> {
         let found = self.method(method)?;
-        let maxima = &found.frame_maxima;
+        let levels = &found.frame_levels;
         let (Some(&largest), true) = (
-            maxima.last(),
+            levels.last(),
             false_frame_rate > 0.0 && false_frame_rate < 1.0,
         ) else {
             let why = format!(
                 "no threshold for a rate of {false_frame_rate} from {} held-out frames",
-                maxima.len()
+                levels.len()
             );
             return Err(BankError::NotCalibrated { why });
         };
-        let n = maxima.len();
+        let n = levels.len();
         let of = format!(
             "{n} held-out frames of {} blocks ({})",
             self.blocks, self.split
@@ -110,22 +112,22 @@ impl Calibration {
         let rank = ((1.0 - false_frame_rate) * (n + 1) as f64 - 1e-9)
             .ceil()
             .max(1.0) as usize;
-        if let Some(&value) = maxima.get(rank - 1) {
+        if let Some(&value) = levels.get(rank - 1) {
             let basis = format!(
-                "{} of {of} have a higher maximum",
-                maxima.iter().filter(|m| **m > value).count()
+                "{} of {of} show a region above it",
+                levels.iter().filter(|m| **m > value).count()
             );
             return Ok(Threshold { value, basis });
         }
         if n < FEWEST_FOR_A_FIT {
             let value = (f64::from(largest) + found.deviation) as f32;
-            let basis = format!("a guess: largest maximum plus one deviation, only {of}");
+            let basis = format!("a guess: the highest level plus one deviation, only {of}");
             return Ok(Threshold { value, basis });
         }
         // Peaks over threshold with shape 0: P(max > u + x) = tail / n * exp(-x / scale).
         let tail = (n / 3).max(4);
-        let base = f64::from(maxima[n - tail - 1]);
-        let scale = maxima[n - tail..]
+        let base = f64::from(levels[n - tail - 1]);
+        let scale = levels[n - tail..]
             .iter()
             .map(|m| f64::from(*m) - base)
             .sum::<f64>()
@@ -141,14 +143,14 @@ impl Calibration {
     }
 }
 
-/// The statistics of `scores` (any order, finite) and of the frames' maxima.
+/// The statistics of `scores` (any order, finite) and of the frames' alarm levels.
 pub fn statistics_of(
     method: &str,
     k: Option<usize>,
     mut scores: Vec<f32>,
-    mut frame_maxima: Vec<f32>,
+    mut frame_levels: Vec<f32>,
 ) -> MethodCalibration {
-    frame_maxima.sort_unstable_by(f32::total_cmp);
+    frame_levels.sort_unstable_by(f32::total_cmp);
     // Sorted first, so that the sums do not depend on the order of the frames.
     scores.sort_unstable_by(f32::total_cmp);
     let count = scores.len();
@@ -174,6 +176,6 @@ pub fn statistics_of(
         min: at(0.0),
         max: scores.last().copied().unwrap_or(0.0),
         quantiles: LEVELS.iter().map(|&level| (level, at(level))).collect(),
-        frame_maxima,
+        frame_levels,
     }
 }

@@ -20,6 +20,7 @@ fn contents(data_type: DataType, rows: usize) -> BankContents {
     };
     let maxima: Vec<f32> = (0..200).rev().map(|i| i as f32).collect();
     let calibration = Calibration {
+        min_region_px: 100,
         split: "by block".into(),
         frames: 200,
         blocks: 7,
@@ -186,7 +187,7 @@ fn too_few_rows_and_other_models_are_refused() {
 fn thresholds_keep_their_rate() {
     let bank = Bank::from_contents(contents(DataType::F16, 5), 3).unwrap();
     let calibration = bank.calibration().unwrap();
-    let maxima = &calibration.method("knn").unwrap().frame_maxima;
+    let maxima = &calibration.method("knn").unwrap().frame_levels;
     for rate in [0.5, 0.1, 0.05, 0.01, 0.001] {
         let found = calibration.threshold("knn", rate).unwrap();
         let over = maxima.iter().filter(|m| **m > found.value).count();
@@ -223,6 +224,7 @@ fn few_frames_are_extrapolated_and_it_is_said() {
         .collect();
     let methods = vec![statistics_of("knn", Some(3), maxima.clone(), maxima)];
     let mut calibration = Calibration {
+        min_region_px: 100,
         split: "one block".into(),
         frames: 30,
         blocks: 1,

@@ -38,6 +38,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         video_step: args.every,
         k: args.k,
         threads: config.search.threads,
+        min_region_px: config.score.min_region_px,
         ..BuildConfig::default()
     };
     let token = stop.clone();

@@ -91,7 +91,7 @@ pub fn build(
         config,
         split,
         sampler: Sampler::new(config.size, model.width, config.data_type),
-        held_out: HeldOut::new(config.seed, config.held_out_frames),
+        held_out: HeldOut::new(config.seed, config.held_out_frames, config.min_region_px),
         record,
         features: Features::default(),
         logits: extractor.has_logits().then(Logits::default),

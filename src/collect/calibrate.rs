@@ -11,9 +11,9 @@ use super::sample::Sampler;
 use crate::bank::{Bank, Calibration, statistics_of};
 use crate::grid::{Distances, Features, Grid, Logits};
 use crate::nearest::{CpuGemm, Nearest};
-use crate::score::lse;
+use crate::score::{AlarmLevel, lse};
 
-/// Scores of a finer map that are kept per frame for the statistics; its maximum is always exact.
+/// Scores of a finer map that are kept per frame for the statistics; its alarm level is that of all.
 const SCORES_PER_FRAME: usize = 4096;
 
 /// One frame that waits.
@@ -24,22 +24,26 @@ struct Frame {
     features: Vec<f16>,
     /// Patches that are neither void nor faulty.
     valid: Vec<bool>,
-    /// LSE scores and their maximum, where the model has logits.
-    lse: Option<(Vec<f32>, f32)>,
+    /// LSE scores and their alarm level, where the model has logits.
+    lse: Option<(Vec<f32>, Option<f32>)>,
 }
 
 /// The held-out frames with the smallest hash of (seed, image), at most so many.
 pub(super) struct HeldOut {
     seed: u64,
     most: usize,
+    min_region_px: u32,
+    alarm: AlarmLevel,
     frames: BTreeMap<(u128, Digest), Frame>,
 }
 
 impl HeldOut {
-    pub(super) fn new(seed: u64, most: usize) -> Self {
+    pub(super) fn new(seed: u64, most: usize, min_region_px: u32) -> Self {
         HeldOut {
             seed,
             most,
+            min_region_px,
+            alarm: AlarmLevel::new(min_region_px),
             frames: BTreeMap::new(),
         }
     }
@@ -79,7 +83,7 @@ impl HeldOut {
             .enumerate()
             .map(|(i, row)| !void.get(i).is_some_and(|v| *v) && row.iter().all(|x| x.is_finite()));
         let valid = valid.collect();
-        let lse = logits.map(|logits| lse_scores(logits, features.grid, void));
+        let lse = logits.map(|logits| lse_scores(logits, features.grid, void, &mut self.alarm));
         let frame = Frame {
             image: *image,
             block,
@@ -104,7 +108,7 @@ impl HeldOut {
     /// # Errors
     /// If the search fails; `done` is told after each frame.
     pub(super) fn calibrate(
-        self,
+        mut self,
         bank: &Arc<Bank>,
         k: usize,
         threads: usize,
@@ -115,7 +119,7 @@ impl HeldOut {
         let blocks: BTreeSet<_> = self.frames.values().map(|f| f.block.clone()).collect();
         let mut engine = CpuGemm::new(k, threads, bank)?;
         let (mut features, mut distances) = (Features::default(), Distances::default());
-        let (mut knn, mut knn_max, mut parametric, mut parametric_max) =
+        let (mut knn, mut knn_levels, mut parametric, mut parametric_levels) =
             (vec![], vec![], vec![], vec![]);
         for (count, frame) in self.frames.into_values().enumerate() {
             features.grid = frame.grid;
@@ -123,65 +127,55 @@ impl HeldOut {
             features.data.resize(frame.features.len(), 0.0);
             frame.features.convert_to_f32_slice(&mut features.data);
             engine.distances(&features, &mut distances)?;
-            let before = knn.len();
-            knn.extend(
-                distances
-                    .data
-                    .iter()
-                    .zip(&frame.valid)
-                    .filter(|(d, valid)| **valid && d.is_finite())
-                    .map(|(d, _)| *d),
-            );
-            if knn.len() > before {
-                knn_max.push(
-                    knn[before..]
-                        .iter()
-                        .fold(f32::NEG_INFINITY, |m, d| m.max(*d)),
-                );
+            for (distance, valid) in distances.data.iter_mut().zip(&frame.valid) {
+                if !*valid {
+                    *distance = f32::NAN;
+                }
             }
-            if let Some((scores, max)) = frame.lse
-                && !scores.is_empty()
-            {
+            knn.extend(distances.data.iter().filter(|d| d.is_finite()));
+            knn_levels.extend(self.alarm.of(frame.grid, &distances.data));
+            if let Some((scores, Some(level))) = frame.lse {
                 parametric.extend(scores);
-                parametric_max.push(max);
+                parametric_levels.push(level);
             }
             done(count + 1, total);
         }
-        if knn_max.is_empty() {
+        if knn_levels.is_empty() {
             return Ok(None);
         }
-        let mut methods = vec![statistics_of("knn", Some(k), knn, knn_max)];
-        if !parametric_max.is_empty() {
-            methods.push(statistics_of("lse", None, parametric, parametric_max));
+        let mut methods = vec![statistics_of("knn", Some(k), knn, knn_levels)];
+        if !parametric_levels.is_empty() {
+            methods.push(statistics_of("lse", None, parametric, parametric_levels));
         }
         Ok(Some(Calibration {
             split,
             frames: total,
             blocks: blocks.len(),
+            min_region_px: self.min_region_px,
             methods,
         }))
     }
 }
 
-/// LSE of the cells that are not void: evenly picked ones, and the maximum of all.
-fn lse_scores(logits: &Logits, patches: Grid, void: &[bool]) -> (Vec<f32>, f32) {
+/// LSE of the cells that are not void: evenly picked ones, and the alarm level of all.
+fn lse_scores(
+    logits: &Logits,
+    patches: Grid,
+    void: &[bool],
+    alarm: &mut AlarmLevel,
+) -> (Vec<f32>, Option<f32>) {
     let mut all = Vec::new();
     lse(logits, &mut all);
     let Grid { rows, cols } = logits.grid;
-    let is_void = |i: usize| {
+    for (i, score) in all.iter_mut().enumerate() {
         let (row, col) = (i / cols, i % cols);
-        let (r, c) = (
-            (2 * row + 1) * patches.rows / (2 * rows),
-            (2 * col + 1) * patches.cols / (2 * cols),
-        );
-        void.get(r * patches.cols + c).is_some_and(|v| *v)
-    };
-    let mut index = 0;
-    all.retain(|score| {
-        index += 1;
-        score.is_finite() && !is_void(index - 1)
-    });
-    let max = all.iter().fold(f32::NEG_INFINITY, |m, s| m.max(*s));
+        let (r, c) = ((2 * row + 1) * patches.rows / (2 * rows), (2 * col + 1) * patches.cols / (2 * cols));
+        if void.get(r * patches.cols + c).is_some_and(|v| *v) {
+            *score = f32::NAN;
+        }
+    }
+    let level = alarm.of(logits.grid, &all);
+    all.retain(|score| score.is_finite());
     let step = all.len().div_ceil(SCORES_PER_FRAME).max(1);
-    (all.into_iter().step_by(step).collect(), max)
+    (all.into_iter().step_by(step).collect(), level)
 }

@@ -26,6 +26,9 @@ pub struct BuildConfig {
     pub held_out_guard: u64,
     /// At most so many held-out frames are measured. Default 300.
     pub held_out_frames: usize,
+    /// Size from which a false region counts, in pixels of a 640x360 picture; should be that of the
+    /// scores' configuration. Default 100.
+    pub min_region_px: u32,
     /// Neighbours of the calibration; must be those of the search. Default 3.
     pub k: usize,
     /// Threads of the calibration's search, 0 for one per processor. Default 0.
@@ -44,6 +47,7 @@ impl Default for BuildConfig {
             held_out_block: 300,
             held_out_guard: 30,
             held_out_frames: 300,
+            min_region_px: 100,
             k: 3,
             threads: 0,
         }

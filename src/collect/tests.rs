@@ -211,7 +211,7 @@ fn the_bank_depends_on_neither_order_nor_threads() {
         ["knn", "lse"]
     );
     assert_eq!(
-        calibration.methods[0].frame_maxima.len(),
+        calibration.methods[0].frame_levels.len(),
         calibration.frames
     );
     let bank = Bank::from_contents(first, 3).unwrap();

@@ -2,9 +2,11 @@
 //! and events as files.
 
 pub mod config;
+pub mod events;
+pub mod folder;
+pub mod pictures;
 #[cfg(feature = "media")]
 mod encoder;
-pub mod events;
 #[cfg(feature = "media")]
 mod encoding;
 #[cfg(feature = "media")]
