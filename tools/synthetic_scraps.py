@@ -11,15 +11,18 @@ import math
 import torch
 from torch.nn import functional as F
 
+# Clean keys kept of every step, and how many steps they are kept for.
+REMEMBERED, STEPS_REMEMBERED = 700, 8
+
 
 def outlines(count, height, width, top, scale, generator):
-    """Soft masks [count, height, width] of up to three random outlines each, mostly below row `top`."""
+    """Soft masks [count, height, width] of up to five random outlines each, mostly below row `top`."""
     rand = lambda: torch.rand(count, generator=generator).view(count, 1, 1)
     rows, columns = torch.arange(height).view(1, height, 1) + 0.5, torch.arange(width).view(1, 1, width) + 0.5
     mask = torch.zeros(count, height, width)
-    for _ in range(3):
-        present = (rand() < 0.6).float()
-        size = scale * torch.exp(math.log(5) + rand() * math.log(75 / 5))
+    for _ in range(5):
+        present = (rand() < 0.5).float()
+        size = scale * torch.exp(math.log(6) + rand() * math.log(65 / 6))
         y, x = top + rand() * (height - top) * 0.9, rand() * width
         aspect, turn = torch.exp((rand() - 0.5) * 1.6), rand() * math.pi
         dx, dy = columns - x, rows - y
@@ -54,7 +57,8 @@ def pieces(pictures, height, width, generator):
 
 
 def scatter(pictures, targets, generator):
-    """`targets` [B, 3, h, w] with scraps of the normalised `pictures` on them, and their mask [B, h, w]."""
+    """`targets` [B, 3, h, w] with scraps of the normalised `pictures` on them; the scraps' mask [B, h, w];
+    and the part of it that shows, for a scrap of asphalt on asphalt is nothing to learn from."""
     count, _, height, width = targets.shape
     coarse = outlines(count, height // 2, width // 2, height * 0.165, 0.5, generator)
     mask = F.interpolate(coarse[:, None], (height, width), mode="bilinear", align_corners=False)
@@ -66,23 +70,29 @@ def scatter(pictures, targets, generator):
     scrap = scrap + (other - scrap) * spots
     slope = (torch.arange(height).view(1, 1, height, 1) / height - 0.5) * 0.4 * normal(1, 1, 1)
     scrap = scrap * (1 + 0.25 * normal(1, 1, 1)) + 0.12 * normal(1, 1, 1) + slope
-    return targets + (scrap - targets) * mask, mask[:, 0]
+    change = F.avg_pool2d((scrap - targets).abs().mean(1, keepdim=True), 15, 1, 7)
+    return targets + (scrap - targets) * mask, mask[:, 0], (mask * (change > 0.16))[:, 0]
 
 
-def distances(keys, covered, generator, references=2400, clean_queries=800):
-    """Mean L2 distance of patches to their 3 nearest clean keys in *other* pictures of the batch.
+def distances(keys, covered, showing, memory, generator, references=2400, clean_queries=900):
+    """Mean L2 distance of patches to their 3 nearest clean keys, of other pictures of the batch and `memory`.
 
-    `keys` [B, N, C]; `covered` [B, N] is the share of each patch under scraps. Returns the distances and
-    1 where the patch is (0 where it is not) a scrap's; patches covered a little are left out.
+    `keys` [B, N, C]; `covered` [B, N] is the share of each patch under scraps, `showing` that under scraps
+    that show; `memory` [M, C] holds clean keys of earlier steps. Returns the distances; 1 where the patch
+    is (0 where it is not) a scrap's; and some of the clean keys, to be remembered. Patches in between are
+    left out.
     """
     batch, count, width = keys.shape
-    keys, covered = keys.reshape(-1, width), covered.reshape(-1)
+    keys, covered, showing = keys.reshape(-1, width), covered.reshape(-1), showing.reshape(-1)
     picture = torch.arange(batch).repeat_interleave(count)
     shuffled = lambda index: index[torch.randperm(len(index), generator=generator)]
     clean = (covered == 0).nonzero().ravel()
     reference = shuffled(clean)[:references]
-    query = torch.cat([(covered > 0.3).nonzero().ravel(), shuffled(clean)[:clean_queries]])
-    a, b = keys[query], keys[reference]
+    scrap = (showing > 0.3).nonzero().ravel()
+    query = torch.cat([scrap, shuffled(clean)[:clean_queries]])
+    a, b = keys[query], torch.cat([keys[reference], memory])
     square = ((a * a).sum(1, keepdim=True) + (b * b).sum(1) - 2 * a @ b.T).clamp(min=1e-4)
-    square = square.masked_fill(picture[query][:, None] == picture[reference], 1e6)
-    return square.topk(3, largest=False)[0].sqrt().mean(1), (covered[query] > 0.3).float()
+    same = picture[query][:, None] == torch.cat([picture[reference], torch.full((len(memory),), -1)])
+    square = square.masked_fill(same, 1e6)
+    is_scrap = (torch.arange(len(query)) < len(scrap)).float()
+    return square.topk(3, largest=False)[0].sqrt().mean(1), is_scrap, keys[reference[:REMEMBERED]].detach()

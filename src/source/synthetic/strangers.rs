@@ -13,7 +13,7 @@ use super::view::NEAR;
 /// Every stretch of this many metres begins with a row of strangers and ends without any.
 pub const CELL: f64 = 160.0;
 /// Metres ahead from which strangers are drawn.
-pub const SIGHT: f32 = 60.0;
+pub const SIGHT: f32 = 50.0;
 /// The most strangers in one row.
 const ROW: usize = 7;
 
@@ -166,7 +166,7 @@ impl Kind {
 /// Darkens the ground under the strangers.
 pub fn shadows(canvas: &mut Canvas, scene: &Scene) {
     strangers(scene, |it| {
-        canvas.shadow(scene.view, it.x, it.z + 0.2, 0.6 * it.size[0], 0.45, 0.45);
+        canvas.shadow(scene.view, it.x, it.z + 0.1, 0.52 * it.size[0], 0.35, 0.62);
     });
 }
 

@@ -56,7 +56,7 @@ fn without_strangers_the_world_is_the_same_but_for_them_and_their_shadows() {
         let ((a, truth), (b, plain)) = (shot(&with, n), shot(&without, n));
         assert!(plain.stranger.iter().all(|&id| id == 0) && plain.class.iter().all(|&class| class != VOID));
         let view = View::at(9, n, with.fps, width, height);
-        let textures = Textures::new(9);
+        let textures = Textures::new();
         let land = Land::new(9);
         let scene = Scene { view: &view, land: &land, textures: &textures, seed: 9 };
         // Boxes that hold each stranger, its shadow, and what the lens spreads of both.
@@ -104,7 +104,7 @@ fn without_strangers_the_world_is_the_same_but_for_them_and_their_shadows() {
 fn strangers_of_all_kinds_come_near_and_far_with_gaps_between() {
     let config = config("seed=4,width=320,height=180");
     let land = Land::new(4);
-    let textures = Textures::new(4);
+    let textures = Textures::new();
     let (mut kinds, mut near, mut far, mut clear) = (BTreeSet::new(), 0, 0, 0);
     for second in 0..300u64 {
         let view = View::at(4, second * 30, 30, 320, 180);
