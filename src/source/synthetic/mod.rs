@@ -9,6 +9,7 @@ mod canvas;
 mod classes;
 mod config;
 mod finish;
+mod houses;
 mod land;
 mod noise;
 mod palette;
@@ -19,6 +20,7 @@ mod sky;
 mod strangers;
 mod textures;
 mod traffic;
+mod trees;
 mod view;
 
 #[cfg(test)]
@@ -54,7 +56,7 @@ impl World {
         let config = SyntheticConfig { width: even(config.width), height: even(config.height), ..config.clone() };
         World {
             land: Land::new(config.seed),
-            textures: Textures::new(config.seed),
+            textures: Textures::new(),
             canvas: Canvas::new(config.width, config.height),
             skyline: Vec::with_capacity(config.width),
             sensor: Sensor::new(config.seed, config.width, config.height),
@@ -90,7 +92,7 @@ impl World {
         canvas.clear();
         sky::paint(canvas, view, land, textures, seed, skyline);
         road::paint(canvas, view, land, textures, seed);
-        scenery::shadows(canvas, &scene);
+        trees::shadows(canvas, &scene);
         traffic::shadows(canvas, &scene);
         if strangers {
             strangers::shadows(canvas, &scene);

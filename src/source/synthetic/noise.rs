@@ -176,7 +176,7 @@ impl Line {
         let row = |j: i32| &texture.levels[level][(j as usize & (side - 1)) * side..][..side];
         let mut values = [0; Texture::SIZE + 1];
         for ((out, &a), &b) in values.iter_mut().zip(row(j)).zip(row(j + 1)) {
-            *out = (i32::from(a) * 256 + (i32::from(b) - i32::from(a)) * part >> 2) as i16;
+            *out = ((i32::from(a) * 256 + (i32::from(b) - i32::from(a)) * part) >> 2) as i16;
         }
         values[side] = values[0];
         Line { values, level }

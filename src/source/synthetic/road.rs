@@ -142,7 +142,7 @@ fn fill(
                 let lane = (x - CENTRE_LINE) * (1.0 / 3.5);
                 let across = (lane - floor(lane) as f32 - 0.5).abs() - 0.23;
                 let track = (1.0 - across * across * 90.0).max(0.0);
-                let level = grey * (1.0 + 0.17 * row.grain.at(fine) + 0.13 * row.blotch.at(coarse) - 0.07 * track);
+                let level = grey * (1.0 + 0.17 * row.grain.at(fine) + 0.10 * row.blotch.at(coarse) - 0.07 * track);
                 *pixel = haze.blend([level, level * 0.995, level * 1.01], row.clear);
             }
         }

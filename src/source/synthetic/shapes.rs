@@ -80,7 +80,7 @@ fn sofa(p: f32, q: f32, main: Rgb) -> Option<Rgb> {
         return ((0.07..0.58).contains(&q) || round).then(|| scale(main, if q > 0.5 { 1.12 } else { 0.86 }));
     }
     if q < 0.1 {
-        return (p.abs() > 0.68).then(|| [52.0, 44.0, 38.0]);
+        return (p.abs() > 0.68).then_some([52.0, 44.0, 38.0]);
     }
     let cushion = ((p + 0.78) * 3.0 / 1.56).fract();
     let gap = !(0.04..0.96).contains(&cushion);

@@ -4,7 +4,7 @@ use super::canvas::{Canvas, Haze};
 use super::classes::{BUILDING, SKY, TREE};
 use super::land::Land;
 use super::noise::{Line, fixed, speck, wander};
-use super::palette::{Rgb, mix, scale};
+use super::palette::{Rgb, mix};
 use super::textures::Textures;
 use super::view::View;
 
@@ -34,9 +34,8 @@ pub fn paint(
         let turn = (0.5 - view.cx) * step + view.heading;
         let (mut u, du) = (fixed(turn * plane * 22.0 + drift), fixed(step * plane * 22.0));
         let row = y * canvas.width;
-        let bright = scale(mix([252.0, 250.0, 246.0], light.haze, 0.55), 1.0);
-        for x in 0..canvas.width {
-            let (top, class, own) = skyline[x];
+        let bright = mix([252.0, 250.0, 246.0], light.haze, 0.55);
+        for (x, &(top, class, own)) in skyline.iter().enumerate() {
             let pixel = row + x;
             u = u.wrapping_add(du);
             if y >= top {

@@ -13,7 +13,7 @@ use super::view::NEAR;
 /// Every stretch of this many metres begins with a row of strangers and ends without any.
 pub const CELL: f64 = 160.0;
 /// Metres ahead from which strangers are drawn.
-pub const SIGHT: f32 = 60.0;
+pub const SIGHT: f32 = 50.0;
 /// The most strangers in one row.
 const ROW: usize = 7;
 
@@ -104,11 +104,11 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
     let z = scene.view.ahead(s);
     let half = 0.5 * width;
     // Nothing stands where the camera itself will drive.
-    let mut x = match dice.below(5) {
-        0 => CENTRE_LINE - dice.range(0.0, 0.4),
-        1 => -5.3 + dice.range(0.0, 0.6) - half,
-        2 => scene.land.strips(-1.0, s).edge - dice.range(0.2, 2.0) - half,
-        3 => scene.land.strips(1.0, s).edge + dice.range(0.2, 2.0) + half,
+    let mut x = match dice.below(7) {
+        0 | 1 => CENTRE_LINE - dice.range(0.0, 0.4),
+        2 => -5.3 + dice.range(0.0, 0.6) - half,
+        3 => scene.land.strips(-1.0, s).edge - dice.range(0.2, 2.0) - half,
+        4 => scene.land.strips(1.0, s).edge + dice.range(0.2, 2.0) + half,
         _ => 1.6 + half + dice.range(0.0, 0.6),
     };
     if kind == Kind::Animal || kind == Kind::Ball {
@@ -145,7 +145,7 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
 impl Kind {
     /// Width and height in metres of one of the kind.
     fn size(self, dice: &mut Dice) -> (f32, f32) {
-        let k = dice.range(0.8, 1.25);
+        let k = dice.range(0.9, 1.4);
         let (w, h) = match self {
             Kind::Animal => [(1.3, 1.0), (2.2, 1.9), (2.7, 1.8)][dice.below(3)],
             Kind::Tyre => [(1.0, 1.0), (1.6, 1.6)][dice.below(2)],
@@ -166,7 +166,7 @@ impl Kind {
 /// Darkens the ground under the strangers.
 pub fn shadows(canvas: &mut Canvas, scene: &Scene) {
     strangers(scene, |it| {
-        canvas.shadow(scene.view, it.x, it.z + 0.2, 0.6 * it.size[0], 0.45, 0.45);
+        canvas.shadow(scene.view, it.x, it.z + 0.1, 0.52 * it.size[0], 0.35, 0.62);
     });
 }
 

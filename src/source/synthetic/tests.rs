@@ -56,7 +56,7 @@ fn without_strangers_the_world_is_the_same_but_for_them_and_their_shadows() {
         let ((a, truth), (b, plain)) = (shot(&with, n), shot(&without, n));
         assert!(plain.stranger.iter().all(|&id| id == 0) && plain.class.iter().all(|&class| class != VOID));
         let view = View::at(9, n, with.fps, width, height);
-        let textures = Textures::new(9);
+        let textures = Textures::new();
         let land = Land::new(9);
         let scene = Scene { view: &view, land: &land, textures: &textures, seed: 9 };
         // Boxes that hold each stranger, its shadow, and what the lens spreads of both.
@@ -73,6 +73,7 @@ fn without_strangers_the_world_is_the_same_but_for_them_and_their_shadows() {
                 at(it.x - reach, 0.0, (it.z - 0.3).max(0.7)),
                 at(it.x + reach, 0.0, (it.z - 0.3).max(0.7)),
                 at(it.x - reach, 0.0, it.z + 0.7),
+                at(it.x + reach, 0.0, it.z + 0.7),
             ];
             let low = corners.iter().fold((f32::MAX, f32::MAX), |m, c| (m.0.min(c.0), m.1.min(c.1)));
             let high = corners.iter().fold((f32::MIN, f32::MIN), |m, c| (m.0.max(c.0), m.1.max(c.1)));
@@ -103,7 +104,7 @@ fn without_strangers_the_world_is_the_same_but_for_them_and_their_shadows() {
 fn strangers_of_all_kinds_come_near_and_far_with_gaps_between() {
     let config = config("seed=4,width=320,height=180");
     let land = Land::new(4);
-    let textures = Textures::new(4);
+    let textures = Textures::new();
     let (mut kinds, mut near, mut far, mut clear) = (BTreeSet::new(), 0, 0, 0);
     for second in 0..300u64 {
         let view = View::at(4, second * 30, 30, 320, 180);
@@ -152,4 +153,73 @@ fn any_size_can_be_painted() {
             assert!(truth.class.iter().all(|&class| class == VOID || usize::from(class) < CLASS_NAMES.len()));
         }
     }
+}
+
+/// Mean Y, Cb, Cr of every 16x16 patch of whole patches, and how many of its pixels are strangers'.
+fn patches(config: &SyntheticConfig, n: u64) -> Vec<([f32; 3], usize)> {
+    const PATCH: usize = 16;
+    let (frame, truth) = shot(config, n);
+    let layout = I420Layout::new(config.width, config.height);
+    let (luma, cb, cr) = layout.planes(&frame.pixels);
+    let mean = |plane: &[u8], stride: usize, x: usize, y: usize, side: usize| {
+        let sum: u32 = (y..y + side).flat_map(|y| &plane[y * stride + x..][..side]).map(|&v| u32::from(v)).sum();
+        sum as f32 / (side * side) as f32
+    };
+    let mut out = Vec::new();
+    for y in (0..config.height / PATCH).map(|row| row * PATCH) {
+        for x in (0..config.width / PATCH).map(|column| column * PATCH) {
+            let colour = [
+                mean(luma, layout.y_stride, x, y, PATCH),
+                mean(cb, layout.uv_stride, x / 2, y / 2, PATCH / 2),
+                mean(cr, layout.uv_stride, x / 2, y / 2, PATCH / 2),
+            ];
+            let strange = (y..y + PATCH)
+                .flat_map(|y| &truth.stranger[y * config.width + x..][..PATCH])
+                .filter(|&&id| id != 0)
+                .count();
+            out.push((colour, strange));
+        }
+    }
+    out
+}
+
+/// The strangers must not be found by their colour: then finding them by features would prove nothing.
+#[test]
+fn strangers_hide_from_nearest_neighbours_in_mean_colour() {
+    let mut bank = Vec::new();
+    for seed in 801..809 {
+        let normal = config(&format!("seed={seed},strangers=off,stride=170"));
+        for n in 0..6 {
+            bank.extend(patches(&normal, n).into_iter().step_by(10).map(|patch| patch.0));
+        }
+    }
+    let mut scored = Vec::new();
+    for seed in [901, 902, 903] {
+        let strange = config(&format!("seed={seed},stride=122"));
+        for n in 0..12 {
+            scored.extend(patches(&strange, n).into_iter().map(|(colour, strange)| {
+                let mut nearest = [f32::MAX; 3];
+                for other in &bank {
+                    let square: f32 = colour.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum();
+                    if square < nearest[2] {
+                        nearest[2] = square;
+                        nearest.sort_by(f32::total_cmp);
+                    }
+                }
+                (nearest.iter().map(|square| square.sqrt()).sum::<f32>(), strange)
+            }));
+        }
+    }
+    // Average precision over pixels; all pixels of a patch share its score.
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let total: usize = scored.iter().map(|patch| patch.1).sum();
+    let (mut hits, mut ap) = (0, 0.0);
+    for (i, &(_, strange)) in scored.iter().enumerate() {
+        hits += strange;
+        let precision = hits as f64 / (256 * (i + 1)) as f64;
+        ap += precision * strange as f64 / total as f64;
+    }
+    assert!(total > 20_000, "only {total} pixels of strangers");
+    assert!(ap < 0.30, "mean colour finds the strangers with AP {ap:.3}");
+    println!("mean colour AP {ap:.3}, {:.4} of the pixels are strangers'", total as f64 / (256 * scored.len()) as f64);
 }

@@ -75,7 +75,7 @@ fn cars(scene: &Scene, mut each: impl FnMut(&Car)) {
     if dice.chance(0.7) {
         let t = ((view.time / LEADER_SECONDS - epoch) * 2.0 - 1.0) as f32;
         let nearest = dice.range(9.0, 26.0);
-        let z = nearest + (FAR - nearest) * t * t * (1.0 + 0.0 * t);
+        let z = nearest + (FAR - nearest) * t * t;
         let x = 0.3 * wander(scene.seed, 161, view.time / 3.0);
         show(Car::new(&mut dice, x, z, false));
     }
@@ -98,14 +98,13 @@ fn draw(canvas: &mut Canvas, scene: &Scene, car: &Car) {
     let view = scene.view;
     let tag = Tag::normal(CAR);
     let waist = if car.boxy { car.height * 0.52 } else { car.height * 0.6 };
-    let clearance = 0.0;
     // The side that the camera sees.
     let seen = if car.x + view.shift(car.z.max(NEAR)) > 0.0 { -1.0 } else { 1.0 };
     let flank = car.x + seen * 0.5 * car.width;
     let dirt = |a: f32, b: f32| 0.05 * scene.textures.blotch.smooth(0, a * 60.0 + car.length * 999.0, b * 30.0);
     let end_light = scene.lit(0.0);
 
-    let end = scene.upright(car.x, clearance, car.z, car.width, waist);
+    let end = scene.upright(car.x, 0.0, car.z, car.width, waist);
     canvas.quad(view, &end, tag, end_light, |a, b, _| end_face(car, a, b).map(|c| scale(c, 1.0 + dirt(a, b))));
 
     // Above the waist: a pane that leans away, and the bonnet or boot lid before it.
@@ -211,6 +210,8 @@ fn cabin_face(car: &Car, a: f32, b: f32, lid: f32, lean: f32) -> Option<Rgb> {
     }
     let pillar = (along - 0.5 * (start + end)).abs() < 0.06;
     let inner = along > start + 0.16 && along < end - 0.16 && (0.12..0.84).contains(&b) && !pillar;
-    let solid = car.boxy && along > start + 1.5 && car.facing || car.boxy && !car.facing && along < end - 1.5;
+    // A van has side windows at its front only.
+    let cargo = if car.facing { along > start + 1.5 } else { along < end - 1.5 };
+    let solid = car.boxy && cargo;
     Some(if inner && !solid { mix(scale(GLASS, 0.7), [150.0, 162.0, 172.0], 0.3 * b) } else { scale(car.paint, 1.02) })
 }
