@@ -73,7 +73,10 @@ fn main() {
     }
     let (ours, theirs) = (median(ours), median(theirs));
     let ratio = ours / theirs;
-    println!("{}: farout --bypass {ours:.3} s, GStreamer {theirs:.3} s of CPU time, ratio {ratio:.2}", clip.display());
+    println!(
+        "{}: farout --bypass {ours:.3} s, GStreamer {theirs:.3} s of CPU time, ratio {ratio:.2}",
+        clip.display()
+    );
     let json = serde_json::json!({
         "clip": clip.display().to_string(), "rounds": ROUNDS,
         "farout_cpu_seconds": ours, "gstreamer_cpu_seconds": theirs, "ratio": ratio, "allowed": ALLOWED,
@@ -81,5 +84,8 @@ fn main() {
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     std::fs::create_dir_all(&out).unwrap();
     std::fs::write(out.join("bypass.json"), json.to_string()).unwrap();
-    assert!(ratio <= ALLOWED, "the pipeline costs {ratio:.2} times what GStreamer costs, more than {ALLOWED}");
+    assert!(
+        ratio <= ALLOWED,
+        "the pipeline costs {ratio:.2} times what GStreamer costs, more than {ALLOWED}"
+    );
 }

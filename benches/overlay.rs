@@ -12,33 +12,22 @@ use farout::overlay::{Overlay, OverlayConfig, ScoreScale};
 use farout::pool::{Pool, Pooled};
 use farout::region::{Rect, Region};
 
-const SCALE: ScoreScale = ScoreScale {
-    threshold: 10.0,
-    spread: 2.0,
-};
+const SCALE: ScoreScale = ScoreScale { threshold: 10.0, spread: 2.0 };
 const STATUS: &str = "12:34:56.789  25.0 fps  p50 41.2 ms  p95 88.0 ms  CPUExecutionProvider  \
                       vit-s-14.onnx  road.bank  dropped 0";
 const FRAMES: usize = 200;
 
 fn main() {
     // `cargo test --benches` only wants to know that this runs.
-    let frames = if std::env::args().any(|a| a == "--bench") {
-        FRAMES
-    } else {
-        1
-    };
+    let frames = if std::env::args().any(|a| a == "--bench") { FRAMES } else { 1 };
     for format in [PixelFormat::I420, PixelFormat::Rgb] {
         for (width, height) in [(640, 360), (1280, 720), (1920, 1080)] {
-            for (name, blobs, floor) in [
-                ("heat everywhere", 40, 9.5),
-                ("typical", 3, 0.0),
-                ("nothing", 0, 0.0),
-            ] {
+            for (name, blobs, floor) in
+                [("heat everywhere", 40, 9.5), ("typical", 3, 0.0), ("nothing", 0, 0.0)]
+            {
                 let (scores, regions) = scene(width, height, blobs, floor);
                 let (median, fastest) = measure(format, &scores, &regions, frames);
-                println!(
-                    "{format:?} {width}x{height} {name:16} {median:7.3} ms, fastest {fastest:7.3} ms"
-                );
+                println!("{format:?} {width}x{height} {name:16} {median:7.3} ms, fastest {fastest:7.3} ms");
             }
         }
     }
@@ -49,10 +38,7 @@ fn scene(width: usize, height: usize, blobs: usize, floor: f32) -> (PixelScores,
     let radius = height as f32 / 12.0;
     let centre = |i: usize| {
         let (column, row) = (i % 8, i / 8 % 5);
-        (
-            (column as f32 + 0.5) * width as f32 / 8.0,
-            (row as f32 + 0.5) * height as f32 / 5.0,
-        )
+        ((column as f32 + 0.5) * width as f32 / 8.0, (row as f32 + 0.5) * height as f32 / 5.0)
     };
     let mut data = vec![0.0; width * height];
     for (i, score) in data.iter_mut().enumerate() {
@@ -68,33 +54,12 @@ fn scene(width: usize, height: usize, blobs: usize, floor: f32) -> (PixelScores,
         let (cx, cy) = centre(blob);
         let (x, y) = ((cx - radius).max(0.0) as u32, (cy - radius).max(0.0) as u32);
         let side = 2 * radius as u32;
-        Region {
-            rect: Rect {
-                x,
-                y,
-                width: side,
-                height: side,
-            },
-            area: side * side,
-            peak: 15.0,
-        }
+        Region { rect: Rect { x, y, width: side, height: side }, area: side * side, peak: 15.0 }
     });
-    (
-        PixelScores {
-            width,
-            height,
-            data: Pooled::unpooled(data),
-        },
-        regions.collect(),
-    )
+    (PixelScores { width, height, data: Pooled::unpooled(data) }, regions.collect())
 }
 
-fn measure(
-    format: PixelFormat,
-    scores: &PixelScores,
-    regions: &[Region],
-    frames: usize,
-) -> (f64, f64) {
+fn measure(format: PixelFormat, scores: &PixelScores, regions: &[Region], frames: usize) -> (f64, f64) {
     let mut overlay = Overlay::new(&OverlayConfig::default());
     let mut frame = Frame::take(&Pool::new(), format, scores.width, scores.height);
     let mut times: Vec<Duration> = (0..frames)

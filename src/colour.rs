@@ -14,11 +14,7 @@ fn luma_weights(matrix: Matrix) -> (f32, f32) {
 
 /// Offset of luma, steps from black to white, steps from one end of chroma to the other.
 fn quantisation(full_range: bool) -> (f32, f32, f32) {
-    if full_range {
-        (0.0, 255.0, 255.0)
-    } else {
-        (16.0, 219.0, 224.0)
-    }
+    if full_range { (0.0, 255.0, 255.0) } else { (16.0, 219.0, 224.0) }
 }
 
 /// The Y', Cb, Cr of an 8-bit R'G'B' colour, rounded to nearest.
@@ -30,12 +26,8 @@ pub fn ycbcr_from_rgb(rgb: [u8; 3], colour: Colour) -> [u8; 3] {
     let cb = (b - luma) / (2.0 * (1.0 - kb));
     let cr = (r - luma) / (2.0 * (1.0 - kr));
     // Float-to-integer casts saturate: full-range chroma may reach 255.5.
-    [
-        offset + luma_steps * luma,
-        128.0 + chroma_steps * cb,
-        128.0 + chroma_steps * cr,
-    ]
-    .map(|c| c.round() as u8)
+    [offset + luma_steps * luma, 128.0 + chroma_steps * cb, 128.0 + chroma_steps * cr]
+        .map(|c| c.round() as u8)
 }
 
 /// Fractional bits of the factors in [`RgbFromYcbcr`].
@@ -75,11 +67,7 @@ impl RgbFromYcbcr {
     fn chroma(&self, cb: u8, cr: u8) -> [i32; 3] {
         let (cb, cr) = (i32::from(cb) - 128, i32::from(cr) - 128);
         let half = 1 << (BITS - 1);
-        [
-            self.red_cr * cr + half,
-            self.green_cb * cb + self.green_cr * cr + half,
-            self.blue_cb * cb + half,
-        ]
+        [self.red_cr * cr + half, self.green_cb * cb + self.green_cr * cr + half, self.blue_cb * cb + half]
     }
 
     #[inline]
@@ -101,22 +89,14 @@ impl RgbFromYcbcr {
 /// # Panics
 /// If `pixels` is shorter than `layout.len`.
 pub fn rgb_from_i420(pixels: &[u8], layout: &I420Layout, colour: Colour, rgb: &mut Vec<u8>) {
-    let &I420Layout {
-        width,
-        height,
-        y_stride,
-        uv_stride,
-        ..
-    } = layout;
+    let &I420Layout { width, height, y_stride, uv_stride, .. } = layout;
     rgb.resize(width * height * 3, 0);
     if rgb.is_empty() {
         return;
     }
     let convert = RgbFromYcbcr::new(colour);
     let (luma, cb, cr) = layout.planes(pixels);
-    let rows = rgb
-        .chunks_exact_mut(width * 3)
-        .zip(luma.chunks_exact(y_stride));
+    let rows = rgb.chunks_exact_mut(width * 3).zip(luma.chunks_exact(y_stride));
     for (row, (out, luma)) in rows.enumerate() {
         let chroma = row / 2 * uv_stride..row / 2 * uv_stride + layout.uv_width();
         let chroma = cb[chroma.clone()].iter().zip(&cr[chroma]);
@@ -134,18 +114,9 @@ pub fn rgb_from_i420(pixels: &[u8], layout: &I420Layout, colour: Colour, rgb: &m
 mod tests {
     use super::*;
 
-    const VIDEO_601: Colour = Colour {
-        matrix: Matrix::Bt601,
-        full_range: false,
-    };
-    const VIDEO_709: Colour = Colour {
-        matrix: Matrix::Bt709,
-        full_range: false,
-    };
-    const JPEG: Colour = Colour {
-        matrix: Matrix::Bt601,
-        full_range: true,
-    };
+    const VIDEO_601: Colour = Colour { matrix: Matrix::Bt601, full_range: false };
+    const VIDEO_709: Colour = Colour { matrix: Matrix::Bt709, full_range: false };
+    const JPEG: Colour = Colour { matrix: Matrix::Bt601, full_range: true };
 
     /// Colour bars at full amplitude: BT.601/709 tables, and JFIF.
     const KNOWN: [(Colour, [u8; 3], [u8; 3]); 12] = [
@@ -169,10 +140,7 @@ mod tests {
             assert_eq!(ycbcr_from_rgb(rgb, colour), ycbcr, "{colour:?} {rgb:?}");
             let back = RgbFromYcbcr::new(colour).pixel(ycbcr);
             for (a, b) in back.iter().zip(rgb) {
-                assert!(
-                    a.abs_diff(b) <= 2,
-                    "{colour:?} {rgb:?} came back as {back:?}"
-                );
+                assert!(a.abs_diff(b) <= 2, "{colour:?} {rgb:?} came back as {back:?}");
             }
         }
     }
@@ -183,10 +151,7 @@ mod tests {
             for grey in 0..=255u8 {
                 let ycbcr = ycbcr_from_rgb([grey; 3], colour);
                 let back = RgbFromYcbcr::new(colour).pixel(ycbcr);
-                assert!(
-                    back.iter().all(|c| c.abs_diff(grey) <= 1),
-                    "{colour:?} {grey}: {back:?}"
-                );
+                assert!(back.iter().all(|c| c.abs_diff(grey) <= 1), "{colour:?} {grey}: {back:?}");
             }
         }
     }

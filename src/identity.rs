@@ -26,13 +26,12 @@ impl ModelIdentity {
     /// difference, `what: this, not other`. Empty if features of both can be compared.
     pub fn differences(&self, other: &ModelIdentity) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut compare =
-            |what: &str, this: &dyn std::fmt::Display, that: &dyn std::fmt::Display| {
-                let (this, that) = (this.to_string(), that.to_string());
-                if this != that {
-                    lines.push(format!("{what}: {this}, not {that}"));
-                }
-            };
+        let mut compare = |what: &str, this: &dyn std::fmt::Display, that: &dyn std::fmt::Display| {
+            let (this, that) = (this.to_string(), that.to_string());
+            if this != that {
+                lines.push(format!("{what}: {this}, not {that}"));
+            }
+        };
         compare("feature width", &self.width, &other.width);
         compare("model SHA-256", &self.sha256, &other.sha256);
         compare("feature tensor", &self.features, &other.features);
@@ -58,27 +57,13 @@ mod tests {
             normalisation: "rgb".into(),
             name: "a".into(),
         };
-        assert!(
-            a.differences(&ModelIdentity {
-                name: "b".into(),
-                ..a.clone()
-            })
-            .is_empty()
-        );
-        let other = ModelIdentity {
-            width: 768,
-            features: "tokens".into(),
-            ..a.clone()
-        };
+        assert!(a.differences(&ModelIdentity { name: "b".into(), ..a.clone() }).is_empty());
+        let other = ModelIdentity { width: 768, features: "tokens".into(), ..a.clone() };
         assert_eq!(
             a.differences(&other),
-            [
-                "feature width: 384, not 768",
-                "feature tensor: keys, not tokens"
-            ]
+            ["feature width: 384, not 768", "feature tensor: keys, not tokens"]
         );
-        let back: ModelIdentity =
-            serde_json::from_str(&serde_json::to_string(&a).unwrap()).unwrap();
+        let back: ModelIdentity = serde_json::from_str(&serde_json::to_string(&a).unwrap()).unwrap();
         assert_eq!(back, a);
     }
 }

@@ -45,6 +45,8 @@
 //! - On the CPU the same input gives the same scores, bit for bit, on one machine.
 //! - No input makes the daemon panic; a fault of one frame costs that frame, live, and is counted.
 
+#![warn(clippy::unwrap_used)]
+
 pub mod bank;
 pub mod cli;
 pub mod cmd;

@@ -37,13 +37,18 @@ impl Scene {
         let at = folder.path().to_str().unwrap();
         let source = "synthetic:seed=4711,stride=61,frames=12";
         farout(["replay", source, "--bypass", "--frames-out", at, "--truth", at]).succeeded();
-        let mask = |n: usize| image::open(folder.path().join(format!("{n:06}_stranger.png"))).unwrap().into_luma8();
+        let mask =
+            |n: usize| image::open(folder.path().join(format!("{n:06}_stranger.png"))).unwrap().into_luma8();
         let strange = |n: usize| mask(n).pixels().filter(|p| p.0[0] > 0).count();
         let best = (0..12).max_by_key(|&n| strange(n)).unwrap();
         assert!(strange(best) > 2000, "too little to see: {} pixels", strange(best));
         let picture = image::open(folder.path().join(format!("{best:06}.png"))).unwrap().into_rgb8();
         picture.save(folder.path().join("scene.png")).unwrap();
-        Scene { picture: picture.into_raw(), stranger: mask(best).pixels().map(|p| p.0[0] > 0).collect(), folder }
+        Scene {
+            picture: picture.into_raw(),
+            stranger: mask(best).pixels().map(|p| p.0[0] > 0).collect(),
+            folder,
+        }
     }
 
     /// The daemon watching the scene as a live camera would show it.
@@ -77,7 +82,10 @@ impl Scene {
         };
         let (on, off) = (share(&|i| self.stranger[i]), share(&|i| !self.stranger[i]));
         println!("{player}: marked {:.1} % of the strangers, {:.1} % of the rest", 100.0 * on, 100.0 * off);
-        assert!(on > 0.3 && off < 0.1 && on > 5.0 * off, "{player}: {on:.3} of the strangers, {off:.3} of the rest");
+        assert!(
+            on > 0.3 && off < 0.1 && on > 5.0 * off,
+            "{player}: {on:.3} of the strangers, {off:.3} of the rest"
+        );
     }
 }
 
@@ -122,7 +130,8 @@ fn players_see_the_strangers_marked_and_a_signal_ends_it_in_order() {
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     let last = ended.stdout.lines().last().unwrap();
     let words: Vec<&str> = last.split([' ', ',']).filter(|w| !w.is_empty()).collect();
-    let [frames, "frames", fps, "fps", "p50", p50, "ms", "p95", p95, "ms", "dropped", dropped] = words[..] else {
+    let [frames, "frames", fps, "fps", "p50", p50, "ms", "p95", p95, "ms", "dropped", dropped] = words[..]
+    else {
         panic!("the last line has another form: {last}");
     };
     assert!(frames.parse::<u64>().unwrap() >= 10, "{last}");

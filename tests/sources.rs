@@ -33,12 +33,7 @@ fn every_frame_of_whole_recordings_and_the_rest_of_cut_ones() {
         assert!(error.is_none(), "{name}: {error:?}");
         assert_eq!(frames.len(), 75, "{name}");
         assert_steady(&frames, STEP, name);
-        assert!(
-            frames
-                .iter()
-                .all(|f| (f.width, f.height, &*f.name) == (162, 90, &name[..1])),
-            "{name}"
-        );
+        assert!(frames.iter().all(|f| (f.width, f.height, &*f.name) == (162, 90, &name[..1])), "{name}");
         assert!(
             source.describe().contains("264dec") || source.describe().contains("avdec_h264"),
             "{}",
@@ -51,25 +46,14 @@ fn every_frame_of_whole_recordings_and_the_rest_of_cut_ones() {
 
         let cut = cut(&whole, 0.6);
         match offline(&cut).map(|mut source| drain(&mut *source)) {
-            Ok((
-                frames,
-                Some(SourceError::CutOff {
-                    last_frame,
-                    last_secs,
-                    location,
-                    ..
-                }),
-            )) => {
+            Ok((frames, Some(SourceError::CutOff { last_frame, last_secs, location, .. }))) => {
                 assert!((25..70).contains(&frames.len()), "{name}: {}", frames.len());
                 assert_steady(&frames, STEP, name);
                 let last = frames.last().unwrap();
                 assert_eq!(last_frame, last.id);
                 assert!((last_secs - last.pts.as_secs_f64()).abs() < 1e-6);
                 assert_eq!(location, cut.to_str().unwrap());
-                println!(
-                    "{name}: {} of 75 frames from 60 % of the bytes",
-                    frames.len()
-                );
+                println!("{name}: {} of 75 frames from 60 % of the bytes", frames.len());
             }
             other => panic!("{name}: {:?}", other.map(|(f, e)| (f.len(), e))),
         }
@@ -93,19 +77,12 @@ fn sound_that_outlasts_the_pictures_is_no_damage() {
 fn what_cannot_be_read_is_named_with_reason_and_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    std::fs::write(
-        at("text.mp4"),
-        "this is a shopping list, not a video\n".repeat(50),
-    )
-    .unwrap();
+    std::fs::write(at("text.mp4"), "this is a shopping list, not a video\n".repeat(50)).unwrap();
     std::fs::write(at("empty.mp4"), "").unwrap();
     std::fs::write(at("zeros.mp4"), vec![0; 100_000]).unwrap();
     let slow = clip(dir.path(), "slow.mp4", &ball(50, 64, 64), "mp4mux");
     let crashed = cut(&slow, 0.6);
-    std::process::Command::new("mkfifo")
-        .arg(at("pipe.mp4"))
-        .status()
-        .unwrap();
+    std::process::Command::new("mkfifo").arg(at("pipe.mp4")).status().unwrap();
     let sound = at("sound.mkv");
     run_to_end(&format!(
         "audiotestsrc num-buffers=20 ! vorbisenc ! matroskamux ! filesink location=\"{}\"",
@@ -128,23 +105,15 @@ fn what_cannot_be_read_is_named_with_reason_and_remedy() {
             other => panic!("{}: {:?}", path.display(), other.map(|s| s.describe())),
         };
         println!("{error}");
-        assert!(
-            error.contains(path.to_str().unwrap()) && error.contains(want),
-            "{error}"
-        );
-        assert!(
-            start.elapsed() < Duration::from_secs(15),
-            "{} hung",
-            path.display()
-        );
+        assert!(error.contains(path.to_str().unwrap()) && error.contains(want), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(15), "{} hung", path.display());
     }
 }
 
 #[test]
 fn odd_sizes_and_changing_sizes_pass_through() {
     let dir = tempfile::tempdir().unwrap();
-    let odd =
-        "videotestsrc num-buffers=5 ! video/x-raw,width=161,height=91,framerate=25/1 ! jpegenc";
+    let odd = "videotestsrc num-buffers=5 ! video/x-raw,width=161,height=91,framerate=25/1 ! jpegenc";
     let path = clip(dir.path(), "odd.avi", odd, "avimux");
     let (frames, error) = drain(&mut *offline(&path).unwrap());
     assert!(error.is_none());
@@ -154,22 +123,11 @@ fn odd_sizes_and_changing_sizes_pass_through() {
     let first = clip(dir.path(), "first.ts", &ball(25, 160, 90), "mpegtsmux");
     let second = clip(dir.path(), "second.ts", &ball(25, 320, 180), "mpegtsmux");
     let both = dir.path().join("both.ts");
-    std::fs::write(
-        &both,
-        [
-            std::fs::read(first).unwrap(),
-            std::fs::read(second).unwrap(),
-        ]
-        .concat(),
-    )
-    .unwrap();
+    std::fs::write(&both, [std::fs::read(first).unwrap(), std::fs::read(second).unwrap()].concat()).unwrap();
     let (frames, error) = drain(&mut *offline(&both).unwrap());
     assert!(error.is_none(), "{error:?}");
     let widths: Vec<usize> = frames.iter().map(|f| f.width).collect();
-    assert!(
-        widths.is_sorted() && widths.first() == Some(&160) && widths.last() == Some(&320),
-        "{widths:?}"
-    );
+    assert!(widths.is_sorted() && widths.first() == Some(&160) && widths.last() == Some(&320), "{widths:?}");
     assert!(frames.len() >= 45, "{}", frames.len());
     assert!(frames.is_sorted_by(|a, b| a.pts < b.pts && a.id + 1 == b.id));
 }
@@ -194,11 +152,7 @@ fn pixels_and_colours_arrive() {
         ("0xff0000ff", true, [32, 240, 118]),
         ("0xffffffff", true, [235, 128, 128]),
     ] {
-        let size = if hd {
-            "width=1280,height=720"
-        } else {
-            "width=320,height=240"
-        };
+        let size = if hd { "width=1280,height=720" } else { "width=320,height=240" };
         let video = format!(
             "videotestsrc pattern=solid-color foreground-color={colour} num-buffers=3 \
             ! video/x-raw,format=I420,{size},framerate=25/1 ! x264enc qp-max=20 speed-preset=ultrafast ! h264parse"
@@ -207,15 +161,9 @@ fn pixels_and_colours_arrive() {
         let (frames, _) = drain(&mut *offline(&path).unwrap());
         let layout = frames[2].i420().unwrap();
         let (y, u, v) = layout.planes(&frames[2].pixels);
-        let got = [
-            y[layout.y_stride * 50 + 50],
-            u[layout.uv_stride * 50 + 50],
-            v[layout.uv_stride * 50 + 50],
-        ];
-        let near = got
-            .iter()
-            .zip(want)
-            .all(|(a, b): (&u8, u8)| a.abs_diff(b) <= 3);
+        let got =
+            [y[layout.y_stride * 50 + 50], u[layout.uv_stride * 50 + 50], v[layout.uv_stride * 50 + 50]];
+        let near = got.iter().zip(want).all(|(a, b): (&u8, u8)| a.abs_diff(b) <= 3);
         assert!(near, "{colour} {size}: {got:?}, not {want:?}");
         assert_eq!(frames[2].colour.matrix == farout::frame::Matrix::Bt709, hd);
     }
@@ -223,10 +171,7 @@ fn pixels_and_colours_arrive() {
 
 #[test]
 fn launch_descriptions_live_and_not() {
-    let config = SourceConfig {
-        pace: farout::source::Pace::Fast,
-        ..SourceConfig::default()
-    };
+    let config = SourceConfig { pace: farout::source::Pace::Fast, ..SourceConfig::default() };
     let read = |location: &str, purpose| {
         let mut source = open(location, &config, purpose, Stop::new()).unwrap();
         let live = source.is_live();
@@ -242,13 +187,8 @@ fn launch_descriptions_live_and_not() {
     let live = "gst:videotestsrc is-live=true num-buffers=10 ! video/x-raw,format=NV12,width=64,height=48,framerate=20/1";
     let ((frames, error), is_live) = read(live, Purpose::Live);
     assert!(error.is_none() && is_live, "{error:?} {is_live}");
-    assert!(
-        !frames.is_empty() && frames.is_sorted_by(|a, b| a.id < b.id && a.captured < b.captured)
-    );
-    let error = open("gst:nosuchsrc", &config, Purpose::Offline, Stop::new())
-        .err()
-        .unwrap()
-        .to_string();
+    assert!(!frames.is_empty() && frames.is_sorted_by(|a, b| a.id < b.id && a.captured < b.captured));
+    let error = open("gst:nosuchsrc", &config, Purpose::Offline, Stop::new()).err().unwrap().to_string();
     assert!(error.contains("nosuchsrc"), "{error}");
 }
 
@@ -256,10 +196,7 @@ fn launch_descriptions_live_and_not() {
 fn a_paced_loop_is_live_and_continuous() {
     let dir = tempfile::tempdir().unwrap();
     let path = clip(dir.path(), "short.mp4", &ball(10, 64, 64), "mp4mux");
-    let config = SourceConfig {
-        repeat: true,
-        ..SourceConfig::default()
-    };
+    let config = SourceConfig { repeat: true, ..SourceConfig::default() };
     let stop = Stop::new();
     let mut source = open(path.to_str().unwrap(), &config, Purpose::Live, stop.clone()).unwrap();
     assert!(source.is_live());
@@ -281,15 +218,14 @@ fn real_clips_are_read_whole_and_cut() {
     let mut read = 0;
     for clip in std::fs::read_dir(clips).unwrap().map(|e| e.unwrap().path()) {
         let told = std::process::Command::new("ffprobe")
-            .args("-v error -select_streams v:0 -count_frames -show_entries stream=nb_read_frames -of csv=p=0".split(' '))
+            .args(
+                "-v error -select_streams v:0 -count_frames -show_entries stream=nb_read_frames -of csv=p=0"
+                    .split(' '),
+            )
             .arg(&clip)
             .output()
             .unwrap();
-        let want: u64 = String::from_utf8_lossy(&told.stdout)
-            .trim()
-            .trim_end_matches(',')
-            .parse()
-            .unwrap();
+        let want: u64 = String::from_utf8_lossy(&told.stdout).trim().trim_end_matches(',').parse().unwrap();
         let mut source = offline(&clip).unwrap();
         let mut frames = 0;
         while source.next().unwrap().is_some() {

@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::BankError;
 
 /// Levels of the stored quantiles.
-const LEVELS: [f64; 13] = [
-    0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999,
-];
+const LEVELS: [f64; 13] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999];
 
 /// Below so many held-out frames no tail is fitted.
 const FEWEST_FOR_A_FIT: usize = 10;
@@ -66,18 +64,15 @@ impl Calibration {
     /// # Errors
     /// [`BankError::NotCalibrated`] names the methods that there are.
     pub fn method(&self, method: &str) -> Result<&MethodCalibration, BankError> {
-        self.methods
-            .iter()
-            .find(|m| m.method == method)
-            .ok_or_else(|| {
-                let known: Vec<_> = self.methods.iter().map(|m| m.method.as_str()).collect();
-                BankError::NotCalibrated {
-                    why: format!(
-                        "the bank holds no statistics of the score {method} (it has: {})",
-                        known.join(", ")
-                    ),
-                }
-            })
+        self.methods.iter().find(|m| m.method == method).ok_or_else(|| {
+            let known: Vec<_> = self.methods.iter().map(|m| m.method.as_str()).collect();
+            BankError::NotCalibrated {
+                why: format!(
+                    "the bank holds no statistics of the score {method} (it has: {})",
+                    known.join(", ")
+                ),
+            }
+        })
     }
 
     /// The threshold of `method` that a share `false_frame_rate` of normal frames shows a
@@ -94,10 +89,7 @@ impl Calibration {
     pub fn threshold(&self, method: &str, false_frame_rate: f64) -> Result<Threshold, BankError> {
         let found = self.method(method)?;
         let levels = &found.frame_levels;
-        let (Some(&largest), true) = (
-            levels.last(),
-            false_frame_rate > 0.0 && false_frame_rate < 1.0,
-        ) else {
+        let (Some(&largest), true) = (levels.last(), false_frame_rate > 0.0 && false_frame_rate < 1.0) else {
             let why = format!(
                 "no threshold for a rate of {false_frame_rate} from {} held-out frames",
                 levels.len()
@@ -105,18 +97,11 @@ impl Calibration {
             return Err(BankError::NotCalibrated { why });
         };
         let n = levels.len();
-        let of = format!(
-            "{n} held-out frames of {} blocks ({})",
-            self.blocks, self.split
-        );
-        let rank = ((1.0 - false_frame_rate) * (n + 1) as f64 - 1e-9)
-            .ceil()
-            .max(1.0) as usize;
+        let of = format!("{n} held-out frames of {} blocks ({})", self.blocks, self.split);
+        let rank = ((1.0 - false_frame_rate) * (n + 1) as f64 - 1e-9).ceil().max(1.0) as usize;
         if let Some(&value) = levels.get(rank - 1) {
-            let basis = format!(
-                "{} of {of} show a region above it",
-                levels.iter().filter(|m| **m > value).count()
-            );
+            let basis =
+                format!("{} of {of} show a region above it", levels.iter().filter(|m| **m > value).count());
             return Ok(Threshold { value, basis });
         }
         if n < FEWEST_FOR_A_FIT {
@@ -127,19 +112,12 @@ impl Calibration {
         // Peaks over threshold with shape 0: P(max > u + x) = tail / n * exp(-x / scale).
         let tail = (n / 3).max(4);
         let base = f64::from(levels[n - tail - 1]);
-        let scale = levels[n - tail..]
-            .iter()
-            .map(|m| f64::from(*m) - base)
-            .sum::<f64>()
-            / tail as f64;
+        let scale = levels[n - tail..].iter().map(|m| f64::from(*m) - base).sum::<f64>() / tail as f64;
         let value = base + scale * (tail as f64 / n as f64 / false_frame_rate).ln();
         let basis = format!(
             "extrapolated by an exponential through the {tail} highest of {of}, too few to count a rate of {false_frame_rate}"
         );
-        Ok(Threshold {
-            value: (value as f32).max(largest),
-            basis,
-        })
+        Ok(Threshold { value: (value as f32).max(largest), basis })
     }
 }
 
@@ -155,18 +133,9 @@ pub fn statistics_of(
     scores.sort_unstable_by(f32::total_cmp);
     let count = scores.len();
     let mean = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / count.max(1) as f64;
-    let variance = scores
-        .iter()
-        .map(|s| (f64::from(*s) - mean).powi(2))
-        .sum::<f64>()
-        / count.max(1) as f64;
-    let at = |level: f64| {
-        scores
-            .get((level * count as f64) as usize)
-            .or(scores.last())
-            .copied()
-            .unwrap_or(0.0)
-    };
+    let variance = scores.iter().map(|s| (f64::from(*s) - mean).powi(2)).sum::<f64>() / count.max(1) as f64;
+    let at =
+        |level: f64| scores.get((level * count as f64) as usize).or(scores.last()).copied().unwrap_or(0.0);
     MethodCalibration {
         method: method.to_owned(),
         k,

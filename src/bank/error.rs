@@ -74,12 +74,9 @@ pub enum BankError {
         k: usize,
     },
     /// The bank cannot say what normal scores are for this method.
-    #[error(
-        "{why}; give a number for the threshold (--threshold), or rebuild the bank from more images"
-    )]
+    #[error("{why}; give a number for the threshold (--threshold), or rebuild the bank from more images")]
     NotCalibrated {
         /// What is missing.
         why: String,
     },
 }
-

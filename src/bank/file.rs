@@ -120,17 +120,11 @@ impl BankContents {
             Rows::F32(data) => (Dtype::F32, bytemuck::cast_slice(data)),
         };
         let features = TensorView::new(dtype, vec![self.origins.len(), width], data)?;
-        let origins = TensorView::new(
-            Dtype::U32,
-            vec![self.origins.len(), 4],
-            bytemuck::cast_slice(&self.origins),
-        )?;
+        let origins =
+            TensorView::new(Dtype::U32, vec![self.origins.len(), 4], bytemuck::cast_slice(&self.origins))?;
         // One entry only: the order of several would be that of a hash map.
         let metadata = HashMap::from([("farout".to_owned(), json)]);
-        safetensors::serialize(
-            [("features", features), ("origins", origins)],
-            Some(metadata),
-        )
+        safetensors::serialize([("features", features), ("origins", origins)], Some(metadata))
     }
 
     /// Writes the file whole: `path` is complete or as it was.
@@ -138,9 +132,7 @@ impl BankContents {
     /// # Errors
     /// Names `path` and the reason.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
-        write_whole(path, |w| {
-            w.write_all(&self.to_bytes().map_err(std::io::Error::other)?)
-        })
+        write_whole(path, |w| w.write_all(&self.to_bytes().map_err(std::io::Error::other)?))
     }
 }
 
@@ -162,22 +154,12 @@ impl Store {
     pub(super) fn features(&self, path: &Path) -> Result<Rows<'_>, BankError> {
         match self {
             Store::Owned { rows, .. } => Ok(rows.view()),
-            Store::Mapped {
-                map,
-                data_type,
-                features,
-                ..
-            } => {
+            Store::Mapped { map, data_type, features, .. } => {
                 let bytes = &map[features.clone()];
-                let misaligned =
-                    |e| not_a_bank(path, format!("its features are not aligned ({e})"));
+                let misaligned = |e| not_a_bank(path, format!("its features are not aligned ({e})"));
                 match data_type {
-                    DataType::F16 => bytemuck::try_cast_slice(bytes)
-                        .map(Rows::F16)
-                        .map_err(misaligned),
-                    DataType::F32 => bytemuck::try_cast_slice(bytes)
-                        .map(Rows::F32)
-                        .map_err(misaligned),
+                    DataType::F16 => bytemuck::try_cast_slice(bytes).map(Rows::F16).map_err(misaligned),
+                    DataType::F32 => bytemuck::try_cast_slice(bytes).map(Rows::F32).map_err(misaligned),
                 }
             }
         }
@@ -189,38 +171,26 @@ impl Store {
             Store::Mapped { map, origins, .. } => {
                 let size = size_of::<Origin>();
                 let start = row.checked_mul(size)?;
-                map[origins.clone()]
-                    .get(start..start + size)
-                    .map(bytemuck::pod_read_unaligned)
+                map[origins.clone()].get(start..start + size).map(bytemuck::pod_read_unaligned)
             }
         }
     }
 }
 
 fn not_a_bank(path: &Path, why: impl Into<String>) -> BankError {
-    BankError::NotABank {
-        path: path.to_owned(),
-        why: why.into(),
-    }
+    BankError::NotABank { path: path.to_owned(), why: why.into() }
 }
 
 /// Maps the file at `path` and reads its header. The features are not looked at.
 pub(super) fn map(path: &Path) -> Result<(Store, Metadata, u64), BankError> {
-    let unreadable = |source| BankError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| BankError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
     if !about.is_file() {
         return Err(not_a_bank(path, "it is not a regular file"));
     }
     if about.len() < 8 {
-        return Err(BankError::CutShort {
-            path: path.to_owned(),
-            have: about.len(),
-            want: String::new(),
-        });
+        return Err(BankError::CutShort { path: path.to_owned(), have: about.len(), want: String::new() });
     }
     // SAFETY: the file is only read. farout never writes a bank in place but renames a new one
     // over it, which leaves this mapping on the old file.
@@ -234,8 +204,7 @@ pub(super) fn map(path: &Path) -> Result<(Store, Metadata, u64), BankError> {
         return Err(not_a_bank(path, "its header cannot be read"));
     };
     let json = header.metadata().as_ref().and_then(|m| m.get("farout"));
-    let json =
-        json.ok_or_else(|| not_a_bank(path, "a safetensors file without farout's metadata"))?;
+    let json = json.ok_or_else(|| not_a_bank(path, "a safetensors file without farout's metadata"))?;
     #[derive(Deserialize)]
     struct Format {
         format: u32,
@@ -243,38 +212,23 @@ pub(super) fn map(path: &Path) -> Result<(Store, Metadata, u64), BankError> {
     let broken = |e: serde_json::Error| not_a_bank(path, format!("its metadata are broken: {e}"));
     let Format { format } = serde_json::from_str(json).map_err(broken)?;
     if format != FORMAT {
-        return Err(BankError::Version {
-            path: path.to_owned(),
-            found: format,
-            known: FORMAT,
-        });
+        return Err(BankError::Version { path: path.to_owned(), found: format, known: FORMAT });
     }
     let metadata: Metadata = serde_json::from_str(json).map_err(broken)?;
 
-    let tensor = |name: &str| {
-        tensors
-            .tensor(name)
-            .map_err(|e| not_a_bank(path, e.to_string()))
-    };
+    let tensor = |name: &str| tensors.tensor(name).map_err(|e| not_a_bank(path, e.to_string()));
     let (features, origins) = (tensor("features")?, tensor("origins")?);
     let data_type = match features.dtype() {
         Dtype::F16 => DataType::F16,
         Dtype::F32 => DataType::F32,
         other => {
-            return Err(not_a_bank(
-                path,
-                format!("its features are {other:?}, not F16 or F32"),
-            ));
+            return Err(not_a_bank(path, format!("its features are {other:?}, not F16 or F32")));
         }
     };
     let (&[rows, width], &[origin_rows, 4]) = (features.shape(), origins.shape()) else {
         return Err(not_a_bank(path, "its tensors have the wrong shapes"));
     };
-    if width != metadata.model.width
-        || width == 0
-        || origin_rows != rows
-        || origins.dtype() != Dtype::U32
-    {
+    if width != metadata.model.width || width == 0 || origin_rows != rows || origins.dtype() != Dtype::U32 {
         return Err(not_a_bank(
             path,
             format!(
@@ -289,25 +243,12 @@ pub(super) fn map(path: &Path) -> Result<(Store, Metadata, u64), BankError> {
         start..start + data.len()
     };
     let (features, origins) = (range(features.data()), range(origins.data()));
-    Ok((
-        Store::Mapped {
-            map,
-            data_type,
-            features,
-            origins,
-        },
-        metadata,
-        have,
-    ))
+    Ok((Store::Mapped { map, data_type, features, origins }, metadata, have))
 }
 
 /// Tells a bank that lost its end from a file that never was one.
 fn explain(path: &Path, bytes: &[u8], have: u64, error: &SafeTensorError) -> BankError {
-    let cut = |want: String| BankError::CutShort {
-        path: path.to_owned(),
-        have,
-        want,
-    };
+    let cut = |want: String| BankError::CutShort { path: path.to_owned(), have, want };
     // A safetensors header starts with its length in 8 bytes, then '{'.
     match error {
         SafeTensorError::MetadataIncompleteBuffer => cut(String::new()),

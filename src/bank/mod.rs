@@ -45,21 +45,16 @@ impl Bank {
     /// # Errors
     /// As [`Bank::open`], for what can be wrong without a file.
     pub fn from_contents(contents: BankContents, k: usize) -> Result<Bank, BankError> {
-        let store = Store::Owned {
-            rows: contents.features,
-            origins: contents.origins,
-        };
+        let store = Store::Owned { rows: contents.features, origins: contents.origins };
         Bank::checked(PathBuf::from("(in memory)"), 0, contents.metadata, store, k)
     }
 
     /// The contents of a bank made by [`Bank::from_contents`]; `None` for one that lies in a file.
     pub fn into_contents(self) -> Option<BankContents> {
         match self.store {
-            Store::Owned { rows, origins } => Some(BankContents {
-                features: rows,
-                origins,
-                metadata: self.metadata,
-            }),
+            Store::Owned { rows, origins } => {
+                Some(BankContents { features: rows, origins, metadata: self.metadata })
+            }
             Store::Mapped { .. } => None,
         }
     }
@@ -77,19 +72,9 @@ impl Bank {
             return Err(BankError::NotFinite { path, row });
         }
         if count < k.max(1) {
-            return Err(BankError::TooFew {
-                path,
-                rows: count,
-                k: k.max(1),
-            });
+            return Err(BankError::TooFew { path, rows: count, k: k.max(1) });
         }
-        Ok(Bank {
-            path,
-            bytes,
-            metadata,
-            store,
-            rows: count,
-        })
+        Ok(Bank { path, bytes, metadata, store, rows: count })
     }
 
     /// Number of reference features, N.

@@ -79,14 +79,12 @@ impl Rows<'_> {
         match self {
             Rows::F16(data) => {
                 let bits: &[u16] = bytemuck::cast_slice(data);
-                bits.chunks(width)
-                    .position(|row| row.iter().fold(0, |m: u16, b| m.max(b & 0x7fff)) >= 0x7c00)
+                bits.chunks(width).position(|row| row.iter().fold(0, |m: u16, b| m.max(b & 0x7fff)) >= 0x7c00)
             }
             Rows::F32(data) => {
                 let bits: &[u32] = bytemuck::cast_slice(data);
-                bits.chunks(width).position(|row| {
-                    row.iter().fold(0, |m: u32, b| m.max(b & 0x7fff_ffff)) >= 0x7f80_0000
-                })
+                bits.chunks(width)
+                    .position(|row| row.iter().fold(0, |m: u32, b| m.max(b & 0x7fff_ffff)) >= 0x7f80_0000)
             }
         }
     }
@@ -144,10 +142,7 @@ impl RowsBuf {
     /// If `order` names a row that is not there.
     pub fn reordered(&self, order: &[usize], width: usize) -> RowsBuf {
         fn pick<T: Copy>(data: &[T], order: &[usize], width: usize) -> Vec<T> {
-            order
-                .iter()
-                .flat_map(|&row| data[row * width..(row + 1) * width].iter().copied())
-                .collect()
+            order.iter().flat_map(|&row| data[row * width..(row + 1) * width].iter().copied()).collect()
         }
         match self {
             RowsBuf::F16(data) => RowsBuf::F16(pick(data, order, width)),

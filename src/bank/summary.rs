@@ -99,7 +99,13 @@ impl fmt::Display for Summary {
             self.data_type.name(),
             self.bytes as f64 / 1e6
         )?;
-        writeln!(f, "  model        {} (SHA-256 {}), tensor {}", model.name, short(&model.sha256), model.features)?;
+        writeln!(
+            f,
+            "  model        {} (SHA-256 {}), tensor {}",
+            model.name,
+            short(&model.sha256),
+            model.features
+        )?;
         writeln!(f, "  input        {}, patch {}, {}", model.input_size, model.patch, model.normalisation)?;
         writeln!(
             f,

@@ -34,7 +34,11 @@ pub fn build(args: &BuildArgs) -> Result<()> {
             Dtype::F16 => DataType::F16,
             Dtype::F32 => DataType::F32,
         },
-        void: if args.labels.is_some() { args.void.iter().map(|&v| u16::from(v)).collect() } else { Vec::new() },
+        void: if args.labels.is_some() {
+            args.void.iter().map(|&v| u16::from(v)).collect()
+        } else {
+            Vec::new()
+        },
         video_step: args.every,
         k: args.k,
         threads: config.search.threads,

@@ -25,7 +25,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     } else {
         out.write_all(screen(&findings).as_bytes())?;
     }
-    let bad: Vec<_> = findings.iter().filter(|f| f.standing == Standing::Bad).map(|f| f.name.as_str()).collect();
+    let bad: Vec<_> =
+        findings.iter().filter(|f| f.standing == Standing::Bad).map(|f| f.name.as_str()).collect();
     if !bad.is_empty() {
         bail!("{} cannot work here: see the remedies above", bad.join(", "));
     }

@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn errors_have_their_exit_codes() {
-        let cut = || SourceError::CutOff { location: "x".into(), last_frame: 1, last_secs: 0.1, why: "eof".into() };
+        let cut =
+            || SourceError::CutOff { location: "x".into(), last_frame: 1, last_secs: 0.1, why: "eof".into() };
         for (error, code) in [
             (anyhow::anyhow!("x"), 1),
             (anyhow::Error::from(ConfigError::Invalid("x".into())), 2),

@@ -22,14 +22,25 @@ pub fn live(config: &Config, rate: Option<f64>, health: &Arc<Health>) -> Result<
 ///
 /// # Errors
 /// As [`live`].
-pub fn file(config: &Config, path: &Path, rate: Option<f64>, health: &Arc<Health>) -> Result<Box<dyn VideoEnd>> {
+pub fn file(
+    config: &Config,
+    path: &Path,
+    rate: Option<f64>,
+    health: &Arc<Health>,
+) -> Result<Box<dyn VideoEnd>> {
     let off = || "off".to_owned();
-    let output = OutputConfig { rtsp: off(), http: off(), record: Some(path.to_owned()), ..config.output.clone() };
+    let output =
+        OutputConfig { rtsp: off(), http: off(), record: Some(path.to_owned()), ..config.output.clone() };
     open(&output, true, rate, health)
 }
 
 #[cfg(feature = "media")]
-fn open(output: &OutputConfig, wait: bool, rate: Option<f64>, health: &Arc<Health>) -> Result<Box<dyn VideoEnd>> {
+fn open(
+    output: &OutputConfig,
+    wait: bool,
+    rate: Option<f64>,
+    health: &Arc<Health>,
+) -> Result<Box<dyn VideoEnd>> {
     use crate::frame::Frame;
     use crate::sink::{Haste, VideoOut};
 

@@ -93,7 +93,12 @@ fn pictures(folder: Option<&Path>, naming: Naming) -> Result<Option<PictureWrite
 }
 
 /// Everything that is written before the overlay is drawn.
-fn recorders(args: &ReplayArgs, config: &Config, scale: Option<ScoreScale>, naming: Naming) -> Result<Record> {
+fn recorders(
+    args: &ReplayArgs,
+    config: &Config,
+    scale: Option<ScoreScale>,
+    naming: Naming,
+) -> Result<Record> {
     let mut record = Record { frames: pictures(args.frames_out.as_deref(), naming)?, ..Record::default() };
     if let Some(folder) = &args.truth {
         record.truth = Some(TruthWriter::new(folder, naming)?);

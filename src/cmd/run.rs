@@ -50,7 +50,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
         true => Pace::Live { in_flight: config.flow.in_flight },
         false => Pace::Offline,
     };
-    let watch = Watch::start(Arc::clone(&health), stop.clone(), args.seconds).context("cannot start a thread")?;
+    let watch =
+        Watch::start(Arc::clone(&health), stop.clone(), args.seconds).context("cannot start a thread")?;
     let frames = Flow::from_source(limited(source, args.detect.frames), pace, Arc::clone(&health), stop)?;
     let deliver = Deliver { pictures: None, video: Some(video), health: Arc::clone(&health) };
     let patience = Duration::from_secs_f64(config.flow.drain_secs);
@@ -65,7 +66,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
         for stage in &report.stages {
             tracing::info!(
                 "{:<10} {:7.2} ms per frame, {:7.2} ms waiting, {} frames",
-                stage.name, stage.busy_ms, stage.wait_ms, stage.frames
+                stage.name,
+                stage.busy_ms,
+                stage.wait_ms,
+                stage.frames
             );
         }
         writeln!(out, "{report}")?;

@@ -55,15 +55,15 @@ pub fn read_detect(args: &DetectArgs, source: Option<&str>) -> Result<Config, Co
     if let Some(source) = source {
         match config.streams.first_mut() {
             Some(stream) => source.clone_into(&mut stream.source),
-            None => config.streams.push(crate::source::SourceConfig {
-                source: source.to_owned(),
-                ..Default::default()
-            }),
+            None => config
+                .streams
+                .push(crate::source::SourceConfig { source: source.to_owned(), ..Default::default() }),
         }
     }
     if config.streams.is_empty() {
         return Err(ConfigError::Invalid(
-            "nothing to watch: name a source (see --help), or a [[stream]] in the file given with --config".into(),
+            "nothing to watch: name a source (see --help), or a [[stream]] in the file given with --config"
+                .into(),
         ));
     }
     if !args.bypass {

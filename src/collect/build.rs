@@ -71,13 +71,8 @@ pub fn build(
     let model = extractor.identity();
     let (places, frames) = places(inputs, config, open, stop)?;
     progress.begin(frames);
-    let split = Split::new(
-        config.seed,
-        config.held_out_share,
-        config.held_out_block,
-        config.held_out_guard,
-        &places,
-    );
+    let split =
+        Split::new(config.seed, config.held_out_share, config.held_out_block, config.held_out_guard, &places);
     drop(places);
     let record = BuildRecord {
         seed: config.seed,
@@ -99,15 +94,11 @@ pub fn build(
     };
     let mut done = 0;
     for input in inputs {
-        let file = sha256_of_file(&input.path).map_err(|source| BuildError::File {
-            path: input.path.clone(),
-            source,
-        })?;
+        let file = sha256_of_file(&input.path)
+            .map_err(|source| BuildError::File { path: input.path.clone(), source })?;
         let mask = input.label.as_deref().map(LabelMask::read).transpose()?;
-        let mut source = open(input).map_err(|source| BuildError::Frame {
-            name: input.name.clone(),
-            source,
-        })?;
+        let mut source =
+            open(input).map_err(|source| BuildError::Frame { name: input.name.clone(), source })?;
         let mut number = 0;
         loop {
             if stop.asked() {
@@ -151,10 +142,7 @@ fn places(
             total += 1;
             continue;
         }
-        let failed = |source| BuildError::Frame {
-            name: input.name.clone(),
-            source,
-        };
+        let failed = |source| BuildError::Frame { name: input.name.clone(), source };
         let mut source = open(input).map_err(failed)?;
         let frames = match source.frames() {
             Some(frames) => frames,
@@ -162,10 +150,7 @@ fn places(
         };
         total += frames.div_ceil(step);
         let known = (0..frames.max(1)).step_by(step as usize);
-        places.extend(known.map(|number| Place {
-            series: input.name.clone(),
-            number,
-        }));
+        places.extend(known.map(|number| Place { series: input.name.clone(), number }));
     }
     Ok((places, total))
 }
@@ -208,10 +193,7 @@ impl Pass<'_> {
         let (image, place) = match input.kind {
             InputKind::Still => (*file, Place::of_still(&input.name)),
             InputKind::Video => {
-                let place = Place {
-                    series: input.name.clone(),
-                    number: u64::from(number),
-                };
+                let place = Place { series: input.name.clone(), number: u64::from(number) };
                 (frame_digest(file, u64::from(number)), place)
             }
         };
@@ -225,43 +207,23 @@ impl Pass<'_> {
             return Ok(());
         }
         let extracted = extractor.extract(frame, &mut self.features, self.logits.as_mut());
-        extracted.map_err(|source| BuildError::Frame {
-            name: input.name.clone(),
-            source,
-        })?;
+        extracted.map_err(|source| BuildError::Frame { name: input.name.clone(), source })?;
         self.void.clear();
         if let Some(mask) = mask {
             mask.void_patches(self.features.grid, &self.config.void, &mut self.void);
         }
         if side == Side::HeldOut {
             let block = self.split.block(&place);
-            self.held_out.keep(
-                &image,
-                block,
-                &self.features,
-                self.logits.as_ref(),
-                &self.void,
-            );
+            self.held_out.keep(&image, block, &self.features, self.logits.as_ref(), &self.void);
             return Ok(());
         }
         self.offer(&image, file, &input.name, number)
     }
 
     /// Offers every patch that is neither void nor faulty to the sample.
-    fn offer(
-        &mut self,
-        image: &Digest,
-        file: &Digest,
-        name: &str,
-        number: u32,
-    ) -> Result<(), BuildError> {
+    fn offer(&mut self, image: &Digest, file: &Digest, name: &str, number: u32) -> Result<(), BuildError> {
         let cols = self.features.grid.cols.max(1);
-        for (i, feature) in self
-            .features
-            .data
-            .chunks_exact(self.features.width.max(1))
-            .enumerate()
-        {
+        for (i, feature) in self.features.data.chunks_exact(self.features.width.max(1)).enumerate() {
             self.record.patches += 1;
             if self.void.get(i).is_some_and(|void| *void) {
                 self.record.void_patches += 1;
@@ -274,17 +236,9 @@ impl Pass<'_> {
             // 65520 is the first number that rounds to infinity.
             let largest = feature.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
             if self.config.data_type == DataType::F16 && largest >= 65520.0 {
-                return Err(BuildError::Overflow {
-                    name: name.to_owned(),
-                    largest,
-                });
+                return Err(BuildError::Overflow { name: name.to_owned(), largest });
             }
-            let key = PatchKey::new(
-                self.config.seed,
-                image,
-                (i / cols) as u32,
-                (i % cols) as u32,
-            );
+            let key = PatchKey::new(self.config.seed, image, (i / cols) as u32, (i % cols) as u32);
             self.sampler.offer(key, file, name, number, feature);
         }
         Ok(())
@@ -318,40 +272,19 @@ impl Pass<'_> {
         self.held_out.without_images_of(&self.sampler);
         let (features, origins, sources) = self.sampler.finish();
         let farout = env!("CARGO_PKG_VERSION").to_owned();
-        let metadata = Metadata {
-            format: FORMAT,
-            farout,
-            model,
-            build: self.record,
-            calibration: None,
-            sources,
-        };
-        let mut contents = BankContents {
-            features,
-            origins,
-            metadata,
-        };
-        let failed = |source: anyhow::Error| BuildError::Frame {
-            name: "calibration".to_owned(),
-            source,
-        };
+        let metadata =
+            Metadata { format: FORMAT, farout, model, build: self.record, calibration: None, sources };
+        let mut contents = BankContents { features, origins, metadata };
+        let failed = |source: anyhow::Error| BuildError::Frame { name: "calibration".to_owned(), source };
         // The search wants to own its bank; a copy would double the memory, so it is lent and taken back.
-        let bank =
-            Arc::new(Bank::from_contents(contents, self.config.k).map_err(|e| failed(e.into()))?);
+        let bank = Arc::new(Bank::from_contents(contents, self.config.k).map_err(|e| failed(e.into()))?);
         let mut told = |done, of| progress.calibrated(done, of);
         let calibration = self
             .held_out
-            .calibrate(
-                &bank,
-                self.config.k,
-                self.config.threads,
-                self.split.describe(),
-                &mut told,
-            )
+            .calibrate(&bank, self.config.k, self.config.threads, self.split.describe(), &mut told)
             .map_err(failed)?;
         let back = Arc::into_inner(bank).and_then(Bank::into_contents);
-        contents =
-            back.ok_or_else(|| failed(anyhow::anyhow!("the search still holds the bank")))?;
+        contents = back.ok_or_else(|| failed(anyhow::anyhow!("the search still holds the bank")))?;
         if calibration.is_none() {
             progress.warn("no frame could be held out: the bank has no calibration, and the threshold must be given as a number");
         }

@@ -39,20 +39,11 @@ pub(super) struct HeldOut {
 
 impl HeldOut {
     pub(super) fn new(seed: u64, most: usize, min_region_px: u32) -> Self {
-        HeldOut {
-            seed,
-            most,
-            min_region_px,
-            alarm: AlarmLevel::new(min_region_px),
-            frames: BTreeMap::new(),
-        }
+        HeldOut { seed, most, min_region_px, alarm: AlarmLevel::new(min_region_px), frames: BTreeMap::new() }
     }
 
     fn key(&self, image: &Digest) -> (u128, Digest) {
-        (
-            hash(&[b"held out frame", &self.seed.to_le_bytes(), image]),
-            *image,
-        )
+        (hash(&[b"held out frame", &self.seed.to_le_bytes(), image]), *image)
     }
 
     /// Whether a frame would be kept, so that others need not be looked at.
@@ -60,11 +51,7 @@ impl HeldOut {
         let key = self.key(image);
         let full = self.frames.len() >= self.most;
         !self.frames.contains_key(&key)
-            && (!full
-                || self
-                    .frames
-                    .last_key_value()
-                    .is_some_and(|(last, _)| key < *last))
+            && (!full || self.frames.last_key_value().is_some_and(|(last, _)| key < *last))
     }
 
     /// Keeps a frame. `void` marks patches whose label is void.
@@ -84,14 +71,7 @@ impl HeldOut {
             .map(|(i, row)| !void.get(i).is_some_and(|v| *v) && row.iter().all(|x| x.is_finite()));
         let valid = valid.collect();
         let lse = logits.map(|logits| lse_scores(logits, features.grid, void, &mut self.alarm));
-        let frame = Frame {
-            image: *image,
-            block,
-            grid: features.grid,
-            features: halves,
-            valid,
-            lse,
-        };
+        let frame = Frame { image: *image, block, grid: features.grid, features: halves, valid, lse };
         self.frames.insert(self.key(image), frame);
         if self.frames.len() > self.most {
             self.frames.pop_last();

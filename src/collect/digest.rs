@@ -27,11 +27,7 @@ pub fn sha256_of_file(path: &Path) -> std::io::Result<Digest> {
 /// What stands for the SHA-256 of an image that is frame `frame` of a video: SHA-256 of the
 /// video's own and the frame number (8 bytes, little-endian).
 pub fn frame_digest(video: &Digest, frame: u64) -> Digest {
-    Sha256::new()
-        .chain_update(video)
-        .chain_update(frame.to_le_bytes())
-        .finalize()
-        .into()
+    Sha256::new().chain_update(video).chain_update(frame.to_le_bytes()).finalize().into()
 }
 
 /// The first 128 bits of the SHA-256 of `parts` joined, big-endian.
@@ -39,9 +35,7 @@ pub(super) fn hash(parts: &[&[u8]]) -> u128 {
     let mut hasher = Sha256::new();
     parts.iter().for_each(|part| hasher.update(part));
     let digest: Digest = hasher.finalize().into();
-    digest[..16]
-        .iter()
-        .fold(0, |n, byte| n << 8 | u128::from(*byte))
+    digest[..16].iter().fold(0, |n, byte| n << 8 | u128::from(*byte))
 }
 
 /// Lower-case hexadecimal.

@@ -40,9 +40,7 @@ pub enum InputError {
         source: std::io::Error,
     },
     /// A pattern that is none, or that fits nothing.
-    #[error(
-        "{pattern}: {why}; give a folder, an image, a video, or a quoted glob such as 'drive/*.jpg'"
-    )]
+    #[error("{pattern}: {why}; give a folder, an image, a video, or a quoted glob such as 'drive/*.jpg'")]
     Pattern {
         /// What was given.
         pattern: String,
@@ -69,14 +67,11 @@ pub fn list(given: &[String]) -> Result<Vec<Input>, InputError> {
         let before = found.len();
         match std::fs::metadata(path) {
             Ok(about) if about.is_dir() => walk(path, 0, &mut found)?,
-            Ok(_) => found.push(input(path)?.ok_or_else(|| InputError::NeitherKind {
-                path: path.to_owned(),
-            })?),
+            Ok(_) => {
+                found.push(input(path)?.ok_or_else(|| InputError::NeitherKind { path: path.to_owned() })?)
+            }
             Err(_) if text.contains(['*', '?', '[']) => {
-                let wrong = |why: String| InputError::Pattern {
-                    pattern: text.clone(),
-                    why,
-                };
+                let wrong = |why: String| InputError::Pattern { pattern: text.clone(), why };
                 for path in glob::glob(text).map_err(|e| wrong(e.to_string()))? {
                     let path = path.map_err(|e| InputError::Unreadable {
                         path: e.path().to_owned(),
@@ -88,10 +83,7 @@ pub fn list(given: &[String]) -> Result<Vec<Input>, InputError> {
                 }
             }
             Err(source) => {
-                return Err(InputError::Unreadable {
-                    path: path.to_owned(),
-                    source,
-                });
+                return Err(InputError::Unreadable { path: path.to_owned(), source });
             }
         }
         if found.len() == before {
@@ -111,10 +103,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<Input>) -> Result<(), Input
     if depth > 32 {
         return Ok(());
     }
-    let unreadable = |source| InputError::Unreadable {
-        path: folder.to_owned(),
-        source,
-    };
+    let unreadable = |source| InputError::Unreadable { path: folder.to_owned(), source };
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
@@ -136,16 +125,8 @@ fn input(path: &Path) -> Result<Option<Input>, InputError> {
     use std::io::Read;
     let mut head = Vec::with_capacity(512);
     let read = std::fs::File::open(path).and_then(|f| f.take(512).read_to_end(&mut head));
-    read.map_err(|source| InputError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(kind(&head, path).map(|kind| Input {
-        path: path.to_owned(),
-        name: name(path),
-        kind,
-        label: None,
-    }))
+    read.map_err(|source| InputError::Unreadable { path: path.to_owned(), source })?;
+    Ok(kind(&head, path).map(|kind| Input { path: path.to_owned(), name: name(path), kind, label: None }))
 }
 
 fn kind(head: &[u8], path: &Path) -> Option<InputKind> {
@@ -168,8 +149,8 @@ fn kind(head: &[u8], path: &Path) -> Option<InputKind> {
     match ending.as_str() {
         // Named like an image but not one: the decoder's error will name it.
         "jpg" | "jpeg" | "png" | "webp" | "bmp" => Some(InputKind::Still),
-        "mp4" | "m4v" | "mov" | "mkv" | "webm" | "avi" | "ts" | "mts" | "m2ts" | "mpg" | "mpeg"
-        | "h264" | "h265" | "flv" | "3gp" | "wmv" => Some(InputKind::Video),
+        "mp4" | "m4v" | "mov" | "mkv" | "webm" | "avi" | "ts" | "mts" | "m2ts" | "mpg" | "mpeg" | "h264"
+        | "h265" | "flv" | "3gp" | "wmv" => Some(InputKind::Video),
         _ => None,
     }
 }
@@ -177,10 +158,7 @@ fn kind(head: &[u8], path: &Path) -> Option<InputKind> {
 /// Folder and file name with a `/` between.
 fn name(path: &Path) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let last = |p: Option<&std::ffi::OsStr>| {
-        p.map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
+    let last = |p: Option<&std::ffi::OsStr>| p.map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let folder = last(absolute.parent().and_then(Path::file_name));
     format!("{folder}/{}", last(absolute.file_name()))
 }

@@ -75,10 +75,7 @@ pub fn attach_labels(inputs: &mut [Input], folder: &Path) -> Result<(), LabelErr
     let mut masks: HashMap<String, Vec<PathBuf>> = HashMap::new();
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((at, depth)) = folders.pop() {
-        let wrong = |source| LabelError::Folder {
-            path: at.clone(),
-            source,
-        };
+        let wrong = |source| LabelError::Folder { path: at.clone(), source };
         for entry in std::fs::read_dir(&at).map_err(wrong)? {
             let path = entry.map_err(wrong)?.path();
             if path.is_dir() && depth < 32 {
@@ -101,33 +98,17 @@ pub fn attach_labels(inputs: &mut [Input], folder: &Path) -> Result<(), LabelErr
         return Ok(());
     }
     let some = missing[..missing.len().min(3)].join(", ");
-    Err(LabelError::Missing {
-        folder: folder.to_owned(),
-        count: missing.len(),
-        of,
-        some,
-    })
+    Err(LabelError::Missing { folder: folder.to_owned(), count: missing.len(), of, some })
 }
 
-fn find(
-    input: &Input,
-    masks: &HashMap<String, Vec<PathBuf>>,
-) -> Result<Option<PathBuf>, LabelError> {
-    let stem = input
-        .path
-        .file_stem()
-        .map(|s| s.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let core = IMAGE_ENDINGS
-        .iter()
-        .find_map(|e| stem.strip_suffix(e))
-        .unwrap_or(&stem);
+fn find(input: &Input, masks: &HashMap<String, Vec<PathBuf>>) -> Result<Option<PathBuf>, LabelError> {
+    let stem = input.path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let core = IMAGE_ENDINGS.iter().find_map(|e| stem.strip_suffix(e)).unwrap_or(&stem);
     if input.kind == InputKind::Video {
         return Ok(None);
     }
     let parent = |p: &Path| p.parent().and_then(Path::file_name).map(|n| n.to_owned());
-    let names =
-        std::iter::once(stem.clone()).chain(LABEL_ENDINGS.iter().map(|e| format!("{core}{e}")));
+    let names = std::iter::once(stem.clone()).chain(LABEL_ENDINGS.iter().map(|e| format!("{core}{e}")));
     for name in names {
         match masks.get(&name).map(Vec::as_slice) {
             None | Some([]) => {}
@@ -136,11 +117,7 @@ fn find(
                 let mut near = several.iter().filter(|p| parent(p) == parent(&input.path));
                 return match (near.next(), near.next()) {
                     (Some(one), None) => Ok(Some(one.clone())),
-                    _ => Err(LabelError::Several {
-                        image: input.path.clone(),
-                        a: a.clone(),
-                        b: b.clone(),
-                    }),
+                    _ => Err(LabelError::Several { image: input.path.clone(), a: a.clone(), b: b.clone() }),
                 };
             }
         }
@@ -166,17 +143,9 @@ impl LabelMask {
     /// # Errors
     /// [`LabelError::Unreadable`]: not an image, lossy, or in colours.
     pub fn read(path: &Path) -> Result<LabelMask, LabelError> {
-        let wrong = |why: String| LabelError::Unreadable {
-            path: path.to_owned(),
-            why,
-        };
+        let wrong = |why: String| LabelError::Unreadable { path: path.to_owned(), why };
         let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-        if bytes.starts_with(b"\x89PNG") {
-            png_mask(&bytes)
-        } else {
-            other_mask(&bytes)
-        }
-        .map_err(wrong)
+        if bytes.starts_with(b"\x89PNG") { png_mask(&bytes) } else { other_mask(&bytes) }.map_err(wrong)
     }
 
     /// Which patches of `grid` are void: those whose centre lies on a pixel with one of the values
@@ -187,9 +156,7 @@ impl LabelMask {
             let y = (2 * row + 1) * self.height / (2 * grid.rows);
             out.extend((0..grid.cols).map(|col| {
                 let x = (2 * col + 1) * self.width / (2 * grid.cols);
-                self.values
-                    .get(y * self.width + x)
-                    .is_some_and(|value| void.contains(value))
+                self.values.get(y * self.width + x).is_some_and(|value| void.contains(value))
             }));
         }
     }
@@ -205,20 +172,14 @@ fn png_mask(bytes: &[u8]) -> Result<LabelMask, String> {
     let (width, height) = (info.width as usize, info.height as usize);
     let (depth, channels) = (info.bit_depth as usize, info.color_type.samples());
     let colours = channels
-        - usize::from(matches!(
-            info.color_type,
-            png::ColorType::GrayscaleAlpha | png::ColorType::Rgba
-        ));
+        - usize::from(matches!(info.color_type, png::ColorType::GrayscaleAlpha | png::ColorType::Rgba));
     let mut values = Vec::with_capacity(width * height);
     for line in data.chunks_exact(info.line_size.max(1)).take(height) {
         let sample = |i: usize| -> u16 {
             match depth {
                 16 => u16::from_be_bytes([line[2 * i], line[2 * i + 1]]),
                 8 => u16::from(line[i]),
-                _ => {
-                    u16::from(line[i * depth / 8] >> (8 - depth - i * depth % 8))
-                        & ((1 << depth) - 1)
-                }
+                _ => u16::from(line[i * depth / 8] >> (8 - depth - i * depth % 8)) & ((1 << depth) - 1),
             }
         };
         for x in 0..width {
@@ -229,27 +190,17 @@ fn png_mask(bytes: &[u8]) -> Result<LabelMask, String> {
             values.push(value);
         }
     }
-    Ok(LabelMask {
-        width,
-        height,
-        values,
-    })
+    Ok(LabelMask { width, height, values })
 }
 
 fn other_mask(bytes: &[u8]) -> Result<LabelMask, String> {
     if bytes.starts_with(b"\xff\xd8") {
         return Err("JPEG changes the values".to_owned());
     }
-    let image = image::load_from_memory(bytes)
-        .map_err(|e| e.to_string())?
-        .into_rgb8();
+    let image = image::load_from_memory(bytes).map_err(|e| e.to_string())?.into_rgb8();
     if image.pixels().any(|p| p.0[0] != p.0[1] || p.0[1] != p.0[2]) {
         return Err("it is in colours".to_owned());
     }
     let (width, height) = (image.width() as usize, image.height() as usize);
-    Ok(LabelMask {
-        width,
-        height,
-        values: image.pixels().map(|p| u16::from(p.0[0])).collect(),
-    })
+    Ok(LabelMask { width, height, values: image.pixels().map(|p| u16::from(p.0[0])).collect() })
 }

@@ -18,18 +18,8 @@ pub struct PatchKey {
 impl PatchKey {
     /// The key of the patch at `row` and `col` of the image with digest `image`.
     pub fn new(seed: u64, image: &Digest, row: u32, col: u32) -> Self {
-        let hash = hash(&[
-            &seed.to_le_bytes(),
-            image,
-            &row.to_le_bytes(),
-            &col.to_le_bytes(),
-        ]);
-        PatchKey {
-            hash,
-            image: *image,
-            row,
-            col,
-        }
+        let hash = hash(&[&seed.to_le_bytes(), image, &row.to_le_bytes(), &col.to_le_bytes()]);
+        PatchKey { hash, image: *image, row, col }
     }
 }
 
@@ -58,13 +48,7 @@ impl Sampler {
     /// A sample of `size` features of `width` numbers.
     pub fn new(size: usize, width: usize, data_type: DataType) -> Self {
         let rows = RowsBuf::new(data_type);
-        Sampler {
-            size,
-            width,
-            kept: BTreeMap::new(),
-            rows,
-            images: HashMap::new(),
-        }
+        Sampler { size, width, kept: BTreeMap::new(), rows, images: HashMap::new() }
     }
 
     /// Number of patches held.
@@ -102,12 +86,7 @@ impl Sampler {
         }
         self.kept.insert(key, slot);
         self.rows.set(slot, feature);
-        let new = || Image {
-            file: *file,
-            name: name.to_owned(),
-            frame,
-            patches: 0,
-        };
+        let new = || Image { file: *file, name: name.to_owned(), frame, patches: 0 };
         self.images.entry(key.image).or_insert_with(new).patches += 1;
     }
 
@@ -133,34 +112,17 @@ impl Sampler {
             let name = files.entry(image.file).or_insert(&image.name);
             *name = (*name).min(&image.name);
         }
-        let numbers: HashMap<Digest, u32> = files
-            .keys()
-            .zip(0..)
-            .map(|(file, number)| (*file, number))
-            .collect();
+        let numbers: HashMap<Digest, u32> =
+            files.keys().zip(0..).map(|(file, number)| (*file, number)).collect();
         let origin = |key: &PatchKey| {
             let image = self.images.get(&key.image);
-            let source = image
-                .and_then(|i| numbers.get(&i.file))
-                .copied()
-                .unwrap_or(u32::MAX);
-            Origin {
-                source,
-                frame: image.map_or(0, |i| i.frame),
-                row: key.row,
-                col: key.col,
-            }
+            let source = image.and_then(|i| numbers.get(&i.file)).copied().unwrap_or(u32::MAX);
+            Origin { source, frame: image.map_or(0, |i| i.frame), row: key.row, col: key.col }
         };
         let origins = self.kept.keys().map(origin).collect();
         let order: Vec<usize> = self.kept.values().copied().collect();
-        let sources = files.iter().map(|(file, name)| SourceFile {
-            sha256: hex(file),
-            name: (*name).to_owned(),
-        });
-        (
-            self.rows.reordered(&order, self.width),
-            origins,
-            sources.collect(),
-        )
+        let sources =
+            files.iter().map(|(file, name)| SourceFile { sha256: hex(file), name: (*name).to_owned() });
+        (self.rows.reordered(&order, self.width), origins, sources.collect())
     }
 }

@@ -57,10 +57,7 @@ impl Place {
         let bytes = stem.as_bytes();
         let (mut at, mut best) = (file, None);
         while at < bytes.len() {
-            let digits = bytes[at..]
-                .iter()
-                .take_while(|c| c.is_ascii_digit())
-                .count();
+            let digits = bytes[at..].iter().take_while(|c| c.is_ascii_digit()).count();
             if digits >= 3 || (digits > 0 && best.is_none_or(|(_, n)| n < 3)) {
                 best = Some((at, digits));
             }
@@ -68,13 +65,10 @@ impl Place {
         }
         let (start, digits) = best.unwrap_or((stem.len(), 0));
         // More digits than fit are a hash or a time stamp: the last ones count.
-        let number = stem[start..start + digits].bytes().fold(0u64, |n, c| {
-            n.wrapping_mul(10).wrapping_add(u64::from(c - b'0'))
-        });
-        Place {
-            series: stem[..start].to_owned(),
-            number,
-        }
+        let number = stem[start..start + digits]
+            .bytes()
+            .fold(0u64, |n, c| n.wrapping_mul(10).wrapping_add(u64::from(c - b'0')));
+        Place { series: stem[..start].to_owned(), number }
     }
 }
 
@@ -86,20 +80,11 @@ impl Split {
     /// Only where that leaves no frame on one of the sides do the other places matter: then one
     /// block is held out, or of a single block the last `share` of its frames.
     pub fn new(seed: u64, share: f64, block: u64, guard: u64, places: &[Place]) -> Split {
-        let mut split = Split {
-            seed,
-            share,
-            block: block.max(1),
-            guard,
-            rule: Rule::Hash,
-        };
+        let mut split = Split { seed, share, block: block.max(1), guard, rule: Rule::Hash };
         let blocks: BTreeMap<(&str, u64), u128> = places
             .iter()
             .map(|p| {
-                (
-                    (p.series.as_str(), p.number / split.block),
-                    split.hash(&p.series, p.number / split.block),
-                )
+                ((p.series.as_str(), p.number / split.block), split.hash(&p.series, p.number / split.block))
             })
             .collect();
         let sides: BTreeSet<bool> = places
@@ -111,10 +96,7 @@ impl Split {
         if share <= 0.0 || sides.len() == 2 {
             return split;
         }
-        let first = blocks
-            .iter()
-            .min_by_key(|(_, hash)| **hash)
-            .map(|(key, _)| *key);
+        let first = blocks.iter().min_by_key(|(_, hash)| **hash).map(|(key, _)| *key);
         split.rule = match (first, blocks.len()) {
             (Some((series, number)), 2..) => Rule::OneBlock(series.to_owned(), number),
             _ => split.tail(places),
@@ -124,27 +106,18 @@ impl Split {
 
     fn tail(&self, places: &[Place]) -> Rule {
         let numbers: BTreeSet<u64> = places.iter().map(|p| p.number).collect();
-        let held =
-            ((numbers.len() as f64 * self.share).round() as usize).clamp(1, numbers.len().max(1));
+        let held = ((numbers.len() as f64 * self.share).round() as usize).clamp(1, numbers.len().max(1));
         match numbers.iter().nth_back(held - 1) {
             Some(from) if numbers.len() > held => {
                 let span = from - numbers.first().unwrap_or(from);
-                Rule::Tail {
-                    from: *from,
-                    gap: self.guard.min(span / 10),
-                }
+                Rule::Tail { from: *from, gap: self.guard.min(span / 10) }
             }
             _ => Rule::Nothing,
         }
     }
 
     fn hash(&self, series: &str, block: u64) -> u128 {
-        hash(&[
-            b"held out block",
-            &self.seed.to_le_bytes(),
-            &block.to_le_bytes(),
-            series.as_bytes(),
-        ])
+        hash(&[b"held out block", &self.seed.to_le_bytes(), &block.to_le_bytes(), series.as_bytes()])
     }
 
     fn held_out(&self, series: &str, block: u64) -> bool {
@@ -171,11 +144,7 @@ impl Split {
         let into = place.number % self.block;
         let near_last = into < self.guard && block > 0 && self.held_out(&place.series, block - 1);
         let near_next = self.block - into <= self.guard && self.held_out(&place.series, block + 1);
-        if near_last || near_next {
-            Side::Guard
-        } else {
-            Side::Bank
-        }
+        if near_last || near_next { Side::Guard } else { Side::Bank }
     }
 
     /// The key of the block that `place` is in, for counting.
@@ -218,9 +187,7 @@ mod tests {
         let series = ["0001TP_", "Seq05VD_f", "0016E5_"];
         let places: Vec<Place> = series
             .iter()
-            .flat_map(|s| {
-                (0..100).map(move |i| Place::of_still(&format!("images/{s}{:05}.jpg", i * 30)))
-            })
+            .flat_map(|s| (0..100).map(move |i| Place::of_still(&format!("images/{s}{:05}.jpg", i * 30))))
             .collect();
         let split = Split::new(0, 0.2, 300, 30, &places);
         let (mut bank, mut held) = (0, 0);
@@ -230,40 +197,24 @@ mod tests {
                 Side::HeldOut => {
                     held += 1;
                     for near in [place.number.saturating_sub(30), place.number + 30] {
-                        let near = Place {
-                            number: near,
-                            ..place.clone()
-                        };
+                        let near = Place { number: near, ..place.clone() };
                         assert_ne!(split.side(&near), Side::Bank, "{near:?} beside {place:?}");
                     }
                 }
                 Side::Guard => {}
             }
         }
-        assert!(
-            bank > 150 && held > 20,
-            "{bank} in the bank, {held} held out"
-        );
+        assert!(bank > 150 && held > 20, "{bank} in the bank, {held} held out");
         // A part of the work gives the same sides, as long as it has both.
         assert_eq!(split, Split::new(0, 0.2, 300, 30, &places[..200]));
     }
 
     #[test]
     fn few_frames_are_split_sensibly_and_it_is_said() {
-        let numbered = |n: u64| {
-            (0..n)
-                .map(|i| Place {
-                    series: "a/".into(),
-                    number: i,
-                })
-                .collect::<Vec<_>>()
-        };
-        for (frames, held, words) in [
-            (1, 0, "none"),
-            (2, 1, "single block"),
-            (10, 2, "single block"),
-            (60, 12, "single block"),
-        ] {
+        let numbered = |n: u64| (0..n).map(|i| Place { series: "a/".into(), number: i }).collect::<Vec<_>>();
+        for (frames, held, words) in
+            [(1, 0, "none"), (2, 1, "single block"), (10, 2, "single block"), (60, 12, "single block")]
+        {
             let places = numbered(frames);
             let split = Split::new(0, 0.2, 300, 30, &places);
             let count = |side| places.iter().filter(|p| split.side(p) == side).count();
@@ -275,17 +226,10 @@ mod tests {
             );
             assert!(split.describe().contains(words), "{}", split.describe());
         }
-        let two: Vec<Place> = ["a/x1", "b/y1"]
-            .iter()
-            .map(|n| Place::of_still(n))
-            .collect();
+        let two: Vec<Place> = ["a/x1", "b/y1"].iter().map(|n| Place::of_still(n)).collect();
         let split = Split::new(0, 0.001, 300, 30, &two);
         assert_ne!(split.side(&two[0]), split.side(&two[1]));
-        assert!(
-            split.describe().contains("one block"),
-            "{}",
-            split.describe()
-        );
+        assert!(split.describe().contains("one block"), "{}", split.describe());
     }
 
     #[test]
@@ -294,22 +238,11 @@ mod tests {
             ("images/0001TP_006690.jpg", "images/0001TP_", 6690),
             ("images/Seq05VD_f00000.png", "images/Seq05VD_f", 0),
             ("images/0016E5_00390.jpg", "images/0016E5_", 390),
-            (
-                "aachen/aachen_000001_000019_leftImg8bit.png",
-                "aachen/aachen_000001_",
-                19,
-            ),
+            ("aachen/aachen_000001_000019_leftImg8bit.png", "aachen/aachen_000001_", 19),
             ("dir7/img12.png", "dir7/img", 12),
             ("dir7/tree.png", "dir7/tree", 0),
         ] {
-            assert_eq!(
-                Place::of_still(name),
-                Place {
-                    series: series.into(),
-                    number
-                },
-                "{name}"
-            );
+            assert_eq!(Place::of_still(name), Place { series: series.into(), number }, "{name}");
         }
     }
 }

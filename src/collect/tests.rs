@@ -29,10 +29,7 @@ impl Extract for MeanColour {
         logits: Option<&mut Logits>,
     ) -> anyhow::Result<()> {
         self.seen += 1;
-        let grid = Grid {
-            rows: frame.height / 8,
-            cols: frame.width / 8,
-        };
+        let grid = Grid { rows: frame.height / 8, cols: frame.width / 8 };
         (out.grid, out.width) = (grid, 3);
         out.data.clear();
         for patch in 0..grid.len() {
@@ -41,17 +38,14 @@ impl Extract for MeanColour {
                     let (y, x) = (patch / grid.cols * 8 + i / 8, patch % grid.cols * 8 + i % 8);
                     f32::from(frame.pixels[(y * frame.width + x) * 3 + channel])
                 };
-                out.data
-                    .push((0..64).map(at).sum::<f32>() / 64.0 * self.gain);
+                out.data.push((0..64).map(at).sum::<f32>() / 64.0 * self.gain);
             }
         }
         if let Some(logits) = logits {
             (logits.grid, logits.classes) = (grid, 3);
             logits.data.clear();
             logits.data.extend(
-                (0..3)
-                    .flat_map(|c| (0..grid.len()).map(move |p| (c, p)))
-                    .map(|(c, p)| out.data[p * 3 + c]),
+                (0..3).flat_map(|c| (0..grid.len()).map(move |p| (c, p))).map(|(c, p)| out.data[p * 3 + c]),
             );
         }
         Ok(())
@@ -123,10 +117,7 @@ fn open(input: &Input) -> anyhow::Result<Box<dyn Source>> {
             })
             .collect(),
     };
-    Ok(Box::new(Colours {
-        frames: frames.into_iter(),
-        known: false,
-    }))
+    Ok(Box::new(Colours { frames: frames.into_iter(), known: false }))
 }
 
 /// A 48x32 image of seeded noise.
@@ -150,22 +141,11 @@ fn drive(dir: &Path, images: u32, step: u32) -> Vec<Input> {
 }
 
 fn run(inputs: &[Input], config: &BuildConfig) -> Result<BankContents, BuildError> {
-    build(
-        inputs,
-        config,
-        &mut open,
-        &mut MeanColour { seen: 0, gain: 1.0 },
-        &mut (),
-        &Stop::new(),
-    )
+    build(inputs, config, &mut open, &mut MeanColour { seen: 0, gain: 1.0 }, &mut (), &Stop::new())
 }
 
 fn config(size: usize) -> BuildConfig {
-    BuildConfig {
-        size,
-        held_out_frames: 12,
-        ..BuildConfig::default()
-    }
+    BuildConfig { size, held_out_frames: 12, ..BuildConfig::default() }
 }
 
 #[test]
@@ -175,54 +155,18 @@ fn the_bank_depends_on_neither_order_nor_threads() {
     let first = run(&inputs, &config(100)).unwrap();
     inputs.reverse();
     inputs.rotate_left(17);
-    let second = run(
-        &inputs,
-        &BuildConfig {
-            threads: 3,
-            ..config(100)
-        },
-    )
-    .unwrap();
-    assert!(
-        first.to_bytes().unwrap() == second.to_bytes().unwrap(),
-        "other order, other bank"
-    );
-    let other = run(
-        &inputs,
-        &BuildConfig {
-            seed: 1,
-            ..config(100)
-        },
-    )
-    .unwrap();
+    let second = run(&inputs, &BuildConfig { threads: 3, ..config(100) }).unwrap();
+    assert!(first.to_bytes().unwrap() == second.to_bytes().unwrap(), "other order, other bank");
+    let other = run(&inputs, &BuildConfig { seed: 1, ..config(100) }).unwrap();
     assert!(first.origins != other.origins, "another seed draws others");
 
     let calibration = first.metadata.calibration.as_ref().unwrap();
-    assert!(
-        calibration.frames > 1 && calibration.frames <= 12 && calibration.blocks > 1,
-        "{calibration:?}"
-    );
-    assert_eq!(
-        calibration
-            .methods
-            .iter()
-            .map(|m| m.method.as_str())
-            .collect::<Vec<_>>(),
-        ["knn", "lse"]
-    );
-    assert_eq!(
-        calibration.methods[0].frame_levels.len(),
-        calibration.frames
-    );
+    assert!(calibration.frames > 1 && calibration.frames <= 12 && calibration.blocks > 1, "{calibration:?}");
+    assert_eq!(calibration.methods.iter().map(|m| m.method.as_str()).collect::<Vec<_>>(), ["knn", "lse"]);
+    assert_eq!(calibration.methods[0].frame_levels.len(), calibration.frames);
     let bank = Bank::from_contents(first, 3).unwrap();
     assert_eq!((bank.rows(), bank.width()), (100, 3));
-    assert!(
-        crate::score::ScoreConfig::default()
-            .resolve(&bank, 3)
-            .unwrap()
-            .value
-            > 0.0
-    );
+    assert!(crate::score::ScoreConfig::default().resolve(&bank, 3).unwrap().value > 0.0);
     assert!(matches!(
         crate::score::ScoreConfig::default().resolve(&bank, 4),
         Err(crate::score::ScoreError::OtherK { .. })
@@ -233,11 +177,7 @@ fn the_bank_depends_on_neither_order_nor_threads() {
 fn the_sample_is_the_smallest_hashes_and_can_be_traced_back() {
     let dir = tempfile::tempdir().unwrap();
     let inputs = drive(dir.path(), 12, 1000);
-    let all = BuildConfig {
-        held_out_share: 0.0,
-        data_type: DataType::F32,
-        ..config(10_000)
-    };
+    let all = BuildConfig { held_out_share: 0.0, data_type: DataType::F32, ..config(10_000) };
     let everything = run(&inputs, &all).unwrap();
     assert_eq!(everything.origins.len(), 12 * 24);
     let some = run(&inputs, &BuildConfig { size: 50, ..all }).unwrap();
@@ -253,34 +193,20 @@ fn the_sample_is_the_smallest_hashes_and_can_be_traced_back() {
         assert_eq!(hex(&sha256_of_file(&input.path).unwrap()), source.sha256);
         let frame = open(input).unwrap().next().unwrap().unwrap();
         let mut features = Features::default();
-        MeanColour { seen: 0, gain: 1.0 }
-            .extract(&frame, &mut features, None)
-            .unwrap();
+        MeanColour { seen: 0, gain: 1.0 }.extract(&frame, &mut features, None).unwrap();
         let patch = origin.row as usize * features.grid.cols + origin.col as usize;
-        assert_eq!(
-            a,
-            features.data[patch * 3..][..3],
-            "row {row} is not patch {patch} of {}",
-            source.name
-        );
+        assert_eq!(a, features.data[patch * 3..][..3], "row {row} is not patch {patch} of {}", source.name);
     }
-    let keys: Vec<PatchKey> = (0..24)
-        .map(|p| PatchKey::new(0, &sha256_of_file(&inputs[0].path).unwrap(), p / 6, p % 6))
-        .collect();
-    assert_eq!(
-        keys.iter().collect::<std::collections::BTreeSet<_>>().len(),
-        24
-    );
+    let keys: Vec<PatchKey> =
+        (0..24).map(|p| PatchKey::new(0, &sha256_of_file(&inputs[0].path).unwrap(), p / 6, p % 6)).collect();
+    assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), 24);
 }
 
 #[test]
 fn an_image_given_twice_counts_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut inputs = drive(dir.path(), 4, 1000);
-    let config = BuildConfig {
-        held_out_share: 0.0,
-        ..config(10_000)
-    };
+    let config = BuildConfig { held_out_share: 0.0, ..config(10_000) };
     let once = run(&inputs, &config).unwrap();
     std::fs::copy(&inputs[0].path, dir.path().join("drive/copy_000009.png")).unwrap();
     inputs = list(&[dir.path().to_str().unwrap().to_owned()]).unwrap();
@@ -288,11 +214,7 @@ fn an_image_given_twice_counts_once() {
     let twice = run(&inputs, &config).unwrap();
     assert_eq!(once.origins.len(), twice.origins.len());
     assert!(
-        twice
-            .metadata
-            .sources
-            .iter()
-            .any(|s| s.name.ends_with("copy_000009.png")),
+        twice.metadata.sources.iter().any(|s| s.name.ends_with("copy_000009.png")),
         "the name that sorts first"
     );
 }
@@ -302,41 +224,15 @@ fn faults_are_left_out_or_named() {
     let dir = tempfile::tempdir().unwrap();
     let inputs = drive(dir.path(), 3, 1000);
     let with = |gain: f32, config: BuildConfig| {
-        build(
-            &inputs,
-            &config,
-            &mut open,
-            &mut MeanColour { seen: 0, gain },
-            &mut (),
-            &Stop::new(),
-        )
+        build(&inputs, &config, &mut open, &mut MeanColour { seen: 0, gain }, &mut (), &Stop::new())
     };
-    assert!(matches!(
-        with(f32::NAN, config(10)),
-        Err(BuildError::Empty { .. })
-    ));
-    assert!(matches!(
-        with(1e6, config(10)),
-        Err(BuildError::Overflow { .. })
-    ));
-    with(
-        1e6,
-        BuildConfig {
-            data_type: DataType::F32,
-            ..config(10)
-        },
-    )
-    .unwrap();
+    assert!(matches!(with(f32::NAN, config(10)), Err(BuildError::Empty { .. })));
+    assert!(matches!(with(1e6, config(10)), Err(BuildError::Overflow { .. })));
+    with(1e6, BuildConfig { data_type: DataType::F32, ..config(10) }).unwrap();
     let stop = Stop::new();
     stop.ask();
-    let stopped = build(
-        &inputs,
-        &config(10),
-        &mut open,
-        &mut MeanColour { seen: 0, gain: 1.0 },
-        &mut (),
-        &stop,
-    );
+    let stopped =
+        build(&inputs, &config(10), &mut open, &mut MeanColour { seen: 0, gain: 1.0 }, &mut (), &stop);
     assert!(matches!(stopped, Err(BuildError::Stopped)));
 }
 
@@ -345,24 +241,9 @@ fn held_out_frames_are_looked_at_no_more_often_than_needed() {
     let dir = tempfile::tempdir().unwrap();
     let inputs = drive(dir.path(), 60, 30);
     let mut model = MeanColour { seen: 0, gain: 1.0 };
-    let config = BuildConfig {
-        held_out_frames: 1,
-        ..config(100)
-    };
-    let contents = build(
-        &inputs,
-        &config,
-        &mut open,
-        &mut model,
-        &mut (),
-        &Stop::new(),
-    )
-    .unwrap();
+    let config = BuildConfig { held_out_frames: 1, ..config(100) };
+    let contents = build(&inputs, &config, &mut open, &mut model, &mut (), &Stop::new()).unwrap();
     let record = &contents.metadata.build;
-    assert!(
-        model.seen < (record.frames + record.held_out_frames) as usize,
-        "{} of {record:?}",
-        model.seen
-    );
+    assert!(model.seen < (record.frames + record.held_out_frames) as usize, "{} of {record:?}", model.seen);
     assert_eq!(contents.metadata.calibration.as_ref().unwrap().frames, 1);
 }

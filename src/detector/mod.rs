@@ -85,7 +85,8 @@ impl Detector {
             None => extract.session.provider().to_owned(),
         };
         let bank_name = config.bank.path.file_stem().map(|s| s.to_string_lossy().into_owned());
-        let summary = format!("{device}  {}  {}", identity.name, bank_name.unwrap_or_else(|| "no bank".into()));
+        let summary =
+            format!("{device}  {}  {}", identity.name, bank_name.unwrap_or_else(|| "no bank".into()));
         let numbers = Pool::new();
         Ok(Detector {
             preprocess,
@@ -129,7 +130,11 @@ fn threshold(config: &Config, bank: Option<&Bank>) -> Result<Threshold> {
 }
 
 /// The stages from a frame to its features: shared by detection and the building of banks.
-fn featured(frames: Flow<Frame>, preprocess: Preprocess, extract: Extract) -> Result<Flow<Featured>, FlowError> {
+fn featured(
+    frames: Flow<Frame>,
+    preprocess: Preprocess,
+    extract: Extract,
+) -> Result<Flow<Featured>, FlowError> {
     frames.stage("preprocess", preprocess)?.stage("features", extract)
 }
 

@@ -42,8 +42,7 @@ impl Stage for Extract {
 
     fn step(&mut self, Prepared { frame, input }: Prepared) -> Result<Featured> {
         let mut features = Features { data: self.numbers.take(), ..Default::default() };
-        let mut logits =
-            self.with_logits.then(|| Logits { data: self.numbers.take(), ..Default::default() });
+        let mut logits = self.with_logits.then(|| Logits { data: self.numbers.take(), ..Default::default() });
         self.session.run(&input, &mut features, logits.as_mut())?;
         Ok(Featured { frame, features, logits })
     }

@@ -111,10 +111,7 @@ mod tests {
         assert_eq!(config, RuntimeConfig::default());
         assert!(config.cpu_threads() >= 1);
         assert!(
-            toml::from_str::<RuntimeConfig>("provider='cuda'")
-                .unwrap_err()
-                .to_string()
-                .contains("provider")
+            toml::from_str::<RuntimeConfig>("provider='cuda'").unwrap_err().to_string().contains("provider")
         );
     }
 }

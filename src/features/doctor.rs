@@ -36,11 +36,7 @@ pub fn findings(config: &RuntimeConfig) -> Vec<Finding> {
             Err(why) => Finding {
                 topic: TOPIC,
                 name,
-                standing: if needed {
-                    Standing::Bad
-                } else {
-                    Standing::Absent
-                },
+                standing: if needed { Standing::Bad } else { Standing::Absent },
                 detail: why,
                 remedy: Some(provider::remedy(provider).to_owned()),
             },

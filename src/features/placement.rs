@@ -54,21 +54,14 @@ impl InputSpec {
             content_height: height,
         };
         match self.size {
-            SizeRule::Frame => whole(
-                round_div(fw, unit).max(1) * unit,
-                round_div(fh, unit).max(1) * unit,
-            ),
+            SizeRule::Frame => whole(round_div(fw, unit).max(1) * unit, round_div(fh, unit).max(1) * unit),
             SizeRule::Height(height) => {
                 let rows = round_div(height, unit).max(1);
                 whole(round_div(fw * height, fh * unit).max(1) * unit, rows * unit)
             }
             SizeRule::Fixed(InputSize { width, height }) => {
                 // Compared without division: W / fw <= H / fh.
-                let (num, den) = if width * fh <= height * fw {
-                    (width, fw)
-                } else {
-                    (height, fh)
-                };
+                let (num, den) = if width * fh <= height * fw { (width, fw) } else { (height, fh) };
                 let side = |frame: usize, input: usize| {
                     round_div(frame * num, den * unit).clamp(1, (input / unit).max(1)) * unit
                 };
@@ -86,18 +79,12 @@ impl InputSpec {
 impl Placement {
     /// The cells of `patch` pixels that the picture covers.
     pub fn grid(&self, patch: usize) -> Grid {
-        Grid {
-            rows: self.content_height / patch.max(1),
-            cols: self.content_width / patch.max(1),
-        }
+        Grid { rows: self.content_height / patch.max(1), cols: self.content_width / patch.max(1) }
     }
 
     /// The cells of `patch` pixels that the whole input has.
     pub fn input_grid(&self, patch: usize) -> Grid {
-        Grid {
-            rows: self.height / patch.max(1),
-            cols: self.width / patch.max(1),
-        }
+        Grid { rows: self.height / patch.max(1), cols: self.width / patch.max(1) }
     }
 }
 
@@ -107,42 +94,13 @@ mod tests {
 
     #[test]
     fn frames_are_placed_by_the_rule() {
-        let fixed = |w, h| {
-            SizeRule::Fixed(InputSize {
-                width: w,
-                height: h,
-            })
-        };
+        let fixed = |w, h| SizeRule::Fixed(InputSize { width: w, height: h });
         // rule, unit, frame, expected input and content
         let cases = [
-            (
-                SizeRule::Height(364),
-                14,
-                (1280, 720),
-                (644, 364),
-                (644, 364),
-            ),
-            (
-                SizeRule::Height(364),
-                14,
-                (960, 540),
-                (644, 364),
-                (644, 364),
-            ),
-            (
-                SizeRule::Height(364),
-                14,
-                (480, 360),
-                (490, 364),
-                (490, 364),
-            ),
-            (
-                SizeRule::Height(370),
-                14,
-                (480, 360),
-                (490, 364),
-                (490, 364),
-            ),
+            (SizeRule::Height(364), 14, (1280, 720), (644, 364), (644, 364)),
+            (SizeRule::Height(364), 14, (960, 540), (644, 364), (644, 364)),
+            (SizeRule::Height(364), 14, (480, 360), (490, 364), (490, 364)),
+            (SizeRule::Height(370), 14, (480, 360), (490, 364), (490, 364)),
             (SizeRule::Frame, 16, (639, 361), (640, 368), (640, 368)),
             (SizeRule::Frame, 16, (3, 3), (16, 16), (16, 16)),
             (fixed(768, 384), 16, (1280, 720), (768, 384), (688, 384)),
@@ -153,29 +111,12 @@ mod tests {
             (fixed(225, 225), 16, (100, 100), (225, 225), (224, 224)),
         ];
         for (size, unit, (fw, fh), (width, height), (content_width, content_height)) in cases {
-            let spec = InputSpec {
-                size,
-                unit,
-                normalisation: crate::model::ModelConfig::default().normalisation(),
-            };
-            let expected = Placement {
-                width,
-                height,
-                content_width,
-                content_height,
-            };
-            assert_eq!(
-                spec.place(fw, fh),
-                expected,
-                "{size} unit {unit} frame {fw}x{fh}"
-            );
+            let spec =
+                InputSpec { size, unit, normalisation: crate::model::ModelConfig::default().normalisation() };
+            let expected = Placement { width, height, content_width, content_height };
+            assert_eq!(spec.place(fw, fh), expected, "{size} unit {unit} frame {fw}x{fh}");
         }
-        let place = Placement {
-            width: 768,
-            height: 384,
-            content_width: 688,
-            content_height: 384,
-        };
+        let place = Placement { width: 768, height: 384, content_width: 688, content_height: 384 };
         assert_eq!(place.grid(16), Grid { rows: 24, cols: 43 });
         assert_eq!(place.input_grid(16), Grid { rows: 24, cols: 48 });
     }

@@ -73,20 +73,10 @@ impl Coefficients {
             Matrix::Bt709 => (0.2126, 0.0722),
         };
         let kg = 1.0 - kr - kb;
-        let (gain, black, chroma) = if colour.full_range {
-            (1.0, 0.0, 1.0)
-        } else {
-            (255.0 / 219.0, 16.0, 255.0 / 224.0)
-        };
+        let (gain, black, chroma) =
+            if colour.full_range { (1.0, 0.0, 1.0) } else { (255.0 / 219.0, 16.0, 255.0 / 224.0) };
         let (cr, cb) = (2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma);
-        Coefficients {
-            gain,
-            black,
-            red_cr: cr,
-            green_cb: cb * kb / kg,
-            green_cr: cr * kr / kg,
-            blue_cb: cb,
-        }
+        Coefficients { gain, black, red_cr: cr, green_cb: cb * kb / kg, green_cr: cr * kr / kg, blue_cb: cb }
     }
 }
 
@@ -115,17 +105,8 @@ impl Preprocessor {
             frame.height,
             frame.pixels.len()
         );
-        let key = (
-            frame.width,
-            frame.height,
-            frame.format,
-            frame.colour.full_range,
-        );
-        if self
-            .tables
-            .as_ref()
-            .is_none_or(|tables| tables.frame != key)
-        {
+        let key = (frame.width, frame.height, frame.format, frame.colour.full_range);
+        if self.tables.as_ref().is_none_or(|tables| tables.frame != key) {
             self.tables = Some(Tables::new(&self.spec, frame));
         }
         let Some(tables) = &self.tables else {
@@ -146,25 +127,13 @@ impl Preprocessor {
             .zip(third.chunks_exact_mut(place.width));
         for (y, ((a, b), c)) in rows.take(place.content_height).enumerate() {
             tables.row(frame, y, &mut self.vertical, &mut self.horizontal);
-            let out = [
-                &mut a[..place.content_width],
-                &mut b[..place.content_width],
-                &mut c[..place.content_width],
-            ];
+            let out =
+                [&mut a[..place.content_width], &mut b[..place.content_width], &mut c[..place.content_width]];
             match frame.format {
-                PixelFormat::I420 => convert(
-                    &self.horizontal,
-                    &coefficients,
-                    affine,
-                    self.spec.normalisation.channels,
-                    out,
-                ),
-                PixelFormat::Rgb => arrange(
-                    &self.horizontal,
-                    affine,
-                    self.spec.normalisation.channels,
-                    out,
-                ),
+                PixelFormat::I420 => {
+                    convert(&self.horizontal, &coefficients, affine, self.spec.normalisation.channels, out)
+                }
+                PixelFormat::Rgb => arrange(&self.horizontal, affine, self.spec.normalisation.channels, out),
             }
         }
         Ok(())
@@ -190,32 +159,15 @@ impl Tables {
         let (uv_width, uv_height) = (frame.width.div_ceil(2), frame.height.div_ceil(2));
         let (width, height) = (place.content_width, place.content_height);
         Tables {
-            frame: (
-                frame.width,
-                frame.height,
-                frame.format,
-                frame.colour.full_range,
-            ),
+            frame: (frame.width, frame.height, frame.format, frame.colour.full_range),
             placement: place,
-            columns: [
-                Taps::new(frame.width, width, sx, 0.0),
-                Taps::new(uv_width, width, sx / 2.0, sited),
-            ],
-            rows: [
-                Taps::new(frame.height, height, sy, 0.0),
-                Taps::new(uv_height, height, sy / 2.0, 0.0),
-            ],
+            columns: [Taps::new(frame.width, width, sx, 0.0), Taps::new(uv_width, width, sx / 2.0, sited)],
+            rows: [Taps::new(frame.height, height, sy, 0.0), Taps::new(uv_height, height, sy / 2.0, 0.0)],
         }
     }
 
     /// Resamples row `y` of the content: Y', Cb, Cr or R, G, B, 0..=255.
-    fn row(
-        &self,
-        frame: &Frame,
-        y: usize,
-        vertical: &mut [Vec<f32>; 3],
-        horizontal: &mut [Vec<f32>; 3],
-    ) {
+    fn row(&self, frame: &Frame, y: usize, vertical: &mut [Vec<f32>; 3], horizontal: &mut [Vec<f32>; 3]) {
         let [columns, uv_columns] = &self.columns;
         let [rows, uv_rows] = &self.rows;
         match frame.i420() {
@@ -247,13 +199,7 @@ impl Tables {
 }
 
 /// One row of Y', Cb, Cr to normalised channels.
-fn convert(
-    row: &[Vec<f32>; 3],
-    k: &Coefficients,
-    affine: Affine,
-    channels: Channels,
-    out: [&mut [f32]; 3],
-) {
+fn convert(row: &[Vec<f32>; 3], k: &Coefficients, affine: Affine, channels: Channels, out: [&mut [f32]; 3]) {
     let [y, cb, cr] = row;
     let [first, green, last] = out;
     let (red, blue) = match channels {

@@ -46,11 +46,7 @@ pub fn remedy(provider: Provider) -> &'static str {
 ///
 /// # Errors
 /// The reason why the provider does not load.
-pub fn builder(
-    runtime: &Runtime,
-    provider: Provider,
-    threads: usize,
-) -> Result<SessionBuilder, String> {
+pub fn builder(runtime: &Runtime, provider: Provider, threads: usize) -> Result<SessionBuilder, String> {
     built_in(runtime, provider)?;
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let mut builder = SessionBuilder::new(&runtime.environment)
@@ -66,9 +62,8 @@ pub fn builder(
         // Idle threads that spin take the core that decoder, search and encoder need.
         .with_intra_op_spinning(false)
         .map_err(|e| text(&e))?;
-    let register = |provider: &str, done: ort::Result<()>| {
-        done.map_err(|e| format!("{provider} does not load: {e}"))
-    };
+    let register =
+        |provider: &str, done: ort::Result<()>| done.map_err(|e| format!("{provider} does not load: {e}"));
     match provider {
         Provider::Cpu => {}
         Provider::Cuda => register("CUDA", CUDA::default().register(&mut builder))?,

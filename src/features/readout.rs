@@ -39,10 +39,7 @@ pub struct Seen {
 }
 
 fn sides(shape: &[i64]) -> Vec<usize> {
-    shape
-        .iter()
-        .map(|side| usize::try_from(*side).unwrap_or(0))
-        .collect()
+    shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect()
 }
 
 impl Readout {
@@ -61,23 +58,15 @@ impl Readout {
         };
         let (width, height) = (first.placement.width, first.placement.height);
         let shape = &first.shape;
-        let failed = |why: &str| {
-            Err(format!(
-                "its shape is {shape:?} for a {width}x{height} input: {why}"
-            ))
-        };
+        let failed = |why: &str| Err(format!("its shape is {shape:?} for a {width}x{height} input: {why}"));
         match sides(shape)[..] {
             [1, _, rows, cols] if rows > 0 && cols > 0 => {
                 let patch = patch.unwrap_or(height / rows);
                 let fits = patch > 0 && first.placement.input_grid(patch) == Grid { rows, cols };
                 if fits
-                    && (height.is_multiple_of(patch) && width.is_multiple_of(patch)
-                        || patch == height / rows)
+                    && (height.is_multiple_of(patch) && width.is_multiple_of(patch) || patch == height / rows)
                 {
-                    return Ok(Readout {
-                        patch,
-                        layout: Layout::Map,
-                    });
+                    return Ok(Readout { patch, layout: Layout::Map });
                 }
                 failed(
                     "that is no map [1, C, rows, cols] of square patches; keys split into heads do not count, take them before the split",
@@ -92,9 +81,7 @@ impl Readout {
                 let best = candidates
                     .filter_map(|patch| {
                         let left = |one: &Seen| {
-                            sides(&one.shape)
-                                .get(1)?
-                                .checked_sub(one.placement.input_grid(patch).len())
+                            sides(&one.shape).get(1)?.checked_sub(one.placement.input_grid(patch).len())
                         };
                         let over = left(first)?;
                         let constant = seen.iter().all(|one| left(one) == Some(over));
@@ -107,10 +94,7 @@ impl Readout {
                     })
                     .min();
                 match best {
-                    Some((_, _, skip, patch)) => Ok(Readout {
-                        patch,
-                        layout: Layout::Tokens { skip },
-                    }),
+                    Some((_, _, skip, patch)) => Ok(Readout { patch, layout: Layout::Tokens { skip } }),
                     None => failed(
                         "no patch size and number of leading tokens explain that; check `patch` and `skip_tokens`",
                     ),
@@ -159,9 +143,7 @@ impl Readout {
                     let start = (skip + r * whole.cols) * width;
                     row.copy_from_slice(&data[start..start + row.len()]);
                 }
-                Layout::Map => {
-                    transpose(&data[r * whole.cols..], whole.len(), grid.cols, width, row)
-                }
+                Layout::Map => transpose(&data[r * whole.cols..], whole.len(), grid.cols, width, row),
             }
         }
         Ok((grid, width))
@@ -193,9 +175,7 @@ impl Readout {
                 }
                 Layout::Tokens { skip } => {
                     let tokens = data[(skip + r * whole.cols) * width..].chunks_exact(width);
-                    row.iter_mut()
-                        .zip(tokens)
-                        .for_each(|(to, token)| *to = token[channel]);
+                    row.iter_mut().zip(tokens).for_each(|(to, token)| *to = token[channel]);
                 }
             }
         }
@@ -222,103 +202,29 @@ mod tests {
     use super::*;
 
     fn whole(width: usize, height: usize) -> Placement {
-        Placement {
-            width,
-            height,
-            content_width: width,
-            content_height: height,
-        }
+        Placement { width, height, content_width: width, content_height: height }
     }
 
     fn seen(width: usize, height: usize, shape: &[i64]) -> Seen {
-        Seen {
-            placement: whole(width, height),
-            shape: shape.to_vec(),
-        }
+        Seen { placement: whole(width, height), shape: shape.to_vec() }
     }
 
     #[test]
     fn layouts_are_found_from_shapes() {
-        let tokens = |patch, skip| {
-            Ok(Readout {
-                patch,
-                layout: Layout::Tokens { skip },
-            })
-        };
-        let map = |patch| {
-            Ok(Readout {
-                patch,
-                layout: Layout::Map,
-            })
-        };
+        let tokens = |patch, skip| Ok(Readout { patch, layout: Layout::Tokens { skip } });
+        let map = |patch| Ok(Readout { patch, layout: Layout::Map });
         let auto = SkipTokens::Auto;
         let cases = [
-            (
-                vec![
-                    seen(224, 224, &[1, 257, 384]),
-                    seen(448, 224, &[1, 513, 384]),
-                ],
-                None,
-                auto,
-                tokens(14, 1),
-            ),
-            (
-                vec![
-                    seen(224, 224, &[1, 261, 384]),
-                    seen(448, 224, &[1, 517, 384]),
-                ],
-                None,
-                auto,
-                tokens(14, 5),
-            ),
-            (
-                vec![seen(768, 384, &[1, 1152, 192])],
-                None,
-                auto,
-                tokens(16, 0),
-            ),
-            (
-                vec![seen(230, 230, &[1, 257, 8])],
-                Some(14),
-                auto,
-                tokens(14, 1),
-            ),
-            (
-                vec![seen(224, 224, &[1, 257, 384])],
-                None,
-                SkipTokens::Count(1),
-                tokens(14, 1),
-            ),
-            (
-                vec![seen(1024, 512, &[1, 128, 64, 128])],
-                None,
-                auto,
-                map(8),
-            ),
-            (
-                vec![seen(1024, 512, &[1, 64, 32, 64])],
-                Some(16),
-                auto,
-                map(16),
-            ),
-            (
-                vec![seen(1024, 512, &[1, 64, 32, 64])],
-                Some(8),
-                auto,
-                Err(()),
-            ),
-            (
-                vec![seen(1024, 512, &[1, 6, 2048, 64])],
-                None,
-                auto,
-                Err(()),
-            ),
-            (
-                vec![seen(224, 224, &[1, 257, 384])],
-                None,
-                SkipTokens::Count(4),
-                Err(()),
-            ),
+            (vec![seen(224, 224, &[1, 257, 384]), seen(448, 224, &[1, 513, 384])], None, auto, tokens(14, 1)),
+            (vec![seen(224, 224, &[1, 261, 384]), seen(448, 224, &[1, 517, 384])], None, auto, tokens(14, 5)),
+            (vec![seen(768, 384, &[1, 1152, 192])], None, auto, tokens(16, 0)),
+            (vec![seen(230, 230, &[1, 257, 8])], Some(14), auto, tokens(14, 1)),
+            (vec![seen(224, 224, &[1, 257, 384])], None, SkipTokens::Count(1), tokens(14, 1)),
+            (vec![seen(1024, 512, &[1, 128, 64, 128])], None, auto, map(8)),
+            (vec![seen(1024, 512, &[1, 64, 32, 64])], Some(16), auto, map(16)),
+            (vec![seen(1024, 512, &[1, 64, 32, 64])], Some(8), auto, Err(())),
+            (vec![seen(1024, 512, &[1, 6, 2048, 64])], None, auto, Err(())),
+            (vec![seen(224, 224, &[1, 257, 384])], None, SkipTokens::Count(4), Err(())),
             (vec![seen(224, 224, &[1, 1000])], None, auto, Err(())),
             (vec![seen(224, 224, &[2, 256, 8])], None, auto, Err(())),
             (vec![seen(224, 224, &[1, 0, 8])], None, auto, Err(())),
@@ -333,49 +239,29 @@ mod tests {
     #[test]
     fn padding_and_class_tokens_are_cut_off() {
         let (whole, width, skip) = (Grid { rows: 3, cols: 4 }, 19, 2);
-        let place = Placement {
-            width: 32,
-            height: 24,
-            content_width: 24,
-            content_height: 16,
-        };
+        let place = Placement { width: 32, height: 24, content_width: 24, content_height: 16 };
         let value = |cell: usize, c: usize| (cell * 100 + c) as f32;
         let tokens: Vec<f32> = (0..skip * width)
             .map(|_| -1.0)
             .chain((0..12).flat_map(|cell| (0..width).map(move |c| value(cell, c))))
             .collect();
-        let map: Vec<f32> = (0..width)
-            .flat_map(|c| (0..12).map(move |cell| value(cell, c)))
-            .collect();
+        let map: Vec<f32> = (0..width).flat_map(|c| (0..12).map(move |cell| value(cell, c))).collect();
         let cells = [0, 1, 2, 4, 5, 6];
-        let by_cell: Vec<f32> = cells
-            .iter()
-            .flat_map(|&cell| (0..width).map(move |c| value(cell, c)))
-            .collect();
-        let by_channel: Vec<f32> = (0..width)
-            .flat_map(|c| cells.iter().map(move |&cell| value(cell, c)))
-            .collect();
+        let by_cell: Vec<f32> =
+            cells.iter().flat_map(|&cell| (0..width).map(move |c| value(cell, c))).collect();
+        let by_channel: Vec<f32> =
+            (0..width).flat_map(|c| cells.iter().map(move |&cell| value(cell, c))).collect();
         let layouts = [
             (Layout::Tokens { skip }, vec![1, 14, width as i64], &tokens),
-            (
-                Layout::Map,
-                vec![1, width as i64, whole.rows as i64, whole.cols as i64],
-                &map,
-            ),
+            (Layout::Map, vec![1, width as i64, whole.rows as i64, whole.cols as i64], &map),
         ];
         for (layout, shape, data) in layouts {
             let readout = Readout { patch: 8, layout };
             let mut out = vec![9.0; 3];
             let grid = Grid { rows: 2, cols: 3 };
-            assert_eq!(
-                readout.cell_major(&shape, data, &place, &mut out),
-                Ok((grid, width))
-            );
+            assert_eq!(readout.cell_major(&shape, data, &place, &mut out), Ok((grid, width)));
             assert_eq!(out, by_cell, "{layout:?}");
-            assert_eq!(
-                readout.channel_major(&shape, data, &place, &mut out),
-                Ok((grid, width))
-            );
+            assert_eq!(readout.channel_major(&shape, data, &place, &mut out), Ok((grid, width)));
             assert_eq!(out, by_channel, "{layout:?}");
             assert!(readout.width(&shape[..2], &place).is_err());
         }

@@ -30,11 +30,7 @@ impl Taps {
             let high = ((centre + half_width).ceil() as usize).clamp(low + 1, inputs);
             let weight = |j: usize| (1.0 - ((j as f64 + 0.5 - centre) / half_width).abs()).max(0.0);
             let mut weights: Vec<f64> = (low..high).map(weight).collect();
-            let zeros = weights
-                .iter()
-                .take_while(|w| **w == 0.0)
-                .count()
-                .min(weights.len() - 1);
+            let zeros = weights.iter().take_while(|w| **w == 0.0).count().min(weights.len() - 1);
             weights.drain(..zeros);
             while weights.len() > 1 && weights.last() == Some(&0.0) {
                 weights.pop();
@@ -43,16 +39,9 @@ impl Taps {
             weights.iter_mut().for_each(|w| *w /= sum);
             rows.push((low + zeros, weights));
         }
-        let count = rows
-            .iter()
-            .map(|(_, weights)| weights.len())
-            .max()
-            .unwrap_or(1);
-        let mut taps = Taps {
-            count,
-            first: Vec::with_capacity(outputs),
-            weights: vec![0.0; outputs * count],
-        };
+        let count = rows.iter().map(|(_, weights)| weights.len()).max().unwrap_or(1);
+        let mut taps =
+            Taps { count, first: Vec::with_capacity(outputs), weights: vec![0.0; outputs * count] };
         for ((low, weights), place) in rows.into_iter().zip(taps.weights.chunks_exact_mut(count)) {
             // Pushed left where the zeros at the end would reach beyond the last input.
             let first = low.min(inputs - count);
@@ -83,8 +72,7 @@ impl Taps {
             }
         } else {
             for ((((o, a), b), c), d) in out.iter_mut().zip(r0).zip(r1).zip(r2).zip(r3) {
-                *o = (w0 * f32::from(*a) + w1 * f32::from(*b))
-                    + (w2 * f32::from(*c) + w3 * f32::from(*d));
+                *o = (w0 * f32::from(*a) + w1 * f32::from(*b)) + (w2 * f32::from(*c) + w3 * f32::from(*d));
             }
         }
         for (tap, &w) in weights.iter().enumerate().skip(4) {
@@ -107,10 +95,8 @@ impl Taps {
             7 => self.across_n::<STEP, 7>(row, channel, out),
             8 => self.across_n::<STEP, 8>(row, channel, out),
             _ => {
-                for ((o, &first), weights) in out
-                    .iter_mut()
-                    .zip(&self.first)
-                    .zip(self.weights.chunks_exact(self.count))
+                for ((o, &first), weights) in
+                    out.iter_mut().zip(&self.first).zip(self.weights.chunks_exact(self.count))
                 {
                     let samples = row[first * STEP..].iter().skip(channel).step_by(STEP);
                     *o = weights.iter().zip(samples).map(|(w, s)| w * s).sum();
@@ -119,12 +105,7 @@ impl Taps {
         }
     }
 
-    fn across_n<const STEP: usize, const N: usize>(
-        &self,
-        row: &[f32],
-        channel: usize,
-        out: &mut [f32],
-    ) {
+    fn across_n<const STEP: usize, const N: usize>(&self, row: &[f32], channel: usize, out: &mut [f32]) {
         let (weights, _) = self.weights.as_chunks::<N>();
         for ((o, &first), weights) in out.iter_mut().zip(&self.first).zip(weights) {
             // One bounds check for all taps.
@@ -145,21 +126,12 @@ mod tests {
     /// Every weight row sums to 1 and lies within the inputs, at all sizes.
     #[test]
     fn weights_are_averages_of_what_exists() {
-        for (inputs, outputs) in [
-            (1, 1),
-            (1, 5),
-            (2, 1),
-            (3, 7),
-            (7, 3),
-            (640, 644),
-            (1280, 644),
-            (1920, 33),
-            (5, 5),
-        ] {
+        for (inputs, outputs) in
+            [(1, 1), (1, 5), (2, 1), (3, 7), (7, 3), (640, 644), (1280, 644), (1920, 33), (5, 5)]
+        {
             for offset in [0.0, 0.25] {
                 let taps = Taps::new(inputs, outputs, inputs as f64 / outputs as f64, offset);
-                for (first, weights) in taps.first.iter().zip(taps.weights.chunks_exact(taps.count))
-                {
+                for (first, weights) in taps.first.iter().zip(taps.weights.chunks_exact(taps.count)) {
                     assert!(first + taps.count <= inputs, "{inputs} -> {outputs}");
                     assert!(
                         (weights.iter().sum::<f32>() - 1.0).abs() < 1e-5,
@@ -206,11 +178,7 @@ mod tests {
             for (y, out) in out.iter().enumerate() {
                 let mut column = [0.0];
                 taps.rows(&plane, 1, y, &mut column);
-                assert!(
-                    (column[0] - out).abs() < 1e-3,
-                    "scale {scale} output {y}: {} {out}",
-                    column[0]
-                );
+                assert!((column[0] - out).abs() < 1e-3, "scale {scale} output {y}: {} {out}", column[0]);
             }
         }
     }

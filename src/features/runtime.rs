@@ -80,13 +80,9 @@ impl Runtime {
         if let Some((runtime, asked_before)) = loaded.as_ref() {
             return match library {
                 Some(asked)
-                    if Some(asked) != asked_before.as_deref()
-                        && !same_library(asked, &runtime.path) =>
+                    if Some(asked) != asked_before.as_deref() && !same_library(asked, &runtime.path) =>
                 {
-                    Err(RuntimeError::AlreadyLoaded {
-                        loaded: runtime.path.clone(),
-                        asked: asked.to_owned(),
-                    })
+                    Err(RuntimeError::AlreadyLoaded { loaded: runtime.path.clone(), asked: asked.to_owned() })
                 }
                 _ => Ok(runtime.clone()),
             };
@@ -105,11 +101,7 @@ impl Runtime {
             .build()
             .map_err(|e| broken(e.to_string()))?;
         environment.set_log_level(ort::logging::LogLevel::Warning);
-        let runtime = Runtime {
-            path: found.path,
-            version: found.version,
-            environment,
-        };
+        let runtime = Runtime { path: found.path, version: found.version, environment };
         *loaded = Some((runtime.clone(), library.map(Path::to_owned)));
         Ok(runtime)
     }
@@ -117,9 +109,7 @@ impl Runtime {
 
 fn same_library(asked: &Path, loaded: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().ok();
-    in_folder_or_itself(asked)
-        .iter()
-        .any(|path| real(path) == real(loaded))
+    in_folder_or_itself(asked).iter().any(|path| real(path) == real(loaded))
 }
 
 /// ONNX Runtime warns of much that needs no action; only its errors are worth a warning.
@@ -151,15 +141,10 @@ fn find(library: Option<&Path>) -> Result<Found, RuntimeError> {
             .map(|path| (path.into(), "ORT_DYLIB_PATH")),
     };
     if let Some((path, by)) = ordered {
-        let unusable = |why| RuntimeError::Unusable {
-            path: path.clone(),
-            by,
-            why,
-        };
+        let unusable = |why| RuntimeError::Unusable { path: path.clone(), by, why };
         let files = in_folder_or_itself(&path);
-        let file = files
-            .last()
-            .ok_or_else(|| unusable("the folder holds no libonnxruntime.so".to_owned()))?;
+        let file =
+            files.last().ok_or_else(|| unusable("the folder holds no libonnxruntime.so".to_owned()))?;
         if !file.exists() {
             return Err(unusable("there is no such file".to_owned()));
         }
@@ -167,11 +152,7 @@ fn find(library: Option<&Path>) -> Result<Found, RuntimeError> {
     }
     let mut tried = Vec::new();
     for folder in folders() {
-        let files = if folder.is_dir() {
-            in_folder_or_itself(&folder)
-        } else {
-            Vec::new()
-        };
+        let files = if folder.is_dir() { in_folder_or_itself(&folder) } else { Vec::new() };
         if files.is_empty() {
             tried.push(folder.display().to_string());
         }
@@ -201,10 +182,7 @@ fn folders() -> Vec<PathBuf> {
     }
     if let Ok(here) = std::env::current_dir() {
         folders.push(here.join(".onnxruntime"));
-        let versions = std::fs::read_dir(here.join(".venv/lib"))
-            .into_iter()
-            .flatten()
-            .flatten();
+        let versions = std::fs::read_dir(here.join(".venv/lib")).into_iter().flatten().flatten();
         folders.extend(versions.map(|entry| entry.path().join("site-packages/onnxruntime/capi")));
     }
     // target/release/farout and target/debug/deps/test-123 belong to the project around them.
@@ -223,8 +201,7 @@ fn in_folder_or_itself(path: &Path) -> Vec<PathBuf> {
         return vec![path.to_owned()];
     }
     let is_library = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.as_bytes().starts_with(b"libonnxruntime.so"))
+        path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libonnxruntime.so"))
             && path.is_file()
     };
     let mut files: Vec<PathBuf> = std::fs::read_dir(path)
@@ -249,9 +226,7 @@ fn probe(name: &Path) -> Result<Found, String> {
     if handle.is_null() {
         // SAFETY: after a failed dlopen, dlerror gives NULL or a string that lives until the next call.
         let why = unsafe {
-            libc::dlerror()
-                .as_ref()
-                .map(|text| CStr::from_ptr(text).to_string_lossy().into_owned())
+            libc::dlerror().as_ref().map(|text| CStr::from_ptr(text).to_string_lossy().into_owned())
         };
         return Err(why.unwrap_or_else(|| "it cannot be loaded".to_owned()));
     }
@@ -261,33 +236,22 @@ fn probe(name: &Path) -> Result<Found, String> {
         return Err("it is not ONNX Runtime (no OrtGetApiBase)".to_owned());
     }
     // SAFETY: every ONNX Runtime exports OrtGetApiBase with this signature.
-    let get_base = unsafe {
-        std::mem::transmute::<*mut c_void, extern "C" fn() -> *const ort::sys::OrtApiBase>(symbol)
-    };
+    let get_base =
+        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> *const ort::sys::OrtApiBase>(symbol) };
     // SAFETY: OrtGetApiBase gives NULL or a pointer to a constant that lives as long as the library.
-    let base =
-        unsafe { get_base().as_ref() }.ok_or_else(|| "OrtGetApiBase gives nothing".to_owned())?;
+    let base = unsafe { get_base().as_ref() }.ok_or_else(|| "OrtGetApiBase gives nothing".to_owned())?;
     // SAFETY: the function of a live OrtApiBase; it gives NULL or a constant string.
     let version: *const c_char = unsafe { (base.GetVersionString)() };
     if version.is_null() {
         return Err("it has no version".to_owned());
     }
     // SAFETY: not NULL, hence a constant string ending in NUL.
-    let version = unsafe { CStr::from_ptr(version) }
-        .to_string_lossy()
-        .into_owned();
-    let mut numbers = version
-        .split('.')
-        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned();
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     if (numbers.next(), numbers.next()) < (Some(1), Some(OLDEST_MINOR)) {
-        return Err(format!(
-            "it is version {version}, too old: 1.{OLDEST_MINOR} or newer is needed"
-        ));
+        return Err(format!("it is version {version}, too old: 1.{OLDEST_MINOR} or newer is needed"));
     }
-    Ok(Found {
-        path: path_of(symbol).unwrap_or_else(|| name.to_owned()),
-        version,
-    })
+    Ok(Found { path: path_of(symbol).unwrap_or_else(|| name.to_owned()), version })
 }
 
 /// The file that the loader mapped `symbol` from: names without a folder are found by it alone.
@@ -311,34 +275,17 @@ mod tests {
     fn what_is_no_library_is_an_error_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let text = dir.path().join("libonnxruntime.so");
-        let missing = find(Some(&text))
-            .map(|f| f.version)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            missing.contains("no such file") && missing.contains("pip download"),
-            "{missing}"
-        );
-        let empty = find(Some(dir.path()))
-            .map(|f| f.version)
-            .unwrap_err()
-            .to_string();
+        let missing = find(Some(&text)).map(|f| f.version).unwrap_err().to_string();
+        assert!(missing.contains("no such file") && missing.contains("pip download"), "{missing}");
+        let empty = find(Some(dir.path())).map(|f| f.version).unwrap_err().to_string();
         assert!(empty.contains("holds no libonnxruntime.so"), "{empty}");
         std::fs::write(&text, "not a library".repeat(100)).unwrap();
         for path in [dir.path(), &text] {
             let fault = find(Some(path)).map(|f| f.version).unwrap_err().to_string();
-            assert!(
-                fault.contains("[runtime] library") && fault.contains("invalid ELF header"),
-                "{fault}"
-            );
+            assert!(fault.contains("[runtime] library") && fault.contains("invalid ELF header"), "{fault}");
         }
         // A real library, but not this one.
-        assert!(
-            probe(Path::new("libc.so.6"))
-                .map(|f| f.version)
-                .unwrap_err()
-                .contains("OrtGetApiBase")
-        );
+        assert!(probe(Path::new("libc.so.6")).map(|f| f.version).unwrap_err().contains("OrtGetApiBase"));
     }
 
     #[test]

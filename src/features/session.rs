@@ -64,17 +64,10 @@ impl Session {
         let mut session = Session {
             inner,
             model: names,
-            features: Readout {
-                patch: 1,
-                layout: super::readout::Layout::Map,
-            },
+            features: Readout { patch: 1, layout: super::readout::Layout::Map },
             logits: None,
             classes: None,
-            spec: InputSpec {
-                size: loaded.size,
-                unit: 1,
-                normalisation: loaded.config.normalisation(),
-            },
+            spec: InputSpec { size: loaded.size, unit: 1, normalisation: loaded.config.normalisation() },
             identity: ModelIdentity {
                 name: config
                     .path
@@ -93,33 +86,21 @@ impl Session {
             runtime,
             threads,
         };
-        session
-            .understand(&loaded)
-            .with_context(|| format!("cannot use the model {what}"))?;
+        session.understand(&loaded).with_context(|| format!("cannot use the model {what}"))?;
         Ok(session)
     }
 
     /// Runs the model on empty pictures and learns from the shapes of what comes out.
     fn understand(&mut self, loaded: &Loaded) -> anyhow::Result<()> {
         let config = &loaded.config;
-        let base = lcm(
-            config.multiple.unwrap_or(1),
-            config.patch.or(loaded.patch_hint).unwrap_or(1),
-        );
+        let base = lcm(config.multiple.unwrap_or(1), config.patch.or(loaded.patch_hint).unwrap_or(1));
         let (size, first) = self.first_run(loaded, base)?;
         let mut runs = vec![first];
         // A second width tells patches from class tokens without a guess.
         if !matches!(self.spec.size, SizeRule::Fixed(_)) {
-            runs.push(self.trial(InputSize {
-                width: 2 * size.width,
-                ..size
-            })?);
+            runs.push(self.trial(InputSize { width: 2 * size.width, ..size })?);
         }
-        let seen = |output: usize| {
-            runs.iter()
-                .filter_map(|run| run.get(output).cloned())
-                .collect::<Vec<_>>()
-        };
+        let seen = |output: usize| runs.iter().filter_map(|run| run.get(output).cloned()).collect::<Vec<_>>();
         let skip = config.skip_tokens.unwrap_or_default();
         let features = seen(0);
         self.features = Readout::find(&features, config.patch, skip, loaded.patch_hint)
@@ -151,24 +132,19 @@ impl Session {
         Ok(())
     }
 
-    fn first_run(
-        &mut self,
-        loaded: &Loaded,
-        base: usize,
-    ) -> anyhow::Result<(InputSize, Vec<Seen>)> {
+    fn first_run(&mut self, loaded: &Loaded, base: usize) -> anyhow::Result<(InputSize, Vec<Seen>)> {
         if let SizeRule::Fixed(size) = self.spec.size {
             let run = self.trial(size).with_context(|| match loaded.declared {
-                Some(own) if own != size => format!("[model] size asks for {size}, the file declares {own}; its graph may not allow another"),
+                Some(own) if own != size => format!(
+                    "[model] size asks for {size}, the file declares {own}; its graph may not allow another"
+                ),
                 _ => format!("it does not run on its own input size {size}"),
             })?;
             return Ok((size, run));
         }
         let squares = TRIAL_SIDES
             .map(|side| side.next_multiple_of(base))
-            .map(|side| InputSize {
-                width: side,
-                height: side,
-            });
+            .map(|side| InputSize { width: side, height: side });
         let mut sizes: Vec<InputSize> = loaded.declared.into_iter().chain(squares).collect();
         sizes.dedup();
         let mut faults = Vec::new();
@@ -178,9 +154,7 @@ impl Session {
                 Err(why) => faults.push(format!("{size}: {why:#}")),
             }
         }
-        let declared = loaded
-            .declared
-            .map_or_else(|| "no size".to_owned(), |size| size.to_string());
+        let declared = loaded.declared.map_or_else(|| "no size".to_owned(), |size| size.to_string());
         bail!(
             "it runs on none of the sizes tried (the file declares {declared}); set `size` to one it takes, or `multiple`. {}",
             faults.join("; ")
@@ -197,18 +171,12 @@ impl Session {
         };
         let mut input = ModelInput::default();
         input.reset(placement);
-        let names: Vec<String> = [Some(&self.model.features), self.model.logits.as_ref()]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        let names: Vec<String> =
+            [Some(&self.model.features), self.model.logits.as_ref()].into_iter().flatten().cloned().collect();
         let outputs = infer(&mut self.inner, &self.model.input, &input)?;
         let shape = |name: &String| -> anyhow::Result<Seen> {
             let (shape, _) = output(&outputs, name)?;
-            Ok(Seen {
-                placement,
-                shape: shape.to_vec(),
-            })
+            Ok(Seen { placement, shape: shape.to_vec() })
         };
         names.iter().map(shape).collect()
     }
@@ -227,9 +195,7 @@ impl Session {
         let outputs = infer(&mut self.inner, &self.model.input, input)?;
         let place = &input.placement;
         let (shape, data) = output(&outputs, &self.model.features)?;
-        let read = self
-            .features
-            .cell_major(shape, data, place, &mut features.data);
+        let read = self.features.cell_major(shape, data, place, &mut features.data);
         (features.grid, features.width) =
             read.map_err(|why| anyhow!("the feature tensor {}: {why}", self.identity.features))?;
         if features.width != self.identity.width {
@@ -246,8 +212,7 @@ impl Session {
             };
             let (shape, data) = output(&outputs, name)?;
             let read = readout.channel_major(shape, data, place, &mut logits.data);
-            (logits.grid, logits.classes) =
-                read.map_err(|why| anyhow!("the logits tensor {name}: {why}"))?;
+            (logits.grid, logits.classes) = read.map_err(|why| anyhow!("the logits tensor {name}: {why}"))?;
         }
         Ok(())
     }
@@ -314,34 +279,20 @@ impl Session {
 /// A session, what runs it, and what was wanted more.
 type Opened = (ort::session::Session, Provider, Vec<(Provider, String)>);
 
-fn open_on_best(
-    runtime: &Runtime,
-    config: &RuntimeConfig,
-    loaded: &Loaded,
-) -> anyhow::Result<Opened> {
+fn open_on_best(runtime: &Runtime, config: &RuntimeConfig, loaded: &Loaded) -> anyhow::Result<Opened> {
     let (order, insists) = config.order();
     let mut fallbacks = Vec::new();
     for provider in order {
-        let opened =
-            provider::builder(runtime, provider, config.cpu_threads()).and_then(|mut builder| {
-                builder
-                    .commit_from_memory(&loaded.bytes)
-                    .map_err(|e| e.to_string())
-            });
+        let opened = provider::builder(runtime, provider, config.cpu_threads())
+            .and_then(|mut builder| builder.commit_from_memory(&loaded.bytes).map_err(|e| e.to_string()));
         match opened {
             Ok(session) => return Ok((session, provider, fallbacks)),
             Err(why) if insists => bail!("device = \"{provider}\" is asked for: {why}"),
             Err(why) => fallbacks.push((provider, why)),
         }
     }
-    let reasons: Vec<String> = fallbacks
-        .iter()
-        .map(|(provider, why)| format!("{provider}: {why}"))
-        .collect();
-    bail!(
-        "no execution provider opens it ([runtime] providers): {}",
-        reasons.join("; ")
-    )
+    let reasons: Vec<String> = fallbacks.iter().map(|(provider, why)| format!("{provider}: {why}")).collect();
+    bail!("no execution provider opens it ([runtime] providers): {}", reasons.join("; "))
 }
 
 fn infer<'s>(
@@ -361,12 +312,9 @@ fn output<'a>(
     outputs: &'a ort::session::SessionOutputs<'_>,
     name: &str,
 ) -> anyhow::Result<(&'a [i64], &'a [f32])> {
-    let value = outputs
-        .get(name)
-        .ok_or_else(|| anyhow!("the model gave no output {name}"))?;
-    let (shape, data) = value
-        .try_extract_tensor::<f32>()
-        .with_context(|| format!("the output {name} cannot be read"))?;
+    let value = outputs.get(name).ok_or_else(|| anyhow!("the model gave no output {name}"))?;
+    let (shape, data) =
+        value.try_extract_tensor::<f32>().with_context(|| format!("the output {name} cannot be read"))?;
     Ok((shape, data))
 }
 

@@ -162,21 +162,12 @@ impl std::fmt::Display for InputSize {
 impl std::str::FromStr for InputSize {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let side = |text: &str| {
-            text.trim()
-                .parse::<usize>()
-                .ok()
-                .filter(|side| (1..=1 << 15).contains(side))
-        };
-        let parsed = text.split_once(['x', 'X']).and_then(|(width, height)| {
-            Some(InputSize {
-                width: side(width)?,
-                height: side(height)?,
-            })
-        });
-        parsed.ok_or_else(|| {
-            format!("{text:?} is not a size in pixels such as \"1024x512\" (width x height)")
-        })
+        let side = |text: &str| text.trim().parse::<usize>().ok().filter(|side| (1..=1 << 15).contains(side));
+        let parsed = text
+            .split_once(['x', 'X'])
+            .and_then(|(width, height)| Some(InputSize { width: side(width)?, height: side(height)? }));
+        parsed
+            .ok_or_else(|| format!("{text:?} is not a size in pixels such as \"1024x512\" (width x height)"))
     }
 }
 
@@ -188,9 +179,7 @@ impl Serialize for InputSize {
 
 impl<'de> Deserialize<'de> for InputSize {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -213,11 +202,7 @@ impl std::fmt::Display for Normalisation {
             Channels::Rgb => "rgb",
             Channels::Bgr => "bgr",
         };
-        write!(
-            f,
-            "{order} x {:.7} - {:?} / {:?}",
-            self.scale, self.mean, self.std
-        )
+        write!(f, "{order} x {:.7} - {:?} / {:?}", self.scale, self.mean, self.std)
     }
 }
 
@@ -248,16 +233,9 @@ mod tests {
 
     #[test]
     fn sections_are_read_and_faults_named() {
-        let text =
-            "path='m.onnx'\nsize='1024x512'\nskip_tokens=5\nchannels='bgr'\nmean=[0.5,0.5,0.5]";
+        let text = "path='m.onnx'\nsize='1024x512'\nskip_tokens=5\nchannels='bgr'\nmean=[0.5,0.5,0.5]";
         let config: ModelConfig = toml::from_str(text).unwrap();
-        assert_eq!(
-            config.size,
-            Some(InputSize {
-                width: 1024,
-                height: 512
-            })
-        );
+        assert_eq!(config.size, Some(InputSize { width: 1024, height: 512 }));
         assert_eq!(config.skip_tokens, Some(SkipTokens::Count(5)));
         let again: ModelConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(again, config);
@@ -277,11 +255,7 @@ mod tests {
 
     #[test]
     fn what_the_file_says_fills_gaps_only() {
-        let own = ModelConfig {
-            height: Some(364),
-            patch: Some(14),
-            ..Default::default()
-        };
+        let own = ModelConfig { height: Some(364), patch: Some(14), ..Default::default() };
         let file = ModelConfig {
             size: "8x8".parse().ok(),
             patch: Some(16),
@@ -289,10 +263,7 @@ mod tests {
             ..Default::default()
         };
         let both = own.or(file);
-        assert_eq!(
-            (both.size, both.height, both.patch),
-            (None, Some(364), Some(14))
-        );
+        assert_eq!((both.size, both.height, both.patch), (None, Some(364), Some(14)));
         assert_eq!(both.features.as_deref(), Some("f"));
     }
 }

@@ -35,9 +35,7 @@ pub fn tensor_type(value: &ValueInfoProto) -> Option<&type_proto::Tensor> {
 }
 
 fn dims(value: &ValueInfoProto) -> &[Dimension] {
-    tensor_type(value)
-        .and_then(|tensor| tensor.shape.as_ref())
-        .map_or(&[], |shape| &shape.dim)
+    tensor_type(value).and_then(|tensor| tensor.shape.as_ref()).map_or(&[], |shape| &shape.dim)
 }
 
 fn number(dim: Option<&Dimension>) -> Option<usize> {
@@ -54,11 +52,7 @@ pub fn describe(value: &ValueInfoProto) -> String {
         Some(DimensionValue::DimParam(name)) => name.clone(),
         None => "?".to_owned(),
     };
-    format!(
-        "{} [{}]",
-        value.name(),
-        dims(value).iter().map(side).collect::<Vec<_>>().join(", ")
-    )
+    format!("{} [{}]", value.name(), dims(value).iter().map(side).collect::<Vec<_>>().join(", "))
 }
 
 /// The name of the input that takes the image.
@@ -66,37 +60,16 @@ pub fn describe(value: &ValueInfoProto) -> String {
 /// # Errors
 /// If none or several look like `[1,3,H,W]`.
 pub fn image_input(graph: &GraphProto) -> Result<String, String> {
-    let inputs: Vec<_> = graph
-        .input
-        .iter()
-        .filter(|value| !is_initializer(graph, value.name()))
-        .collect();
-    let listed = || {
-        inputs
-            .iter()
-            .map(|value| describe(value))
-            .collect::<Vec<_>>()
-            .join("; ")
-    };
+    let inputs: Vec<_> = graph.input.iter().filter(|value| !is_initializer(graph, value.name())).collect();
+    let listed = || inputs.iter().map(|value| describe(value)).collect::<Vec<_>>().join("; ");
     let images: Vec<_> = inputs
         .iter()
-        .filter(|value| {
-            dims(value).len() == 4 && matches!(number(dims(value).get(1)), None | Some(3))
-        })
+        .filter(|value| dims(value).len() == 4 && matches!(number(dims(value).get(1)), None | Some(3)))
         .collect();
     let [image] = images[..] else {
-        let last = inputs
-            .iter()
-            .any(|value| dims(value).len() == 4 && number(dims(value).get(3)) == Some(3));
-        let hint = if last {
-            " (channels last: export it with channels first)"
-        } else {
-            ""
-        };
-        return Err(format!(
-            "one input [1, 3, height, width] is needed, it has: {}{hint}",
-            listed()
-        ));
+        let last = inputs.iter().any(|value| dims(value).len() == 4 && number(dims(value).get(3)) == Some(3));
+        let hint = if last { " (channels last: export it with channels first)" } else { "" };
+        return Err(format!("one input [1, 3, height, width] is needed, it has: {}{hint}", listed()));
     };
     if number(dims(image).first()).is_some_and(|batch| batch != 1) {
         return Err(format!(
@@ -119,10 +92,7 @@ pub fn declared_size(graph: &GraphProto, name: &str) -> Result<Declared, String>
         (Some(height), Some(width)) if height.max(width) <= 1 << 15 => {
             Ok(Declared::Fixed(InputSize { width, height }))
         }
-        (Some(_), Some(_)) => Err(format!(
-            "its input {} is larger than 32768 pixels",
-            describe(value)
-        )),
+        (Some(_), Some(_)) => Err(format!("its input {} is larger than 32768 pixels", describe(value))),
         (None, None) => Ok(Declared::Free),
         _ => Ok(Declared::Half),
     }
@@ -133,21 +103,12 @@ pub fn declared_size(graph: &GraphProto, name: &str) -> Result<Declared, String>
 /// # Errors
 /// Lists the outputs if there are more or fewer.
 pub fn only_output(graph: &GraphProto, logits: Option<&str>) -> Result<String, String> {
-    let outputs: Vec<_> = graph
-        .output
-        .iter()
-        .filter(|value| Some(value.name()) != logits)
-        .collect();
+    let outputs: Vec<_> = graph.output.iter().filter(|value| Some(value.name()) != logits).collect();
     match outputs[..] {
         [one] => Ok(one.name().to_owned()),
         _ => Err(format!(
             "set `features` to the tensor that holds them; its outputs are: {}; any tensor inside the graph will do as well",
-            graph
-                .output
-                .iter()
-                .map(describe)
-                .collect::<Vec<_>>()
-                .join("; ")
+            graph.output.iter().map(describe).collect::<Vec<_>>().join("; ")
         )),
     }
 }
@@ -173,26 +134,14 @@ pub fn require(graph: &GraphProto, name: &str) -> Result<(), String> {
         .map(|&candidate| {
             let lower = candidate.to_lowercase();
             let inside = lower.contains(&wanted) || wanted.contains(&lower);
-            (
-                if inside { 0 } else { distance(&lower, &wanted) },
-                candidate,
-            )
+            (if inside { 0 } else { distance(&lower, &wanted) }, candidate)
         })
         .collect();
     near.sort();
     Err(format!(
         "it has no tensor {name:?}; the closest names are: {}; its outputs: {}",
-        near.iter()
-            .take(5)
-            .map(|(_, name)| *name)
-            .collect::<Vec<_>>()
-            .join(", "),
-        graph
-            .output
-            .iter()
-            .map(describe)
-            .collect::<Vec<_>>()
-            .join("; ")
+        near.iter().take(5).map(|(_, name)| *name).collect::<Vec<_>>().join(", "),
+        graph.output.iter().map(describe).collect::<Vec<_>>().join("; ")
     ))
 }
 
@@ -225,15 +174,9 @@ pub fn patch_hint(graph: &GraphProto, input: &str) -> Option<usize> {
         }
         match node.op_type() {
             "Conv" => {
-                let ints = |key: &str| {
-                    node.attribute
-                        .iter()
-                        .find(|a| a.name() == key)
-                        .map(|a| &a.ints[..])
-                };
+                let ints = |key: &str| node.attribute.iter().find(|a| a.name() == key).map(|a| &a.ints[..]);
                 let (kernel, stride) = (ints("kernel_shape")?, ints("strides")?);
-                let square =
-                    kernel == stride && kernel.len() == 2 && kernel.first() == kernel.last();
+                let square = kernel == stride && kernel.len() == 2 && kernel.first() == kernel.last();
                 return kernel
                     .first()
                     .filter(|_| square)
@@ -255,12 +198,7 @@ mod tests {
 
     #[test]
     fn edit_distances() {
-        for (a, b, d) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("kitten", "sitting", 3),
-            ("key_l12", "keys_l12", 1),
-        ] {
+        for (a, b, d) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("key_l12", "keys_l12", 1)] {
             assert_eq!((distance(a, b), distance(b, a)), (d, d), "{a} {b}");
         }
     }

@@ -84,18 +84,11 @@ pub struct Loaded {
 pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
     let path = config.path.clone();
     let (mut model, sha256) = read::read(&path)?;
-    let unfit = |why: String| ModelError::Unfit {
-        path: path.clone(),
-        why,
-    };
+    let unfit = |why: String| ModelError::Unfit { path: path.clone(), why };
     let config = match own_section(&model) {
         Some(text) => {
-            let own: ModelConfig = toml::from_str(&text).map_err(|e| {
-                unfit(format!(
-                    "its metadata {METADATA_KEY} cannot be read: {}",
-                    e.message()
-                ))
-            })?;
+            let own: ModelConfig = toml::from_str(&text)
+                .map_err(|e| unfit(format!("its metadata {METADATA_KEY} cannot be read: {}", e.message())))?;
             config.clone().or(own)
         }
         None => config.clone(),
@@ -110,36 +103,26 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
         Some(name) => name.clone(),
         None => graph::only_output(graph, config.logits.as_deref()).map_err(unfit)?,
     };
-    for name in [Some(&features), config.logits.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    for name in [Some(&features), config.logits.as_ref()].into_iter().flatten() {
         graph::require(graph, name).map_err(unfit)?;
     }
 
     let before = graph.node.len();
-    let changed = !matches!((size, declared), (SizeRule::Fixed(asked), graph::Declared::Fixed(own)) if asked == own);
+    let changed =
+        !matches!((size, declared), (SizeRule::Fixed(asked), graph::Declared::Fixed(own)) if asked == own);
     rewrite::set_input_size(graph, &input, size, changed);
     let features_output = rewrite::expose(graph, &features, "farout_features");
-    let logits_output = config
-        .logits
-        .as_ref()
-        .map(|name| rewrite::expose(graph, name, "farout_logits"));
-    let wanted: Vec<&str> = [Some(&features_output), logits_output.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
+    let logits_output = config.logits.as_ref().map(|name| rewrite::expose(graph, name, "farout_logits"));
+    let wanted: Vec<&str> =
+        [Some(&features_output), logits_output.as_ref()].into_iter().flatten().map(String::as_str).collect();
     rewrite::keep_only(graph, &wanted);
     if !graph.input.iter().any(|value| value.name() == input) {
         return Err(unfit(format!(
             "the tensor {features} does not depend on the input {input}; name another in `features`"
         )));
     }
-    if let Some(other) = graph
-        .input
-        .iter()
-        .find(|value| value.name() != input && !graph::is_initializer(graph, value.name()))
+    if let Some(other) =
+        graph.input.iter().find(|value| value.name() != input && !graph::is_initializer(graph, value.name()))
     {
         return Err(unfit(format!(
             "besides the image {input} it wants the input {}; only models of one image can run",
@@ -182,17 +165,9 @@ fn check(config: &ModelConfig) -> Result<(), String> {
         .any(|n| n == 0 || n > 1 << 15)
     {
         "`height`, `patch` and `multiple` are pixels from 1 to 32768"
-    } else if config
-        .std
-        .is_some_and(|std| std.iter().any(|s| !(s.is_normal() && *s > 0.0)))
-    {
+    } else if config.std.is_some_and(|std| std.iter().any(|s| !(s.is_normal() && *s > 0.0))) {
         "`std` must be positive: every channel is divided by it"
-    } else if config
-        .mean
-        .into_iter()
-        .flatten()
-        .chain(config.scale)
-        .any(|n| !n.is_finite())
+    } else if config.mean.into_iter().flatten().chain(config.scale).any(|n| !n.is_finite())
         || config.scale == Some(0.0)
     {
         "`scale` and `mean` must be finite, `scale` not zero"
@@ -209,7 +184,10 @@ fn size_rule(config: &ModelConfig, declared: graph::Declared) -> Result<SizeRule
         (None, None, graph::Declared::Fixed(size)) => SizeRule::Fixed(size),
         (None, None, graph::Declared::Free) => SizeRule::Frame,
         (None, None, graph::Declared::Half) => {
-            return Err("it declares one side of its input and leaves the other free: set `size` or `height`".to_owned());
+            return Err(
+                "it declares one side of its input and leaves the other free: set `size` or `height`"
+                    .to_owned(),
+            );
         }
     })
 }

@@ -10,19 +10,10 @@ use super::onnx::{
 };
 
 fn tensor_value(name: &str, elem_type: i32, dim: Option<Vec<Dimension>>) -> ValueInfoProto {
-    let tensor = type_proto::Tensor {
-        elem_type: Some(elem_type),
-        shape: dim.map(|dim| TensorShapeProto { dim }),
-    };
-    let r#type = TypeProto {
-        value: Some(type_proto::Value::TensorType(tensor)),
-        denotation: None,
-    };
-    ValueInfoProto {
-        name: Some(name.to_owned()),
-        r#type: Some(r#type),
-        ..Default::default()
-    }
+    let tensor =
+        type_proto::Tensor { elem_type: Some(elem_type), shape: dim.map(|dim| TensorShapeProto { dim }) };
+    let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), denotation: None };
+    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(r#type), ..Default::default() }
 }
 
 fn cast(from: &str, to: &str, elem_type: i32) -> NodeProto {
@@ -43,16 +34,8 @@ fn cast(from: &str, to: &str, elem_type: i32) -> NodeProto {
 
 fn fresh(graph: &GraphProto, wish: &str) -> String {
     let taken = |name: &str| {
-        graph
-            .node
-            .iter()
-            .flat_map(|node| &node.output)
-            .any(|output| output == name)
-            || graph
-                .input
-                .iter()
-                .chain(&graph.output)
-                .any(|value| value.name() == name)
+        graph.node.iter().flat_map(|node| &node.output).any(|output| output == name)
+            || graph.input.iter().chain(&graph.output).any(|value| value.name() == name)
             || graph.initializer.iter().any(|tensor| tensor.name() == name)
     };
     let mut name = wish.to_owned();
@@ -67,30 +50,17 @@ fn fresh(graph: &GraphProto, wish: &str) -> String {
 /// With `changed`, every shape that was inferred for the old size is forgotten, for it would
 /// contradict the new one.
 pub fn set_input_size(graph: &mut GraphProto, name: &str, rule: SizeRule, changed: bool) {
-    let dim = |value| Dimension {
-        value: Some(value),
-        denotation: None,
-    };
+    let dim = |value| Dimension { value: Some(value), denotation: None };
     let free = |name: &str| dim(DimensionValue::DimParam(format!("farout_{name}")));
-    let known = |side: usize| {
-        dim(DimensionValue::DimValue(
-            i64::try_from(side).unwrap_or(i64::MAX),
-        ))
-    };
+    let known = |side: usize| dim(DimensionValue::DimValue(i64::try_from(side).unwrap_or(i64::MAX)));
     let (height, width) = match rule {
         SizeRule::Fixed(size) => (known(size.height), known(size.width)),
         SizeRule::Height(_) | SizeRule::Frame => (free("height"), free("width")),
     };
-    let declaration = tensor_value(
-        name,
-        data_type::FLOAT,
-        Some(vec![known(1), known(3), height, width]),
-    );
+    let declaration = tensor_value(name, data_type::FLOAT, Some(vec![known(1), known(3), height, width]));
     let mut inner_type = data_type::FLOAT;
     for value in graph.input.iter_mut().filter(|value| value.name() == name) {
-        inner_type = tensor_type(value)
-            .and_then(|tensor| tensor.elem_type)
-            .unwrap_or(data_type::FLOAT);
+        inner_type = tensor_type(value).and_then(|tensor| tensor.elem_type).unwrap_or(data_type::FLOAT);
         *value = declaration.clone();
     }
     if inner_type != data_type::FLOAT {
@@ -108,11 +78,7 @@ fn rename_uses(graph: &mut GraphProto, from: &str, to: &str) {
         for input in node.input.iter_mut().filter(|input| *input == from) {
             to.clone_into(input);
         }
-        for inner in node
-            .attribute
-            .iter_mut()
-            .flat_map(|a| a.g.iter_mut().chain(&mut a.graphs))
-        {
+        for inner in node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)) {
             rename_uses(inner, from, to);
         }
     }
@@ -139,23 +105,16 @@ fn forget_shapes(graph: &mut GraphProto) {
 /// Makes the tensor `name` a float32 output of the graph and returns the output's name: its own
 /// if it is such an output already, else `wish`, cast from whatever format it has.
 pub fn expose(graph: &mut GraphProto, name: &str, wish: &str) -> String {
-    let is_float = |value: &ValueInfoProto| {
-        tensor_type(value).is_some_and(|t| t.elem_type == Some(data_type::FLOAT))
-    };
-    if let Some(value) = graph
-        .output
-        .iter_mut()
-        .find(|value| value.name() == name && is_float(value))
-    {
+    let is_float =
+        |value: &ValueInfoProto| tensor_type(value).is_some_and(|t| t.elem_type == Some(data_type::FLOAT));
+    if let Some(value) = graph.output.iter_mut().find(|value| value.name() == name && is_float(value)) {
         // What it says of its shape may be stale, and nobody needs it.
         *value = tensor_value(name, data_type::FLOAT, None);
         return name.to_owned();
     }
     let output = fresh(graph, wish);
     graph.node.push(cast(name, &output, data_type::FLOAT));
-    graph
-        .output
-        .push(tensor_value(&output, data_type::FLOAT, None));
+    graph.output.push(tensor_value(&output, data_type::FLOAT, None));
     output
 }
 
@@ -175,27 +134,16 @@ pub fn keep_only(graph: &mut GraphProto, wanted: &[&str]) {
     graph.node = kept;
     let has = |name: &str| needed.contains(name);
     graph.initializer.retain(|tensor| has(tensor.name()));
-    graph.sparse_initializer.retain(|sparse| {
-        sparse
-            .values
-            .as_ref()
-            .is_some_and(|tensor| has(tensor.name()))
-    });
+    graph.sparse_initializer.retain(|sparse| sparse.values.as_ref().is_some_and(|tensor| has(tensor.name())));
     graph.input.retain(|value| has(value.name()));
     graph.value_info.retain(|value| has(value.name()));
-    graph
-        .quantization_annotation
-        .retain(|annotation| has(annotation.tensor_name()));
+    graph.quantization_annotation.retain(|annotation| has(annotation.tensor_name()));
 }
 
 /// Adds what `node` reads, its inner graphs included: these may read any tensor around them.
 fn require_inputs(node: &NodeProto, needed: &mut HashSet<String>) {
     needed.extend(node.input.iter().filter(|input| !input.is_empty()).cloned());
-    for inner in node
-        .attribute
-        .iter()
-        .flat_map(|a| a.g.iter().chain(&a.graphs))
-    {
+    for inner in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
         needed.extend(inner.output.iter().map(|value| value.name().to_owned()));
         for node in &inner.node {
             require_inputs(node, needed);

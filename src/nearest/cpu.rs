@@ -63,16 +63,11 @@ pub(super) fn instructions() -> &'static str {
         if std::arch::is_x86_feature_detected!("avx512f") {
             return "AVX-512";
         }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-        {
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
             return "AVX2";
         }
     }
-    if cfg!(target_arch = "aarch64") {
-        "NEON"
-    } else {
-        "no vector instructions"
-    }
+    if cfg!(target_arch = "aarch64") { "NEON" } else { "no vector instructions" }
 }
 
 impl CpuGemm {
@@ -81,15 +76,9 @@ impl CpuGemm {
     ///
     /// # Errors
     /// If the threads cannot be started.
-    pub fn new(
-        k: usize,
-        threads: usize,
-        bank: &Arc<Bank>,
-    ) -> Result<CpuGemm, ThreadPoolBuildError> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("search-{i}"))
-            .build()?;
+    pub fn new(k: usize, threads: usize, bank: &Arc<Bank>) -> Result<CpuGemm, ThreadPoolBuildError> {
+        let pool =
+            ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("search-{i}")).build()?;
         let (rows, width) = (bank.features(), bank.width());
         let (mean, norms) = pool.install(|| {
             let mean = mean_row(rows, width);
@@ -97,9 +86,7 @@ impl CpuGemm {
             (mean, norms)
         });
         let reach = norms.iter().fold(0.0, |m: f64, n| m.max(*n)).sqrt();
-        let workers = (0..pool.current_num_threads())
-            .map(|_| Mutex::default())
-            .collect();
+        let workers = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
         Ok(CpuGemm {
             bank: Arc::clone(bank),
             k: k.clamp(1, bank.rows()),
@@ -140,12 +127,7 @@ impl CpuGemm {
         let lists: Vec<&[(f32, u32)]> = self
             .workers
             .iter_mut()
-            .map(|w| {
-                w.get_mut()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .candidates
-                    .as_slice()
-            })
+            .map(|w| w.get_mut().unwrap_or_else(PoisonError::into_inner).candidates.as_slice())
             .collect();
         let (rows, k, reach, squares) = (self.bank.features(), self.k, self.reach, &self.squares);
         self.found.clear();
@@ -170,11 +152,7 @@ impl CpuGemm {
                                 offer(merged, *key, *row);
                             }
                         }
-                        let query = Query {
-                            features,
-                            square: squares[patch],
-                            reach,
-                        };
+                        let query = Query { features, square: squares[patch], reach };
                         if !exact::refine(&query, rows, merged, row, found) {
                             rescans.fetch_add(1, Ordering::Relaxed);
                             exact::rescan(&query, rows, row, found);
@@ -192,8 +170,7 @@ impl CpuGemm {
         self.squares.clear();
         for patch in features.data.chunks_exact(features.width) {
             let start = self.centred.len();
-            self.centred
-                .extend(patch.iter().zip(&self.mean).map(|(x, m)| x - m));
+            self.centred.extend(patch.iter().zip(&self.mean).map(|(x, m)| x - m));
             let centred = &mut self.centred[start..];
             if patch.iter().all(|x| x.is_finite()) {
                 self.squares.push(exact::square(centred));
@@ -209,17 +186,10 @@ impl CpuGemm {
     fn propose(&mut self, kept: usize) {
         let (rows, width, patches) = (self.bank.features(), self.bank.width(), self.squares.len());
         let next = AtomicUsize::new(0);
-        let (mean, norms, centred, workers) =
-            (&self.mean, &self.norms, &self.centred, &self.workers);
+        let (mean, norms, centred, workers) = (&self.mean, &self.norms, &self.centred, &self.workers);
         self.pool.broadcast(|thread| {
-            let mut worker = workers[thread.index()]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let Worker {
-                tile,
-                products,
-                candidates,
-            } = &mut *worker;
+            let mut worker = workers[thread.index()].lock().unwrap_or_else(PoisonError::into_inner);
+            let Worker { tile, products, candidates } = &mut *worker;
             candidates.clear();
             candidates.resize(patches * kept, (f32::INFINITY, u32::MAX));
             tile.resize(TILE * width, 0.0);
@@ -254,9 +224,7 @@ impl CpuGemm {
 /// `out[q][r] = -2 tile[r].queries[q]`, all row by row.
 fn product(tile: &[f32], queries: &[f32], width: usize, out: &mut [f32]) {
     let (rows, count) = (tile.len() / width, queries.len() / width);
-    assert!(
-        out.len() == rows * count && tile.len() == rows * width && queries.len() == count * width
-    );
+    assert!(out.len() == rows * count && tile.len() == rows * width && queries.len() == count * width);
     // SAFETY: the lengths were checked; element (r, c) of the left side is tile[r * width + c],
     // (c, q) of the right one queries[q * width + c], (r, q) of the result out[q * rows + r].
     unsafe {
@@ -303,16 +271,12 @@ fn mean_row(rows: Rows<'_>, width: usize) -> Vec<f32> {
             let (mut row, mut sum) = (vec![0.0f32; width], vec![0.0f64; width]);
             for r in part * 4096..count.min((part + 1) * 4096) {
                 rows.copy_to(r * width, &mut row);
-                sum.iter_mut()
-                    .zip(&row)
-                    .for_each(|(s, x)| *s += f64::from(*x));
+                sum.iter_mut().zip(&row).for_each(|(s, x)| *s += f64::from(*x));
             }
             sum
         })
         .collect();
-    (0..width)
-        .map(|c| (sums.iter().map(|s| s[c]).sum::<f64>() / count as f64) as f32)
-        .collect()
+    (0..width).map(|c| (sums.iter().map(|s| s[c]).sum::<f64>() / count as f64) as f32).collect()
 }
 
 /// Squared norms of the rows as [`centred_tile`] gives them.
@@ -332,11 +296,7 @@ fn centred_norms(rows: Rows<'_>, mean: &[f32]) -> Vec<f64> {
 
 impl Nearest for CpuGemm {
     fn name(&self) -> String {
-        format!(
-            "cpu-gemm ({} threads, {})",
-            self.pool.current_num_threads(),
-            instructions()
-        )
+        format!("cpu-gemm ({} threads, {})", self.pool.current_num_threads(), instructions())
     }
 
     fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {

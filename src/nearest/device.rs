@@ -77,25 +77,11 @@ pub fn findings() -> Vec<Finding> {
         remedy: None,
     };
     let (standing, detail, remedy) = match cuda_device() {
-        Ok(device) => (
-            Standing::Absent,
-            format!("{device}; {}", NoCuda::NotBuilt),
-            None,
-        ),
+        Ok(device) => (Standing::Absent, format!("{device}; {}", NoCuda::NotBuilt), None),
         Err(why) => {
-            let remedy =
-                "for a search on the GPU install NVIDIA's driver (libcuda.so.1)".to_owned();
+            let remedy = "for a search on the GPU install NVIDIA's driver (libcuda.so.1)".to_owned();
             (Standing::Absent, why.to_string(), Some(remedy))
         }
     };
-    vec![
-        cpu,
-        Finding {
-            topic: "search",
-            name: "cuda".to_owned(),
-            standing,
-            detail,
-            remedy,
-        },
-    ]
+    vec![cpu, Finding { topic: "search", name: "cuda".to_owned(), standing, detail, remedy }]
 }

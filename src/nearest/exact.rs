@@ -59,10 +59,7 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
             *sum += difference * difference;
         }
     }
-    let rest = rest_a
-        .iter()
-        .zip(rest_b)
-        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+    let rest = rest_a.iter().zip(rest_b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
     sums.iter().sum::<f64>() + rest.sum::<f64>()
 }
 
@@ -95,10 +92,7 @@ pub(super) fn refine(
         rows.copy_to(index as usize * row.len(), row);
         offer(found, squared_distance(query.features, row), index);
     }
-    let (kth, norm) = (
-        kth(found).sqrt(),
-        query.square.sqrt().min(square(query.features).sqrt()),
-    );
+    let (kth, norm) = (kth(found).sqrt(), query.square.sqrt().min(square(query.features).sqrt()));
     let everything = candidates.len() == rows.count(row.len());
     everything || lowest.max(0.0).sqrt() >= kth * (1.0 - RELATIVE_SLACK) - NORM_SLACK * norm
 }

@@ -61,11 +61,7 @@ pub struct SearchConfig {
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        SearchConfig {
-            k: 3,
-            device: Device::Auto,
-            threads: 0,
-        }
+        SearchConfig { k: 3, device: Device::Auto, threads: 0 }
     }
 }
 
@@ -102,20 +98,14 @@ pub enum SearchError {
 /// [`SearchError`]: the device insisted on is not there, or k does not fit the bank.
 pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchError> {
     if config.k == 0 || config.k > bank.rows() {
-        return Err(SearchError::Neighbours {
-            k: config.k,
-            rows: bank.rows(),
-        });
+        return Err(SearchError::Neighbours { k: config.k, rows: bank.rows() });
     }
     let fallback = match (config.device, device::cuda_search()) {
         (Device::Cpu, _) => None,
         (Device::Cuda, why) => return Err(why.into()),
         (Device::Auto, why) => Some(why),
     };
-    Ok(Search {
-        engine: Box::new(CpuGemm::new(config.k, config.threads, bank)?),
-        fallback,
-    })
+    Ok(Search { engine: Box::new(CpuGemm::new(config.k, config.threads, bank)?), fallback })
 }
 
 #[cfg(test)]

@@ -29,38 +29,13 @@ fn bank(data_type: DataType, width: usize, data: &[f32]) -> Arc<Bank> {
         calibration: None,
         sources: Vec::new(),
     };
-    let origins = vec![
-        Origin {
-            source: 0,
-            frame: 0,
-            row: 0,
-            col: 0
-        };
-        data.len() / width
-    ];
-    Arc::new(
-        Bank::from_contents(
-            BankContents {
-                features,
-                origins,
-                metadata,
-            },
-            1,
-        )
-        .unwrap(),
-    )
+    let origins = vec![Origin { source: 0, frame: 0, row: 0, col: 0 }; data.len() / width];
+    Arc::new(Bank::from_contents(BankContents { features, origins, metadata }, 1).unwrap())
 }
 
 fn features(width: usize, data: Vec<f32>) -> Features {
-    let grid = Grid {
-        rows: 1,
-        cols: data.len() / width,
-    };
-    Features {
-        grid,
-        width,
-        data: Pooled::unpooled(data),
-    }
+    let grid = Grid { rows: 1, cols: data.len() / width };
+    Features { grid, width, data: Pooled::unpooled(data) }
 }
 
 /// Numbers around 0 with deviation about 1, the same on every machine.
@@ -70,10 +45,7 @@ impl Noise {
     fn next(&mut self) -> f32 {
         let mut sum = 0.0;
         for _ in 0..4 {
-            self.0 = self
-                .0
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             sum += (self.0 >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
         }
         sum * 1.73
@@ -89,11 +61,8 @@ fn naive(bank: &Bank, patch: &[f32], k: usize) -> Vec<(f64, u32)> {
     let mut all: Vec<(f64, u32)> = (0..bank.rows())
         .map(|r| {
             bank.features().copy_to(r * bank.width(), &mut row);
-            let square: f64 = patch
-                .iter()
-                .zip(&row)
-                .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
-                .sum();
+            let square: f64 =
+                patch.iter().zip(&row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
             (square.sqrt(), r as u32)
         })
         .collect();
@@ -103,13 +72,7 @@ fn naive(bank: &Bank, patch: &[f32], k: usize) -> Vec<(f64, u32)> {
 }
 
 /// Compares the engine with the naive search; returns what differs.
-fn differences(
-    case: &str,
-    bank: &Arc<Bank>,
-    frame: &Features,
-    k: usize,
-    threads: usize,
-) -> Vec<String> {
+fn differences(case: &str, bank: &Arc<Bank>, frame: &Features, k: usize, threads: usize) -> Vec<String> {
     let mut engine = CpuGemm::new(k, threads, bank).unwrap();
     let (mut out, mut rows, mut near) = (Distances::default(), Vec::new(), Vec::new());
     engine.distances(frame, &mut out).unwrap();
@@ -122,17 +85,10 @@ fn differences(
     for (p, patch) in frame.data.chunks(bank.width()).enumerate() {
         let truth = naive(bank, patch, k);
         let mean = truth.iter().map(|t| t.0).sum::<f64>() / k as f64;
-        let norm = patch
-            .iter()
-            .map(|x| f64::from(*x).powi(2))
-            .sum::<f64>()
-            .sqrt();
+        let norm = patch.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b + 1e-6 * norm;
         if !close(f64::from(out.data[p]), mean) {
-            wrong.push(format!(
-                "{case}: patch {p}: {} instead of {mean}",
-                out.data[p]
-            ));
+            wrong.push(format!("{case}: patch {p}: {} instead of {mean}", out.data[p]));
         }
         for (i, (distance, _)) in truth.iter().enumerate() {
             if !close(f64::from(near[p * k + i]), *distance) {
@@ -177,19 +133,12 @@ fn it_agrees_with_a_naive_search_in_double_precision() {
             }
             let mut noise = Noise(rows as u64);
             let bank = bank(data_type, width, &noise.many(rows * width, scale, offset));
-            let mut data = noise.many(
-                patches * width,
-                if near.is_finite() { near } else { scale },
-                offset,
-            );
+            let mut data = noise.many(patches * width, if near.is_finite() { near } else { scale }, offset);
             if near.is_finite() {
                 let mut row = vec![0.0; width];
                 for (p, patch) in data.chunks_mut(width).enumerate() {
                     bank.features().copy_to(p * 7 % rows * width, &mut row);
-                    patch
-                        .iter_mut()
-                        .zip(&row)
-                        .for_each(|(x, r)| *x = r + (*x - offset));
+                    patch.iter_mut().zip(&row).for_each(|(x, r)| *x = r + (*x - offset));
                 }
             }
             let frame = features(width, data);
@@ -204,12 +153,7 @@ fn it_agrees_with_a_naive_search_in_double_precision() {
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong[..wrong.len().min(20)].join("\n")
-    );
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
 }
 
 #[test]
@@ -258,11 +202,7 @@ fn faulty_patches_are_infinite_counted_and_harm_no_other() {
     engine.distances(&broken, &mut got).unwrap();
     assert_eq!(engine.faulty(), 3);
     for patch in 0..10 {
-        let expected = if [0, 4, 9].contains(&patch) {
-            f32::INFINITY
-        } else {
-            want.data[patch]
-        };
+        let expected = if [0, 4, 9].contains(&patch) { f32::INFINITY } else { want.data[patch] };
         assert_eq!(got.data[patch], expected, "patch {patch}");
     }
     let (mut rows, mut near) = (Vec::new(), Vec::new());
@@ -274,30 +214,17 @@ fn faulty_patches_are_infinite_counted_and_harm_no_other() {
 fn a_wrong_width_is_an_error() {
     let bank = bank(DataType::F16, 4, &[0.0; 40]);
     let mut engine = CpuGemm::new(3, 1, &bank).unwrap();
-    let err = engine
-        .distances(&features(5, vec![0.0; 10]), &mut Distances::default())
-        .unwrap_err();
+    let err = engine.distances(&features(5, vec![0.0; 10]), &mut Distances::default()).unwrap_err();
     assert!(err.to_string().contains("4 wide"), "{err}");
 }
 
 #[test]
 fn opening_chooses_and_says_why() {
     let bank = bank(DataType::F16, 4, &[0.0; 40]);
-    let config = SearchConfig {
-        device: Device::Cpu,
-        ..SearchConfig::default()
-    };
+    let config = SearchConfig { device: Device::Cpu, ..SearchConfig::default() };
     assert!(open(&config, &bank).unwrap().fallback.is_none());
-    assert!(
-        open(&SearchConfig::default(), &bank)
-            .unwrap()
-            .fallback
-            .is_some()
-    );
-    let insist = SearchConfig {
-        device: Device::Cuda,
-        ..SearchConfig::default()
-    };
+    assert!(open(&SearchConfig::default(), &bank).unwrap().fallback.is_some());
+    let insist = SearchConfig { device: Device::Cuda, ..SearchConfig::default() };
     let err = open(&insist, &bank).err().unwrap().to_string();
     assert!(err.contains("search.device"), "{err}");
     assert!(matches!(

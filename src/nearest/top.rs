@@ -43,10 +43,7 @@ fn scan_any(list: &mut [(f32, u32)], norms: &[f32], products: &[f32], first: u32
     let mut bar = list.last().map_or(f32::NEG_INFINITY, |last| last.0);
     for (step, (norms, products)) in norms.chunks(STEP).zip(products.chunks(STEP)).enumerate() {
         // Most steps have nothing to offer; finding that out is branch-free.
-        let hits = norms
-            .iter()
-            .zip(products)
-            .fold(0u32, |hits, (n, p)| hits | u32::from(n + p <= bar));
+        let hits = norms.iter().zip(products).fold(0u32, |hits, (n, p)| hits | u32::from(n + p <= bar));
         if hits == 0 {
             continue;
         }

@@ -40,22 +40,10 @@ impl HeatBlock {
             *keep = blend.keep;
             [*first, *second, *third] = blend.add;
         }
-        for (wide, &one) in self
-            .wide_keep
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .zip(&self.keep)
-        {
+        for (wide, &one) in self.wide_keep.as_chunks_mut::<2>().0.iter_mut().zip(&self.keep) {
             *wide = [one; 2];
         }
-        for (wide, &one) in self
-            .wide_add
-            .as_chunks_mut::<2>()
-            .0
-            .iter_mut()
-            .zip(&self.add[0])
-        {
+        for (wide, &one) in self.wide_add.as_chunks_mut::<2>().0.iter_mut().zip(&self.add[0]) {
             *wide = [one; 2];
         }
     }

@@ -31,12 +31,7 @@ impl Area {
     fn inset(&self, margin: usize) -> Area {
         let (x, y) = (self.x + margin, self.y + margin);
         let to_x = self.to_x.saturating_sub(margin).max(x);
-        Area {
-            x,
-            y,
-            to_x,
-            to_y: self.to_y.saturating_sub(margin).max(y),
-        }
+        Area { x, y, to_x, to_y: self.to_y.saturating_sub(margin).max(y) }
     }
 
     fn meets(&self, other: &Area) -> bool {
@@ -77,8 +72,7 @@ impl Boxes {
         // The highest peak gets its label first; ties keep their order.
         self.order.clear();
         self.order.extend(0..regions.len());
-        self.order
-            .sort_by(|&a, &b| regions[b].peak.total_cmp(&regions[a].peak));
+        self.order.sort_by(|&a, &b| regions[b].peak.total_cmp(&regions[a].peak));
         for region in regions {
             if let Some(area) = outline(region, canvas) {
                 // The dark edge lets the line stand out from a bright sky.
@@ -108,26 +102,12 @@ impl Boxes {
 
     /// The first free place for a label of `w` x `h`: above the box, below it, inside its
     /// top. `None` if all are taken or the picture has no room.
-    fn place(
-        &self,
-        canvas: &Canvas<'_>,
-        area: Area,
-        ceiling: usize,
-        w: usize,
-        h: usize,
-    ) -> Option<Area> {
+    fn place(&self, canvas: &Canvas<'_>, area: Area, ceiling: usize, w: usize, h: usize) -> Option<Area> {
         let x = area.x.min(canvas.width.checked_sub(w)?) & !1;
         let lowest = canvas.height.checked_sub(h).filter(|&y| y >= ceiling)?;
-        let at = |y: usize| Area {
-            x,
-            y: y & !1,
-            to_x: x + w,
-            to_y: (y & !1) + h,
-        };
+        let at = |y: usize| Area { x, y: y & !1, to_x: x + w, to_y: (y & !1) + h };
         let above = area.y.checked_sub(h).filter(|&y| y >= ceiling).map(at);
-        let below = Some(area.to_y.max(ceiling))
-            .filter(|&y| y <= lowest)
-            .map(at);
+        let below = Some(area.to_y.max(ceiling)).filter(|&y| y <= lowest).map(at);
         let inside = at(area.y.max(ceiling).min(lowest));
         let places = [above, below, Some(inside)];
         let free = |place: &&Area| !self.placed.iter().any(|other| other.meets(place));
@@ -144,10 +124,7 @@ fn outline(region: &Region, canvas: &Canvas<'_>) -> Option<Area> {
     if x >= canvas.width || y >= canvas.height {
         return None;
     }
-    let (to_x, to_y) = (
-        x + rect.width as usize + gap,
-        y + rect.height as usize + gap,
-    );
+    let (to_x, to_y) = (x + rect.width as usize + gap, y + rect.height as usize + gap);
     Some(Area {
         x: x.saturating_sub(gap) & !1,
         y: y.saturating_sub(gap) & !1,
@@ -206,16 +183,7 @@ mod tests {
     }
 
     fn region(x: u32, y: u32, width: u32, height: u32, peak: f32) -> Region {
-        Region {
-            rect: Rect {
-                x,
-                y,
-                width,
-                height,
-            },
-            area: width.saturating_mul(height),
-            peak,
-        }
+        Region { rect: Rect { x, y, width, height }, area: width.saturating_mul(height), peak }
     }
 
     #[test]
@@ -223,11 +191,7 @@ mod tests {
         let mut frame = Frame::take(&Pool::new(), PixelFormat::Rgb, 320, 240);
         let mut canvas = Canvas::new(&mut frame).unwrap();
         let font = Font::for_picture(240, 1.0);
-        let inks = BoxInks {
-            line: [255; 3],
-            text: [255; 3],
-            ground: [0; 3],
-        };
+        let inks = BoxInks { line: [255; 3], text: [255; 3], ground: [0; 3] };
         let regions = [
             region(100, 100, 50, 40, 5.0),
             region(104, 100, 50, 40, 9.0),
@@ -238,24 +202,11 @@ mod tests {
             region(300, 200, u32::MAX, u32::MAX, 3.0),
         ];
         let mut boxes = Boxes::default();
-        boxes.draw(
-            &mut canvas,
-            &mut Writer::default(),
-            font,
-            20,
-            &regions,
-            inks,
-        );
+        boxes.draw(&mut canvas, &mut Writer::default(), font, 20, &regions, inks);
         assert_eq!(boxes.placed.len(), 6);
         for (at, label) in boxes.placed.iter().enumerate() {
-            assert!(
-                label.y >= 20 && label.to_y <= 240 && label.to_x <= 320,
-                "{label:?}"
-            );
-            assert!(
-                !boxes.placed[..at].iter().any(|other| other.meets(label)),
-                "{label:?}"
-            );
+            assert!(label.y >= 20 && label.to_y <= 240 && label.to_x <= 320, "{label:?}");
+            assert!(!boxes.placed[..at].iter().any(|other| other.meets(label)), "{label:?}");
         }
         // Six pixels outside the strongest region, above its box.
         assert_eq!((boxes.placed[0].x, boxes.placed[0].to_y), (98, 94));

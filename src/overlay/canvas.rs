@@ -20,12 +20,7 @@ pub struct Canvas<'a> {
 }
 
 enum Planes<'a> {
-    I420 {
-        luma: &'a mut [u8],
-        chroma: [&'a mut [u8]; 2],
-        stride: usize,
-        chroma_stride: usize,
-    },
+    I420 { luma: &'a mut [u8], chroma: [&'a mut [u8]; 2], stride: usize, chroma_stride: usize },
     Rgb(&'a mut [u8]),
 }
 
@@ -60,21 +55,11 @@ impl<'a> Canvas<'a> {
             Some(layout) => {
                 let (luma, cb, cr) = layout.planes_mut(&mut frame.pixels);
                 let (stride, chroma_stride) = (layout.y_stride, layout.uv_stride);
-                Planes::I420 {
-                    luma,
-                    chroma: [cb, cr],
-                    stride,
-                    chroma_stride,
-                }
+                Planes::I420 { luma, chroma: [cb, cr], stride, chroma_stride }
             }
             None => Planes::Rgb(&mut frame.pixels),
         };
-        Some(Canvas {
-            width,
-            height,
-            colour,
-            planes,
-        })
+        Some(Canvas { width, height, colour, planes })
     }
 
     /// What decides the meaning of an [`Ink`].
@@ -106,12 +91,7 @@ impl<'a> Canvas<'a> {
             let from = 2 * CELLS * at;
             let to = (from + 2 * levels.len()).min(width);
             match &mut self.planes {
-                Planes::I420 {
-                    luma,
-                    chroma,
-                    stride,
-                    chroma_stride,
-                } => {
+                Planes::I420 { luma, chroma, stride, chroma_stride } => {
                     for y in rows.clone() {
                         let samples = &mut luma[y * *stride + from..y * *stride + to];
                         blend(samples, &block.wide_keep, &block.wide_add);
@@ -146,12 +126,7 @@ impl<'a> Canvas<'a> {
             }
         };
         match &mut self.planes {
-            Planes::I420 {
-                luma,
-                chroma,
-                stride,
-                chroma_stride,
-            } => {
+            Planes::I420 { luma, chroma, stride, chroma_stride } => {
                 for row in y..to_y {
                     blend(&mut luma[row * *stride + x..row * *stride + to_x], ink[0]);
                 }
@@ -194,18 +169,9 @@ impl<'a> Canvas<'a> {
             }
             let has_bottom = bottom.len() == w && top_y + 1 < self.height;
             let top = &top[..seen];
-            let bottom = if has_bottom {
-                &bottom[..seen]
-            } else {
-                &top[..0]
-            };
+            let bottom = if has_bottom { &bottom[..seen] } else { &top[..0] };
             match &mut self.planes {
-                Planes::I420 {
-                    luma,
-                    chroma,
-                    stride,
-                    chroma_stride,
-                } => {
+                Planes::I420 { luma, chroma, stride, chroma_stride } => {
                     let end = luma.len();
                     for (i, row) in [top, bottom].into_iter().enumerate() {
                         let at = (top_y + i) * *stride + x;
@@ -272,10 +238,7 @@ mod tests {
     }
 
     fn assert_near(a: [u8; 3], b: [u8; 3], what: &str) {
-        assert!(
-            a.iter().zip(b).all(|(a, b)| a.abs_diff(b) <= 3),
-            "{what}: {a:?}, not {b:?}"
-        );
+        assert!(a.iter().zip(b).all(|(a, b)| a.abs_diff(b) <= 3), "{what}: {a:?}, not {b:?}");
     }
 
     #[test]

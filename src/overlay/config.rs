@@ -51,10 +51,7 @@ impl OverlayConfig {
             return Err(format!("overlay.opacity is {}, give 0 to 1", self.opacity));
         }
         if !(0.5..=4.0).contains(&self.text_scale) {
-            return Err(format!(
-                "overlay.text_scale is {}, give 0.5 to 4",
-                self.text_scale
-            ));
+            return Err(format!("overlay.text_scale is {}, give 0.5 to 4", self.text_scale));
         }
         Ok(())
     }
@@ -111,29 +108,18 @@ mod tests {
     #[test]
     fn the_default_survives_toml_and_mistakes_are_named() {
         let text = toml::to_string(&OverlayConfig::default()).unwrap();
-        assert_eq!(
-            toml::from_str::<OverlayConfig>(&text).unwrap(),
-            OverlayConfig::default()
-        );
-        assert_eq!(
-            toml::from_str::<OverlayConfig>("").unwrap(),
-            OverlayConfig::default()
-        );
+        assert_eq!(toml::from_str::<OverlayConfig>(&text).unwrap(), OverlayConfig::default());
+        assert_eq!(toml::from_str::<OverlayConfig>("").unwrap(), OverlayConfig::default());
         for (text, word) in [
             ("opaqueness = 1", "opaqueness"),
             ("colormap = \"jet\"", "jet"),
             ("line_colour = \"cyan\"", "#rrggbb"),
             ("line_colour = \"#12345é\"", "#rrggbb"),
         ] {
-            let error = toml::from_str::<OverlayConfig>(text)
-                .unwrap_err()
-                .to_string();
+            let error = toml::from_str::<OverlayConfig>(text).unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");
         }
-        let config = OverlayConfig {
-            opacity: f32::NAN,
-            ..OverlayConfig::default()
-        };
+        let config = OverlayConfig { opacity: f32::NAN, ..OverlayConfig::default() };
         assert!(config.check().unwrap_err().contains("overlay.opacity"));
         assert_eq!(OverlayConfig::default().check(), Ok(()));
     }

@@ -61,9 +61,7 @@ impl Contour {
         let blocks = self.width.div_ceil(BLOCK);
         let flags = &mut self.flags[y * blocks..(y + 1) * blocks];
         for (flags, block) in flags.iter_mut().zip(row.chunks(BLOCK)) {
-            let (any, all) = block
-                .iter()
-                .fold((0, 1), |(any, all), &m| (any | m, all & m));
+            let (any, all) = block.iter().fold((0, 1), |(any, all), &m| (any | m, all & m));
             *flags = (any * INSIDE) | ((1 - all) * OUTSIDE);
         }
     }
@@ -193,9 +191,7 @@ mod tests {
         let mut contour = Contour::default();
         contour.start(width, height);
         for y in 0..height {
-            let row: Vec<f32> = (0..width)
-                .map(|x| f32::from(u8::from(inside(x, y))))
-                .collect();
+            let row: Vec<f32> = (0..width).map(|x| f32::from(u8::from(inside(x, y)))).collect();
             contour.mark(y, &row, 0.5);
         }
         contour.draw(&mut Canvas::new(&mut frame).unwrap(), [255; 3]);

@@ -4,10 +4,10 @@ use super::ScoreScale;
 use super::palette::LEVELS;
 
 /// Heat begins this many spreads below the threshold.
-const BELOW: f32 = 1.0;
+const BELOW: f32 = 2.0;
 
 /// Heat is full this many spreads above the threshold.
-const ABOVE: f32 = 2.0;
+const ABOVE: f32 = 1.0;
 
 /// The highest level as a number.
 const TOP: f32 = (LEVELS - 1) as f32;
@@ -27,11 +27,7 @@ impl Levels {
     /// positive number is taken as a tenth of the threshold.
     pub fn new(scale: ScoreScale) -> Option<Levels> {
         let size = scale.threshold.abs();
-        let spread = if scale.spread.is_finite() && scale.spread > 0.0 {
-            scale.spread
-        } else {
-            size / 10.0
-        };
+        let spread = if scale.spread.is_finite() && scale.spread > 0.0 { scale.spread } else { size / 10.0 };
         // Below this the two ends of the map would be the same number.
         let spread = spread.max(size * 1e-5).max(1e-9);
         let start = scale.threshold - BELOW * spread;
@@ -44,11 +40,7 @@ impl Levels {
     pub fn level(&self, score: f32) -> u8 {
         // Comparisons written so that NaN falls to the start and each compiles to one
         // instruction, as does the rounding.
-        let score = if score > self.start {
-            score
-        } else {
-            self.start
-        };
+        let score = if score > self.start { score } else { self.start };
         let level = (score - self.start) * self.gain;
         let level = if level < TOP { level } else { TOP };
         (level + ROUND).to_bits() as u8
@@ -78,10 +70,7 @@ impl Levels {
 mod tests {
     use super::*;
 
-    const SCALE: ScoreScale = ScoreScale {
-        threshold: 10.0,
-        spread: 2.0,
-    };
+    const SCALE: ScoreScale = ScoreScale { threshold: 10.0, spread: 2.0 };
 
     #[test]
     fn levels_are_fixed_around_the_threshold() {
@@ -114,25 +103,15 @@ mod tests {
 
     #[test]
     fn senseless_scales_are_survived() {
-        for (threshold, spread) in [
-            (10.0, 0.0),
-            (10.0, f32::NAN),
-            (0.0, -1.0),
-            (1e30, 1.0),
-            (-5.0, f32::INFINITY),
-        ] {
+        for (threshold, spread) in
+            [(10.0, 0.0), (10.0, f32::NAN), (0.0, -1.0), (1e30, 1.0), (-5.0, f32::INFINITY)]
+        {
             let levels = Levels::new(ScoreScale { threshold, spread }).unwrap();
             assert_eq!(levels.level(f32::MIN), 0);
             assert_eq!(levels.level(f32::MAX), 255);
         }
         for threshold in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(
-                Levels::new(ScoreScale {
-                    threshold,
-                    spread: 1.0
-                }),
-                None
-            );
+            assert_eq!(Levels::new(ScoreScale { threshold, spread: 1.0 }), None);
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct ScoreScale {
     /// Scores above this are anomalous. If not finite, neither heat nor contours are drawn.
     pub threshold: f32,
     /// A typical step of the score, e.g. its standard deviation on in-distribution images:
-    /// heat begins one step below the threshold and is full two steps above it.
+    /// heat begins two steps below the threshold and is full one step above it.
     pub spread: f32,
 }
 
@@ -62,9 +62,7 @@ pub enum OverlayError {
         count: usize,
     },
     /// The frame's buffer does not have the length that its size and format call for.
-    #[error(
-        "frame {frame} holds {bytes} bytes, a {width}x{height} {format:?} picture has {expected}"
-    )]
+    #[error("frame {frame} holds {bytes} bytes, a {width}x{height} {format:?} picture has {expected}")]
     OtherLength {
         /// Number of the frame.
         frame: u64,
@@ -144,14 +142,7 @@ impl Overlay {
         }
         let Some(mut canvas) = Canvas::new(frame) else {
             let expected = Frame::byte_len(format, width, height);
-            return Err(OverlayError::OtherLength {
-                frame: id,
-                width,
-                height,
-                format,
-                bytes,
-                expected,
-            });
+            return Err(OverlayError::OtherLength { frame: id, width, height, format, bytes, expected });
         };
         if width == 0 || height == 0 {
             return Ok(());
@@ -168,8 +159,7 @@ impl Overlay {
         let ceiling = self.fit_status(&canvas, font, status);
         if self.config.boxes {
             let writer = &mut self.writer;
-            self.boxes
-                .draw(&mut canvas, writer, font, ceiling, regions, inks);
+            self.boxes.draw(&mut canvas, writer, font, ceiling, regions, inks);
         }
         canvas.fill(0, 0, width, ceiling, inks.ground, GROUND);
         for (row, line) in self.lines.iter().enumerate() {
@@ -189,13 +179,7 @@ impl Overlay {
     }
 
     /// Heat and contour.
-    fn draw_scores(
-        &mut self,
-        canvas: &mut Canvas<'_>,
-        scores: &[f32],
-        levels: Levels,
-        threshold: f32,
-    ) {
+    fn draw_scores(&mut self, canvas: &mut Canvas<'_>, scores: &[f32], levels: Levels, threshold: f32) {
         let (width, height, kind) = (canvas.width, canvas.height, canvas.kind());
         let config = &self.config;
         let table = match &mut self.table {

@@ -76,10 +76,7 @@ pub fn heat(map: ColourMap, opacity: f32, level: u8) -> ([u8; 3], u16) {
     let share = f32::from(level) / (LEVELS - 1) as f32;
     let rise = (share / OPAQUE_FROM).min(1.0);
     let opacity = opacity.clamp(0.0, 1.0) * rise * rise * (3.0 - 2.0 * rise);
-    (
-        colour_at(map, FIRST_COLOUR + (1.0 - FIRST_COLOUR) * share),
-        (opacity * 256.0).round() as u16,
-    )
+    (colour_at(map, FIRST_COLOUR + (1.0 - FIRST_COLOUR) * share), (opacity * 256.0).round() as u16)
 }
 
 /// A level of heat as arithmetic on 8-bit samples: `(sample * keep + add[i]) >> 8`.
@@ -99,10 +96,7 @@ pub fn heat_table(map: ColourMap, opacity: f32, canvas: &Canvas<'_>) -> HeatTabl
     std::array::from_fn(|level| {
         let (rgb, opacity) = heat(map, opacity, level as u8);
         let add = canvas.ink(rgb).map(|c| u16::from(c) * opacity + 128);
-        Blend {
-            keep: 256 - opacity,
-            add,
-        }
+        Blend { keep: 256 - opacity, add }
     })
 }
 
@@ -115,12 +109,7 @@ mod tests {
         assert_eq!(colour_at(ColourMap::Inferno, 0.0), [0x00, 0x00, 0x04]);
         assert_eq!(colour_at(ColourMap::Inferno, 1.0), [0xfc, 0xff, 0xa4]);
         assert_eq!(colour_at(ColourMap::Viridis, 7.0), [0xfd, 0xe7, 0x25]);
-        for map in [
-            ColourMap::Inferno,
-            ColourMap::Magma,
-            ColourMap::Plasma,
-            ColourMap::Viridis,
-        ] {
+        for map in [ColourMap::Inferno, ColourMap::Magma, ColourMap::Plasma, ColourMap::Viridis] {
             let luma = |level: u8| {
                 let [r, g, b] = colour_at(map, f32::from(level) / 255.0).map(f32::from);
                 0.2126 * r + 0.7152 * g + 0.0722 * b
@@ -136,8 +125,7 @@ mod tests {
         assert_eq!(heat(ColourMap::Inferno, 0.55, 0).1, 0);
         assert_eq!(heat(ColourMap::Inferno, 0.5, 255).1, 128);
         for level in 1..=255 {
-            let step =
-                heat(ColourMap::Inferno, 1.0, level).1 - heat(ColourMap::Inferno, 1.0, level - 1).1;
+            let step = heat(ColourMap::Inferno, 1.0, level).1 - heat(ColourMap::Inferno, 1.0, level - 1).1;
             assert!(step <= 4, "level {level} jumps by {step}");
         }
     }

@@ -37,12 +37,7 @@ impl Font {
             }
         };
         let width = get_raster_width(FontWeight::Bold, raster) * magnify;
-        Font {
-            raster,
-            magnify,
-            width,
-            height: raster.val() * magnify,
-        }
+        Font { raster, magnify, width, height: raster.val() * magnify }
     }
 }
 
@@ -98,10 +93,7 @@ pub fn wrap(status: &str, columns: usize, most: usize, lines: &mut Vec<String>) 
         let line = &mut lines[used];
         line.clear();
         used += 1;
-        let end = rest
-            .char_indices()
-            .nth(columns)
-            .map_or(rest.len(), |(at, _)| at);
+        let end = rest.char_indices().nth(columns).map_or(rest.len(), |(at, _)| at);
         if end == rest.len() {
             line.push_str(rest);
             rest = "";
@@ -113,11 +105,7 @@ pub fn wrap(status: &str, columns: usize, most: usize, lines: &mut Vec<String>) 
             rest = "";
         } else {
             // A gap that begins where the line is full is a place to break too.
-            let blanks = rest[end..]
-                .bytes()
-                .take(2)
-                .take_while(|&c| c == b' ')
-                .count();
+            let blanks = rest[end..].bytes().take(2).take_while(|&c| c == b' ').count();
             let gap = rest[..end + blanks].rfind("  ");
             let blank = || rest[..end + blanks.min(1)].rfind(' ');
             let at = gap.or_else(blank).unwrap_or(end);
@@ -134,27 +122,13 @@ mod tests {
 
     #[test]
     fn sizes_follow_the_picture() {
-        for (height, expected) in [
-            (0, 16),
-            (360, 16),
-            (480, 16),
-            (540, 20),
-            (720, 24),
-            (1080, 32),
-            (2160, 32),
-            (4320, 96),
-        ] {
-            assert_eq!(
-                Font::for_picture(height, 1.0).height,
-                expected,
-                "{height} rows"
-            );
+        for (height, expected) in
+            [(0, 16), (360, 16), (480, 16), (540, 20), (720, 24), (1080, 32), (2160, 32), (4320, 96)]
+        {
+            assert_eq!(Font::for_picture(height, 1.0).height, expected, "{height} rows");
         }
         assert_eq!(Font::for_picture(1080, 2.0).height, 64);
-        assert!(
-            640 / Font::for_picture(360, 1.0).width >= 64,
-            "too few columns at 640 px"
-        );
+        assert!(640 / Font::for_picture(360, 1.0).width >= 64, "too few columns at 640 px");
     }
 
     #[test]

@@ -55,9 +55,7 @@ impl std::str::FromStr for ThresholdSetting {
         }
         match text.parse::<f32>() {
             Ok(value) if value.is_finite() => Ok(ThresholdSetting::Fixed(value)),
-            _ => Err(format!(
-                "threshold {text:?} is neither \"auto\" nor a number"
-            )),
+            _ => Err(format!("threshold {text:?} is neither \"auto\" nor a number")),
         }
     }
 }
@@ -81,9 +79,7 @@ impl<'de> Deserialize<'de> for ThresholdSetting {
         }
         match Raw::deserialize(from)? {
             Raw::Number(value) if value.is_finite() => Ok(ThresholdSetting::Fixed(value)),
-            Raw::Number(value) => Err(D::Error::custom(format!(
-                "threshold {value} is no finite number"
-            ))),
+            Raw::Number(value) => Err(D::Error::custom(format!("threshold {value} is no finite number"))),
             Raw::Text(text) => text.parse().map_err(D::Error::custom),
         }
     }
@@ -132,16 +128,10 @@ impl ScoreConfig {
     /// this method; [`ScoreError::OtherK`] if it was calibrated for another k.
     pub fn resolve(&self, bank: &Bank, k: usize) -> Result<Threshold, ScoreError> {
         if let ThresholdSetting::Fixed(value) = self.threshold {
-            return Ok(Threshold {
-                value,
-                basis: "set by hand".to_owned(),
-            });
+            return Ok(Threshold { value, basis: "set by hand".to_owned() });
         }
         let Some(calibration) = bank.calibration() else {
-            let why = format!(
-                "bank {} was built without held-out frames",
-                bank.path().display()
-            );
+            let why = format!("bank {} was built without held-out frames", bank.path().display());
             return Err(crate::bank::BankError::NotCalibrated { why }.into());
         };
         match calibration.method(self.method.name())?.k {

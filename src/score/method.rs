@@ -54,12 +54,8 @@ impl Scorer {
             Method::Knn => {
                 out.grid = distances.grid;
                 out.data.clear();
-                out.data.extend(
-                    distances
-                        .data
-                        .iter()
-                        .map(|d| if d.is_finite() { *d } else { f32::INFINITY }),
-                );
+                out.data
+                    .extend(distances.data.iter().map(|d| if d.is_finite() { *d } else { f32::INFINITY }));
             }
             Method::Lse => {
                 let logits = logits.ok_or(ScoreError::NoLogits(self.method.name()))?;
@@ -83,9 +79,7 @@ pub fn lse(logits: &Logits, out: &mut Vec<f32>) {
         let n = out.len();
         let (mut top, mut sum) = ([f32::NEG_INFINITY; BLOCK], [0.0f32; BLOCK]);
         for c in 0..logits.classes {
-            top.iter_mut()
-                .zip(class(c, block, n))
-                .for_each(|(t, x)| *t = t.max(*x));
+            top.iter_mut().zip(class(c, block, n)).for_each(|(t, x)| *t = t.max(*x));
         }
         for c in 0..logits.classes {
             let terms = sum.iter_mut().zip(&top).zip(class(c, block, n));
@@ -94,11 +88,7 @@ pub fn lse(logits: &Logits, out: &mut Vec<f32>) {
         for ((out, t), s) in out.iter_mut().zip(&top).zip(&sum) {
             let score = -(t + s.ln());
             // NaN logits reach the sum, +inf and all -inf make inf - inf there.
-            *out = if score.is_finite() {
-                score
-            } else {
-                f32::INFINITY
-            };
+            *out = if score.is_finite() { score } else { f32::INFINITY };
         }
     }
 }
@@ -113,32 +103,18 @@ mod tests {
     fn lse_is_the_formula_and_survives_large_and_broken_logits() {
         let cells: [(&[f32; 3], f32); 6] = [
             (&[0.0, 0.0, 0.0], -(3f32.ln())),
-            (
-                &[1000.0, 999.0, -5.0],
-                -(1000.0 + (1.0 + (-1f32).exp()).ln()),
-            ),
+            (&[1000.0, 999.0, -5.0], -(1000.0 + (1.0 + (-1f32).exp()).ln())),
             (&[-1000.0, -1000.0, -1000.0], 1000.0 - 3f32.ln()),
             (&[f32::NAN, 1.0, 1.0], f32::INFINITY),
             (&[f32::INFINITY, 1.0, 1.0], f32::INFINITY),
             (&[f32::NEG_INFINITY, 0.0, 0.0], -(2f32.ln())),
         ];
-        let data = (0..3)
-            .flat_map(|c| cells.iter().map(move |(logits, _)| logits[c]))
-            .collect();
-        let logits = Logits {
-            classes: 3,
-            grid: Grid { rows: 2, cols: 3 },
-            data: Pooled::unpooled(data),
-        };
+        let data = (0..3).flat_map(|c| cells.iter().map(move |(logits, _)| logits[c])).collect();
+        let logits = Logits { classes: 3, grid: Grid { rows: 2, cols: 3 }, data: Pooled::unpooled(data) };
         let mut map = ScoreMap::default();
-        Scorer::new(Method::Lse)
-            .step(&Distances::default(), Some(&logits), &mut map)
-            .unwrap();
+        Scorer::new(Method::Lse).step(&Distances::default(), Some(&logits), &mut map).unwrap();
         for (got, (input, want)) in map.data.iter().zip(cells) {
-            assert!(
-                got == &want || (got - want).abs() < 1e-4,
-                "{input:?}: {got} instead of {want}"
-            );
+            assert!(got == &want || (got - want).abs() < 1e-4, "{input:?}: {got} instead of {want}");
         }
         assert_eq!(map.grid, logits.grid);
         let none = Scorer::new(Method::Lse).step(&Distances::default(), None, &mut map);

@@ -40,11 +40,7 @@ impl Regions {
     /// Regions of pixels with a score above `threshold` and of at least `min_region_px` pixels of a
     /// 640x360 picture (scaled with the area of the frame, at least 1 pixel).
     pub fn new(threshold: f32, min_region_px: u32) -> Self {
-        Regions {
-            threshold,
-            min_region_px,
-            ..Self::default()
-        }
+        Regions { threshold, min_region_px, ..Self::default() }
     }
 
     /// Fills `out` with the 8-connected regions of `scores`, by their first pixel from top left
@@ -65,23 +61,12 @@ impl Regions {
             std::mem::swap(&mut self.above, &mut self.row);
         }
         let pixels = (scores.width * scores.height) as u64;
-        let least = (u64::from(self.min_region_px) * pixels)
-            .div_ceil(REFERENCE_AREA)
-            .max(1);
+        let least = (u64::from(self.min_region_px) * pixels).div_ceil(REFERENCE_AREA).max(1);
         for (label, part) in self.parts.iter().enumerate() {
             if part.parent == label as u32 && u64::from(part.area) >= least {
                 let (width, height) = (part.right - part.left, part.bottom - part.top + 1);
-                let rect = Rect {
-                    x: part.left,
-                    y: part.top,
-                    width,
-                    height,
-                };
-                out.push(Region {
-                    rect,
-                    area: part.area,
-                    peak: part.peak,
-                });
+                let rect = Rect { x: part.left, y: part.top, width, height };
+                out.push(Region { rect, area: part.area, peak: part.peak });
             }
         }
     }
@@ -93,9 +78,7 @@ impl Regions {
         while x < row.len() {
             // Most of a frame is normal: pass it in steps without branches.
             if let Some(step) = row.get(x..x + STEP)
-                && !step
-                    .iter()
-                    .fold(false, |any, s| any | (*s > self.threshold))
+                && !step.iter().fold(false, |any, s| any | (*s > self.threshold))
             {
                 x += STEP;
                 continue;
@@ -222,11 +205,7 @@ mod tests {
     }
 
     fn pixels(width: usize, data: Vec<f32>) -> PixelScores {
-        PixelScores {
-            width,
-            height: data.len() / width,
-            data: Pooled::unpooled(data),
-        }
+        PixelScores { width, height: data.len() / width, data: Pooled::unpooled(data) }
     }
 
     #[test]
@@ -234,26 +213,14 @@ mod tests {
         let mut regions = Regions::new(0.0, 0);
         let mut found = Vec::new();
         let mut state = 1u64;
-        for (width, height, share) in [
-            (1, 1, 50),
-            (70, 40, 10),
-            (70, 40, 40),
-            (97, 61, 50),
-            (33, 33, 60),
-            (64, 20, 90),
-            (5, 90, 45),
-        ] {
+        for (width, height, share) in
+            [(1, 1, 50), (70, 40, 10), (70, 40, 40), (97, 61, 50), (33, 33, 60), (64, 20, 90), (5, 90, 45)]
+        {
             let data = (0..width * height)
                 .map(|_| {
-                    state = state
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1);
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     let draw = (state >> 33) % 1000;
-                    if draw % 100 < share {
-                        1.0 + draw as f32
-                    } else {
-                        0.0
-                    }
+                    if draw % 100 < share { 1.0 + draw as f32 } else { 0.0 }
                 })
                 .collect();
             let scores = pixels(width, data);
@@ -270,21 +237,9 @@ mod tests {
         let scores = pixels(1280, data);
         let mut found = Vec::new();
         Regions::new(1.0, 100).step(&scores, &mut found);
-        assert_eq!(
-            found.len(),
-            1,
-            "one pixel of 2.0 is too small, 401 of 3.0 are not"
-        );
+        assert_eq!(found.len(), 1, "one pixel of 2.0 is too small, 401 of 3.0 are not");
         assert_eq!((found[0].area, found[0].peak), (401, 3.0));
-        assert_eq!(
-            found[0].rect,
-            Rect {
-                x: 879,
-                y: 719,
-                width: 401,
-                height: 1
-            }
-        );
+        assert_eq!(found[0].rect, Rect { x: 879, y: 719, width: 401, height: 1 });
         Regions::new(1.0, 101).step(&scores, &mut found);
         assert!(found.is_empty(), "404 pixels at 1280x720");
         Regions::new(f32::NAN, 0).step(&scores, &mut found);

@@ -53,13 +53,7 @@ impl Tracker {
 
     /// Takes the regions of one frame at `time_secs` (presentation time); appends the events that start or
     /// end with it, ends first. Each region goes on at most one track, the best overlap first.
-    pub fn step(
-        &mut self,
-        frame: FrameId,
-        time_secs: f64,
-        regions: &[Region],
-        events: &mut Vec<Event>,
-    ) {
+    pub fn step(&mut self, frame: FrameId, time_secs: f64, regions: &[Region], events: &mut Vec<Event>) {
         self.last = (frame, time_secs);
         self.pairs.clear();
         for (t, track) in self.tracks.iter().enumerate() {
@@ -70,8 +64,7 @@ impl Tracker {
                 }
             }
         }
-        self.pairs
-            .sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+        self.pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
         self.taken.clear();
         self.taken.resize(regions.len(), false);
         self.tracks.iter_mut().for_each(|t| t.missed += 1);
@@ -171,16 +164,7 @@ mod tests {
     use super::*;
 
     fn region(x: u32, size: u32, peak: f32) -> Region {
-        Region {
-            rect: Rect {
-                x,
-                y: 10,
-                width: size,
-                height: size,
-            },
-            area: size * size,
-            peak,
-        }
+        Region { rect: Rect { x, y: 10, width: size, height: size }, area: size * size, peak }
     }
 
     /// Runs frames of regions through a tracker that wants 3 frames and forgives 1 missing one.
@@ -191,10 +175,7 @@ mod tests {
             tracker.step(i as u64, i as f64 / 10.0, regions, &mut events);
         }
         tracker.finish(&mut events);
-        events
-            .iter()
-            .map(|e| (e.kind, e.event, e.frame, e.first_frame, e.last_frame))
-            .collect()
+        events.iter().map(|e| (e.kind, e.event, e.frame, e.first_frame, e.last_frame)).collect()
     }
 
     #[test]
@@ -202,28 +183,11 @@ mod tests {
         use EventKind::{End, Start};
         let moving = |n: u32| vec![region(n * 4, 20, n as f32)];
         let cases: [(&str, Vec<Vec<Region>>, Vec<_>); 5] = [
-            (
-                "two frames",
-                vec![moving(0), moving(1), vec![], vec![]],
-                vec![],
-            ),
-            (
-                "a gap before it counts",
-                vec![moving(0), moving(1), vec![], moving(2), moving(3)],
-                vec![],
-            ),
+            ("two frames", vec![moving(0), moving(1), vec![], vec![]], vec![]),
+            ("a gap before it counts", vec![moving(0), moving(1), vec![], moving(2), moving(3)], vec![]),
             (
                 "a gap after",
-                vec![
-                    moving(0),
-                    moving(1),
-                    moving(2),
-                    vec![],
-                    moving(4),
-                    vec![],
-                    vec![],
-                    vec![],
-                ],
+                vec![moving(0), moving(1), moving(2), vec![], moving(4), vec![], vec![], vec![]],
                 vec![(Start, 1, 2, 0, 2), (End, 1, 6, 0, 4)],
             ),
             (
@@ -240,12 +204,7 @@ mod tests {
                     vec![region(12, 20, 1.0)],
                     vec![region(16, 20, 1.0)],
                 ],
-                vec![
-                    (Start, 1, 2, 0, 2),
-                    (Start, 2, 2, 0, 2),
-                    (End, 2, 4, 0, 2),
-                    (End, 1, 4, 0, 4),
-                ],
+                vec![(Start, 1, 2, 0, 2), (Start, 2, 2, 0, 2), (End, 2, 4, 0, 2), (End, 1, 4, 0, 4)],
             ),
         ];
         for (name, frames, want) in cases {
@@ -257,16 +216,8 @@ mod tests {
     fn an_event_tells_its_peak_and_its_largest_area() {
         let mut tracker = Tracker::new(2, 1);
         let mut events = Vec::new();
-        for (i, r) in [region(0, 20, 5.0), region(2, 30, 9.0), region(4, 40, 7.0)]
-            .iter()
-            .enumerate()
-        {
-            tracker.step(
-                i as u64,
-                0.1 * i as f64,
-                std::slice::from_ref(r),
-                &mut events,
-            );
+        for (i, r) in [region(0, 20, 5.0), region(2, 30, 9.0), region(4, 40, 7.0)].iter().enumerate() {
+            tracker.step(i as u64, 0.1 * i as f64, std::slice::from_ref(r), &mut events);
         }
         tracker.step(3, 0.3, &[], &mut events);
         let end = &events[1];

@@ -75,26 +75,12 @@ impl Upsampler {
                     std::mem::swap(&mut self.above, &mut self.below);
                     std::mem::swap(&mut held_above, &mut held_below);
                 } else {
-                    widen(
-                        cells,
-                        top,
-                        self.cols,
-                        &self.left,
-                        &self.weight,
-                        &mut self.above,
-                    );
+                    widen(cells, top, self.cols, &self.left, &self.weight, &mut self.above);
                     held_above = top;
                 }
             }
             if held_below != bottom {
-                widen(
-                    cells,
-                    bottom,
-                    self.cols,
-                    &self.left,
-                    &self.weight,
-                    &mut self.below,
-                );
+                widen(cells, bottom, self.cols, &self.left, &self.weight, &mut self.below);
                 held_below = bottom;
             }
             for ((out, a), b) in out.iter_mut().zip(&self.above).zip(&self.below) {
@@ -127,11 +113,7 @@ fn widen(cells: &[f32], row: usize, cols: usize, left: &[u32], weight: &[f32], o
 fn fill(cells: &[f32], grid: Grid, out: &mut Vec<f32>) {
     out.clear();
     out.extend_from_slice(cells);
-    for (i, cell) in out
-        .iter_mut()
-        .enumerate()
-        .filter(|(_, cell)| !cell.is_finite())
-    {
+    for (i, cell) in out.iter_mut().enumerate().filter(|(_, cell)| !cell.is_finite()) {
         let (row, col) = (i / grid.cols, i % grid.cols);
         let (mut sum, mut count) = (0.0, 0);
         for r in row.saturating_sub(1)..grid.rows.min(row + 2) {
@@ -150,12 +132,7 @@ fn fill(cells: &[f32], grid: Grid, out: &mut Vec<f32>) {
 /// Makes the pixels of cells that are not finite infinite.
 fn paint(map: &ScoreMap, width: usize, height: usize, out: &mut [f32]) {
     let Grid { rows, cols } = map.grid;
-    for (i, _) in map
-        .data
-        .iter()
-        .enumerate()
-        .filter(|(_, cell)| !cell.is_finite())
-    {
+    for (i, _) in map.data.iter().enumerate().filter(|(_, cell)| !cell.is_finite()) {
         let (row, col) = (i / cols, i % cols);
         let columns = (col * width).div_ceil(cols)..((col + 1) * width).div_ceil(cols);
         for y in (row * height).div_ceil(rows)..((row + 1) * height).div_ceil(rows) {
@@ -170,10 +147,7 @@ mod tests {
     use crate::pool::Pooled;
 
     fn map(rows: usize, cols: usize, data: Vec<f32>) -> ScoreMap {
-        ScoreMap {
-            grid: Grid { rows, cols },
-            data: Pooled::unpooled(data),
-        }
+        ScoreMap { grid: Grid { rows, cols }, data: Pooled::unpooled(data) }
     }
 
     /// The definition, pixel by pixel.
@@ -181,8 +155,7 @@ mod tests {
         let Grid { rows, cols } = map.grid;
         let at = |r: i64, c: i64| {
             f64::from(
-                map.data[r.clamp(0, rows as i64 - 1) as usize * cols
-                    + c.clamp(0, cols as i64 - 1) as usize],
+                map.data[r.clamp(0, rows as i64 - 1) as usize * cols + c.clamp(0, cols as i64 - 1) as usize],
             )
         };
         let mut out = Vec::new();
@@ -212,18 +185,9 @@ mod tests {
             (9, 11, 4, 3),
             (2, 2, 639, 361),
         ] {
-            let map = map(
-                rows,
-                cols,
-                (0..rows * cols)
-                    .map(|i| ((i * 7919) % 101) as f32 - 50.0)
-                    .collect(),
-            );
+            let map = map(rows, cols, (0..rows * cols).map(|i| ((i * 7919) % 101) as f32 - 50.0).collect());
             up.step(&map, width, height, &mut out);
-            assert_eq!(
-                (out.width, out.height, out.data.len()),
-                (width, height, width * height)
-            );
+            assert_eq!((out.width, out.height, out.data.len()), (width, height, width * height));
             for (i, (got, want)) in out.data.iter().zip(naive(&map, width, height)).enumerate() {
                 assert!(
                     (got - want).abs() < 1e-3,
@@ -242,11 +206,7 @@ mod tests {
             Upsampler::new().step(&map(3, 4, cells), 40, 30, &mut out);
             for (i, score) in out.data.iter().enumerate() {
                 let inside = (10..20).contains(&(i / 40)) && (10..20).contains(&(i % 40));
-                assert_eq!(
-                    *score,
-                    if inside { f32::INFINITY } else { 2.0 },
-                    "pixel {i}"
-                );
+                assert_eq!(*score, if inside { f32::INFINITY } else { 2.0 }, "pixel {i}");
             }
         }
         let mut out = PixelScores::default();

@@ -81,52 +81,27 @@ pub struct Address {
 }
 
 impl Address {
-    fn parse(
-        key: &'static str,
-        value: &str,
-        scheme: &str,
-        port: u16,
-    ) -> Result<Option<Address>, SinkError> {
+    fn parse(key: &'static str, value: &str, scheme: &str, port: u16) -> Result<Option<Address>, SinkError> {
         if value == "off" {
             return Ok(None);
         }
-        let bad = |why: String| SinkError::Address {
-            key,
-            value: value.to_owned(),
-            why,
-        };
+        let bad = |why: String| SinkError::Address { key, value: value.to_owned(), why };
         let how = || format!("write {scheme}://127.0.0.1:{port}/farout or \"off\"");
-        let rest = value
-            .strip_prefix(scheme)
-            .and_then(|v| v.strip_prefix("://"))
-            .ok_or_else(|| bad(how()))?;
+        let rest =
+            value.strip_prefix(scheme).and_then(|v| v.strip_prefix("://")).ok_or_else(|| bad(how()))?;
         let (host, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, "/farout"),
         };
-        let has_port = host
-            .rsplit_once(':')
-            .is_some_and(|(_, p)| p.parse::<u16>().is_ok());
-        let host = if has_port {
-            host.to_owned()
-        } else {
-            format!("{host}:{port}")
-        };
-        let mut sockets = host
-            .to_socket_addrs()
-            .map_err(|e| bad(format!("{e}; {}", how())))?;
+        let has_port = host.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
+        let host = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+        let mut sockets = host.to_socket_addrs().map_err(|e| bad(format!("{e}; {}", how())))?;
         let socket = sockets.next().ok_or_else(|| bad(how()))?;
-        let printable = path
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
+        let printable = path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
         if path == "/" || !printable {
             return Err(bad(format!("it needs a plain path; {}", how())));
         }
-        Ok(Some(Address {
-            key,
-            socket,
-            path: path.to_owned(),
-        }))
+        Ok(Some(Address { key, socket, path: path.to_owned() }))
     }
 }
 
@@ -137,39 +112,23 @@ mod tests {
     #[test]
     fn addresses() {
         let parse = |value: &str| {
-            let config = OutputConfig {
-                rtsp: value.into(),
-                ..OutputConfig::default()
-            };
-            config
-                .rtsp_address()
-                .map(|a| a.map(|a| format!("{}{}", a.socket, a.path)))
+            let config = OutputConfig { rtsp: value.into(), ..OutputConfig::default() };
+            config.rtsp_address().map(|a| a.map(|a| format!("{}{}", a.socket, a.path)))
         };
         for (value, want) in [
             ("off", None),
-            (
-                "rtsp://127.0.0.1:8554/farout",
-                Some("127.0.0.1:8554/farout"),
-            ),
+            ("rtsp://127.0.0.1:8554/farout", Some("127.0.0.1:8554/farout")),
             ("rtsp://0.0.0.0/a/b", Some("0.0.0.0:8554/a/b")),
             ("rtsp://127.0.0.1", Some("127.0.0.1:8554/farout")),
             ("rtsp://[::1]:9/x", Some("[::1]:9/x")),
         ] {
             assert_eq!(parse(value).unwrap().as_deref(), want, "{value}");
         }
-        for value in [
-            "",
-            "on",
-            "http://127.0.0.1/x",
-            "rtsp://:/x",
-            "rtsp://127.0.0.1:99999/x",
-            "rtsp://127.0.0.1/",
-        ] {
+        for value in
+            ["", "on", "http://127.0.0.1/x", "rtsp://:/x", "rtsp://127.0.0.1:99999/x", "rtsp://127.0.0.1/"]
+        {
             let err = parse(value).unwrap_err().to_string();
-            assert!(
-                err.contains("output.rtsp") && err.contains("write rtsp://"),
-                "{value}: {err}"
-            );
+            assert!(err.contains("output.rtsp") && err.contains("write rtsp://"), "{value}: {err}");
         }
         let http = OutputConfig::default().http_address().unwrap().unwrap();
         assert_eq!((http.socket.port(), &*http.path), (8090, "/farout.ts"));

@@ -7,13 +7,8 @@ use super::SinkError;
 use super::config::OutputConfig;
 
 /// Hardware first. Orin Nano has none; vah264enc has no rank and is never chosen by others.
-pub(super) const CANDIDATES: [&str; 5] = [
-    "nvv4l2h264enc",
-    "nvh264enc",
-    "vah264enc",
-    "x264enc",
-    "openh264enc",
-];
+pub(super) const CANDIDATES: [&str; 5] =
+    ["nvv4l2h264enc", "nvh264enc", "vah264enc", "x264enc", "openh264enc"];
 
 /// An encoder that starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +24,8 @@ impl Encoder {
     /// [`SinkError::NoEncoder`] with the reason for each that was tried.
     pub(super) fn choose(wanted: &str) -> Result<Encoder, SinkError> {
         let mut tried = Vec::new();
-        let names: Vec<&str> = CANDIDATES
-            .into_iter()
-            .filter(|name| wanted == "auto" || wanted == *name)
-            .collect();
+        let names: Vec<&str> =
+            CANDIDATES.into_iter().filter(|name| wanted == "auto" || wanted == *name).collect();
         if names.is_empty() {
             let tried = format!("\"{wanted}\" is none of auto, {}", CANDIDATES.join(", "));
             return Err(SinkError::NoEncoder { tried });
@@ -40,16 +33,12 @@ impl Encoder {
         for name in names {
             match starts(name) {
                 Ok(()) => {
-                    return Ok(Encoder {
-                        name: name.to_owned(),
-                    });
+                    return Ok(Encoder { name: name.to_owned() });
                 }
                 Err(why) => tried.push(format!("{name}: {why}")),
             }
         }
-        Err(SinkError::NoEncoder {
-            tried: tried.join(", "),
-        })
+        Err(SinkError::NoEncoder { tried: tried.join(", ") })
     }
 
     /// The encoder's elements in order; the last one is the encoder itself.
@@ -61,9 +50,7 @@ impl Encoder {
         config: &OutputConfig,
         rate: f64,
     ) -> Result<Vec<gst::Element>, gst::glib::BoolError> {
-        let encoder = gst::ElementFactory::make(&self.name)
-            .name("farout-encoder")
-            .build()?;
+        let encoder = gst::ElementFactory::make(&self.name).name("farout-encoder").build()?;
         let keyframe_frames = (rate * config.keyframe_secs).round().clamp(1.0, 1000.0);
         for (property, value) in settings(&self.name, config.bitrate_kbps, keyframe_frames as u32) {
             set(&encoder, property, &value);
@@ -73,23 +60,16 @@ impl Encoder {
         }
         // Jetson's encoder reads NVMM memory only.
         let upload = gst::ElementFactory::make("nvvidconv").build()?;
-        let caps = gst::Caps::builder("video/x-raw")
-            .features(["memory:NVMM"])
-            .field("format", "I420")
-            .build();
-        let memory = gst::ElementFactory::make("capsfilter")
-            .property("caps", caps)
-            .build()?;
+        let caps =
+            gst::Caps::builder("video/x-raw").features(["memory:NVMM"]).field("format", "I420").build();
+        let memory = gst::ElementFactory::make("capsfilter").property("caps", caps).build()?;
         Ok(vec![upload, memory, encoder])
     }
 }
 
 /// Whether an encoder is installed and its device can be opened.
 pub(super) fn starts(name: &str) -> Result<(), String> {
-    let element = gst::ElementFactory::make(name)
-        .build()
-        .ok()
-        .ok_or("not installed")?;
+    let element = gst::ElementFactory::make(name).build().ok().ok_or("not installed")?;
     let started = element.set_state(gst::State::Ready);
     let stopped = element.set_state(gst::State::Null);
     match started.and(stopped) {
@@ -100,16 +80,10 @@ pub(super) fn starts(name: &str) -> Result<(), String> {
 
 /// Low latency, no B-frames, a constant bit rate and regular key frames, in each one's words.
 fn settings(name: &str, kbps: u32, keyframe: u32) -> Vec<(&'static str, String)> {
-    let (kbps, bps, keyframe) = (
-        kbps.to_string(),
-        kbps.saturating_mul(1000).to_string(),
-        keyframe.to_string(),
-    );
-    let fixed = |list: &[(&'static str, &str)]| {
-        list.iter()
-            .map(|(k, v)| (*k, (*v).to_owned()))
-            .collect::<Vec<_>>()
-    };
+    let (kbps, bps, keyframe) =
+        (kbps.to_string(), kbps.saturating_mul(1000).to_string(), keyframe.to_string());
+    let fixed =
+        |list: &[(&'static str, &str)]| list.iter().map(|(k, v)| (*k, (*v).to_owned())).collect::<Vec<_>>();
     let (mut list, own) = match name {
         "nvv4l2h264enc" => (
             fixed(&[
@@ -118,11 +92,7 @@ fn settings(name: &str, kbps: u32, keyframe: u32) -> Vec<(&'static str, String)>
                 ("preset-level", "1"),
                 ("control-rate", "1"),
             ]),
-            vec![
-                ("bitrate", bps),
-                ("iframeinterval", keyframe.clone()),
-                ("idrinterval", keyframe),
-            ],
+            vec![("bitrate", bps), ("iframeinterval", keyframe.clone()), ("idrinterval", keyframe)],
         ),
         "nvh264enc" => (
             fixed(&[
@@ -134,19 +104,11 @@ fn settings(name: &str, kbps: u32, keyframe: u32) -> Vec<(&'static str, String)>
             vec![("bitrate", kbps), ("gop-size", keyframe)],
         ),
         "vah264enc" => (
-            fixed(&[
-                ("b-frames", "0"),
-                ("rate-control", "cbr"),
-                ("target-usage", "7"),
-            ]),
+            fixed(&[("b-frames", "0"), ("rate-control", "cbr"), ("target-usage", "7")]),
             vec![("bitrate", kbps), ("key-int-max", keyframe)],
         ),
         "openh264enc" => (
-            fixed(&[
-                ("complexity", "low"),
-                ("rate-control", "bitrate"),
-                ("multi-thread", &threads()),
-            ]),
+            fixed(&[("complexity", "low"), ("rate-control", "bitrate"), ("multi-thread", &threads())]),
             vec![("bitrate", bps), ("gop-size", keyframe)],
         ),
         _ => (
@@ -192,17 +154,10 @@ mod tests {
         gst::init().unwrap();
         let mut known = 0;
         for name in CANDIDATES.iter().filter(|name| starts(name).is_ok()) {
-            let elements = Encoder {
-                name: (*name).into(),
-            }
-            .elements(&OutputConfig::default(), 25.0)
-            .unwrap();
+            let elements = Encoder { name: (*name).into() }.elements(&OutputConfig::default(), 25.0).unwrap();
             let encoder = elements.last().unwrap();
             for (property, value) in settings(name, 4000, 25) {
-                assert!(
-                    encoder.find_property(property).is_some(),
-                    "{name} has no {property}"
-                );
+                assert!(encoder.find_property(property).is_some(), "{name} has no {property}");
                 // As text, numbers and flags read as they were given; enumerations by nick.
                 let set = encoder.property_value(property).serialize().unwrap();
                 assert!(
@@ -221,9 +176,6 @@ mod tests {
     fn the_wrong_name_is_explained() {
         gst::init().unwrap();
         let err = Encoder::choose("h264").unwrap_err().to_string();
-        assert!(
-            err.contains("\"h264\" is none of auto, nvv4l2h264enc"),
-            "{err}"
-        );
+        assert!(err.contains("\"h264\" is none of auto, nvv4l2h264enc"), "{err}");
     }
 }

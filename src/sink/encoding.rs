@@ -53,11 +53,7 @@ impl Encoding {
             .caps(&first.caps(rate).map_err(failed)?)
             .build();
         let even = |asked: u32, own: usize| {
-            if asked > 0 {
-                asked.next_multiple_of(2) as i32
-            } else {
-                own.next_multiple_of(2) as i32
-            }
+            if asked > 0 { asked.next_multiple_of(2) as i32 } else { own.next_multiple_of(2) as i32 }
         };
         let colorimetry = first.encoded_colorimetry();
         let size = gst::Caps::builder("video/x-raw")
@@ -67,15 +63,9 @@ impl Encoding {
             .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
             .field("colorimetry", colorimetry)
             .build();
-        let fixed = gst::ElementFactory::make("capsfilter")
-            .property("caps", size)
-            .build()
-            .map_err(failed)?;
+        let fixed = gst::ElementFactory::make("capsfilter").property("caps", size).build().map_err(failed)?;
         let encoding = encoder.elements(config, rate).map_err(failed)?;
-        let element = encoding
-            .last()
-            .cloned()
-            .ok_or_else(|| stage("no encoder".into()))?;
+        let element = encoding.last().cloned().ok_or_else(|| stage("no encoder".into()))?;
         let parse = make("h264parse")?;
         parse.set_property("config-interval", -1_i32);
         let stream = gst::Caps::builder("video/x-h264")
@@ -88,12 +78,7 @@ impl Encoding {
             .enable_last_sample(false)
             .caps(&stream)
             .build();
-        let mut chain = vec![
-            entry.clone().upcast(),
-            make("videoconvert")?,
-            make("videoscale")?,
-            fixed,
-        ];
+        let mut chain = vec![entry.clone().upcast(), make("videoconvert")?, make("videoscale")?, fixed];
         chain.extend(encoding);
         chain.extend([parse, sink.clone().upcast()]);
         let pipeline = gst::Pipeline::new();
@@ -103,15 +88,8 @@ impl Encoding {
         watch_encoder(&element, shared);
         watch_sink(&sink, shared);
         let bus = pipeline.bus().ok_or_else(|| stage("no bus".into()))?;
-        let running = Encoding {
-            pipeline,
-            entry,
-            encoder: element,
-            bus,
-            picture: first,
-            last: None,
-            key_forced: None,
-        };
+        let running =
+            Encoding { pipeline, entry, encoder: element, bus, picture: first, last: None, key_forced: None };
         if running.pipeline.set_state(gst::State::Playing).is_err() {
             running.check()?;
             return Err(stage("the pipeline does not start".into()));
@@ -139,15 +117,9 @@ impl Encoding {
         while self.is_full() {
             self.check()?;
             if start.elapsed() > PATIENCE {
-                return Err(stage(format!(
-                    "the encoder took no frame for {} s",
-                    PATIENCE.as_secs()
-                )));
+                return Err(stage(format!("the encoder took no frame for {} s", PATIENCE.as_secs())));
             }
-            progress = match shared
-                .moved
-                .wait_timeout(progress, Duration::from_millis(20))
-            {
+            progress = match shared.moved.wait_timeout(progress, Duration::from_millis(20)) {
                 Ok((progress, _)) => progress,
                 Err(poisoned) => poisoned.into_inner().0,
             };
@@ -169,26 +141,17 @@ impl Encoding {
             self.entry.set_caps(Some(&caps));
             self.picture = picture;
         }
-        let mut time = gst::ClockTime::from_nseconds(
-            u64::try_from(frame.pts.as_nanos()).unwrap_or(u64::MAX / 2),
-        );
+        let mut time =
+            gst::ClockTime::from_nseconds(u64::try_from(frame.pts.as_nanos()).unwrap_or(u64::MAX / 2));
         if let Some(last) = self.last {
             time = time.max(last + gst::ClockTime::USECOND);
         }
         self.last = Some(time);
-        shared
-            .progress()
-            .inside
-            .push_back((time, frame.id, frame.captured));
+        shared.progress().inside.push_back((time, frame.id, frame.captured));
         if shared.key_wanted.take() {
-            if self
-                .key_forced
-                .is_none_or(|at| at.elapsed() >= KEY_INTERVAL)
-            {
+            if self.key_forced.is_none_or(|at| at.elapsed() >= KEY_INTERVAL) {
                 self.key_forced = Some(Instant::now());
-                let event = gst_video::UpstreamForceKeyUnitEvent::builder()
-                    .all_headers(true)
-                    .build();
+                let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
                 if let Some(pad) = self.encoder.static_pad("src") {
                     pad.send_event(event);
                 }
@@ -222,23 +185,15 @@ impl Encoding {
 
     /// Waits until everything that was pushed is encoded and handed out.
     pub(super) fn finish(self, shared: &FanOut) -> Result<(), SinkError> {
-        self.entry
-            .end_of_stream()
-            .map_err(|e| self.check().err().unwrap_or_else(|| stage(e.to_string())))?;
+        self.entry.end_of_stream().map_err(|e| self.check().err().unwrap_or_else(|| stage(e.to_string())))?;
         let start = Instant::now();
         let mut progress = shared.progress();
         while !progress.ended {
             self.check()?;
             if start.elapsed() > PATIENCE {
-                return Err(stage(format!(
-                    "the encoder did not end within {} s",
-                    PATIENCE.as_secs()
-                )));
+                return Err(stage(format!("the encoder did not end within {} s", PATIENCE.as_secs())));
             }
-            progress = match shared
-                .moved
-                .wait_timeout(progress, Duration::from_millis(20))
-            {
+            progress = match shared.moved.wait_timeout(progress, Duration::from_millis(20)) {
                 Ok((progress, _)) => progress,
                 Err(poisoned) => poisoned.into_inner().0,
             };
@@ -254,10 +209,7 @@ impl Drop for Encoding {
 }
 
 fn stage(why: String) -> SinkError {
-    SinkError::Stage {
-        stage: "encoding",
-        why,
-    }
+    SinkError::Stage { stage: "encoding", why }
 }
 
 /// Wakes the pusher when the encoder takes a frame.
@@ -282,9 +234,7 @@ fn watch_encoder(encoder: &gst::Element, shared: &Arc<FanOut>) {
         if let Some(pts) = info.buffer().and_then(|b| b.pts()) {
             // Encoders shift their times away from zero and say so in the segment.
             let segment = pad.sticky_event::<gst::event::Segment>(0);
-            let segment = segment
-                .as_ref()
-                .and_then(|e| e.segment().downcast_ref::<gst::ClockTime>());
+            let segment = segment.as_ref().and_then(|e| e.segment().downcast_ref::<gst::ClockTime>());
             if let Some(time) = segment.map_or(Some(pts), |s| s.to_running_time(pts)) {
                 shared.encoded(time);
             }
@@ -300,9 +250,7 @@ fn watch_sink(sink: &gst_app::AppSink, shared: &Arc<FanOut>) {
         .new_sample(move |sink| {
             let sample = sink.pull_sample().ok().ok_or(gst::FlowError::Eos)?;
             if let (Some(mut buffer), Some(caps)) = (sample.buffer_owned(), sample.caps_owned()) {
-                let segment = sample
-                    .segment()
-                    .and_then(|s| s.downcast_ref::<gst::ClockTime>());
+                let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
                 let running = |time: Option<gst::ClockTime>| match segment {
                     Some(segment) => time.and_then(|t| segment.to_running_time(t)),
                     None => time,

@@ -55,11 +55,7 @@ impl EventLog {
             true => None,
             false => Some(make_and_open().map_err(|source| log_error(path, source))?),
         };
-        Ok(EventLog {
-            path: path.to_owned(),
-            file,
-            line: Vec::new(),
-        })
+        Ok(EventLog { path: path.to_owned(), file, line: Vec::new() })
     }
 
     /// Writes one event as one line, with one call to the system. What a full disk cuts off
@@ -92,10 +88,7 @@ impl EventLog {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        match file
-            .metadata()
-            .and_then(|m| if m.is_file() { file.sync_all() } else { Ok(()) })
-        {
+        match file.metadata().and_then(|m| if m.is_file() { file.sync_all() } else { Ok(()) }) {
             Ok(()) => Ok(()),
             Err(source) => Err(log_error(&self.path, source)),
         }
@@ -103,26 +96,17 @@ impl EventLog {
 }
 
 fn log_error(path: &Path, source: io::Error) -> FileError {
-    FileError::Log {
-        path: path.to_owned(),
-        source,
-    }
+    FileError::Log { path: path.to_owned(), source }
 }
 
 /// Adds a line; takes a part of it back if the rest found no room.
 fn write_line(file: &mut File, line: &[u8]) -> io::Result<()> {
     // A device or pipe has no length to go back to.
-    let before = file
-        .metadata()
-        .ok()
-        .filter(|m| m.is_file())
-        .map(|m| m.len());
+    let before = file.metadata().ok().filter(|m| m.is_file()).map(|m| m.len());
     file.write_all(line).inspect_err(|_| {
         if let Some(length) = before {
             // If this fails too, the next `append` mends it; the first error is the one to tell.
-            let _ = file
-                .set_len(length)
-                .and_then(|()| file.seek(SeekFrom::End(0)));
+            let _ = file.set_len(length).and_then(|()| file.seek(SeekFrom::End(0)));
         }
     })
 }
@@ -138,10 +122,7 @@ fn mend(file: &mut File) -> io::Result<()> {
     file.seek(SeekFrom::Start(start))?;
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
-    let whole = tail
-        .iter()
-        .rposition(|&c| c == b'\n')
-        .map_or(0, |at| at + 1);
+    let whole = tail.iter().rposition(|&c| c == b'\n').map_or(0, |at| at + 1);
     let last = &tail[whole..];
     if last.is_empty() {
         return Ok(());
@@ -166,12 +147,7 @@ mod tests {
             time_secs: 1.2,
             first_frame: 28,
             last_frame: 30,
-            rect: Rect {
-                x: 1,
-                y: 2,
-                width: 3,
-                height: 4,
-            },
+            rect: Rect { x: 1, y: 2, width: 3, height: 4 },
             area: 12,
             peak: 17.25,
         }
@@ -180,9 +156,7 @@ mod tests {
     fn numbers(path: &Path) -> Vec<u64> {
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'));
-        let events = text
-            .lines()
-            .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        let events = text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
         events.map(|e| e["event"].as_u64().unwrap()).collect()
     }
 
@@ -200,10 +174,7 @@ mod tests {
         let first = std::fs::read_to_string(&path).unwrap();
         let line = first.lines().next().unwrap();
         assert!(line.starts_with(r#"{"kind":"start","event":1,"frame":30,"time_secs":1.2,"#));
-        assert!(
-            line.contains(r#""box":{"x":1,"y":2,"width":3,"height":4}"#),
-            "{line}"
-        );
+        assert!(line.contains(r#""box":{"x":1,"y":2,"width":3,"height":4}"#), "{line}");
     }
 
     #[test]
@@ -211,11 +182,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         for (append, expected) in [(false, vec![1]), (true, vec![1, 1]), (false, vec![1])] {
-            let open = if append {
-                EventLog::append
-            } else {
-                EventLog::create
-            };
+            let open = if append { EventLog::append } else { EventLog::create };
             open(&path).unwrap().write(&event(1)).unwrap();
             assert_eq!(numbers(&path), expected);
         }
@@ -229,10 +196,7 @@ mod tests {
             ("", ""),
             ("{\"event\":1}\n", "{\"event\":1}\n"),
             ("{\"event\":1}\n{\"eve", "{\"event\":1}\n"),
-            (
-                "{\"event\":1}\n{\"event\":2}",
-                "{\"event\":1}\n{\"event\":2}\n",
-            ),
+            ("{\"event\":1}\n{\"event\":2}", "{\"event\":1}\n{\"event\":2}\n"),
             ("{\"e", ""),
             ("someone's notes", "someone's notes\n"),
         ] {
@@ -240,10 +204,7 @@ mod tests {
             EventLog::append(&path).unwrap().write(&event(9)).unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
             let rest = text.strip_prefix(kept).unwrap();
-            assert!(
-                rest.starts_with("{\"kind\"") && rest.lines().count() == 1,
-                "{before:?}: {text}"
-            );
+            assert!(rest.starts_with("{\"kind\"") && rest.lines().count() == 1, "{before:?}: {text}");
         }
     }
 
@@ -261,9 +222,6 @@ mod tests {
     fn a_full_disk_is_a_clear_error() {
         let mut log = EventLog::create(Path::new("/dev/full")).unwrap();
         let error = log.write(&event(1)).unwrap_err().to_string();
-        assert!(
-            error.contains("/dev/full") && error.contains("free some space"),
-            "{error}"
-        );
+        assert!(error.contains("/dev/full") && error.contains("free some space"), "{error}");
     }
 }

@@ -46,11 +46,7 @@ impl FanOut {
         {
             progress.inside.pop_front();
             if inside == time
-                && let Some(hook) = self
-                    .hook
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .as_mut()
+                && let Some(hook) = self.hook.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
             {
                 hook(id, captured);
             }

@@ -31,10 +31,7 @@ pub(super) struct Feeds {
 impl Feeds {
     /// No entries yet; who joins asks for a key picture through `key_wanted`.
     pub(super) fn new(key_wanted: Arc<KeyWanted>) -> Feeds {
-        Feeds {
-            list: Arc::default(),
-            key_wanted,
-        }
+        Feeds { list: Arc::default(), key_wanted }
     }
 
     fn list(&self) -> MutexGuard<'_, Vec<Feed>> {
@@ -43,12 +40,7 @@ impl Feeds {
 
     /// From now on `entry` gets every picture, beginning with a key picture.
     pub(super) fn join(&self, entry: gst_app::AppSrc, restamp: bool) {
-        self.list().push(Feed {
-            entry,
-            started: false,
-            waits_for_key: true,
-            restamp,
-        });
+        self.list().push(Feed { entry, started: false, waits_for_key: true, restamp });
         self.key_wanted.ask();
     }
 
@@ -59,8 +51,7 @@ impl Feeds {
 
     /// Hands a picture to all who watch; thrown away if nobody does.
     pub(super) fn offer(&self, unit: &AccessUnit) {
-        self.list()
-            .retain_mut(|feed| feed.offer(unit, &self.key_wanted));
+        self.list().retain_mut(|feed| feed.offer(unit, &self.key_wanted));
     }
 }
 

@@ -34,9 +34,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// A score scale without length.
-    #[error(
-        "16-bit score maps cannot have black at {lo} and white at {hi}: give black the lower score"
-    )]
+    #[error("16-bit score maps cannot have black at {lo} and white at {hi}: give black the lower score")]
     Scale {
         /// The score that would be black.
         lo: f32,
@@ -58,14 +56,10 @@ pub enum FileError {
 /// What to try after an error of the system.
 pub(super) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space there or write to another disk"
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there or write to another disk",
         ErrorKind::PermissionDenied => "choose a place this user may write to",
         ErrorKind::ReadOnlyFilesystem => "the disk is mounted read-only; choose another place",
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            "a file is in the way; choose another name"
-        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "a file is in the way; choose another name",
         ErrorKind::IsADirectory => "this is a folder; give the name of a file",
         ErrorKind::NotFound => "the folder it belongs in does not exist (any more); make it",
         ErrorKind::BrokenPipe => "the program that was reading has ended",
@@ -99,21 +93,11 @@ impl OutputFolder {
     /// # Errors
     /// [`FileError::Folder`] if either fails.
     pub fn open(path: &Path, naming: Naming) -> Result<Self, FileError> {
-        let tried = std::fs::create_dir_all(path).and_then(|()| {
-            tempfile::Builder::new()
-                .prefix(".farout-")
-                .tempfile_in(path)
-        });
+        let tried = std::fs::create_dir_all(path)
+            .and_then(|()| tempfile::Builder::new().prefix(".farout-").tempfile_in(path));
         match tried {
-            Ok(_) => Ok(OutputFolder {
-                path: path.to_owned(),
-                naming,
-                given: HashSet::new(),
-            }),
-            Err(source) => Err(FileError::Folder {
-                path: path.to_owned(),
-                source,
-            }),
+            Ok(_) => Ok(OutputFolder { path: path.to_owned(), naming, given: HashSet::new() }),
+            Err(source) => Err(FileError::Folder { path: path.to_owned(), source }),
         }
     }
 
@@ -146,9 +130,7 @@ impl OutputFolder {
 fn stem_of(name: &str) -> Option<&str> {
     let file = Path::new(name).file_name()?.to_str()?;
     let stem = match file.rsplit_once('.') {
-        Some((stem, ending)) if IMAGE_ENDINGS.iter().any(|e| ending.eq_ignore_ascii_case(e)) => {
-            stem
-        }
+        Some((stem, ending)) if IMAGE_ENDINGS.iter().any(|e| ending.eq_ignore_ascii_case(e)) => stem,
         _ => file,
     };
     (!stem.is_empty()).then_some(stem)
@@ -185,9 +167,7 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "x").unwrap();
         for path in [file.clone(), file.join("below"), "/proc/farout".into()] {
-            let error = OutputFolder::open(&path, Naming::Number)
-                .unwrap_err()
-                .to_string();
+            let error = OutputFolder::open(&path, Naming::Number).unwrap_err().to_string();
             assert!(error.contains(&*path.to_string_lossy()), "{error}");
             assert!(error.contains("; "), "{error}");
         }
@@ -204,15 +184,9 @@ mod tests {
             (ErrorKind::BrokenPipe, "reading"),
         ] {
             let source = io::Error::from(kind);
-            let error = FileError::File(WriteError {
-                path: "out/000001.npy".into(),
-                source,
-            });
+            let error = FileError::File(WriteError { path: "out/000001.npy".into(), source });
             let text = error.to_string();
-            assert!(
-                text.contains("out/000001.npy") && text.contains(word),
-                "{text}"
-            );
+            assert!(text.contains("out/000001.npy") && text.contains(word), "{text}");
         }
     }
 }

@@ -76,12 +76,7 @@ impl HttpServer {
             .name("http-server".into())
             .spawn(move || accept(&listener, &accepting))
             .map_err(refused)?;
-        Ok(HttpServer {
-            muxer,
-            shared,
-            thread: Some(thread),
-            socket,
-        })
+        Ok(HttpServer { muxer, shared, thread: Some(thread), socket })
     }
 }
 
@@ -97,11 +92,7 @@ impl Drop for HttpServer {
         // A connection of our own wakes the thread that accepts.
         let mut wake = self.socket;
         if wake.ip().is_unspecified() {
-            wake.set_ip(if wake.is_ipv4() {
-                Ipv4Addr::LOCALHOST.into()
-            } else {
-                Ipv6Addr::LOCALHOST.into()
-            });
+            wake.set_ip(if wake.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
         }
         let woken = TcpStream::connect_timeout(&wake, Duration::from_secs(1)).is_ok();
         if let Some(thread) = self.thread.take()
@@ -128,24 +119,17 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             }
         };
         let shared = Arc::clone(shared);
-        let spawned = std::thread::Builder::new()
-            .name("http-client".into())
-            .spawn(move || {
-                if shared.clients.fetch_add(1, Ordering::AcqRel) < MAX_CLIENTS {
-                    if let Err(error) = serve(&connection, &shared) {
-                        tracing::debug!(%error, "HTTP client gone");
-                    }
-                } else {
-                    let _ = answer(
-                        &connection,
-                        "503 Service Unavailable",
-                        "too many clients\n",
-                        true,
-                    );
+        let spawned = std::thread::Builder::new().name("http-client".into()).spawn(move || {
+            if shared.clients.fetch_add(1, Ordering::AcqRel) < MAX_CLIENTS {
+                if let Err(error) = serve(&connection, &shared) {
+                    tracing::debug!(%error, "HTTP client gone");
                 }
-                let _ = connection.shutdown(Shutdown::Both);
-                shared.clients.fetch_sub(1, Ordering::AcqRel);
-            });
+            } else {
+                let _ = answer(&connection, "503 Service Unavailable", "too many clients\n", true);
+            }
+            let _ = connection.shutdown(Shutdown::Both);
+            shared.clients.fetch_sub(1, Ordering::AcqRel);
+        });
         if let Err(error) = spawned {
             tracing::warn!(%error, "HTTP client not served");
         }
@@ -165,24 +149,14 @@ fn serve(mut connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         "GET" => true,
         "HEAD" => false,
         _ => {
-            return answer(
-                connection,
-                "405 Method Not Allowed",
-                "only GET and HEAD\n",
-                true,
-            );
+            return answer(connection, "405 Method Not Allowed", "only GET and HEAD\n", true);
         }
     };
     if path == "/" {
         return answer(connection, "200 OK", &shared.page, with_body);
     }
     if path != shared.path {
-        return answer(
-            connection,
-            "404 Not Found",
-            &format!("not here\n\n{}", shared.page),
-            with_body,
-        );
+        return answer(connection, "404 Not Found", &format!("not here\n\n{}", shared.page), with_body);
     }
     connection.write_all(
         b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nCache-Control: no-store\r\n\
@@ -215,10 +189,7 @@ fn request(mut connection: &TcpStream) -> std::io::Result<Option<(String, String
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(&head) {
             Ok(httparse::Status::Complete(_)) => {
-                return Ok(request
-                    .method
-                    .zip(request.path)
-                    .map(|(m, p)| (m.to_owned(), p.to_owned())));
+                return Ok(request.method.zip(request.path).map(|(m, p)| (m.to_owned(), p.to_owned())));
             }
             Ok(httparse::Status::Partial) if got > 0 => {}
             Ok(httparse::Status::Partial) | Err(_) => return Ok(None),
@@ -227,12 +198,7 @@ fn request(mut connection: &TcpStream) -> std::io::Result<Option<(String, String
     Ok(None)
 }
 
-fn answer(
-    mut connection: &TcpStream,
-    status: &str,
-    body: &str,
-    with_body: bool,
-) -> std::io::Result<()> {
+fn answer(mut connection: &TcpStream, status: &str, body: &str, with_body: bool) -> std::io::Result<()> {
     let len = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n"

@@ -2,17 +2,16 @@
 //! and events as files.
 
 pub mod config;
-pub mod events;
-pub mod folder;
-pub mod pictures;
 #[cfg(feature = "media")]
 mod encoder;
 #[cfg(feature = "media")]
 mod encoding;
+pub mod events;
 #[cfg(feature = "media")]
 mod fan_out;
 #[cfg(feature = "media")]
 mod feed;
+pub mod folder;
 #[cfg(feature = "media")]
 mod http;
 #[cfg(feature = "media")]
@@ -21,6 +20,7 @@ mod mp4;
 mod outlet;
 #[cfg(feature = "media")]
 mod picture;
+pub mod pictures;
 mod presence;
 #[cfg(feature = "media")]
 mod rtsp;
@@ -34,10 +34,10 @@ use std::path::PathBuf;
 
 pub use config::{Address, OutputConfig};
 pub use events::EventLog;
-pub use folder::{FileError, Naming, OutputFolder};
-pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
 #[cfg(feature = "media")]
 pub use fan_out::EncodedHook;
+pub use folder::{FileError, Naming, OutputFolder};
+pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
 pub use presence::findings;
 pub use score_maps::{ScoreFormat, ScoreMapWriter};
 #[cfg(feature = "media")]

@@ -35,19 +35,11 @@ impl Mp4 {
     /// # Errors
     /// [`SinkError::Record`] if the file cannot be created.
     pub(super) fn create(path: &Path) -> Result<Mp4, SinkError> {
-        let record = |why: String| SinkError::Record {
-            path: path.to_owned(),
-            why,
-        };
+        let record = |why: String| SinkError::Record { path: path.to_owned(), why };
         std::fs::File::create(path).map_err(|e| record(e.to_string()))?;
         let failed = |e: gst::glib::BoolError| record(e.to_string());
-        let entry = gst_app::AppSrc::builder()
-            .format(gst::Format::Time)
-            .max_bytes(0)
-            .build();
-        let parse = gst::ElementFactory::make("h264parse")
-            .build()
-            .map_err(failed)?;
+        let entry = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(0).build();
+        let parse = gst::ElementFactory::make("h264parse").build().map_err(failed)?;
         let mux = gst::ElementFactory::make("mp4mux")
             .property("fragment-duration", FRAGMENT_MS)
             .build()
@@ -68,29 +60,16 @@ impl Mp4 {
         {
             pad.set_property("trak-timescale", 90_000_u32);
         }
-        let bus = pipeline
-            .bus()
-            .ok_or_else(|| record("the muxer has no bus".into()))?;
+        let bus = pipeline.bus().ok_or_else(|| record("the muxer has no bus".into()))?;
         if pipeline.set_state(gst::State::Playing).is_err() {
             let why = bus_error(&bus).unwrap_or_else(|| "the muxer does not start".into());
             return Err(record(why));
         }
-        Ok(Mp4 {
-            path: path.to_owned(),
-            pipeline,
-            entry,
-            bus,
-            pictures: 0,
-            zero: None,
-            finished: false,
-        })
+        Ok(Mp4 { path: path.to_owned(), pipeline, entry, bus, pictures: 0, zero: None, finished: false })
     }
 
     fn failed(&self, why: impl Into<String>) -> SinkError {
-        SinkError::Record {
-            path: self.path.clone(),
-            why: why.into(),
-        }
+        SinkError::Record { path: self.path.clone(), why: why.into() }
     }
 }
 
@@ -110,10 +89,7 @@ impl Outlet for Mp4 {
             return Err(self.failed(why));
         }
         if start.elapsed() >= PATIENCE {
-            return Err(self.failed(format!(
-                "the disk took nothing for {} s",
-                PATIENCE.as_secs()
-            )));
+            return Err(self.failed(format!("the disk took nothing for {} s", PATIENCE.as_secs())));
         }
         let mut buffer = unit.buffer.clone();
         let own = buffer.make_mut();
@@ -135,26 +111,16 @@ impl Outlet for Mp4 {
             let _ = self.pipeline.set_state(gst::State::Null);
             return std::fs::remove_file(&self.path).map_err(|e| self.failed(e.to_string()));
         }
-        let ended = self
-            .entry
-            .end_of_stream()
-            .map_err(|e| e.to_string())
-            .and_then(|_| {
-                let wait = gst::ClockTime::try_from(PATIENCE).unwrap_or(gst::ClockTime::MAX);
-                match self
-                    .bus
-                    .timed_pop_filtered(wait, &[gst::MessageType::Eos, gst::MessageType::Error])
-                {
-                    Some(message) => match message.view() {
-                        gst::MessageView::Error(error) => Err(error.error().to_string()),
-                        _ => Ok(()),
-                    },
-                    None => Err(format!(
-                        "the file did not end within {} s",
-                        PATIENCE.as_secs()
-                    )),
-                }
-            });
+        let ended = self.entry.end_of_stream().map_err(|e| e.to_string()).and_then(|_| {
+            let wait = gst::ClockTime::try_from(PATIENCE).unwrap_or(gst::ClockTime::MAX);
+            match self.bus.timed_pop_filtered(wait, &[gst::MessageType::Eos, gst::MessageType::Error]) {
+                Some(message) => match message.view() {
+                    gst::MessageView::Error(error) => Err(error.error().to_string()),
+                    _ => Ok(()),
+                },
+                None => Err(format!("the file did not end within {} s", PATIENCE.as_secs())),
+            }
+        });
         let _ = self.pipeline.set_state(gst::State::Null);
         ended.map_err(|why| self.failed(why))?;
         std::fs::File::open(&self.path)

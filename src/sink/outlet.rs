@@ -64,13 +64,7 @@ pub(super) fn bus_error(bus: &gst::Bus) -> Option<String> {
     let gst::MessageView::Error(error) = message.view() else {
         return None;
     };
-    let element = error
-        .src()
-        .map(|s| s.name().to_string())
-        .unwrap_or_default();
-    let debug = error
-        .debug()
-        .map(|d| d.lines().last().unwrap_or_default().to_owned())
-        .unwrap_or_default();
+    let element = error.src().map(|s| s.name().to_string()).unwrap_or_default();
+    let debug = error.debug().map(|d| d.lines().last().unwrap_or_default().to_owned()).unwrap_or_default();
     Some(format!("{element}: {} ({debug})", error.error()))
 }

@@ -31,17 +31,14 @@ impl AsRef<[u8]> for Pixels {
 impl Picture {
     pub(super) fn caps(&self, rate: f64) -> Result<gst::Caps, gst::glib::BoolError> {
         let (width, height) = (self.width as u32, self.height as u32);
-        let rate = gst::Fraction::approximate_f64(rate)
-            .unwrap_or(gst::Fraction::new(NOMINAL_RATE as i32, 1));
+        let rate = gst::Fraction::approximate_f64(rate).unwrap_or(gst::Fraction::new(NOMINAL_RATE as i32, 1));
         let format = match self.format {
             PixelFormat::I420 => gst_video::VideoFormat::I420,
             PixelFormat::Rgb => gst_video::VideoFormat::Rgb,
         };
         let mut info = gst_video::VideoInfo::builder(format, width, height).fps(rate);
         let colorimetry = match self.format {
-            PixelFormat::I420 => self
-                .encoded_colorimetry()
-                .parse::<gst_video::VideoColorimetry>()?,
+            PixelFormat::I420 => self.encoded_colorimetry().parse::<gst_video::VideoColorimetry>()?,
             PixelFormat::Rgb => "sRGB".parse()?,
         };
         info = info.colorimetry(&colorimetry);
@@ -72,9 +69,7 @@ pub(super) fn make_even(frame: &mut Frame) {
         frame.width += 1;
     }
     if height % 2 == 1 {
-        frame
-            .pixels
-            .copy_within((height - 1) * stride..height * stride, height * stride);
+        frame.pixels.copy_within((height - 1) * stride..height * stride, height * stride);
         frame.height += 1;
     }
 }
@@ -89,42 +84,18 @@ mod tests {
         for (width, height) in [(5, 3), (639, 361), (6, 4), (7, 4), (6, 5)] {
             let mut frame = Frame::take(&Pool::new(), PixelFormat::I420, width, height);
             let odd = I420Layout::new(width, height);
-            for (row, y) in frame
-                .pixels
-                .chunks_exact_mut(odd.y_stride)
-                .take(height)
-                .zip(0_usize..)
-            {
-                row[..width]
-                    .iter_mut()
-                    .zip(0_usize..)
-                    .for_each(|(p, x)| *p = (x * 7 + y * 13) as u8);
+            for (row, y) in frame.pixels.chunks_exact_mut(odd.y_stride).take(height).zip(0_usize..) {
+                row[..width].iter_mut().zip(0_usize..).for_each(|(p, x)| *p = (x * 7 + y * 13) as u8);
             }
             make_even(&mut frame);
             let even = I420Layout::new(frame.width, frame.height);
             assert_eq!(
-                (
-                    even.y_stride,
-                    even.uv_stride,
-                    even.u_offset,
-                    even.v_offset,
-                    even.len
-                ),
-                (
-                    odd.y_stride,
-                    odd.uv_stride,
-                    odd.u_offset,
-                    odd.v_offset,
-                    odd.len
-                )
+                (even.y_stride, even.uv_stride, even.u_offset, even.v_offset, even.len),
+                (odd.y_stride, odd.uv_stride, odd.u_offset, odd.v_offset, odd.len)
             );
             for (x, y) in (0..frame.height).flat_map(|y| (0..frame.width).map(move |x| (x, y))) {
                 let want = (x.min(width - 1) * 7 + y.min(height - 1) * 13) as u8;
-                assert_eq!(
-                    frame.pixels[y * even.y_stride + x],
-                    want,
-                    "{width}x{height} at {x},{y}"
-                );
+                assert_eq!(frame.pixels[y * even.y_stride + x], want, "{width}x{height} at {x},{y}");
             }
         }
     }

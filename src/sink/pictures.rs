@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::folder::{Naming, OutputFolder, FileError};
+use super::folder::{FileError, Naming, OutputFolder};
 use crate::colour::rgb_from_i420;
 use crate::file::write_whole;
 use crate::frame::Frame;
@@ -39,11 +39,7 @@ impl PictureWriter {
     /// If it cannot be written to.
     pub fn new(folder: &Path, format: PictureFormat, naming: Naming) -> Result<Self, FileError> {
         let folder = OutputFolder::open(folder, naming)?;
-        Ok(PictureWriter {
-            folder,
-            format,
-            rgb: Vec::new(),
-        })
+        Ok(PictureWriter { folder, format, rgb: Vec::new() })
     }
 
     /// Writes `frame` as it is. Gives the path of the file.
@@ -55,16 +51,9 @@ impl PictureWriter {
         let (width, height) = (frame.width, frame.height);
         let expected = Frame::byte_len(frame.format, width, height);
         if width == 0 || height == 0 || frame.pixels.len() != expected {
-            let why = format!(
-                "{} bytes are no {width}x{height} picture",
-                frame.pixels.len()
-            );
+            let why = format!("{} bytes are no {width}x{height} picture", frame.pixels.len());
             let path = self.folder.path().into();
-            return Err(FileError::Senseless {
-                frame: frame.id,
-                path,
-                why,
-            });
+            return Err(FileError::Senseless { frame: frame.id, path, why });
         }
         let rgb: &[u8] = match frame.i420() {
             Some(layout) => {
@@ -103,9 +92,7 @@ impl TruthWriter {
     /// # Errors
     /// If it cannot be written to.
     pub fn new(folder: &Path, naming: Naming) -> Result<Self, FileError> {
-        Ok(TruthWriter {
-            folder: OutputFolder::open(folder, naming)?,
-        })
+        Ok(TruthWriter { folder: OutputFolder::open(folder, naming)? })
     }
 
     /// Writes both masks of `frame`.
@@ -116,16 +103,10 @@ impl TruthWriter {
         let (width, height) = (frame.width, frame.height);
         let senseless = |why: String| {
             let path = self.folder.path().into();
-            FileError::Senseless {
-                frame: frame.id,
-                path,
-                why,
-            }
+            FileError::Senseless { frame: frame.id, path, why }
         };
         let Some(truth) = &frame.truth else {
-            return Err(senseless(
-                "its source knows no truth; only synthetic: does".into(),
-            ));
+            return Err(senseless("its source knows no truth; only synthetic: does".into()));
         };
         let masks = [("class", &truth.class), ("stranger", &truth.stranger)];
         for (kind, mask) in masks {
@@ -137,9 +118,7 @@ impl TruthWriter {
         let stem = self.folder.stem(frame.id, &frame.name);
         for (kind, mask) in masks {
             let path = self.folder.path().join(format!("{stem}_{kind}.png"));
-            write_whole(&path, |out| {
-                encode(png(out), mask, width, height, ExtendedColorType::L8)
-            })?;
+            write_whole(&path, |out| encode(png(out), mask, width, height, ExtendedColorType::L8))?;
         }
         Ok(())
     }
@@ -177,10 +156,7 @@ mod tests {
 
     fn orange(format: PixelFormat, width: usize, height: usize) -> Frame {
         let mut frame = Frame::take(&Pool::new(), format, width, height);
-        frame.colour = Colour {
-            matrix: Matrix::Bt709,
-            full_range: false,
-        };
+        frame.colour = Colour { matrix: Matrix::Bt709, full_range: false };
         match frame.i420() {
             Some(layout) => {
                 let [luma, cb, cr] = ycbcr_from_rgb(ORANGE, frame.colour);
@@ -188,10 +164,7 @@ mod tests {
                 frame.pixels[layout.u_offset..layout.v_offset].fill(cb);
                 frame.pixels[layout.v_offset..].fill(cr);
             }
-            None => frame
-                .pixels
-                .chunks_mut(3)
-                .for_each(|p| p.copy_from_slice(&ORANGE)),
+            None => frame.pixels.chunks_mut(3).for_each(|p| p.copy_from_slice(&ORANGE)),
         }
         frame
     }
@@ -199,15 +172,9 @@ mod tests {
     #[test]
     fn frames_of_both_layouts_come_back_from_both_formats() {
         let dir = tempfile::tempdir().unwrap();
-        let formats = [
-            (PictureFormat::Png, "png"),
-            (PictureFormat::Jpeg { quality: 90 }, "jpg"),
-        ];
+        let formats = [(PictureFormat::Png, "png"), (PictureFormat::Jpeg { quality: 90 }, "jpg")];
         for (format, ending) in formats {
-            for (id, layout) in [PixelFormat::I420, PixelFormat::Rgb]
-                .into_iter()
-                .enumerate()
-            {
+            for (id, layout) in [PixelFormat::I420, PixelFormat::Rgb].into_iter().enumerate() {
                 let mut writer = PictureWriter::new(dir.path(), format, Naming::Number).unwrap();
                 let mut frame = orange(layout, 37, 21);
                 frame.id = id as u64;
@@ -221,10 +188,7 @@ mod tests {
                 }
                 let first = std::fs::read(&path).unwrap();
                 writer.write(&frame).unwrap();
-                assert!(
-                    first == std::fs::read(&path).unwrap(),
-                    "{format:?}: other bytes"
-                );
+                assert!(first == std::fs::read(&path).unwrap(), "{format:?}: other bytes");
             }
         }
     }
@@ -235,19 +199,10 @@ mod tests {
         let mut writer = TruthWriter::new(dir.path(), Naming::Number).unwrap();
         let mut frame = orange(PixelFormat::I420, 6, 4);
         frame.id = 12;
-        assert!(
-            writer
-                .write(&frame)
-                .unwrap_err()
-                .to_string()
-                .contains("truth")
-        );
+        assert!(writer.write(&frame).unwrap_err().to_string().contains("truth"));
         let class: Vec<u8> = (0..24).collect();
         let stranger: Vec<u8> = (0..24).map(|i| if i % 5 == 0 { 3 } else { 0 }).collect();
-        let truth = Truth {
-            class: class.clone(),
-            stranger: stranger.clone(),
-        };
+        let truth = Truth { class: class.clone(), stranger: stranger.clone() };
         frame.truth = Some(Pooled::unpooled(truth));
         writer.write(&frame).unwrap();
         for (kind, mask) in [("class", class), ("stranger", stranger)] {
@@ -259,20 +214,13 @@ mod tests {
             assert_eq!(back.into_raw(), mask);
         }
         frame.truth.as_mut().unwrap().stranger.pop();
-        assert!(
-            writer
-                .write(&frame)
-                .unwrap_err()
-                .to_string()
-                .contains("6x4")
-        );
+        assert!(writer.write(&frame).unwrap_err().to_string().contains("6x4"));
     }
 
     #[test]
     fn senseless_frames_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer =
-            PictureWriter::new(dir.path(), PictureFormat::Png, Naming::Number).unwrap();
+        let mut writer = PictureWriter::new(dir.path(), PictureFormat::Png, Naming::Number).unwrap();
         let mut frame = orange(PixelFormat::Rgb, 4, 4);
         frame.width = 5;
         assert!(writer.write(&frame).is_err());

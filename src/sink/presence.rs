@@ -57,11 +57,5 @@ fn port(name: &str, address: Result<Option<super::Address>, super::SinkError>) -
     };
     let remedy = (standing == Standing::Bad)
         .then(|| "is farout already running? choose another port in the config".into());
-    Some(Finding {
-        topic: "ports",
-        name: name.into(),
-        standing,
-        detail,
-        remedy,
-    })
+    Some(Finding { topic: "ports", name: name.into(), standing, detail, remedy })
 }

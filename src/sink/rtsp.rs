@@ -38,15 +38,9 @@ impl RtspServer {
     ///
     /// # Errors
     /// [`SinkError::Listen`] if the port is taken or the address is not of this machine.
-    pub(super) fn start(
-        address: &Address,
-        key_wanted: Arc<KeyWanted>,
-    ) -> Result<RtspServer, SinkError> {
-        let refused = |why: String| SinkError::Listen {
-            key: address.key,
-            address: address.socket.to_string(),
-            why,
-        };
+    pub(super) fn start(address: &Address, key_wanted: Arc<KeyWanted>) -> Result<RtspServer, SinkError> {
+        let refused =
+            |why: String| SinkError::Listen { key: address.key, address: address.socket.to_string(), why };
         // The server itself only says that it failed; the system says why.
         let trial = TcpListener::bind(address.socket).map_err(|e| refused(e.to_string()))?;
         drop(trial);
@@ -66,9 +60,8 @@ impl RtspServer {
             let key_wanted = Arc::clone(&key_wanted);
             client.connect_play_request(move |_, _| key_wanted.ask());
         });
-        let source = server
-            .create_source(rtsp::gio::Cancellable::NONE)
-            .map_err(|e| refused(e.to_string()))?;
+        let source =
+            server.create_source(rtsp::gio::Cancellable::NONE).map_err(|e| refused(e.to_string()))?;
         source.attach(Some(&context));
         if let Some(pool) = server.session_pool() {
             pool.set_max_sessions(MAX_SESSIONS);
@@ -98,12 +91,7 @@ impl RtspServer {
             })
             .map_err(|e| refused(e.to_string()))?;
         let socket = SocketAddr::new(address.socket.ip(), port);
-        Ok(RtspServer {
-            feeds,
-            main_loop,
-            thread: Some(thread),
-            socket,
-        })
+        Ok(RtspServer { feeds, main_loop, thread: Some(thread), socket })
     }
 }
 

@@ -10,7 +10,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::folder::{Naming, OutputFolder, FileError};
+use super::folder::{FileError, Naming, OutputFolder};
 use crate::file::write_whole;
 use crate::frame::FrameId;
 use crate::grid::PixelScores;
@@ -54,38 +54,24 @@ impl ScoreMapWriter {
             return Err(FileError::Scale { lo, hi });
         }
         let folder = OutputFolder::open(folder, naming)?;
-        Ok(ScoreMapWriter {
-            folder,
-            format,
-            bytes: Vec::new(),
-        })
+        Ok(ScoreMapWriter { folder, format, bytes: Vec::new() })
     }
 
     /// Writes the map of frame `id`, called `name` if it is a still image. Gives its path.
     ///
     /// # Errors
     /// If it cannot be written; no half of it is left then.
-    pub fn write(
-        &mut self,
-        id: FrameId,
-        name: &str,
-        scores: &PixelScores,
-    ) -> Result<PathBuf, FileError> {
+    pub fn write(&mut self, id: FrameId, name: &str, scores: &PixelScores) -> Result<PathBuf, FileError> {
         let stem = self.folder.stem(id, name);
         let (width, height, count) = (scores.width, scores.height, scores.data.len());
         if count != width * height {
             let why = format!("{count} scores are no {width}x{height} map");
-            return Err(FileError::Senseless {
-                frame: id,
-                path: self.folder.path().into(),
-                why,
-            });
+            return Err(FileError::Senseless { frame: id, path: self.folder.path().into(), why });
         }
         self.bytes.clear();
         let path = match self.format {
             ScoreFormat::Npy => {
-                self.bytes
-                    .extend(scores.data.iter().flat_map(|s| s.to_le_bytes()));
+                self.bytes.extend(scores.data.iter().flat_map(|s| s.to_le_bytes()));
                 let path = self.folder.path().join(format!("{stem}.npy"));
                 write_whole(&path, |out| {
                     out.write_all(&npy_header(width, height))?;
@@ -97,12 +83,9 @@ impl ScoreMapWriter {
                 let gain = 65535.0 / (hi - lo);
                 // The cast saturates and makes NaN 0; PNG is big-endian.
                 let value = |score: f32| ((score - lo) * gain).round() as u16;
-                self.bytes
-                    .extend(scores.data.iter().flat_map(|&s| value(s).to_be_bytes()));
+                self.bytes.extend(scores.data.iter().flat_map(|&s| value(s).to_be_bytes()));
                 let path = self.folder.path().join(format!("{stem}.png"));
-                write_whole(&path, |out| {
-                    png16(out, width, height, (lo, hi), &self.bytes)
-                })?;
+                write_whole(&path, |out| png16(out, width, height, (lo, hi), &self.bytes))?;
                 path
             }
         };
@@ -113,8 +96,7 @@ impl ScoreMapWriter {
 /// Magic, version 1.0, length, dictionary padded so that the data begin at a multiple of 64.
 fn npy_header(width: usize, height: usize) -> Vec<u8> {
     const PREFIX: usize = 10;
-    let mut text =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({height}, {width}), }}");
+    let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({height}, {width}), }}");
     let padded = (PREFIX + text.len() + 1).next_multiple_of(64);
     while PREFIX + text.len() + 1 < padded {
         text.push(' ');
@@ -154,11 +136,7 @@ mod tests {
     fn map() -> PixelScores {
         let mut data: Vec<f32> = (0..7 * 5).map(|i| i as f32 * 0.37 - 2.0).collect();
         (data[3], data[4], data[5]) = (f32::INFINITY, f32::NAN, f32::NEG_INFINITY);
-        PixelScores {
-            width: 7,
-            height: 5,
-            data: Pooled::unpooled(data),
-        }
+        PixelScores { width: 7, height: 5, data: Pooled::unpooled(data) }
     }
 
     #[test]
@@ -174,10 +152,8 @@ mod tests {
         let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
         assert!(header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 7), }"));
         assert!(header.ends_with('\n'));
-        let values: Vec<u32> = bytes[10 + length..]
-            .chunks(4)
-            .map(|b| u32::from_le_bytes(b.try_into().unwrap()))
-            .collect();
+        let values: Vec<u32> =
+            bytes[10 + length..].chunks(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
         let expected: Vec<u32> = map().data.iter().map(|s| s.to_bits()).collect();
         assert_eq!(values, expected);
     }
@@ -190,8 +166,7 @@ mod tests {
         let mut writer = ScoreMapWriter::new(dir.path(), format, Naming::Name).unwrap();
         let path = writer.write(0, "a/road.jpg", &map()).unwrap();
         assert_eq!(path, dir.path().join("road.png"));
-        let decoder =
-            png::Decoder::new(std::io::BufReader::new(std::fs::File::open(&path).unwrap()));
+        let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(&path).unwrap()));
         let mut reader = decoder.read_info().unwrap();
         let text: Vec<(String, String)> = reader
             .info()
@@ -199,13 +174,7 @@ mod tests {
             .iter()
             .map(|t| (t.keyword.clone(), t.text.clone()))
             .collect();
-        assert_eq!(
-            text,
-            [
-                (LO_KEY.into(), "-1.5".into()),
-                (HI_KEY.into(), "9.25".into())
-            ]
-        );
+        assert_eq!(text, [(LO_KEY.into(), "-1.5".into()), (HI_KEY.into(), "9.25".into())]);
         let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut bytes).unwrap();
         assert_eq!((info.width, info.height), (7, 5));
@@ -213,15 +182,8 @@ mod tests {
         for (bytes, &score) in bytes.chunks(2).zip(map().data.iter()) {
             let value = u16::from_be_bytes([bytes[0], bytes[1]]);
             let back = lo + f32::from(value) / 65535.0 * (hi - lo);
-            let expected = if score.is_nan() {
-                lo
-            } else {
-                score.clamp(lo, hi)
-            };
-            assert!(
-                (back - expected).abs() < 1e-4,
-                "{score} came back as {back}"
-            );
+            let expected = if score.is_nan() { lo } else { score.clamp(lo, hi) };
+            assert!((back - expected).abs() < 1e-4, "{score} came back as {back}");
         }
     }
 
@@ -235,20 +197,9 @@ mod tests {
             assert!(first == second, "{format:?}");
             let mut wrong = map();
             wrong.height = 6;
-            assert!(
-                writer
-                    .write(2, "x", &wrong)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("7x6")
-            );
+            assert!(writer.write(2, "x", &wrong).unwrap_err().to_string().contains("7x6"));
         }
-        for (lo, hi) in [
-            (1.0, 1.0),
-            (2.0, 1.0),
-            (f32::NAN, 1.0),
-            (0.0, f32::INFINITY),
-        ] {
+        for (lo, hi) in [(1.0, 1.0), (2.0, 1.0), (f32::NAN, 1.0), (0.0, f32::INFINITY)] {
             let format = ScoreFormat::Png16 { lo, hi };
             assert!(ScoreMapWriter::new(dir.path(), format, Naming::Name).is_err());
         }
@@ -261,9 +212,6 @@ mod tests {
         let mut writer = ScoreMapWriter::new(&folder, ScoreFormat::Npy, Naming::Number).unwrap();
         std::fs::remove_dir(&folder).unwrap();
         let error = writer.write(1, "", &map()).unwrap_err().to_string();
-        assert!(
-            error.contains("000001.npy") && error.contains("does not exist"),
-            "{error}"
-        );
+        assert!(error.contains("000001.npy") && error.contains("does not exist"), "{error}");
     }
 }

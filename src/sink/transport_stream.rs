@@ -40,10 +40,7 @@ impl Readers {
                     return true;
                 }
                 if let Some(tables) = &tables
-                    && matches!(
-                        reader.send.try_send(Arc::clone(tables)),
-                        Err(TrySendError::Disconnected(_))
-                    )
+                    && matches!(reader.send.try_send(Arc::clone(tables)), Err(TrySendError::Disconnected(_)))
                 {
                     return false;
                 }
@@ -68,10 +65,7 @@ pub(super) struct TransportStream {
 impl TransportStream {
     /// A stream without readers.
     pub(super) fn new(key_wanted: Arc<KeyWanted>) -> TransportStream {
-        TransportStream {
-            readers: Arc::default(),
-            key_wanted,
-        }
+        TransportStream { readers: Arc::default(), key_wanted }
     }
 
     fn readers(&self) -> MutexGuard<'_, Readers> {
@@ -81,10 +75,7 @@ impl TransportStream {
     /// From the next key picture on, everything.
     pub(super) fn subscribe(&self) -> Receiver<Chunk> {
         let (send, receive) = bounded(WAITING);
-        self.readers().list.push(Reader {
-            send,
-            waits_for_key: true,
-        });
+        self.readers().list.push(Reader { send, waits_for_key: true });
         self.key_wanted.ask();
         receive
     }
@@ -110,24 +101,14 @@ impl Muxer {
     /// # Errors
     /// If an element is missing.
     pub(super) fn start(stream: TransportStream) -> Result<Muxer, SinkError> {
-        let failed = |why: String| SinkError::Stage {
-            stage: "MPEG-TS",
-            why,
-        };
-        let missing =
-            |e: gst::glib::BoolError| failed(format!("{e}; install gstreamer1.0-plugins-bad"));
-        let entry = gst_app::AppSrc::builder()
-            .format(gst::Format::Time)
-            .is_live(true)
-            .max_bytes(0)
-            .build();
+        let failed = |why: String| SinkError::Stage { stage: "MPEG-TS", why };
+        let missing = |e: gst::glib::BoolError| failed(format!("{e}; install gstreamer1.0-plugins-bad"));
+        let entry = gst_app::AppSrc::builder().format(gst::Format::Time).is_live(true).max_bytes(0).build();
         let parse = gst::ElementFactory::make("h264parse")
             .property("config-interval", -1)
             .build()
             .map_err(missing)?;
-        let mux = gst::ElementFactory::make("mpegtsmux")
-            .build()
-            .map_err(missing)?;
+        let mux = gst::ElementFactory::make("mpegtsmux").build().map_err(missing)?;
         let sink = gst_app::AppSink::builder()
             .sync(false)
             .enable_last_sample(false)
@@ -150,24 +131,13 @@ impl Muxer {
             readers.offer(&bytes.into(), key);
             Ok(gst::FlowSuccess::Ok)
         };
-        sink.set_callbacks(
-            gst_app::AppSinkCallbacks::builder()
-                .new_sample(on_chunk)
-                .build(),
-        );
+        sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(on_chunk).build());
         let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
         pipeline
             .set_state(gst::State::Playing)
             .map_err(|e| failed(bus_error(&bus).unwrap_or_else(|| e.to_string())))?;
         let feeds = Feeds::new(Arc::clone(&stream.key_wanted));
-        Ok(Muxer {
-            stream,
-            pipeline,
-            feeds,
-            entry,
-            bus,
-            fed: false,
-        })
+        Ok(Muxer { stream, pipeline, feeds, entry, bus, fed: false })
     }
 
     /// Multiplexes one picture, if anybody reads.
@@ -186,10 +156,7 @@ impl Muxer {
         }
         self.feeds.offer(unit);
         match bus_error(&self.bus) {
-            Some(why) => Err(SinkError::Stage {
-                stage: "MPEG-TS",
-                why,
-            }),
+            Some(why) => Err(SinkError::Stage { stage: "MPEG-TS", why }),
             None => Ok(()),
         }
     }
@@ -220,18 +187,12 @@ fn bytes(sample: &gst::SampleRef) -> Vec<u8> {
 /// Whether a packet says that decoding can start with it: the random access indicator of its
 /// adaptation field (ISO/IEC 13818-1, 2.4.3.4). The multiplexer's buffer flags do not tell.
 fn starts_at_key(chunk: &[u8]) -> bool {
-    chunk
-        .chunks_exact(188)
-        .any(|packet| packet[3] & 0x20 != 0 && packet[4] > 0 && packet[5] & 0x40 != 0)
+    chunk.chunks_exact(188).any(|packet| packet[3] & 0x20 != 0 && packet[4] > 0 && packet[5] & 0x40 != 0)
 }
 
 /// The program tables that the multiplexer announces in its caps.
 fn tables(sample: &gst::SampleRef) -> Option<Chunk> {
-    let header = sample
-        .caps()?
-        .structure(0)?
-        .get::<gst::Array>("streamheader")
-        .ok()?;
+    let header = sample.caps()?.structure(0)?.get::<gst::Array>("streamheader").ok()?;
     let mut all = Vec::new();
     for value in header.iter() {
         let buffer = value.get::<gst::Buffer>().ok()?;

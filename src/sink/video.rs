@@ -51,10 +51,7 @@ impl VideoOut {
         rate: Option<f64>,
         hook: Option<EncodedHook>,
     ) -> Result<VideoOut, SinkError> {
-        let stage = |why: String| SinkError::Stage {
-            stage: "encoding",
-            why,
-        };
+        let stage = |why: String| SinkError::Stage { stage: "encoding", why };
         gst::init().map_err(|e| stage(format!("GStreamer does not start: {e}")))?;
         let encoder = Encoder::choose(&config.encoder)?;
         let key_wanted = Arc::<KeyWanted>::default();
@@ -84,9 +81,7 @@ impl VideoOut {
         Ok(VideoOut {
             config: config.clone(),
             haste,
-            rate: rate
-                .filter(|r| (0.01..1000.0).contains(r))
-                .unwrap_or(NOMINAL_RATE),
+            rate: rate.filter(|r| (0.01..1000.0).contains(r)).unwrap_or(NOMINAL_RATE),
             encoder,
             urls,
             shared: Arc::new(shared),
@@ -109,21 +104,13 @@ impl VideoOut {
         if frame.format == PixelFormat::I420 {
             make_even(&mut frame);
         }
-        let picture = Picture {
-            format: frame.format,
-            width: frame.width,
-            height: frame.height,
-            colour: frame.colour,
-        };
+        let picture =
+            Picture { format: frame.format, width: frame.width, height: frame.height, colour: frame.colour };
         let running = match &mut self.running {
             Some(running) => running,
-            none => none.insert(Encoding::start(
-                &self.config,
-                &self.encoder,
-                self.rate,
-                picture,
-                &self.shared,
-            )?),
+            none => {
+                none.insert(Encoding::start(&self.config, &self.encoder, self.rate, picture, &self.shared)?)
+            }
         };
         if self.haste == Haste::Offline {
             running.wait_for_room(&self.shared)?;
@@ -146,13 +133,8 @@ impl VideoOut {
         if let Some(running) = self.running.take() {
             result = running.finish(&self.shared);
         }
-        let outlets = std::mem::take(
-            &mut *self
-                .shared
-                .outlets
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let outlets =
+            std::mem::take(&mut *self.shared.outlets.lock().unwrap_or_else(PoisonError::into_inner));
         for mut outlet in outlets {
             result = result.and(outlet.finish());
         }

@@ -15,18 +15,11 @@ pub(super) fn list() -> Vec<(PathBuf, String)> {
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("video"))
         .map(|entry| {
             let file = entry.file_name();
-            let name = std::fs::read_to_string(
-                Path::new("/sys/class/video4linux").join(&file).join("name"),
-            );
-            (
-                entry.path(),
-                name.map(|n| n.trim().to_owned()).unwrap_or_default(),
-            )
+            let name = std::fs::read_to_string(Path::new("/sys/class/video4linux").join(&file).join("name"));
+            (entry.path(), name.map(|n| n.trim().to_owned()).unwrap_or_default())
         })
         .collect();
-    found.sort_by(|(a, _), (b, _)| {
-        natural_order::compare(&a.to_string_lossy(), &b.to_string_lossy())
-    });
+    found.sort_by(|(a, _), (b, _)| natural_order::compare(&a.to_string_lossy(), &b.to_string_lossy()));
     found
 }
 
@@ -35,18 +28,14 @@ pub(super) fn absent(device: &Path) -> Option<String> {
     if device.exists() {
         return None;
     }
-    let others: Vec<String> = list()
-        .iter()
-        .map(|(path, name)| format!("v4l2://{} ({name})", path.display()))
-        .collect();
+    let others: Vec<String> =
+        list().iter().map(|(path, name)| format!("v4l2://{} ({name})", path.display())).collect();
     let others = if others.is_empty() {
         "no camera is connected".into()
     } else {
         format!("there are: {}", others.join(", "))
     };
-    Some(format!(
-        "there is no such camera; {others}. `wait = true` waits for it"
-    ))
+    Some(format!("there is no such camera; {others}. `wait = true` waits for it"))
 }
 
 /// Launch description of a V4L2 camera.
@@ -95,16 +84,8 @@ mod tests {
 
     #[test]
     fn wishes_become_caps() {
-        let config = SourceConfig {
-            width: 1280,
-            height: 720,
-            fps: 29.97,
-            ..SourceConfig::default()
-        };
-        assert_eq!(
-            wishes(&config).unwrap(),
-            ",width=1280,height=720,framerate=30000/1001"
-        );
+        let config = SourceConfig { width: 1280, height: 720, fps: 29.97, ..SourceConfig::default() };
+        assert_eq!(wishes(&config).unwrap(), ",width=1280,height=720,framerate=30000/1001");
         assert_eq!(
             v4l2(Path::new("/dev/video0"), &SourceConfig::default()),
             "v4l2src device=\"/dev/video0\""
@@ -115,9 +96,6 @@ mod tests {
     #[test]
     fn an_absent_camera_is_explained() {
         let why = absent(Path::new("/dev/video-none")).unwrap();
-        assert!(
-            why.contains("no such camera") && why.contains("wait = true"),
-            "{why}"
-        );
+        assert!(why.contains("no such camera") && why.contains("wait = true"), "{why}");
     }
 }

@@ -83,11 +83,7 @@ impl Decode {
     ///
     /// # Errors
     /// What GStreamer said.
-    pub(super) fn start(
-        input: &Input,
-        config: &SourceConfig,
-        newest_only: bool,
-    ) -> Result<Decode, String> {
+    pub(super) fn start(input: &Input, config: &SourceConfig, newest_only: bool) -> Result<Decode, String> {
         gst::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
         let (pipeline, decodebin) = head(input, config)?;
         let (entry, sink) = tail(&pipeline, config.deinterlace)?;
@@ -103,17 +99,10 @@ impl Decode {
         connect_decoder(&pipeline, &decodebin, entry, &gate.facts);
         connect_sink(&sink, &gate);
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
-        let run = Decode {
-            pipeline,
-            bus,
-            gate,
-            sink,
-        };
+        let run = Decode { pipeline, bus, gate, sink };
         match run.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(run),
-            Err(_) => Err(run
-                .error()
-                .unwrap_or_else(|| "the pipeline does not start".into())),
+            Err(_) => Err(run.error().unwrap_or_else(|| "the pipeline does not start".into())),
         }
     }
 
@@ -136,10 +125,7 @@ impl Decode {
     pub(super) fn is_live(&self) -> bool {
         // Asked above the sink: one that does not wait for the clock says that nothing is live.
         let mut query = gst::query::Latency::new();
-        let answered = self
-            .sink
-            .static_pad("sink")
-            .is_some_and(|pad| pad.peer_query(&mut query));
+        let answered = self.sink.static_pad("sink").is_some_and(|pad| pad.peer_query(&mut query));
         answered && query.result().0
     }
 
@@ -160,23 +146,16 @@ impl Decode {
 
     /// How long the recording says that it is.
     pub(super) fn duration(&self) -> Option<Duration> {
-        self.pipeline
-            .query_duration::<gst::ClockTime>()
-            .map(Duration::from)
+        self.pipeline.query_duration::<gst::ClockTime>().map(Duration::from)
     }
 
     /// The first error on the bus.
     fn error(&self) -> Option<String> {
-        while let Some(message) = self
-            .bus
-            .pop_filtered(&[gst::MessageType::Error, gst::MessageType::Warning])
+        while let Some(message) = self.bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::Warning])
         {
             match message.view() {
                 gst::MessageView::Error(error) => {
-                    let element = error
-                        .src()
-                        .map(|s| s.name().to_string())
-                        .unwrap_or_default();
+                    let element = error.src().map(|s| s.name().to_string()).unwrap_or_default();
                     return Some(explain(&element, &error.error(), error.debug().as_deref()));
                 }
                 gst::MessageView::Warning(warning) => {
@@ -201,15 +180,11 @@ impl Drop for Decode {
 /// One line out of GStreamer's error, its debug text and the element's name.
 fn explain(element: &str, error: &gst::glib::Error, debug: Option<&str>) -> String {
     // The debug text's second line is the reason; the first is a place in GStreamer's code.
-    let reason = debug
-        .and_then(|d| d.lines().nth(1))
-        .map(str::trim)
-        .unwrap_or_default();
+    let reason = debug.and_then(|d| d.lines().nth(1)).map(str::trim).unwrap_or_default();
     // Some quote whole codec headers in hexadecimal.
     let reason: String = reason.chars().take(200).collect();
     let error = error.to_string();
-    if reason.is_empty() || reason.contains("streaming stopped, reason") || error.contains(&reason)
-    {
+    if reason.is_empty() || reason.contains("streaming stopped, reason") || error.contains(&reason) {
         format!("{error} ({element})")
     } else {
         format!("{error} ({element}: {reason})")
@@ -221,9 +196,7 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
     // Without this answer decoders copy every frame to remove their padding.
     if let Some(pad) = sink.static_pad("sink") {
         pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-            if let Some(gst::QueryViewMut::Allocation(query)) =
-                info.query_mut().map(|q| q.view_mut())
-            {
+            if let Some(gst::QueryViewMut::Allocation(query)) = info.query_mut().map(|q| q.view_mut()) {
                 query.add_allocation_meta::<gst_video::VideoMeta>(None);
                 return gst::PadProbeReturn::Handled;
             }
@@ -259,8 +232,7 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
                 let fps = info.fps();
                 let mut facts = lock(&on_frame.facts);
                 facts.size = Some((info.width(), info.height()));
-                facts.rate =
-                    (fps.numer() > 0).then(|| f64::from(fps.numer()) / f64::from(fps.denom()));
+                facts.rate = (fps.numer() > 0).then(|| f64::from(fps.numer()) / f64::from(fps.denom()));
             }
             count += 1;
             on_frame.put(Item::Frame(frame))

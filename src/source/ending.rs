@@ -37,11 +37,7 @@ pub(super) fn look(path: &Path) -> std::io::Result<Ending> {
     }
     if tag(0) == b"RIFF" {
         let declared = u64::from(u32::from_le_bytes(tag(4).try_into().unwrap_or_default())) + 8;
-        return Ok(if declared > len {
-            cut(declared, len)
-        } else {
-            Ending::Whole
-        });
+        return Ok(if declared > len { cut(declared, len) } else { Ending::Whole });
     }
     for (packet, first) in [(188_u64, 0_usize), (192, 4)] {
         let sync = |n: usize| head.get(first + n * packet as usize) == Some(&0x47);
@@ -57,16 +53,14 @@ pub(super) fn look(path: &Path) -> std::io::Result<Ending> {
 }
 
 fn cut(declared: u64, len: u64) -> Ending {
-    Ending::Cut(format!(
-        "the file has {len} bytes of the {declared} that it announces"
-    ))
+    Ending::Cut(format!("the file has {len} bytes of the {declared} that it announces"))
 }
 
 /// Whether a type is one that stands at the top level of an ISO base media file.
 fn is_box(kind: &[u8]) -> bool {
     const KINDS: [&[u8; 4]; 16] = [
-        b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp", b"sidx",
-        b"mfra", b"uuid", b"meta", b"emsg", b"prft", b"udta",
+        b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp", b"sidx", b"mfra",
+        b"uuid", b"meta", b"emsg", b"prft", b"udta",
     ];
     KINDS.iter().any(|k| k.as_slice() == kind)
 }
@@ -88,19 +82,13 @@ fn iso(file: &mut File, len: u64) -> std::io::Result<Ending> {
         let [a, b, c, d, k0, k1, k2, k3, ..] = header;
         let kind = [k0, k1, k2, k3];
         if had < 8 {
-            return end(
-                index,
-                Ending::Cut("the file ends within the head of a box".into()),
-            );
+            return end(index, Ending::Cut("the file ends within the head of a box".into()));
         }
         if !is_box(&kind) {
             // Recorders that reserve their file beforehand leave zeros behind the last box.
             let padding = header.iter().all(|byte| *byte == 0);
-            let ending = if padding {
-                Ending::Whole
-            } else {
-                Ending::Cut(format!("no box at byte {position}"))
-            };
+            let ending =
+                if padding { Ending::Whole } else { Ending::Cut(format!("no box at byte {position}")) };
             return end(index, ending);
         }
         let size = match u64::from(u32::from_be_bytes([a, b, c, d])) {
@@ -113,10 +101,7 @@ fn iso(file: &mut File, len: u64) -> std::io::Result<Ending> {
             size => size,
         };
         if size < 8 {
-            return end(
-                index,
-                Ending::Cut(format!("a box of {size} bytes at byte {position}")),
-            );
+            return end(index, Ending::Cut(format!("a box of {size} bytes at byte {position}")));
         }
         let next = position.saturating_add(size);
         index |= &kind == b"moov" && next <= len;
@@ -126,11 +111,8 @@ fn iso(file: &mut File, len: u64) -> std::io::Result<Ending> {
         (position, last) = (next, kind);
     }
     // A fragment's head without its data.
-    let ending = if &last == b"moof" {
-        Ending::Cut("the last fragment has no data".into())
-    } else {
-        Ending::Whole
-    };
+    let ending =
+        if &last == b"moof" { Ending::Cut("the last fragment has no data".into()) } else { Ending::Whole };
     end(index, ending)
 }
 
@@ -142,9 +124,7 @@ fn matroska(file: &mut File, len: u64) -> std::io::Result<Ending> {
     let mut inside = false;
     while position < len {
         let Some((id, size, head)) = element(file, position)? else {
-            return Ok(Ending::Cut(
-                "the file ends within the head of an element".into(),
-            ));
+            return Ok(Ending::Cut("the file ends within the head of an element".into()));
         };
         let body = position + head;
         match size {
@@ -169,23 +149,14 @@ fn element(file: &mut File, position: u64) -> std::io::Result<Option<(u32, Optio
     if id_len > 4 || had <= id_len {
         return Ok(None);
     }
-    let id = bytes[..id_len]
-        .iter()
-        .fold(0, |id, b| id << 8 | u32::from(*b));
+    let id = bytes[..id_len].iter().fold(0, |id, b| id << 8 | u32::from(*b));
     let size_len = bytes[id_len].leading_zeros() as usize + 1;
     if size_len > 8 || had < id_len + size_len {
         return Ok(None);
     }
     let mask = (1_u64 << (7 * size_len)) - 1;
-    let size = bytes[id_len..id_len + size_len]
-        .iter()
-        .fold(0, |s, b| s << 8 | u64::from(*b))
-        & mask;
-    Ok(Some((
-        id,
-        (size != mask).then_some(size),
-        (id_len + size_len) as u64,
-    )))
+    let size = bytes[id_len..id_len + size_len].iter().fold(0, |s, b| s << 8 | u64::from(*b)) & mask;
+    Ok(Some((id, (size != mask).then_some(size), (id_len + size_len) as u64)))
 }
 
 /// Fills as much of `buffer` as the file has at `position`.
@@ -219,42 +190,17 @@ mod tests {
     fn the_structure_tells() {
         let padded = [boxes(&[(b"ftyp", 12, 4), (b"moov", 16, 8)]), vec![0; 64]].concat();
         let ebml = [0x1A, 0x45, 0xDF, 0xA3, 0x81, 0x00];
-        let mkv = |size: u8, body: usize| {
-            [&ebml[..], &[0x18, 0x53, 0x80, 0x67, size], &vec![0; body]].concat()
-        };
+        let mkv =
+            |size: u8, body: usize| [&ebml[..], &[0x18, 0x53, 0x80, 0x67, size], &vec![0; body]].concat();
         let mut ts = vec![0; 188 * 4];
         (0..4).for_each(|n| ts[n * 188] = 0x47);
         let cases: [(&str, Vec<u8>, &str); 13] = [
-            (
-                "whole",
-                boxes(&[(b"ftyp", 12, 4), (b"moov", 16, 8), (b"mdat", 20, 12)]),
-                "Whole",
-            ),
-            (
-                "open mdat",
-                boxes(&[(b"ftyp", 12, 4), (b"moov", 16, 8), (b"mdat", 0, 12)]),
-                "Whole",
-            ),
-            (
-                "cut mdat",
-                boxes(&[(b"ftyp", 12, 4), (b"moov", 16, 8), (b"mdat", 99, 12)]),
-                "Cut",
-            ),
-            (
-                "no moov",
-                boxes(&[(b"ftyp", 12, 4), (b"mdat", 99, 12)]),
-                "NoIndex",
-            ),
-            (
-                "cut moov",
-                boxes(&[(b"ftyp", 12, 4), (b"moov", 99, 12)]),
-                "NoIndex",
-            ),
-            (
-                "lone moof",
-                boxes(&[(b"ftyp", 12, 4), (b"moov", 16, 8), (b"moof", 16, 8)]),
-                "Cut",
-            ),
+            ("whole", boxes(&[(b"ftyp", 12, 4), (b"moov", 16, 8), (b"mdat", 20, 12)]), "Whole"),
+            ("open mdat", boxes(&[(b"ftyp", 12, 4), (b"moov", 16, 8), (b"mdat", 0, 12)]), "Whole"),
+            ("cut mdat", boxes(&[(b"ftyp", 12, 4), (b"moov", 16, 8), (b"mdat", 99, 12)]), "Cut"),
+            ("no moov", boxes(&[(b"ftyp", 12, 4), (b"mdat", 99, 12)]), "NoIndex"),
+            ("cut moov", boxes(&[(b"ftyp", 12, 4), (b"moov", 99, 12)]), "NoIndex"),
+            ("lone moof", boxes(&[(b"ftyp", 12, 4), (b"moov", 16, 8), (b"moof", 16, 8)]), "Cut"),
             ("reserved", padded, "Whole"),
             ("mkv", mkv(0x84, 4), "Whole"),
             ("cut mkv", mkv(0x85, 4), "Cut"),

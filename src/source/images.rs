@@ -43,16 +43,8 @@ impl Images {
     pub fn open(location: &str, fps: f64, stop: Stop) -> Result<Images, SourceError> {
         let paths = list(location)?;
         let names = names(&paths);
-        let files = paths
-            .into_iter()
-            .zip(names)
-            .map(|(path, name)| Picture { path, name })
-            .collect();
-        let fps = if fps.is_finite() && fps > 0.0 {
-            fps
-        } else {
-            DEFAULT_FPS
-        };
+        let files = paths.into_iter().zip(names).map(|(path, name)| Picture { path, name }).collect();
+        let fps = if fps.is_finite() && fps > 0.0 { fps } else { DEFAULT_FPS };
         Ok(Images {
             location: location.to_owned(),
             files,
@@ -113,9 +105,7 @@ impl Source for Images {
 /// Decodes one picture into a pooled RGB frame; the reason and remedy if that fails.
 fn read(path: &Path, bytes: &mut Vec<u8>, pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
     bytes.clear();
-    std::fs::File::open(path)
-        .and_then(|mut file| file.read_to_end(bytes))
-        .map_err(|e| e.to_string())?;
+    std::fs::File::open(path).and_then(|mut file| file.read_to_end(bytes)).map_err(|e| e.to_string())?;
     let damaged = |e: image::ImageError| format!("not a whole picture: {e}");
     let mut decoder = ImageReader::new(Cursor::new(bytes.as_slice()))
         .with_guessed_format()
@@ -133,12 +123,7 @@ fn read(path: &Path, bytes: &mut Vec<u8>, pool: &Pool<Vec<u8>>) -> Result<Frame,
     let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     picture.apply_orientation(orientation);
     let picture = picture.into_rgb8();
-    let mut frame = Frame::take(
-        pool,
-        PixelFormat::Rgb,
-        picture.width() as usize,
-        picture.height() as usize,
-    );
+    let mut frame = Frame::take(pool, PixelFormat::Rgb, picture.width() as usize, picture.height() as usize);
     frame.pixels.copy_from_slice(picture.as_raw());
     Ok(frame)
 }
@@ -161,28 +146,18 @@ pub fn list(location: &str) -> Result<Vec<PathBuf>, SourceError> {
         vec![path.to_owned()]
     } else {
         let matches = glob::glob(location).map_err(|e| bad(format!("not a valid glob: {e}")))?;
-        matches
-            .collect::<Result<_, _>>()
-            .map_err(|e| bad(e.to_string()))?
+        matches.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?
     };
-    let hidden = |p: &Path| {
-        p.file_name()
-            .is_some_and(|n| n.to_string_lossy().starts_with('.'))
-    };
+    let hidden = |p: &Path| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
     let looked_at = candidates.len();
-    let mut files: Vec<PathBuf> = candidates
-        .into_iter()
-        .filter(|p| !hidden(p) && is_picture(p))
-        .collect();
+    let mut files: Vec<PathBuf> = candidates.into_iter().filter(|p| !hidden(p) && is_picture(p)).collect();
     if files.is_empty() {
         let deeper = if path.is_dir() {
             format!("; pictures in sub-folders are read with {location}/**/*.png")
         } else {
             String::new()
         };
-        return Err(bad(format!(
-            "no JPEG, PNG, WebP or BMP picture among {looked_at} files{deeper}"
-        )));
+        return Err(bad(format!("no JPEG, PNG, WebP or BMP picture among {looked_at} files{deeper}")));
     }
     if files.len() < looked_at {
         tracing::debug!(
@@ -198,21 +173,12 @@ pub fn list(location: &str) -> Result<Vec<PathBuf>, SourceError> {
 /// What each picture is called: its file stem if all lie in one folder, else its path without
 /// the ending, from the folder that all have in common.
 fn names(paths: &[PathBuf]) -> Vec<Arc<str>> {
-    let mut root = paths
-        .first()
-        .and_then(|p| p.parent())
-        .unwrap_or(Path::new(""))
-        .to_owned();
+    let mut root = paths.first().and_then(|p| p.parent()).unwrap_or(Path::new("")).to_owned();
     for path in paths {
         while !path.starts_with(&root) && root.pop() {}
     }
-    let name = |path: &PathBuf| {
-        path.strip_prefix(&root)
-            .unwrap_or(path)
-            .with_extension("")
-            .to_string_lossy()
-            .into()
-    };
+    let name =
+        |path: &PathBuf| path.strip_prefix(&root).unwrap_or(path).with_extension("").to_string_lossy().into();
     paths.iter().map(name).collect()
 }
 
@@ -233,19 +199,12 @@ mod tests {
         RgbImage::from_pixel(5, 3, Rgb([10, 20, 30]))
             .save_with_format(at("f10.jpg"), ImageFormat::Png)
             .unwrap();
-        GrayImage::from_pixel(4, 4, Luma([77]))
-            .save_with_format(at("f2"), ImageFormat::Bmp)
-            .unwrap();
+        GrayImage::from_pixel(4, 4, Luma([77])).save_with_format(at("f2"), ImageFormat::Bmp).unwrap();
         std::fs::write(at("notes.png"), "not a picture").unwrap();
         std::fs::write(at(".hidden.png"), b"\x89PNG\r\n\x1a\n").unwrap();
-        let frames: Vec<Frame> = all(dir.path(), 4.0)
-            .into_iter()
-            .map(Result::unwrap)
-            .collect();
-        let seen: Vec<_> = frames
-            .iter()
-            .map(|f| (&*f.name, f.id, f.width, f.height, f.pts.as_millis()))
-            .collect();
+        let frames: Vec<Frame> = all(dir.path(), 4.0).into_iter().map(Result::unwrap).collect();
+        let seen: Vec<_> =
+            frames.iter().map(|f| (&*f.name, f.id, f.width, f.height, f.pts.as_millis())).collect();
         assert_eq!(seen, [("f2", 0, 4, 4, 0), ("f10", 1, 5, 3, 250)]);
         assert_eq!(frames[0].pixels[..3], [77, 77, 77]);
         assert_eq!(frames[1].pixels.len(), 45);
@@ -260,13 +219,7 @@ mod tests {
         let bytes = std::fs::read(&good).unwrap();
         std::fs::write(dir.path().join("a.png"), &bytes[..bytes.len() / 2]).unwrap();
         let got = all(dir.path(), 0.0);
-        assert!(
-            got[0]
-                .as_ref()
-                .unwrap_err()
-                .contains("a.png: not a whole picture"),
-            "{got:?}"
-        );
+        assert!(got[0].as_ref().unwrap_err().contains("a.png: not a whole picture"), "{got:?}");
         assert_eq!(got[1].as_ref().unwrap().id, 1);
         assert_eq!(got.len(), 2);
     }
@@ -274,19 +227,13 @@ mod tests {
     #[test]
     fn names_over_several_folders_stay_apart() {
         let paths = ["/x/a/1.png", "/x/b/1.png"].map(PathBuf::from);
-        assert_eq!(
-            names(&paths).iter().map(|n| &**n).collect::<Vec<_>>(),
-            ["a/1", "b/1"]
-        );
+        assert_eq!(names(&paths).iter().map(|n| &**n).collect::<Vec<_>>(), ["a/1", "b/1"]);
     }
 
     #[test]
     fn nothing_to_read_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        for location in [
-            dir.path().to_str().unwrap().to_owned(),
-            format!("{}/*.png", dir.path().display()),
-        ] {
+        for location in [dir.path().to_str().unwrap().to_owned(), format!("{}/*.png", dir.path().display())] {
             let err = list(&location).unwrap_err().to_string();
             assert!(err.contains(&location) && err.contains("no JPEG"), "{err}");
         }

@@ -106,11 +106,7 @@ impl Live {
         if self.status.running(frame.id + 1, dropped) {
             self.facts = self.decode.as_ref().map(Decode::facts).unwrap_or_default();
             let reconnects = self.status.reconnects();
-            tracing::info!(
-                source = describe(&self.location, &self.facts),
-                reconnects,
-                "source runs"
-            );
+            tracing::info!(source = describe(&self.location, &self.facts), reconnects, "source runs");
         }
         frame
     }
@@ -152,10 +148,7 @@ impl Source for Live {
     }
 
     fn rate(&self) -> Option<f64> {
-        self.decode
-            .as_ref()
-            .and_then(|decode| decode.facts().rate)
-            .or(self.facts.rate)
+        self.decode.as_ref().and_then(|decode| decode.facts().rate).or(self.facts.rate)
     }
 
     fn describe(&self) -> String {
@@ -217,10 +210,7 @@ mod tests {
     fn waits_grow_and_stay_within_bounds() {
         for random in [0, u64::MAX / 3, u64::MAX] {
             let waits: Vec<_> = (0..40).map(|n| backoff(n, random)).collect();
-            assert!(
-                waits.iter().all(|w| (SHORTEST..=LONGEST).contains(w)),
-                "{waits:?}"
-            );
+            assert!(waits.iter().all(|w| (SHORTEST..=LONGEST).contains(w)), "{waits:?}");
             assert!(waits.is_sorted(), "{waits:?}");
             assert!(waits[39] >= LONGEST.mul_f64(0.7));
         }

@@ -27,8 +27,7 @@ pub enum Location {
 }
 
 /// The schemes, for messages.
-const SCHEMES: &str =
-    "rtsp://, rtsps://, http://, https://, file://, v4l2://, csi://, gst: and synthetic:";
+const SCHEMES: &str = "rtsp://, rtsps://, http://, https://, file://, v4l2://, csi://, gst: and synthetic:";
 
 impl Location {
     /// Tells a location apart; looks at the file system, not at the network.
@@ -38,14 +37,11 @@ impl Location {
     pub fn parse(text: &str) -> Result<Location, SourceError> {
         let bad = |why: String| Err(SourceError::unreadable(text, why));
         if text.is_empty() {
-            return bad(format!(
-                "the source is empty; give a file, a folder or one of {SCHEMES}"
-            ));
+            return bad(format!("the source is empty; give a file, a folder or one of {SCHEMES}"));
         }
-        for (scheme, make) in [
-            ("gst:", Location::Launch as fn(String) -> Location),
-            ("synthetic:", Location::Synthetic),
-        ] {
+        for (scheme, make) in
+            [("gst:", Location::Launch as fn(String) -> Location), ("synthetic:", Location::Synthetic)]
+        {
             if let Some(rest) = text.strip_prefix(scheme) {
                 return Ok(make(rest.trim().to_owned()));
             }
@@ -64,9 +60,7 @@ impl Location {
                 Err(_) => bad("a CSI camera is written csi://0, with the sensor's number".into()),
             },
             _ if Path::new(text).exists() => Ok(Self::path(text)),
-            other => bad(format!(
-                "unknown scheme {other}://; farout reads files, folders, {SCHEMES}"
-            )),
+            other => bad(format!("unknown scheme {other}://; farout reads files, folders, {SCHEMES}")),
         }
     }
 
@@ -84,10 +78,7 @@ impl Location {
 /// Whether the first bytes of a file are those of a still image that the images source reads.
 /// Motion JPEG streams start like a JPEG; their usual endings tell them apart.
 pub(super) fn is_picture(path: &Path) -> bool {
-    let ending = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .map(str::to_ascii_lowercase);
+    let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     if matches!(ending.as_deref(), Some("mjpg" | "mjpeg")) || !path.is_file() {
         return false;
     }
@@ -109,17 +100,12 @@ mod tests {
     fn tells_locations_apart() {
         let dir = tempfile::tempdir().unwrap();
         let png = dir.path().join("called.mp4");
-        image::RgbImage::new(2, 2)
-            .save_with_format(&png, image::ImageFormat::Png)
-            .unwrap();
+        image::RgbImage::new(2, 2).save_with_format(&png, image::ImageFormat::Png).unwrap();
         let (dir, png) = (dir.path().to_str().unwrap(), png.to_str().unwrap());
         let star = format!("{dir}/*.png");
         let cases = [
             ("clip.mp4", Location::Video("clip.mp4".into())),
-            (
-                "file:///no/clip.mp4",
-                Location::Video("/no/clip.mp4".into()),
-            ),
+            ("file:///no/clip.mp4", Location::Video("/no/clip.mp4".into())),
             (png, Location::Images(png.into())),
             (dir, Location::Images(dir.into())),
             (&star, Location::Images(star.clone())),
@@ -127,10 +113,7 @@ mod tests {
             ("https://x/y.ts", Location::Http("https://x/y.ts".into())),
             ("v4l2:///dev/video9", Location::V4l2("/dev/video9".into())),
             ("csi://1", Location::Csi(1)),
-            (
-                "gst: videotestsrc ",
-                Location::Launch("videotestsrc".into()),
-            ),
+            ("gst: videotestsrc ", Location::Launch("videotestsrc".into())),
             ("synthetic:seed=1", Location::Synthetic("seed=1".into())),
         ];
         for (text, want) in cases {

@@ -33,9 +33,7 @@ impl Looped {
         let interval = current
             .rate()
             .filter(|r| *r > 0.1)
-            .map_or(Duration::from_millis(40), |r| {
-                Duration::from_secs_f64(1.0 / r)
-            });
+            .map_or(Duration::from_millis(40), |r| Duration::from_secs_f64(1.0 / r));
         Ok(Looped {
             open,
             current,
@@ -112,15 +110,12 @@ mod tests {
     fn numbers_and_times_go_on() {
         let dir = tempfile::tempdir().unwrap();
         for i in 0..3 {
-            image::RgbImage::new(2, 2)
-                .save(dir.path().join(format!("{i}.png")))
-                .unwrap();
+            image::RgbImage::new(2, 2).save(dir.path().join(format!("{i}.png"))).unwrap();
         }
         let location = dir.path().to_str().unwrap().to_owned();
         let stop = Stop::new();
         let token = stop.clone();
-        let open =
-            move || Ok(Box::new(Images::open(&location, 10.0, token.clone())?) as Box<dyn Source>);
+        let open = move || Ok(Box::new(Images::open(&location, 10.0, token.clone())?) as Box<dyn Source>);
         let mut looped = Looped::new(Box::new(open), stop.clone()).unwrap();
         for i in 0..8_u64 {
             let frame = looped.next().unwrap().unwrap();

@@ -106,9 +106,6 @@ pub enum SourceError {
 impl SourceError {
     /// Nothing can be read from `location`, because of `why` (reason and remedy).
     pub fn unreadable(location: impl Into<String>, why: impl Into<String>) -> Self {
-        SourceError::Unreadable {
-            location: location.into(),
-            why: why.into(),
-        }
+        SourceError::Unreadable { location: location.into(), why: why.into() }
     }
 }

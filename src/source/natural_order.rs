@@ -30,10 +30,7 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
 
 /// Takes the digits at the start of `text`, leading zeros left out.
 fn digits<'a>(text: &mut &'a [u8]) -> &'a [u8] {
-    let end = text
-        .iter()
-        .position(|b| !b.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
     let (run, rest) = text.split_at(end);
     *text = rest;
     let zeros = run.iter().take_while(|b| **b == b'0').count();
@@ -46,15 +43,8 @@ mod tests {
 
     #[test]
     fn numbers_count_by_value() {
-        let mut names = [
-            "f10.png", "f2.png", "f02.png", "f1.png", "a", "f100b2", "f100b10", "f", "f0",
-        ];
+        let mut names = ["f10.png", "f2.png", "f02.png", "f1.png", "a", "f100b2", "f100b10", "f", "f0"];
         names.sort_by(|a, b| compare(a, b));
-        assert_eq!(
-            names,
-            [
-                "a", "f", "f0", "f1.png", "f02.png", "f2.png", "f10.png", "f100b2", "f100b10"
-            ]
-        );
+        assert_eq!(names, ["a", "f", "f0", "f1.png", "f02.png", "f2.png", "f10.png", "f100b2", "f100b10"]);
     }
 }

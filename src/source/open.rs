@@ -30,14 +30,14 @@ pub fn open(
     match Location::parse(location)? {
         Location::Images(text) => {
             let (fps, token) = (config.fps, stop.clone());
-            let open =
-                move || Ok(Box::new(Images::open(&text, fps, token.clone())?) as Box<dyn Source>);
+            let open = move || Ok(Box::new(Images::open(&text, fps, token.clone())?) as Box<dyn Source>);
             played(open, config, purpose, stop)
         }
         Location::Synthetic(spec) => {
             let token = stop.clone();
             let with_truth = purpose == Purpose::Offline;
-            let open = move || Ok(Box::new(Drive::open(&spec, with_truth, token.clone())?) as Box<dyn Source>);
+            let open =
+                move || Ok(Box::new(Drive::open(&spec, with_truth, token.clone())?) as Box<dyn Source>);
             played(open, config, purpose, stop)
         }
         place => media::open(location, place, config, purpose, stop),
@@ -54,16 +54,8 @@ fn played(
     if purpose == Purpose::Offline {
         return open();
     }
-    let source = if config.repeat {
-        Box::new(Looped::new(Box::new(open), stop.clone())?)
-    } else {
-        open()?
-    };
-    Ok(if config.pace == Pace::Realtime {
-        Box::new(Paced::new(source, stop))
-    } else {
-        source
-    })
+    let source = if config.repeat { Box::new(Looped::new(Box::new(open), stop.clone())?) } else { open()? };
+    Ok(if config.pace == Pace::Realtime { Box::new(Paced::new(source, stop)) } else { source })
 }
 
 #[cfg(feature = "media")]
@@ -87,19 +79,13 @@ mod media {
             Location::Video(path) => {
                 let (settings, token) = (config.clone(), stop.clone());
                 let open = move || {
-                    Ok(Box::new(Recording::open(&path, &settings, token.clone())?)
-                        as Box<dyn Source>)
+                    Ok(Box::new(Recording::open(&path, &settings, token.clone())?) as Box<dyn Source>)
                 };
                 played(open, config, purpose, stop)
             }
-            Location::Rtsp(uri) if purpose == Purpose::Live => Ok(Box::new(Live::new(
-                location,
-                Input::Uri(uri),
-                config,
-                stop,
-                false,
-                None,
-            ))),
+            Location::Rtsp(uri) if purpose == Purpose::Live => {
+                Ok(Box::new(Live::new(location, Input::Uri(uri), config, stop, false, None)))
+            }
             Location::Rtsp(uri) | Location::Http(uri) if purpose == Purpose::Offline => {
                 recorded(location, Input::Uri(uri), config, stop)
             }
@@ -134,9 +120,7 @@ mod media {
             }
             Err(why) => return Err(SourceError::unreadable(location, why)),
         };
-        Ok(Box::new(Live::new(
-            location, input, config, stop, false, decode,
-        )))
+        Ok(Box::new(Live::new(location, input, config, stop, false, decode)))
     }
 
     /// A description: live if its source says so, a recording otherwise.
@@ -148,27 +132,15 @@ mod media {
         stop: Stop,
     ) -> Result<Box<dyn Source>, SourceError> {
         let input = Input::Launch(description);
-        let decode = Decode::start(&input, config, false)
-            .map_err(|why| SourceError::unreadable(location, why))?;
-        let source = Recording::from_running(
-            location.into(),
-            String::new(),
-            decode,
-            Ending::Whole,
-            stop.clone(),
-        )?;
+        let decode =
+            Decode::start(&input, config, false).map_err(|why| SourceError::unreadable(location, why))?;
+        let source =
+            Recording::from_running(location.into(), String::new(), decode, Ending::Whole, stop.clone())?;
         if purpose == Purpose::Offline {
             return Ok(Box::new(source));
         }
         Ok(match source.into_live() {
-            Ok(running) => Box::new(Live::new(
-                location,
-                input,
-                config,
-                stop,
-                true,
-                Some(running),
-            )),
+            Ok(running) => Box::new(Live::new(location, input, config, stop, true, Some(running))),
             Err(source) if config.pace == Pace::Realtime => Box::new(Paced::new(source, stop)),
             Err(source) => source,
         })
@@ -183,37 +155,21 @@ mod media {
         stop: Stop,
     ) -> Result<Box<dyn Source>, SourceError> {
         let open = {
-            let (location, uri, config, stop) = (
-                location.to_owned(),
-                uri.clone(),
-                config.clone(),
-                stop.clone(),
-            );
+            let (location, uri, config, stop) =
+                (location.to_owned(), uri.clone(), config.clone(), stop.clone());
             move || recorded(&location, Input::Uri(uri.clone()), &config, stop.clone())
         };
         match open() {
             Ok(source) if source.frames().is_some() => {
                 // The connection that was made to find out is as good as a new one.
                 let mut first = Some(source);
-                played(
-                    move || first.take().map_or_else(&open, Ok),
-                    config,
-                    Purpose::Live,
-                    stop,
-                )
+                played(move || first.take().map_or_else(&open, Ok), config, Purpose::Live, stop)
             }
             other => {
                 if let Err(error) = other {
                     tracing::warn!(%error, "the stream does not answer yet");
                 }
-                Ok(Box::new(Live::new(
-                    location,
-                    Input::Uri(uri),
-                    config,
-                    stop,
-                    false,
-                    None,
-                )))
+                Ok(Box::new(Live::new(location, Input::Uri(uri), config, stop, false, None)))
             }
         }
     }
@@ -224,15 +180,9 @@ mod media {
         config: &SourceConfig,
         stop: Stop,
     ) -> Result<Box<dyn Source>, SourceError> {
-        let decode = Decode::start(&input, config, false)
-            .map_err(|why| SourceError::unreadable(location, why))?;
-        Ok(Box::new(Recording::from_running(
-            location.into(),
-            String::new(),
-            decode,
-            Ending::Unknown,
-            stop,
-        )?))
+        let decode =
+            Decode::start(&input, config, false).map_err(|why| SourceError::unreadable(location, why))?;
+        Ok(Box::new(Recording::from_running(location.into(), String::new(), decode, Ending::Unknown, stop)?))
     }
 }
 

@@ -23,11 +23,7 @@ pub struct Paced {
 impl Paced {
     /// Paces `inner`; the first frame is due at once.
     pub fn new(inner: Box<dyn Source>, stop: Stop) -> Paced {
-        Paced {
-            inner,
-            stop,
-            origin: None,
-        }
+        Paced { inner, stop, origin: None }
     }
 
     /// When a frame of this time is due if it is now `now`.
@@ -36,8 +32,7 @@ impl Paced {
         let origin = *self.origin.get_or_insert(fresh);
         let due = origin + pts;
         // A jump forward (a gap in the recording) is as little worth waiting for as lateness.
-        if now.saturating_duration_since(due) > FORGIVEN
-            || due.saturating_duration_since(now) > 10 * FORGIVEN
+        if now.saturating_duration_since(due) > FORGIVEN || due.saturating_duration_since(now) > 10 * FORGIVEN
         {
             self.origin = Some(fresh);
             return now;
@@ -52,10 +47,7 @@ impl Source for Paced {
             return Ok(None);
         };
         let due = self.due(frame.pts, Instant::now());
-        while let Some(left) = due
-            .checked_duration_since(Instant::now())
-            .filter(|left| !left.is_zero())
-        {
+        while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             if self.stop.asked() {
                 return Ok(None);
             }
@@ -122,11 +114,7 @@ mod tests {
     }
 
     fn ticks(left: u64, step: Duration) -> Box<dyn Source> {
-        Box::new(Ticks {
-            left,
-            next: 0,
-            step,
-        })
+        Box::new(Ticks { left, next: 0, step })
     }
 
     #[test]

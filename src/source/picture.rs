@@ -30,11 +30,7 @@ impl Copier {
 
     /// The picture of `buffer` as a frame; number, times and name are left to the caller.
     /// `None` if the buffer cannot be mapped or is not what `info` says.
-    pub(super) fn frame(
-        &self,
-        buffer: &gst::BufferRef,
-        info: &gst_video::VideoInfo,
-    ) -> Option<Frame> {
+    pub(super) fn frame(&self, buffer: &gst::BufferRef, info: &gst_video::VideoInfo) -> Option<Frame> {
         let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).ok()?;
         if mapped.format() != gst_video::VideoFormat::I420 {
             return None;
@@ -44,17 +40,9 @@ impl Copier {
         frame.colour = colour(info);
         let layout = I420Layout::new(width, height);
         let (y, u, v) = layout.planes_mut(&mut frame.pixels);
-        let [ys, us, vs] = <[i32; 3]>::try_from(mapped.plane_stride())
-            .ok()?
-            .map(|s| usize::try_from(s).unwrap_or(0));
-        copy_plane(
-            mapped.plane_data(0).ok()?,
-            ys,
-            y,
-            layout.y_stride,
-            width,
-            height,
-        )?;
+        let [ys, us, vs] =
+            <[i32; 3]>::try_from(mapped.plane_stride()).ok()?.map(|s| usize::try_from(s).unwrap_or(0));
+        copy_plane(mapped.plane_data(0).ok()?, ys, y, layout.y_stride, width, height)?;
         copy_plane(
             mapped.plane_data(1).ok()?,
             us,
@@ -92,11 +80,7 @@ fn copy_plane(
         to.get_mut(..len)?.copy_from_slice(from.get(..len)?);
         return Some(());
     }
-    for (from, to) in from
-        .chunks(from_stride)
-        .zip(to.chunks_mut(to_stride))
-        .take(rows)
-    {
+    for (from, to) in from.chunks(from_stride).zip(to.chunks_mut(to_stride)).take(rows) {
         to.get_mut(..width)?.copy_from_slice(from.get(..width)?);
     }
     Some(())
@@ -111,10 +95,7 @@ fn colour(info: &gst_video::VideoInfo) -> Colour {
         gst_video::VideoColorMatrix::Unknown if info.height() < 720 => Matrix::Bt601,
         _ => Matrix::Bt709,
     };
-    Colour {
-        matrix,
-        full_range: colorimetry.range() == gst_video::VideoColorRange::Range0_255,
-    }
+    Colour { matrix, full_range: colorimetry.range() == gst_video::VideoColorRange::Range0_255 }
 }
 
 #[cfg(test)]
@@ -125,17 +106,13 @@ mod tests {
     #[test]
     fn strides_and_offsets_are_honoured() {
         gst::init().unwrap();
-        for (width, height, stride, full) in [(5_usize, 3_usize, 32_usize, false), (8, 4, 8, true)]
-        {
+        for (width, height, stride, full) in [(5_usize, 3_usize, 32_usize, false), (8, 4, 8, true)] {
             let layout = I420Layout::new(width, height);
-            let info = gst_video::VideoInfo::builder(
-                gst_video::VideoFormat::I420,
-                width as u32,
-                height as u32,
-            )
-            .colorimetry(&(if full { "1:4:0:0" } else { "bt709" }).parse().unwrap())
-            .build()
-            .unwrap();
+            let info =
+                gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width as u32, height as u32)
+                    .colorimetry(&(if full { "1:4:0:0" } else { "bt709" }).parse().unwrap())
+                    .build()
+                    .unwrap();
             let (rows, uv_rows) = (height.next_multiple_of(2), layout.uv_height());
             let uv_stride = stride / 2;
             let v_offset = stride * rows;
@@ -144,20 +121,8 @@ mod tests {
             let value = |plane: usize, x: usize, y: usize| (plane * 100 + y * 10 + x) as u8;
             for (plane, offset, stride, w, h) in [
                 (0, 0, stride, width, height),
-                (
-                    1,
-                    u_offset,
-                    uv_stride,
-                    layout.uv_width(),
-                    layout.uv_height(),
-                ),
-                (
-                    2,
-                    v_offset,
-                    uv_stride,
-                    layout.uv_width(),
-                    layout.uv_height(),
-                ),
+                (1, u_offset, uv_stride, layout.uv_width(), layout.uv_height()),
+                (2, v_offset, uv_stride, layout.uv_width(), layout.uv_height()),
             ] {
                 for (x, y) in (0..h).flat_map(|y| (0..w).map(move |x| (x, y))) {
                     bytes[offset + y * stride + x] = value(plane, x, y);
@@ -177,10 +142,7 @@ mod tests {
             let frame = Copier::default().frame(&buffer, &info).unwrap();
             assert_eq!(
                 frame.colour,
-                Colour {
-                    matrix: if full { Matrix::Bt601 } else { Matrix::Bt709 },
-                    full_range: full
-                }
+                Colour { matrix: if full { Matrix::Bt601 } else { Matrix::Bt709 }, full_range: full }
             );
             let (y_plane, u, v) = layout.planes(&frame.pixels);
             for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {

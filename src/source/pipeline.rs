@@ -42,10 +42,7 @@ pub(super) fn lock(facts: &SharedFacts) -> MutexGuard<'_, Facts> {
 }
 
 /// The pipeline up to the element whose pads show decoded video.
-pub(super) fn head(
-    input: &Input,
-    config: &SourceConfig,
-) -> Result<(gst::Pipeline, gst::Element), String> {
+pub(super) fn head(input: &Input, config: &SourceConfig) -> Result<(gst::Pipeline, gst::Element), String> {
     let video = gst::Caps::builder("video/x-raw").any_features().build();
     match input {
         Input::Uri(uri) => {
@@ -55,10 +52,7 @@ pub(super) fn head(
                 .property("expose-all-streams", false)
                 .build()
                 .map_err(missing)?;
-            let (latency, tcp) = (
-                config.rtsp_latency_ms,
-                config.rtsp_transport == Transport::Tcp,
-            );
+            let (latency, tcp) = (config.rtsp_latency_ms, config.rtsp_transport == Transport::Tcp);
             let timeout = Duration::from_secs_f64(config.timeout_secs.clamp(0.1, 3600.0));
             decodebin.connect("source-setup", false, move |args| {
                 if let Some(Ok(source)) = args.get(1).map(|a| a.get::<gst::Element>()) {
@@ -71,15 +65,12 @@ pub(super) fn head(
             Ok((pipeline, decodebin))
         }
         Input::Launch(description) => {
-            let text =
-                format!("{description} ! decodebin name=farout-decode expose-all-streams=false");
+            let text = format!("{description} ! decodebin name=farout-decode expose-all-streams=false");
             let pipeline = gst::parse::launch(&text)
                 .map_err(|e| format!("GStreamer does not understand `{description}`: {e}"))?
                 .downcast::<gst::Pipeline>()
                 .map_err(|e| format!("not a pipeline: {}", e.name()))?;
-            let decodebin = pipeline
-                .by_name("farout-decode")
-                .ok_or("the description hides its decoder")?;
+            let decodebin = pipeline.by_name("farout-decode").ok_or("the description hides its decoder")?;
             decodebin.set_property("caps", &video);
             Ok((pipeline, decodebin))
         }
@@ -88,10 +79,7 @@ pub(super) fn head(
 
 /// What network sources are told, as far as the element at hand knows it.
 fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) {
-    let name = source
-        .factory()
-        .map(|f| f.name().to_string())
-        .unwrap_or_default();
+    let name = source.factory().map(|f| f.name().to_string()).unwrap_or_default();
     if name == "rtspsrc" {
         source.set_property("latency", latency_ms);
         source.set_property_from_str("protocols", if tcp { "tcp" } else { "udp" });
@@ -101,10 +89,8 @@ fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) 
         // Sound would only cost bandwidth.
         source.connect("select-stream", false, |args| {
             let caps = args.get(2).and_then(|a| a.get::<gst::Caps>().ok());
-            let media = caps
-                .as_ref()
-                .and_then(|c| c.structure(0))
-                .and_then(|s| s.get::<String>("media").ok());
+            let media =
+                caps.as_ref().and_then(|c| c.structure(0)).and_then(|s| s.get::<String>("media").ok());
             Some((media.as_deref() == Some("video")).to_value())
         });
     } else if name == "souphttpsrc" {
@@ -119,29 +105,16 @@ pub(super) fn tail(
     pipeline: &gst::Pipeline,
     deinterlace: Deinterlace,
 ) -> Result<(gst::Element, gst_app::AppSink), String> {
-    let convert = gst::ElementFactory::make("videoconvert")
-        .build()
-        .map_err(missing)?;
+    let convert = gst::ElementFactory::make("videoconvert").build().map_err(missing)?;
     let format = gst::ElementFactory::make("capsfilter")
-        .property(
-            "caps",
-            gst::Caps::builder("video/x-raw")
-                .field("format", "I420")
-                .build(),
-        )
+        .property("caps", gst::Caps::builder("video/x-raw").field("format", "I420").build())
         .build()
         .map_err(missing)?;
-    let sink = gst_app::AppSink::builder()
-        .sync(false)
-        .qos(false)
-        .enable_last_sample(false)
-        .max_buffers(1)
-        .build();
+    let sink =
+        gst_app::AppSink::builder().sync(false).qos(false).enable_last_sample(false).max_buffers(1).build();
     let mut chain = vec![convert.clone(), format];
     if deinterlace == Deinterlace::Auto {
-        let element = gst::ElementFactory::make("deinterlace")
-            .build()
-            .map_err(missing)?;
+        let element = gst::ElementFactory::make("deinterlace").build().map_err(missing)?;
         // One frame out per frame in: fields as frames would double the work downstream.
         element.set_property_from_str("fields", "top");
         chain.push(element);
@@ -172,10 +145,7 @@ pub(super) fn connect_decoder(
         if class.contains("Decoder") && (class.contains("Video") || class.contains("Image")) {
             lock(&shared).decoder = Some(factory.name().to_string());
             // Half a picture, or grey until the first key picture, would be reported as anomalous.
-            for (property, value) in [
-                ("discard-corrupted-frames", true),
-                ("output-corrupt", false),
-            ] {
+            for (property, value) in [("discard-corrupted-frames", true), ("output-corrupt", false)] {
                 if element
                     .find_property(property)
                     .is_some_and(|spec| spec.value_type() == bool::static_type())
@@ -217,10 +187,7 @@ fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, entry: &gst::Element) -> Resul
     }
     let in_nvmm = caps.features(0).is_some_and(|f| f.contains("memory:NVMM"));
     if !in_nvmm {
-        return pad
-            .link(&target)
-            .map(drop)
-            .map_err(|e| format!("the decoder's {caps} cannot be used: {e}"));
+        return pad.link(&target).map(drop).map_err(|e| format!("the decoder's {caps} cannot be used: {e}"));
     }
     let converter = ["nvvidconv", "nvvideoconvert"]
         .iter()
@@ -228,13 +195,7 @@ fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, entry: &gst::Element) -> Resul
         .ok_or("frames lie in NVMM memory and neither nvvidconv nor nvvideoconvert is installed")?;
     pipeline.add(&converter).map_err(|e| e.to_string())?;
     converter.link(entry).map_err(|e| e.to_string())?;
-    converter
-        .sync_state_with_parent()
-        .map_err(|e| e.to_string())?;
-    let target = converter
-        .static_pad("sink")
-        .ok_or("the converter has no sink")?;
-    pad.link(&target)
-        .map(drop)
-        .map_err(|e| format!("the decoder's {caps} cannot be used: {e}"))
+    converter.sync_state_with_parent().map_err(|e| e.to_string())?;
+    let target = converter.static_pad("sink").ok_or("the converter has no sink")?;
+    pad.link(&target).map(drop).map_err(|e| format!("the decoder's {caps} cannot be used: {e}"))
 }

@@ -36,7 +36,9 @@ mod with_gstreamer {
                 name: "GStreamer".into(),
                 standing: Standing::Bad,
                 detail: error.to_string(),
-                remedy: Some("install gstreamer1.0-plugins-base, -good, -bad and -ugly and gstreamer1.0-libav".into()),
+                remedy: Some(
+                    "install gstreamer1.0-plugins-base, -good, -bad and -ugly and gstreamer1.0-libav".into(),
+                ),
             }];
         }
         let mut list = vec![Finding {
@@ -70,17 +72,12 @@ mod with_gstreamer {
             | gst::ElementFactoryType::MEDIA_VIDEO
             | gst::ElementFactoryType::MEDIA_IMAGE;
         let factories = gst::ElementFactory::factories_with_type(kinds, gst::Rank::MARGINAL);
-        let mut able: Vec<_> = factories
-            .into_iter()
-            .filter(|f| f.can_sink_any_caps(&caps))
-            .collect();
+        let mut able: Vec<_> = factories.into_iter().filter(|f| f.can_sink_any_caps(&caps)).collect();
         able.sort_by_key(|f| std::cmp::Reverse(f.rank()));
         let names: Vec<String> = able
             .iter()
             .map(|f| {
-                let hardware = f
-                    .metadata("klass")
-                    .is_some_and(|class| class.contains("Hardware"));
+                let hardware = f.metadata("klass").is_some_and(|class| class.contains("Hardware"));
                 format!("{}{}", f.name(), if hardware { " (hardware)" } else { "" })
             })
             .collect();
@@ -88,16 +85,8 @@ mod with_gstreamer {
         Finding {
             topic: "decoders",
             name: name.into(),
-            standing: if found {
-                Standing::Good
-            } else {
-                Standing::Absent
-            },
-            detail: if found {
-                names.join(", ")
-            } else {
-                "none".into()
-            },
+            standing: if found { Standing::Good } else { Standing::Absent },
+            detail: if found { names.join(", ") } else { "none".into() },
             remedy: (!found).then(|| "install gstreamer1.0-libav".into()),
         }
     }
@@ -110,16 +99,8 @@ mod with_gstreamer {
         Finding {
             topic: "cameras",
             name: "V4L2".into(),
-            standing: if found.is_empty() {
-                Standing::Absent
-            } else {
-                Standing::Good
-            },
-            detail: if found.is_empty() {
-                "no /dev/video*".into()
-            } else {
-                found.join(", ")
-            },
+            standing: if found.is_empty() { Standing::Absent } else { Standing::Good },
+            detail: if found.is_empty() { "no /dev/video*".into() } else { found.join(", ") },
             remedy: None,
         }
     }

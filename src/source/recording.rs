@@ -40,11 +40,7 @@ impl Recording {
     ///
     /// # Errors
     /// [`SourceError::Unreadable`] with reason and remedy.
-    pub(super) fn open(
-        path: &Path,
-        config: &SourceConfig,
-        stop: Stop,
-    ) -> Result<Recording, SourceError> {
+    pub(super) fn open(path: &Path, config: &SourceConfig, stop: Stop) -> Result<Recording, SourceError> {
         let location = path.display().to_string();
         let bad = |why: &str| SourceError::unreadable(&location, why);
         let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
@@ -52,9 +48,7 @@ impl Recording {
             _ => bad(&e.to_string()),
         })?;
         if !meta.is_file() {
-            return Err(bad(
-                "it is neither a file nor a folder; cameras are written v4l2:///dev/video0",
-            ));
+            return Err(bad("it is neither a file nor a folder; cameras are written v4l2:///dev/video0"));
         }
         if meta.len() == 0 {
             return Err(bad("the file is empty (0 bytes)"));
@@ -65,13 +59,8 @@ impl Recording {
         }
         let whole = path.canonicalize().map_err(|e| bad(&e.to_string()))?;
         let uri = gstreamer::glib::filename_to_uri(whole, None).map_err(|e| bad(&e.to_string()))?;
-        let decode =
-            Decode::start(&Input::Uri(uri.into()), config, false).map_err(|why| bad(&why))?;
-        let name = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let decode = Decode::start(&Input::Uri(uri.into()), config, false).map_err(|why| bad(&why))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Self::from_running(location, name, decode, ending, stop)
     }
 
@@ -91,10 +80,7 @@ impl Recording {
             Pulled::Nothing if stop.asked() => None,
             Pulled::Nothing => {
                 let secs = PATIENCE.as_secs();
-                return Err(SourceError::unreadable(
-                    location,
-                    format!("no frame came within {secs} s"),
-                ));
+                return Err(SourceError::unreadable(location, format!("no frame came within {secs} s")));
             }
             Pulled::End => {
                 return Err(SourceError::unreadable(
@@ -108,10 +94,7 @@ impl Recording {
                     && decode.facts().decoder.is_none()
                     && !decode.facts().has_video =>
             {
-                return Err(SourceError::unreadable(
-                    location,
-                    "it holds no video, only sound",
-                ));
+                return Err(SourceError::unreadable(location, "it holds no video, only sound"));
             }
             Pulled::Broken(why) => return Err(SourceError::unreadable(location, remedy(&why))),
         };
@@ -158,8 +141,7 @@ impl Recording {
             // The container's length covers sound too, so that it only tells without sound.
             (None, Ending::Unknown) => match self.duration {
                 Some(length)
-                    if !self.facts.has_sound
-                        && length > self.zero + last + SLACK.max(length / 50) =>
+                    if !self.facts.has_sound && length > self.zero + last + SLACK.max(length / 50) =>
                 {
                     format!("it announces {:.3} s", length.as_secs_f64())
                 }
@@ -196,10 +178,7 @@ impl Source for Recording {
                 Ok(Some(frame))
             }
             Pulled::Nothing if self.stop.asked() => Ok(None),
-            Pulled::Nothing => self.end(Some(format!(
-                "no frame came within {} s",
-                PATIENCE.as_secs()
-            ))),
+            Pulled::Nothing => self.end(Some(format!("no frame came within {} s", PATIENCE.as_secs()))),
             Pulled::End => self.end(None),
             Pulled::Broken(why) => self.end(Some(why)),
         }

@@ -51,10 +51,7 @@ impl SourceStatus {
 
     /// What was wrong last, even if it is over.
     pub fn problem(&self) -> Option<String> {
-        self.problem
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     #[cfg(feature = "media")]

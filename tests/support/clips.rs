@@ -25,9 +25,8 @@ pub fn run_to_end(description: &str) {
     pipeline.set_state(gst::State::Playing).unwrap();
     let bus = pipeline.bus().unwrap();
     let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
-    let message = bus
-        .timed_pop_filtered(gst::ClockTime::from_seconds(120), &wanted)
-        .expect("the clip takes too long");
+    let message =
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(120), &wanted).expect("the clip takes too long");
     if let gst::MessageView::Error(error) = message.view() {
         panic!("{description}: {} {:?}", error.error(), error.debug());
     }
@@ -37,10 +36,7 @@ pub fn run_to_end(description: &str) {
 /// A clip at `folder/name`, multiplexed by `mux`.
 pub fn clip(folder: &Path, name: &str, video: &str, mux: &str) -> PathBuf {
     let path = folder.join(name);
-    run_to_end(&format!(
-        "{video} ! {mux} ! filesink location=\"{}\"",
-        path.display()
-    ));
+    run_to_end(&format!("{video} ! {mux} ! filesink location=\"{}\"", path.display()));
     path
 }
 
@@ -56,12 +52,7 @@ pub fn cut(path: &Path, part: f64) -> PathBuf {
 
 /// Opens a path offline.
 pub fn offline(path: &Path) -> Result<Box<dyn Source>, SourceError> {
-    open(
-        path.to_str().unwrap(),
-        &SourceConfig::default(),
-        Purpose::Offline,
-        Stop::new(),
-    )
+    open(path.to_str().unwrap(), &SourceConfig::default(), Purpose::Offline, Stop::new())
 }
 
 /// All frames and how the stream ended.
@@ -81,10 +72,6 @@ pub fn assert_steady(frames: &[Frame], step: Duration, what: &str) {
     for (n, frame) in frames.iter().enumerate() {
         assert_eq!(frame.id, n as u64, "{what}");
         let want = step * n as u32;
-        assert!(
-            frame.pts.abs_diff(want) < Duration::from_millis(3),
-            "{what}: frame {n} at {:?}",
-            frame.pts
-        );
+        assert!(frame.pts.abs_diff(want) < Duration::from_millis(3), "{what}: frame {n} at {:?}", frame.pts);
     }
 }

@@ -8,12 +8,7 @@ use farout::pool::Pool;
 use farout::sink::{EncodedHook, Haste, OutputConfig, VideoOut};
 
 /// Y'CbCr of the four quarters of a test picture: top left, top right, bottom left, bottom right.
-pub const QUARTERS: [[u8; 3]; 4] = [
-    [200, 90, 90],
-    [60, 200, 128],
-    [120, 128, 220],
-    [170, 60, 160],
-];
+pub const QUARTERS: [[u8; 3]; 4] = [[200, 90, 90], [60, 200, 128], [120, 128, 220], [170, 60, 160]];
 
 /// A picture in four quarters.
 pub fn quarters(pool: &Pool<Vec<u8>>, width: usize, height: usize, n: u64, fps: u32) -> Frame {
@@ -28,24 +23,9 @@ pub fn quarters(pool: &Pool<Vec<u8>>, width: usize, height: usize, n: u64, fps: 
         }
     };
     fill(y, layout.y_stride, width, height, 0);
-    fill(
-        u,
-        layout.uv_stride,
-        layout.uv_width(),
-        layout.uv_height(),
-        1,
-    );
-    fill(
-        v,
-        layout.uv_stride,
-        layout.uv_width(),
-        layout.uv_height(),
-        2,
-    );
-    frame.colour = Colour {
-        matrix: Matrix::Bt601,
-        full_range: false,
-    };
+    fill(u, layout.uv_stride, layout.uv_width(), layout.uv_height(), 1);
+    fill(v, layout.uv_stride, layout.uv_width(), layout.uv_height(), 2);
+    frame.colour = Colour { matrix: Matrix::Bt601, full_range: false };
     frame.id = n;
     frame.pts = Duration::from_secs(n) / fps;
     frame.captured = Instant::now();
@@ -65,11 +45,7 @@ pub fn seen(frame: &Frame) -> [[u8; 3]; 4] {
 
 /// Whether a frame shows the quarters, within what encoding may change.
 pub fn shows_quarters(frame: &Frame) -> bool {
-    seen(frame)
-        .iter()
-        .flatten()
-        .zip(QUARTERS.iter().flatten())
-        .all(|(a, b)| a.abs_diff(*b) <= 8)
+    seen(frame).iter().flatten().zip(QUARTERS.iter().flatten()).all(|(a, b)| a.abs_diff(*b) <= 8)
 }
 
 /// Both servers on free ports of this machine, nothing recorded.
@@ -83,11 +59,7 @@ pub fn served() -> OutputConfig {
 
 /// Neither server.
 pub fn unserved() -> OutputConfig {
-    OutputConfig {
-        rtsp: "off".into(),
-        http: "off".into(),
-        ..OutputConfig::default()
-    }
+    OutputConfig { rtsp: "off".into(), http: "off".into(), ..OutputConfig::default() }
 }
 
 /// A live show of test pictures at 25 frames per second on a thread of its own, until dropped.
@@ -100,12 +72,7 @@ pub struct Show {
 
 impl Show {
     /// Starts at once.
-    pub fn start(
-        config: &OutputConfig,
-        width: usize,
-        height: usize,
-        hook: Option<EncodedHook>,
-    ) -> Show {
+    pub fn start(config: &OutputConfig, width: usize, height: usize, hook: Option<EncodedHook>) -> Show {
         Self::start_with(config, width, height, hook, false)
     }
 
@@ -144,18 +111,13 @@ impl Show {
                 out.push(frame).unwrap();
                 n += 1;
                 std::thread::sleep(
-                    (start + Duration::from_millis(40) * n as u32)
-                        .saturating_duration_since(Instant::now()),
+                    (start + Duration::from_millis(40) * n as u32).saturating_duration_since(Instant::now()),
                 );
             }
             out.finish().unwrap();
             out.dropped()
         });
-        Show {
-            urls,
-            stop,
-            thread: Some(thread),
-        }
+        Show { urls, stop, thread: Some(thread) }
     }
 
     /// Ends the show; the number of frames that the encoder could not take.

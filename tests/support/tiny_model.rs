@@ -5,9 +5,8 @@
 use std::path::Path;
 
 use farout::model::onnx::{
-    AttributeProto, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto,
-    OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_type,
-    data_type, type_proto,
+    AttributeProto, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_type, data_type, type_proto,
 };
 use prost::Message;
 
@@ -34,12 +33,7 @@ pub struct Tiny {
 
 impl Default for Tiny {
     fn default() -> Self {
-        Tiny {
-            patch: 8,
-            size: None,
-            baked: false,
-            unrelated: true,
-        }
+        Tiny { patch: 8, size: None, baked: false, unrelated: true }
     }
 }
 
@@ -52,10 +46,7 @@ impl Tiny {
     /// The model as a message.
     pub fn model(&self) -> ModelProto {
         let p = self.patch as i64;
-        let mut graph = GraphProto {
-            name: Some("tiny".into()),
-            ..Default::default()
-        };
+        let mut graph = GraphProto { name: Some("tiny".into()), ..Default::default() };
         let (w, h) = self.size.map_or((None, None), |(w, h)| (Some(w), Some(h)));
         let side = |side: Option<usize>, name: &str| match side {
             Some(n) => DimensionValue::DimValue(n as i64),
@@ -69,16 +60,8 @@ impl Tiny {
         ];
         graph.input.push(value("image", dims));
         graph.initializer = vec![
-            floats(
-                "embedding",
-                &[WIDTH as i64, 3, p, p],
-                &weights(WIDTH * 3 * self.patch * self.patch, 7),
-            ),
-            floats(
-                "head",
-                &[CLASSES as i64, WIDTH as i64, 1, 1],
-                &weights(CLASSES * WIDTH, 11),
-            ),
+            floats("embedding", &[WIDTH as i64, 3, p, p], &weights(WIDTH * 3 * self.patch * self.patch, 7)),
+            floats("head", &[CLASSES as i64, WIDTH as i64, 1, 1], &weights(CLASSES * WIDTH, 11)),
             floats("class_token", &[1, 1, WIDTH as i64], &[0.0; WIDTH]),
             integers("flat", &[1, WIDTH as i64, -1]),
             integers("wrong", &[7, 7, 7]),
@@ -89,39 +72,17 @@ impl Tiny {
             node("Tanh", &["map_raw"], "map_free", &[]),
             node("Identity", &["map_free"], "map", &[]),
             node("Reshape", &["map", "flat"], "columns", &[]),
-            node(
-                "Transpose",
-                &["columns"],
-                "patches",
-                &[ints("perm", &[0, 2, 1])],
-            ),
-            node(
-                "Concat",
-                &["class_token", "patches"],
-                "tokens",
-                &[int("axis", 1)],
-            ),
-            node(
-                "Conv",
-                &["map", "head"],
-                "logits",
-                &[ints("kernel_shape", &[1, 1])],
-            ),
+            node("Transpose", &["columns"], "patches", &[ints("perm", &[0, 2, 1])]),
+            node("Concat", &["class_token", "patches"], "tokens", &[int("axis", 1)]),
+            node("Conv", &["map", "head"], "logits", &[ints("kernel_shape", &[1, 1])]),
         ];
         if let (true, Some((w, h))) = (self.baked, self.size) {
-            let grid = [
-                1,
-                WIDTH as i64,
-                (h / self.patch) as i64,
-                (w / self.patch) as i64,
-            ];
+            let grid = [1, WIDTH as i64, (h / self.patch) as i64, (w / self.patch) as i64];
             graph.initializer.push(integers("grid", &grid));
             graph.node[2] = node("Reshape", &["map_free", "grid"], "map", &[]);
         }
         if self.unrelated {
-            graph
-                .node
-                .push(node("Reshape", &["image", "wrong"], "unrelated", &[]));
+            graph.node.push(node("Reshape", &["image", "wrong"], "unrelated", &[]));
             graph.output.push(value("unrelated", vec![]));
         } else {
             let free = |name: &str| DimensionValue::DimParam(name.into());
@@ -138,10 +99,7 @@ impl Tiny {
         ModelProto {
             ir_version: Some(8),
             producer_name: Some("farout-tests".into()),
-            opset_import: vec![OperatorSetIdProto {
-                domain: Some(String::new()),
-                version: Some(17),
-            }],
+            opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(17) }],
             graph: Some(graph),
             ..Default::default()
         }
@@ -159,27 +117,12 @@ pub fn weights(count: usize, seed: u32) -> Vec<f32> {
 }
 
 fn value(name: &str, dims: Vec<DimensionValue>) -> ValueInfoProto {
-    let dim: Vec<_> = dims
-        .into_iter()
-        .map(|value| Dimension {
-            value: Some(value),
-            denotation: None,
-        })
-        .collect();
+    let dim: Vec<_> =
+        dims.into_iter().map(|value| Dimension { value: Some(value), denotation: None }).collect();
     let shape = (!dim.is_empty()).then_some(TensorShapeProto { dim });
-    let tensor = type_proto::Tensor {
-        elem_type: Some(data_type::FLOAT),
-        shape,
-    };
-    let r#type = TypeProto {
-        value: Some(type_proto::Value::TensorType(tensor)),
-        denotation: None,
-    };
-    ValueInfoProto {
-        name: Some(name.into()),
-        r#type: Some(r#type),
-        ..Default::default()
-    }
+    let tensor = type_proto::Tensor { elem_type: Some(data_type::FLOAT), shape };
+    let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), denotation: None };
+    ValueInfoProto { name: Some(name.into()), r#type: Some(r#type), ..Default::default() }
 }
 
 fn floats(name: &str, dims: &[i64], numbers: &[f32]) -> TensorProto {

@@ -10,36 +10,18 @@ fn void_patches_stay_out() {
     std::fs::create_dir_all(&labels).unwrap();
     let mut inputs = drive(&images, 3, 1000);
     let missing = attach_labels(&mut inputs, &labels).unwrap_err().to_string();
-    assert!(
-        missing.contains("3 of 3") && missing.contains("drive_000000.png"),
-        "{missing}"
-    );
+    assert!(missing.contains("3 of 3") && missing.contains("drive_000000.png"), "{missing}");
     for i in 0..3 {
         // At half the size: the right half is void.
-        let mask =
-            image::GrayImage::from_fn(24, 16, |x, _| image::Luma([if x < 12 { 3 } else { 11 }]));
-        mask.save(labels.join(format!("drive_{:06}_labelIds.png", i * 1000)))
-            .unwrap();
+        let mask = image::GrayImage::from_fn(24, 16, |x, _| image::Luma([if x < 12 { 3 } else { 11 }]));
+        mask.save(labels.join(format!("drive_{:06}_labelIds.png", i * 1000))).unwrap();
     }
     attach_labels(&mut inputs, &labels).unwrap();
-    let contents = run(
-        &inputs,
-        &BuildConfig {
-            void: vec![11, 255],
-            held_out_share: 0.0,
-            ..config(1000)
-        },
-    )
-    .unwrap();
+    let contents =
+        run(&inputs, &BuildConfig { void: vec![11, 255], held_out_share: 0.0, ..config(1000) }).unwrap();
     assert_eq!(contents.origins.len(), 3 * 12);
     assert!(contents.origins.iter().all(|o| o.col < 3));
-    assert_eq!(
-        (
-            contents.metadata.build.void_patches,
-            contents.metadata.build.labels
-        ),
-        (36, true)
-    );
+    assert_eq!((contents.metadata.build.void_patches, contents.metadata.build.labels), (36, true));
 }
 
 #[test]
@@ -61,15 +43,8 @@ fn masks_are_read_as_numbers() {
     let mut void = Vec::new();
     mask.void_patches(Grid { rows: 4, cols: 1 }, &[2], &mut void);
     assert_eq!(void, [true, true, false, false]);
-    image::RgbImage::from_pixel(4, 4, image::Rgb([1, 2, 3]))
-        .save(&path)
-        .unwrap();
-    assert!(
-        LabelMask::read(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("colours")
-    );
+    image::RgbImage::from_pixel(4, 4, image::Rgb([1, 2, 3])).save(&path).unwrap();
+    assert!(LabelMask::read(&path).unwrap_err().to_string().contains("colours"));
     std::fs::write(&path, "text").unwrap();
     assert!(LabelMask::read(&path).is_err());
 }
@@ -86,33 +61,16 @@ fn inputs_are_listed_in_natural_order_by_content() {
     std::fs::write(at("notes.txt"), "x").unwrap();
     std::fs::write(at(".hidden.png"), "x").unwrap();
     let names = |given: &[PathBuf]| -> Result<Vec<String>, InputError> {
-        let given: Vec<String> = given
-            .iter()
-            .map(|p| p.to_str().unwrap().to_owned())
-            .collect();
-        Ok(list(&given)?
-            .iter()
-            .map(|i| i.path.file_name().unwrap().to_str().unwrap().to_owned())
-            .collect())
+        let given: Vec<String> = given.iter().map(|p| p.to_str().unwrap().to_owned()).collect();
+        Ok(list(&given)?.iter().map(|i| i.path.file_name().unwrap().to_str().unwrap().to_owned()).collect())
     };
-    assert_eq!(
-        names(&[dir.path().to_owned()]).unwrap(),
-        ["f1.png", "f9.dat", "f10.png"]
-    );
+    assert_eq!(names(&[dir.path().to_owned()]).unwrap(), ["f1.png", "f9.dat", "f10.png"]);
     assert_eq!(names(&[at("f*.png"), at("f10.png")]).unwrap(), ["f10.png"]);
-    for (given, part) in [
-        (at("none"), "none"),
-        (at("*.jpg"), "glob"),
-        (at("notes.txt"), "neither"),
-    ] {
+    for (given, part) in [(at("none"), "none"), (at("*.jpg"), "glob"), (at("notes.txt"), "neither")] {
         let err = names(&[given]).unwrap_err().to_string();
         assert!(err.contains(part), "{err}");
     }
-    assert!(
-        natural("a2b10", "a2b9").is_gt()
-            && natural("a02", "a2").is_ne()
-            && natural("a", "a1").is_lt()
-    );
+    assert!(natural("a2b10", "a2b9").is_gt() && natural("a02", "a2").is_ne() && natural("a", "a1").is_lt());
 }
 
 #[test]
@@ -132,10 +90,7 @@ fn real_road_images_are_listed_labelled_and_split() {
     let split = Split::new(0, 0.2, 300, 30, &places);
     let count = |side| places.iter().filter(|p| split.side(p) == side).count();
     let (bank, held, guard) = (count(Side::Bank), count(Side::HeldOut), count(Side::Guard));
-    eprintln!(
-        "{bank} for the bank, {held} held out, {guard} between; {}",
-        split.describe()
-    );
+    eprintln!("{bank} for the bank, {held} held out, {guard} between; {}", split.describe());
     assert!(bank > 200 && held > 30);
 }
 #[test]
@@ -155,31 +110,12 @@ fn videos_are_read_in_steps_and_up_to_a_cut() {
     assert_eq!(inputs[0].kind, InputKind::Video);
     let mut warnings = Warnings(Vec::new());
     let mut model = MeanColour { seen: 0, gain: 1.0 };
-    let config = BuildConfig {
-        video_step: 4,
-        ..config(1000)
-    };
-    let contents = build(
-        &inputs,
-        &config,
-        &mut open,
-        &mut model,
-        &mut warnings,
-        &Stop::new(),
-    )
-    .unwrap();
+    let config = BuildConfig { video_step: 4, ..config(1000) };
+    let contents = build(&inputs, &config, &mut open, &mut model, &mut warnings, &Stop::new()).unwrap();
     let record = &contents.metadata.build;
-    assert_eq!(
-        record.frames + record.held_out_frames + record.guard_frames,
-        50
-    );
-    assert!(
-        contents.origins.iter().all(|o| o.frame % 4 == 0) && contents.metadata.sources.len() == 1
-    );
+    assert_eq!(record.frames + record.held_out_frames + record.guard_frames, 50);
+    assert!(contents.origins.iter().all(|o| o.frame % 4 == 0) && contents.metadata.sources.len() == 1);
     assert_eq!(warnings.0.len(), 1, "{:?}", warnings.0);
     let last = contents.origins.iter().map(|o| o.frame).max().unwrap();
-    assert!(
-        last < 160,
-        "the end of the only block is held out, the bank has frame {last}"
-    );
+    assert!(last < 160, "the end of the only block is held out, the bank has frame {last}");
 }
