@@ -13,7 +13,8 @@ const ROUNDS: usize = 7;
 /// What the pipeline may cost more, as a factor.
 const ALLOWED: f64 = 1.5;
 
-/// Runs `command` to its end; its CPU time (user and system, all threads) in seconds.
+/// Runs `command` to its end, waiting by its number since only wait4 tells what it cost; its CPU time (user and system, all threads) in seconds.
+#[allow(clippy::zombie_processes, reason = "wait4 waits for it")]
 fn cpu_seconds(command: &mut Command) -> f64 {
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut status = 0;

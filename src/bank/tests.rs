@@ -82,7 +82,8 @@ fn every_cut_and_every_stranger_is_refused() {
     }
     std::fs::write(&path, [whole.as_slice(), b"more"].concat()).unwrap();
     assert!(Bank::open(&path, 3).is_err());
-    let version = String::from_utf8_lossy(&whole).find("format\\\":1").unwrap() + "format\\\":".len();
+    let key = br#"format\":1"#;
+    let version = whole.windows(key.len()).position(|bytes| bytes == key).unwrap() + key.len() - 1;
     let mut other = whole.clone();
     other[version] = b'2';
     std::fs::write(&path, &other).unwrap();

@@ -77,10 +77,10 @@ mod tests {
         let levels = Levels::new(SCALE).unwrap();
         for (score, level) in [
             (f32::NEG_INFINITY, 0),
-            (8.0, 0),
-            (10.0, 85),
-            (12.0, 170),
-            (14.0, 255),
+            (6.0, 0),
+            (8.0, 85),
+            (10.0, 170),
+            (12.0, 255),
             (1e30, 255),
             (f32::INFINITY, 255),
             (f32::NAN, 0),
@@ -93,8 +93,8 @@ mod tests {
     fn the_highest_of_a_cell_counts_and_nan_does_not() {
         let levels = Levels::new(SCALE).unwrap();
         let nan = f32::NAN;
-        let top = [0.0, 14.0, nan, nan, 10.0, nan, 12.0];
-        let bottom = [nan, 0.0, nan, nan, nan, 12.0, nan];
+        let top = [0.0, 12.0, nan, nan, 8.0, nan, 10.0];
+        let bottom = [nan, 0.0, nan, nan, nan, 10.0, nan];
         let mut out = [9; 4];
         assert!(levels.pair(&top, &bottom, &mut out));
         assert_eq!(out, [255, 0, 170, 170]);

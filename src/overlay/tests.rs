@@ -62,7 +62,7 @@ fn heat_has_the_colour_that_is_promised() {
             assert_eq!(pixel(&frame, 15, 20), before, "{format:?} {score}: left of it");
             assert_eq!(pixel(&frame, 20, 32), before, "{format:?} {score}: below it");
         }
-        assert_eq!(overlay.heat_colour(7.9, SCALE)[3], 0);
+        assert_eq!(overlay.heat_colour(5.9, SCALE)[3], 0);
         assert_eq!(overlay.heat_colour(f32::INFINITY, SCALE)[3], (0.55f32 * 255.0) as u8);
     }
 }
