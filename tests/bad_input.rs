@@ -1,0 +1,247 @@
+//! Bad input: each a clear error with its exit code, no panic, no hang, nothing half-written.
+
+mod support {
+    pub mod given;
+    pub mod program;
+    pub mod tiny_model;
+}
+
+#[cfg(feature = "media")]
+use std::net::TcpListener;
+use std::path::Path;
+
+use support::given::{DRIVE, given, text};
+use support::program::{Outcome, farout};
+#[cfg(feature = "media")]
+use support::program::{Running, program};
+
+/// What is wrong, the arguments, the exit code, and words that the message must have.
+struct Case {
+    what: &'static str,
+    args: Vec<String>,
+    code: i32,
+    words: Vec<String>,
+}
+
+fn case(what: &'static str, args: &[&str], code: i32, words: &[&str]) -> Case {
+    let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+    Case { what, args: owned(args), code, words: owned(words) }
+}
+
+/// Every way in which `outcome` is not as it should be.
+fn faults(case: &Case, outcome: &Outcome) -> Vec<String> {
+    let mut faults = Vec::new();
+    let message = &outcome.stderr;
+    if outcome.code != Some(case.code) {
+        faults.push(format!("exit code {:?}, not {}", outcome.code, case.code));
+    }
+    for word in case.words.iter().filter(|word| !message.contains(word.as_str())) {
+        faults.push(format!("the message lacks {word:?}"));
+    }
+    if message.contains("panicked") {
+        faults.push("it panicked".into());
+    }
+    if !faults.is_empty() {
+        faults.push(format!("it said: {message}"));
+    }
+    faults.into_iter().map(|fault| format!("{}: {fault}", case.what)).collect()
+}
+
+/// Runs all cases and reports all that fail, not the first.
+fn all_refused(cases: &[Case]) {
+    let faults: Vec<String> = cases.iter().flat_map(|case| faults(case, &farout(&case.args))).collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// What lies in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        folder.read_dir().unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn models_banks_and_outputs() {
+    let given = given();
+    let (model, bank) = (text(&given.model), text(&given.bank));
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("zero.onnx"), "").unwrap();
+    std::fs::write(at("text.onnx"), "this is no model, it is a letter\n").unwrap();
+    let whole_model = std::fs::read(model).unwrap();
+    std::fs::write(at("half.onnx"), &whole_model[..whole_model.len() / 2]).unwrap();
+    let whole = std::fs::read(bank).unwrap();
+    std::fs::write(at("half.bank"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::write(at("text.bank"), "no bank either\n").unwrap();
+    std::fs::write(at("library.so"), "no library\n").unwrap();
+    std::fs::write(at("library.toml"), "[runtime]\nlibrary = \"library.so\"\n").unwrap();
+    std::fs::write(at("gone.toml"), "[runtime]\nlibrary = \"gone.so\"\n").unwrap();
+    let before = names(dir.path());
+    let below_file = at("zero.onnx/out");
+    let run = |extra: &[&str]| -> Vec<String> {
+        let mut args = vec!["replay", DRIVE, "--frames", "8"];
+        if !extra.contains(&"--model") {
+            args.extend(["--model", model]);
+        }
+        if !extra.contains(&"--bank") {
+            args.extend(["--bank", bank]);
+        }
+        args.iter().chain(extra).map(ToString::to_string).collect()
+    };
+    let with = |what, extra: &[&str], code, words: &[&str]| Case {
+        args: run(extra),
+        ..case(what, &[], code, words)
+    };
+    let mut cases = vec![
+        with("missing model", &["--model", &at("none.onnx")], 1, &["none.onnx"]),
+        with("zero-byte model", &["--model", &at("zero.onnx")], 1, &["zero.onnx", "empty"]),
+        with("text as model", &["--model", &at("text.onnx")], 1, &["text.onnx", "ONNX"]),
+        with("half a model", &["--model", &at("half.onnx")], 1, &["half.onnx"]),
+        with("unknown tensor", &["--features", "keys.99"], 1, &["keys.99", "tokens"]),
+        with("missing bank", &["--bank", &at("none.bank")], 1, &["none.bank", "farout bank build"]),
+        with("half a bank", &["--bank", &at("half.bank")], 1, &["half.bank", "farout bank build"]),
+        with("text as bank", &["--bank", &at("text.bank")], 1, &["text.bank"]),
+        with(
+            "bank of another model",
+            &["--model", text(&given.other_model)],
+            1,
+            &["tiny.bank", "other", "rebuild"],
+        ),
+        with("bad threshold", &["--threshold", "high"], 2, &["high", "auto"]),
+        with("scores below a file", &["--scores", &below_file], 1, &["zero.onnx/out"]),
+        with("pictures below a file", &["--pictures", &below_file], 1, &["zero.onnx/out"]),
+        with("scores in /proc", &["--scores", "/proc/farout"], 1, &["/proc/farout"]),
+        with("full disk", &["--events", "/dev/full", "--threshold", "0"], 1, &["/dev/full"]),
+        with("scores without detection", &["--bypass", "--scores", &at("scores")], 1, &["--bypass"]),
+        with("no library", &["-c", &at("gone.toml")], 1, &["gone.so", "ONNX Runtime"]),
+        with("text as library", &["-c", &at("library.toml")], 1, &["library.so", "ONNX Runtime"]),
+        with("device insisted on", &["--device", "cuda"], 1, &["cuda"]),
+        case("no bank at all", &["replay", DRIVE, "--model", model], 2, &["--bank", "bank.path"]),
+        case("no model at all", &["replay", DRIVE, "--bank", bank], 2, &["--model", "model.path"]),
+    ];
+    if cfg!(feature = "media") {
+        cases.push(with("video below a file", &["--video", &below_file], 1, &["zero.onnx/out"]));
+    }
+    all_refused(&cases);
+    let mut after = names(dir.path());
+    after.retain(|name| name != "scores");
+    assert_eq!(after, before, "something was left behind");
+}
+
+#[test]
+fn banks_that_cannot_be_built() {
+    let given = given();
+    let model = text(&given.model);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for folder in ["empty", "texts", "labels"] {
+        std::fs::create_dir(at(folder)).unwrap();
+    }
+    std::fs::write(at("texts/a.jpg"), "no picture\n").unwrap();
+    let out = at("out.bank");
+    let build = |what, images: &str, extra: &[&str], words: &[&str]| {
+        let args = [&["bank", "build", "--model", model, "--images", images, "-o", &out], extra].concat();
+        case(what, &args, 1, words)
+    };
+    let pictures = text(&given.pictures);
+    all_refused(&[
+        build("no such folder", &at("none"), &[], &["none"]),
+        build("an empty folder", &at("empty"), &[], &["empty"]),
+        build("text as picture", &at("texts/a.jpg"), &[], &["a.jpg"]),
+        build("no labels", pictures, &["--labels", &at("labels")], &["labels", "000000"]),
+        build("fewer features than neighbours", pictures, &["--size", "2"], &["2", "3"]),
+    ]);
+    assert!(!Path::new(&out).exists(), "half a bank was left behind");
+    let unwritable =
+        ["bank", "build", "--model", model, "--images", pictures, "--size", "100", "-o", "/proc/out.bank"];
+    all_refused(&[case("unwritable bank", &unwritable, 1, &["/proc/out.bank"])]);
+}
+
+#[test]
+fn sources() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("letter.mp4"), "Dear reader,\nthis is no video.\n".repeat(50)).unwrap();
+    std::fs::write(at("zero.mp4"), "").unwrap();
+    let replay =
+        |what, source: &str, code, words: &[&str]| case(what, &["replay", source, "--bypass"], code, words);
+    let mut cases = vec![
+        replay("unknown synthetic key", "synthetic:speed=3", 1, &["speed", "seed"]),
+        replay("bad synthetic value", "synthetic:width=ten", 1, &["width"]),
+        case("no source", &["replay", "--bypass"], 2, &["source", "--help"]),
+        case(
+            "truth of pictures",
+            &["replay", text(&given().pictures), "--bypass", "--truth", &at("t")],
+            1,
+            &["truth"],
+        ),
+    ];
+    if cfg!(feature = "media") {
+        cases.extend([
+            replay("missing video", &at("none.mp4"), 1, &["none.mp4", "no such file"]),
+            replay("text as video", &at("letter.mp4"), 1, &["letter.mp4"]),
+            replay("zero-byte video", &at("zero.mp4"), 1, &["zero.mp4", "empty"]),
+            case(
+                "unplugged camera",
+                &["run", "--bypass", "--source", "v4l2:///dev/video9"],
+                1,
+                &["/dev/video9"],
+            ),
+        ]);
+    }
+    all_refused(&cases);
+}
+
+#[test]
+fn configurations() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let typo = file("typo.toml", "[[stream]]\nsource = \"synthetic:\"\n\n[search]\nneighbors = 3\n");
+    let wrong = file("wrong.toml", "[score]\nmin_region_px = \"large\"\n");
+    let two = file("two.toml", "[[stream]]\nsource = \"a.mp4\"\n[[stream]]\nsource = \"b.mp4\"\n");
+    let broken = file("broken.toml", "[score\n");
+    let range = file("range.toml", "[overlay]\nopacity = 7.0\n");
+    let none = dir.path().join("none.toml").to_str().unwrap().to_owned();
+    let with = |what, config: &str, words: &[&str]| case(what, &["run", "--bypass", "-c", config], 2, words);
+    all_refused(&[
+        with("unknown key", &typo, &["typo.toml", "line 5", "neighbors", "expected"]),
+        with("wrong type", &wrong, &["wrong.toml", "line 2", "min_region_px"]),
+        with("two streams", &two, &["one stream for now"]),
+        with("no TOML", &broken, &["broken.toml", "line 1"]),
+        with("out of range", &range, &["overlay.opacity"]),
+        with("missing", &none, &["none.toml"]),
+    ]);
+}
+
+#[test]
+#[cfg(feature = "media")]
+fn a_port_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for (flag, other, scheme) in [("--rtsp", "--http", "rtsp"), ("--http", "--rtsp", "http")] {
+        let url = format!("{scheme}://{address}/farout");
+        let mut command = program();
+        command.args([
+            "run",
+            "--bypass",
+            "--source",
+            "synthetic:",
+            flag,
+            &url,
+            other,
+            "off",
+            "--seconds",
+            "2",
+        ]);
+        let outcome = Running::start(command).outcome();
+        let port = address.port().to_string();
+        let expected = case("port in use", &[], 1, &["cannot listen", &port, "output."]);
+        let faults = faults(&expected, &outcome);
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+}
