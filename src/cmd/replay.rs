@@ -12,7 +12,7 @@ use super::limited::limited;
 use super::progress::Progress;
 use super::{outputs, settings, signals};
 use crate::cli::{ReplayArgs, ScoresFormat};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
 use crate::flow::{Flow, Pace};
 use crate::health::{Health, Report};
@@ -37,6 +37,12 @@ struct Replayed<'a> {
 /// # Errors
 /// The first fault, naming the frame; a recording that is cut off, after all its frames.
 pub fn replay(args: &ReplayArgs) -> Result<()> {
+    if let (Some(frames), Some(pictures)) = (&args.frames_out, &args.pictures)
+        && frames == pictures
+    {
+        let why = "--frames-out and --pictures name the same folder, their files would overwrite each other";
+        return Err(ConfigError::Invalid(format!("{why}; choose two")).into());
+    }
     let source = args.input.as_deref().or(args.source.as_deref());
     let config = settings::read_detect(&args.detect, source)?;
     let stop = Stop::new();
