@@ -141,3 +141,35 @@ fn players_see_the_strangers_marked_and_a_signal_ends_it_in_order() {
     }
     dropped.parse::<u64>().unwrap();
 }
+
+#[test]
+fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut command = program();
+    command
+        .args([
+            "run",
+            "--bypass",
+            "--source",
+            "synthetic:width=64,height=64",
+            "--rtsp",
+            "off",
+            "--http",
+            "off",
+        ])
+        .env("NOTIFY_SOCKET", &path);
+    let daemon = Running::start(command);
+    let mut told = || {
+        let mut bytes = [0; 4096];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    assert_eq!(told().trim(), "READY=1");
+    daemon.signal(libc::SIGTERM);
+    let stopping = std::iter::from_fn(|| Some(told())).take(20).any(|message| message.trim() == "STOPPING=1");
+    assert!(stopping, "systemd was not told that it stops");
+    daemon.outcome().succeeded();
+}
