@@ -116,9 +116,10 @@ fn a_signal_finishes_files_and_a_second_one_leaves_at_once() {
     assert!(made.success());
     let mut command = endless();
     command.args(["--events", text(&pipe), "--threshold", "0"]);
-    let running = Running::start(command);
-    std::thread::sleep(std::time::Duration::from_millis(800));
+    let mut running = Running::start(command);
+    running.until_it_listens_to(libc::SIGTERM);
     running.signal(libc::SIGTERM);
+    // Two that come together are one to the system.
     std::thread::sleep(std::time::Duration::from_millis(200));
     running.signal(libc::SIGTERM);
     assert_eq!(running.outcome().code, Some(130));
@@ -181,6 +182,33 @@ mod video {
             let count = told["frames"].as_u64().unwrap();
             assert!(frames.contains(&count), "{what}: {count} frames");
             assert_eq!(played(&out), count, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_changing_rate_keeps_every_frame_and_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = |frames: u32, rate: u32| {
+            format!(
+                "videotestsrc num-buffers={frames} ! video/x-raw,format=I420,width=320,height=180,framerate={rate}/1 ! c."
+            )
+        };
+        let video = format!(
+            "{} {} concat name=c ! capssetter caps=video/x-raw,framerate=0/1 ! jpegenc",
+            part(10, 25),
+            part(10, 5)
+        );
+        let clip = clip(dir.path(), "variable.mkv", &video, "matroskamux");
+        let out = dir.path().join("out.mp4");
+        let told = replay(text(&clip), &["--video", text(&out), "--json"]).succeeded().json();
+        assert_eq!(told["frames"], 20);
+        assert_eq!(played(&out), 20);
+        // Ten frames of 40 ms, then ten of 200 ms; the last one's length is not told.
+        let (frames, error) = support::clips::drain(&mut *support::clips::offline(&out).unwrap());
+        assert!(error.is_none(), "{error:?}");
+        for (n, frame) in frames.iter().enumerate() {
+            let due = if n < 10 { 0.04 * n as f64 } else { 0.4 + 0.2 * (n - 10) as f64 };
+            assert!((frame.pts.as_secs_f64() - due).abs() < 0.005, "frame {n} at {:?}, not {due}", frame.pts);
         }
     }
 

@@ -20,6 +20,9 @@ use crate::grid::{Distances, Features};
 
 /// Reference rows per tile; products of a tile with [`QUERY_BLOCK`] patches stay in the L2 cache.
 const TILE: usize = 512;
+/// Rows of a tile that are converted together. Tiles are padded to a multiple of it, which no vector
+/// of the matrix product exceeds: a tile of another height would be packed into new memory each time.
+const LANES: usize = 16;
 /// Patches per product.
 const QUERY_BLOCK: usize = 512;
 /// Candidates kept beyond k, so that a rescan is rare.
@@ -50,6 +53,9 @@ pub struct CpuGemm {
 /// What one thread needs.
 #[derive(Default)]
 struct Worker {
+    /// [`LANES`] rows as they are read, C numbers each.
+    rows: Vec<f32>,
+    /// C columns of a tile's rows, padded to a multiple of [`LANES`].
     tile: Vec<f32>,
     products: Vec<f32>,
     /// T lists of candidates.
@@ -189,9 +195,10 @@ impl CpuGemm {
         let (mean, norms, centred, workers) = (&self.mean, &self.norms, &self.centred, &self.workers);
         self.pool.broadcast(|thread| {
             let mut worker = workers[thread.index()].lock().unwrap_or_else(PoisonError::into_inner);
-            let Worker { tile, products, candidates } = &mut *worker;
+            let Worker { rows: read, tile, products, candidates } = &mut *worker;
             candidates.clear();
             candidates.resize(patches * kept, (f32::INFINITY, u32::MAX));
+            read.resize(LANES * width, 0.0);
             tile.resize(TILE * width, 0.0);
             products.resize(TILE * QUERY_BLOCK, 0.0);
             loop {
@@ -200,18 +207,19 @@ impl CpuGemm {
                     break;
                 }
                 let norms = &norms[first..norms.len().min(first + TILE)];
-                let tile = &mut tile[..norms.len() * width];
-                centred_tile(rows, first, mean, tile);
+                let height = norms.len().next_multiple_of(LANES);
+                let tile = &mut tile[..height * width];
+                centred_tile(rows, first, norms.len(), mean, read, tile);
                 for (block, queries) in centred.chunks(QUERY_BLOCK * width).enumerate() {
                     let count = queries.len() / width;
-                    let products = &mut products[..norms.len() * count];
+                    let products = &mut products[..height * count];
                     product(tile, queries, width, products);
-                    for (q, products) in products.chunks_exact(norms.len()).enumerate() {
+                    for (q, products) in products.chunks_exact(height).enumerate() {
                         let patch = block * QUERY_BLOCK + q;
                         scan(
                             &mut candidates[patch * kept..(patch + 1) * kept],
                             norms,
-                            products,
+                            &products[..norms.len()],
                             first as u32,
                         );
                     }
@@ -221,11 +229,12 @@ impl CpuGemm {
     }
 }
 
-/// `out[q][r] = -2 tile[r].queries[q]`, all row by row.
+/// `out[q][r] = -2 tile[r].queries[q]`; the tile is column by column, the others are row by row. In
+/// this layout the product allocates nothing on x86-64; on aarch64 it packs the patches into new memory.
 fn product(tile: &[f32], queries: &[f32], width: usize, out: &mut [f32]) {
     let (rows, count) = (tile.len() / width, queries.len() / width);
     assert!(out.len() == rows * count && tile.len() == rows * width && queries.len() == count * width);
-    // SAFETY: the lengths were checked; element (r, c) of the left side is tile[r * width + c],
+    // SAFETY: the lengths were checked; element (r, c) of the left side is tile[c * rows + r],
     // (c, q) of the right one queries[q * width + c], (r, q) of the result out[q * rows + r].
     unsafe {
         gemm::gemm::<f32>(
@@ -237,8 +246,8 @@ fn product(tile: &[f32], queries: &[f32], width: usize, out: &mut [f32]) {
             1,
             false,
             tile.as_ptr(),
+            rows as isize,
             1,
-            width as isize,
             queries.as_ptr(),
             width as isize,
             1,
@@ -252,10 +261,34 @@ fn product(tile: &[f32], queries: &[f32], width: usize, out: &mut [f32]) {
     }
 }
 
-/// The rows from `first` on as f32, less the mean.
-fn centred_tile(rows: Rows<'_>, first: usize, mean: &[f32], tile: &mut [f32]) {
-    rows.copy_to(first * mean.len(), tile);
-    for row in tile.chunks_exact_mut(mean.len()) {
+/// The `count` rows from `first` on as f32, less the mean, column by column; the padding is zero.
+/// `read` takes [`LANES`] rows.
+fn centred_tile(
+    rows: Rows<'_>,
+    first: usize,
+    count: usize,
+    mean: &[f32],
+    read: &mut [f32],
+    tile: &mut [f32],
+) {
+    let (width, height) = (mean.len(), tile.len() / mean.len());
+    for start in (0..height).step_by(LANES) {
+        let there = (count - start).min(LANES);
+        let (present, padding) = read.split_at_mut(there * width);
+        centred_rows(rows, first + start, mean, present);
+        padding.fill(0.0);
+        for (c, column) in tile.chunks_exact_mut(height).enumerate() {
+            for (lane, x) in column[start..start + LANES].iter_mut().enumerate() {
+                *x = read[lane * width + c];
+            }
+        }
+    }
+}
+
+/// The rows from `first` on as f32, less the mean, row by row.
+fn centred_rows(rows: Rows<'_>, first: usize, mean: &[f32], out: &mut [f32]) {
+    rows.copy_to(first * mean.len(), out);
+    for row in out.chunks_exact_mut(mean.len()) {
         for (x, m) in row.iter_mut().zip(mean) {
             *x -= m;
         }
@@ -279,7 +312,7 @@ fn mean_row(rows: Rows<'_>, width: usize) -> Vec<f32> {
     (0..width).map(|c| (sums.iter().map(|s| s[c]).sum::<f64>() / count as f64) as f32).collect()
 }
 
-/// Squared norms of the rows as [`centred_tile`] gives them.
+/// Squared norms of the rows as [`centred_rows`] gives them.
 fn centred_norms(rows: Rows<'_>, mean: &[f32]) -> Vec<f64> {
     (0..rows.count(mean.len()))
         .into_par_iter()
@@ -287,7 +320,7 @@ fn centred_norms(rows: Rows<'_>, mean: &[f32]) -> Vec<f64> {
         .map_init(
             || vec![0.0; mean.len()],
             |row, r| {
-                centred_tile(rows, r, mean, row);
+                centred_rows(rows, r, mean, row);
                 exact::square(row)
             },
         )

@@ -72,6 +72,18 @@ impl Running {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
+    /// Waits until the program listens to `signal`.
+    #[track_caller]
+    pub fn until_it_listens_to(&mut self, signal: i32) {
+        let id = self.child.id();
+        self.until("its signal handler", || {
+            let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+            // A mask of the signals that have a handler, in hexadecimal.
+            u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal - 1) & 1 == 1
+        });
+    }
+
     /// Waits until `true`; the run must not end before.
     #[track_caller]
     pub fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
