@@ -61,10 +61,18 @@ impl I420Layout {
     pub fn new(width: usize, height: usize) -> Self {
         let y_stride = width.next_multiple_of(4);
         let rows = height.next_multiple_of(2);
-        let uv_stride = (width.next_multiple_of(2) / 2).next_multiple_of(4);
+        let uv_stride = width.div_ceil(2).next_multiple_of(4);
         let u_offset = y_stride * rows;
         let v_offset = u_offset + uv_stride * rows / 2;
-        I420Layout { width, height, y_stride, uv_stride, u_offset, v_offset, len: v_offset + uv_stride * rows / 2 }
+        I420Layout {
+            width,
+            height,
+            y_stride,
+            uv_stride,
+            u_offset,
+            v_offset,
+            len: v_offset + uv_stride * rows / 2,
+        }
     }
 
     /// Width of the chroma planes in samples.

@@ -63,3 +63,14 @@ pub struct ScoreMap {
     /// `grid.len()` scores.
     pub data: Pooled<Vec<f32>>,
 }
+
+/// A score map interpolated to the pixels of its frame.
+#[derive(Debug, Clone, Default)]
+pub struct PixelScores {
+    /// Frame width in pixels.
+    pub width: usize,
+    /// Frame height in pixels.
+    pub height: usize,
+    /// `height x width` scores, row by row.
+    pub data: Pooled<Vec<f32>>,
+}

@@ -1,6 +1,73 @@
 //! farout watches road video and marks, live, what the training data never showed.
+//!
+//! This page is the map of the house. The way of the data, one way, no back and forth:
+//!
+//! ```text
+//! source -> Frame -> [features] -> Features + logits -> [nearest] -> Distances -> [score] -> scores, regions
+//!                                                           |                                   |
+//!                                                          bank                            [overlay] -> sink
+//!                                                                                               \-> events
+//! ```
+//!
+//! `run` (live) and `replay` (a recording) are the same stages with another source and another end;
+//! `bank build` takes frames as far as the features. [`detector`] is the only place where the order
+//! is written, [`flow`] the only one that knows threads and queues: each stage has a named thread,
+//! queues block, and only a live source drops, and counts.
+//!
+//! # Floors
+//!
+//! Imports go down the floors only; rooms of floor 1 share words, not each other (but `nearest` and
+//! `score` read `bank`, and `features` reads `model`). `tests/floors.rs` keeps it so.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
+//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank) |
+//! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
+//! | 0, words | [`frame`], [`grid`], [`region`], [`identity`], [`colour`], [`finding`], [`pool`], [`file`], [`stop`] |
+//!
+//! Only `source` and `sink` mention GStreamer, behind the feature `media`.
+//!
+//! # Words
+//!
+//! *frame*; *patch*: one cell of the feature grid; *feature*: a patch's vector of C numbers;
+//! *reference features* or *bank*: N x C, from in-distribution data; *neighbours* k; *distance*: L2,
+//! unsquared, mean over the k nearest; *anomaly score*: higher is more out of distribution; *score
+//! map*; *region*: a connected set of pixels over the threshold; *event*: a region that lasted; *void*:
+//! pixels that no metric and no bank counts.
+//!
+//! # Invariants
+//!
+//! - An item carries its frame through all stages; nothing is re-joined by time stamp.
+//! - Padding of the model's input never reaches bank, score or metrics.
+//! - The steady state allocates no frame-sized buffer: buffers go round ([`pool`]).
+//! - A file with its final name is complete; files that only grow are valid at every moment.
+//! - On the CPU the same input gives the same scores, bit for bit, on one machine.
+//! - No input makes the daemon panic; a fault of one frame costs that frame, live, and is counted.
 
+#![warn(clippy::unwrap_used)]
+
+pub mod bank;
+pub mod cli;
+pub mod cmd;
+pub mod collect;
+pub mod colour;
+pub mod config;
+pub mod detector;
+pub mod features;
+pub mod file;
+pub mod finding;
+pub mod flow;
 pub mod frame;
 pub mod grid;
+pub mod health;
+pub mod identity;
+pub mod model;
+pub mod nearest;
+pub mod overlay;
 pub mod pool;
+pub mod region;
+pub mod score;
+pub mod sink;
 pub mod source;
+pub mod stop;

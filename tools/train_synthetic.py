@@ -184,7 +184,10 @@ def main():
     for name, value in zip(CLASSES, iou):
         print(f"{name:10} IoU {value:.3f}")
     print(f"held-out mIoU {iou.mean():.4f}")
+    # What farout reads, so that no [model] section is needed.
+    section = f'features = "keys"\nlogits = "logits"\nmean = {[MEAN] * 3}\nstd = {[STD] * 3}\n'
     metadata = {
+        "farout.model": section,
         "classes": json.dumps(CLASSES),
         "mean": json.dumps([MEAN] * 3),
         "std": json.dumps([STD] * 3),

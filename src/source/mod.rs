@@ -1,3 +1,111 @@
-//! Where frames come from.
+//! Where frames come from. One trait; whether a stream is live changes what is done when the
+//! reader is late, not how it is read.
+//!
+//! [`open`] turns a location into a [`Source`]: recordings and live streams through GStreamer
+//! (feature `media`), still images without it.
 
+#[cfg(feature = "media")]
+mod cameras;
+pub mod config;
+#[cfg(feature = "media")]
+mod decode;
+mod drive;
+#[cfg(feature = "media")]
+mod ending;
+pub mod images;
+#[cfg(feature = "media")]
+mod live;
+pub mod location;
+mod looped;
+mod natural_order;
+mod open;
+mod paced;
+#[cfg(feature = "media")]
+mod picture;
+#[cfg(feature = "media")]
+mod pipeline;
+mod presence;
+#[cfg(feature = "media")]
+mod recording;
+pub mod status;
 pub mod synthetic;
+
+use std::sync::Arc;
+
+pub use config::{Deinterlace, Pace, SourceConfig, Transport};
+pub use location::Location;
+pub use looped::Looped;
+pub use open::{Purpose, open};
+pub use paced::Paced;
+pub use presence::findings;
+pub use status::{SourceState, SourceStatus};
+
+use crate::frame::Frame;
+
+/// A stream of frames.
+pub trait Source: Send {
+    /// The next frame, in order; `None` at the end of the stream or once stopping was asked.
+    /// Blocks until there is one.
+    ///
+    /// # Errors
+    /// [`SourceError::CutOff`] after the last decodable frame of a damaged recording was
+    /// given out; anything else means that no frame can be had. A folder of images goes on
+    /// after the picture it could not read.
+    fn next(&mut self) -> Result<Option<Frame>, SourceError>;
+
+    /// Frames per second as far as known; `None` for variable or unknown rates.
+    fn rate(&self) -> Option<f64>;
+
+    /// How many frames there will be, if known (for progress bars).
+    fn frames(&self) -> Option<u64> {
+        None
+    }
+
+    /// What this is, for logs and status: location, decoder chosen, size.
+    fn describe(&self) -> String;
+
+    /// True if frames come in their own time (cameras, RTSP): late readers lose frames then.
+    fn is_live(&self) -> bool;
+
+    /// True if every frame has a name of its own: still images.
+    fn has_names(&self) -> bool {
+        false
+    }
+
+    /// How a source that can be lost and found again stands; `None` if it cannot.
+    fn status(&self) -> Option<Arc<SourceStatus>> {
+        None
+    }
+}
+
+/// Why a source gives no (further) frames.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The recording ends in the middle; all that could be decoded was given out.
+    #[error("{location} is damaged or cut off after frame {last_frame} ({last_secs:.3} s): {why}")]
+    CutOff {
+        /// What was read.
+        location: String,
+        /// The last good frame.
+        last_frame: u64,
+        /// Its presentation time in seconds.
+        last_secs: f64,
+        /// What the decoder said.
+        why: String,
+    },
+    /// It could not be opened or read at all.
+    #[error("cannot read {location}: {why}")]
+    Unreadable {
+        /// What was asked for.
+        location: String,
+        /// The reason and what to try.
+        why: String,
+    },
+}
+
+impl SourceError {
+    /// Nothing can be read from `location`, because of `why` (reason and remedy).
+    pub fn unreadable(location: impl Into<String>, why: impl Into<String>) -> Self {
+        SourceError::Unreadable { location: location.into(), why: why.into() }
+    }
+}

@@ -23,7 +23,15 @@ pub struct SyntheticConfig {
 
 impl Default for SyntheticConfig {
     fn default() -> Self {
-        SyntheticConfig { seed: 1, width: 640, height: 360, fps: 30, strangers: true, frames: None, stride: 1 }
+        SyntheticConfig {
+            seed: 1,
+            width: 640,
+            height: 360,
+            fps: 30,
+            strangers: true,
+            frames: None,
+            stride: 1,
+        }
     }
 }
 
@@ -34,7 +42,9 @@ pub enum SyntheticError {
     #[error("synthetic source: {0:?} is not key=value; write for example synthetic:seed=7,strangers=off")]
     NotAPair(String),
     /// A key that does not exist.
-    #[error("synthetic source: unknown key {0:?}; there are seed, width, height, fps, strangers, frames and stride")]
+    #[error(
+        "synthetic source: unknown key {0:?}; there are seed, width, height, fps, strangers, frames and stride"
+    )]
     UnknownKey(String),
     /// A value that the key cannot have.
     #[error("synthetic source: {key}={value} is not possible; {key} is {wants}")]
@@ -62,12 +72,18 @@ impl SyntheticConfig {
                 "seed" => config.seed = number("seed", value, "a whole number from 0", |_| true)?,
                 "width" => config.width = number("width", value, SIDE, side)?,
                 "height" => config.height = number("height", value, SIDE, side)?,
-                "fps" => config.fps = number("fps", value, "a whole number from 1 to 240", |n| (1..=240).contains(n))?,
+                "fps" => {
+                    config.fps =
+                        number("fps", value, "a whole number from 1 to 240", |n| (1..=240).contains(n))?
+                }
                 "strangers" => config.strangers = switch("strangers", value)?,
-                "frames" => config.frames = Some(number("frames", value, "a whole number from 1", |n| *n > 0)?),
+                "frames" => {
+                    config.frames = Some(number("frames", value, "a whole number from 1", |n| *n > 0)?)
+                }
                 "stride" => {
-                    config.stride =
-                        number("stride", value, "a whole number from 1 to 1000000", |n| (1..=1_000_000).contains(n))?
+                    config.stride = number("stride", value, "a whole number from 1 to 1000000", |n| {
+                        (1..=1_000_000).contains(n)
+                    })?
                 }
                 other => return Err(SyntheticError::UnknownKey(other.to_string())),
             }
@@ -113,7 +129,8 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let read = SyntheticConfig::parse("seed=7, width=320,height=180,fps=25,strangers=off,frames=600,stride=11");
+        let read =
+            SyntheticConfig::parse("seed=7, width=320,height=180,fps=25,strangers=off,frames=600,stride=11");
         let want = SyntheticConfig {
             seed: 7,
             width: 320,

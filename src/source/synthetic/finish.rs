@@ -32,7 +32,15 @@ impl Sensor {
 
     /// Writes `canvas` to the I420 picture `pixels` (BT.601, limited range), with noise of standard
     /// deviation `sigma` that differs from `tick` to `tick`.
-    pub fn expose(&mut self, canvas: &Canvas, seed: u64, tick: u64, sigma: f32, layout: &I420Layout, pixels: &mut [u8]) {
+    pub fn expose(
+        &mut self,
+        canvas: &Canvas,
+        seed: u64,
+        tick: u64,
+        sigma: f32,
+        layout: &I420Layout,
+        pixels: &mut [u8],
+    ) {
         let (width, height) = (canvas.width, canvas.height);
         let (y_plane, u_plane, v_plane) = layout.planes_mut(pixels);
         for (out, row) in self.luma.chunks_exact_mut(width).zip(canvas.colour.chunks_exact(width)) {
@@ -78,7 +86,8 @@ impl Sensor {
                 };
                 let (r, g, b) = (sum(0), sum(1), sum(2));
                 // Chroma noise is half as strong as that of the luma.
-                let (nu, nv) = ((i32::from(noise[2 * x]) * gain) >> 9, (i32::from(noise[2 * x + 1]) * gain) >> 9);
+                let (nu, nv) =
+                    ((i32::from(noise[2 * x]) * gain) >> 9, (i32::from(noise[2 * x + 1]) * gain) >> 9);
                 us[x] = (((-38 * r - 74 * g + 112 * b + 512) >> 10) + 128 + nu).clamp(16, 240) as u8;
                 vs[x] = (((112 * r - 94 * g - 18 * b + 512) >> 10) + 128 + nv).clamp(16, 240) as u8;
             }

@@ -54,7 +54,13 @@ impl Land {
         let town = self.town((index as f64 + 0.5) * STRETCH);
         let mut dice = Dice::new(self.seed, if side > 0.0 { 42 } else { 43 }, index);
         let wide = dice.chance(0.55 * town);
-        let edge = if side > 0.0 { if wide { 4.3 } else { 2.2 } } else if wide { -7.4 } else { -5.4 };
+        let edge = if side > 0.0 {
+            if wide { 4.3 } else { 2.2 }
+        } else if wide {
+            -7.4
+        } else {
+            -5.4
+        };
         let walk = if town > 0.42 && dice.chance(0.9) { dice.range(1.8, 3.2) } else { 0.0 };
         Strips { edge, pavement: edge + side * walk }
     }

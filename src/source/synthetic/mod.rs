@@ -53,7 +53,8 @@ impl World {
     pub fn new(config: &SyntheticConfig) -> World {
         // Odd or tiny sizes, which `parse` refuses, are rounded to what can be painted.
         let even = |n: usize| n.clamp(64, 4096) & !1;
-        let config = SyntheticConfig { width: even(config.width), height: even(config.height), ..config.clone() };
+        let config =
+            SyntheticConfig { width: even(config.width), height: even(config.height), ..config.clone() };
         World {
             land: Land::new(config.seed),
             textures: Textures::new(),

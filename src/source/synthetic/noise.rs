@@ -2,7 +2,8 @@
 
 /// A well-mixed number for a place in the world: the finaliser of splitmix64 over seed, kind and index.
 pub fn hash(seed: u64, kind: u64, index: i64) -> u64 {
-    mix(mix(seed ^ kind.wrapping_mul(0xd6e8_feb8_6659_fd93)) ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    mix(mix(seed ^ kind.wrapping_mul(0xd6e8_feb8_6659_fd93))
+        ^ (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 fn mix(mut z: u64) -> u64 {
@@ -86,7 +87,9 @@ impl Texture {
         for octave in first..=last {
             let cells = 1usize << octave;
             let lattice: Vec<f32> = (0..cells * cells)
-                .map(|i| (hash(seed, u64::from(octave) + 900, i as i64) >> 40) as f32 / (1 << 23) as f32 - 1.0)
+                .map(|i| {
+                    (hash(seed, u64::from(octave) + 900, i as i64) >> 40) as f32 / (1 << 23) as f32 - 1.0
+                })
                 .collect();
             for y in 0..size {
                 for x in 0..size {
@@ -104,7 +107,8 @@ impl Texture {
         }
         let peak = sum.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
         let scale = 127.0 / (0.8 * peak);
-        let mut levels = vec![sum.iter().map(|v| (v * scale).clamp(-127.0, 127.0) as i8).collect::<Vec<i8>>()];
+        let mut levels =
+            vec![sum.iter().map(|v| (v * scale).clamp(-127.0, 127.0) as i8).collect::<Vec<i8>>()];
         let mut side = size;
         while side > 1 {
             let fine = &levels[levels.len() - 1];
@@ -112,7 +116,8 @@ impl Texture {
             let coarse = (0..half * half)
                 .map(|i| {
                     let at = 2 * (i / half) * side + 2 * (i % half);
-                    let total: i32 = [at, at + 1, at + side, at + side + 1].iter().map(|&p| i32::from(fine[p])).sum();
+                    let total: i32 =
+                        [at, at + 1, at + side, at + side + 1].iter().map(|&p| i32::from(fine[p])).sum();
                     (total / 4) as i8
                 })
                 .collect();

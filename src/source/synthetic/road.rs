@@ -46,8 +46,10 @@ pub fn paint(canvas: &mut Canvas, view: &View, land: &Land, textures: &Textures,
         let z = view.focal * view.height / (y as f32 + 0.5 - view.cy);
         let s = view.s + f64::from(z);
         let dx = z / view.focal;
-        let (fine_v, coarse_v) =
-            ((s * f64::from(FINE)).rem_euclid(256.0) as f32, (s * f64::from(COARSE)).rem_euclid(256.0) as f32);
+        let (fine_v, coarse_v) = (
+            (s * f64::from(FINE)).rem_euclid(256.0) as f32,
+            (s * f64::from(COARSE)).rem_euclid(256.0) as f32,
+        );
         // A row covers more ground in depth than a pixel does sideways.
         let level = |scale: f32| textures.grain.level(dx * scale * 2.0);
         let row = Row {
@@ -109,15 +111,7 @@ fn strips(
 }
 
 #[allow(clippy::too_many_arguments)] // as above
-fn fill(
-    canvas: &mut Canvas,
-    row: &Row,
-    haze: &Haze,
-    from: usize,
-    to: usize,
-    class: u8,
-    soil: Soil,
-) {
+fn fill(canvas: &mut Canvas, row: &Row, haze: &Haze, from: usize, to: usize, class: u8, soil: Soil) {
     if from >= to {
         return;
     }
@@ -142,7 +136,8 @@ fn fill(
                 let lane = (x - CENTRE_LINE) * (1.0 / 3.5);
                 let across = (lane - floor(lane) as f32 - 0.5).abs() - 0.23;
                 let track = (1.0 - across * across * 90.0).max(0.0);
-                let level = grey * (1.0 + 0.17 * row.grain.at(fine) + 0.10 * row.blotch.at(coarse) - 0.07 * track);
+                let level =
+                    grey * (1.0 + 0.17 * row.grain.at(fine) + 0.10 * row.blotch.at(coarse) - 0.07 * track);
                 *pixel = haze.blend([level, level * 0.995, level * 1.01], row.clear);
             }
         }
@@ -167,15 +162,7 @@ fn fill(
 }
 
 #[allow(clippy::too_many_arguments)] // as above
-fn markings(
-    canvas: &mut Canvas,
-    row: &Row,
-    haze: &Haze,
-    land: &Land,
-    s: f64,
-    left: Strips,
-    right: Strips,
-) {
+fn markings(canvas: &mut Canvas, row: &Row, haze: &Haze, land: &Land, s: f64, left: Strips, right: Strips) {
     let mut line = |middle: f32, width: f32| {
         let pixels = width / row.dx;
         if pixels < 0.6 {

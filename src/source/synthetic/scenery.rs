@@ -148,12 +148,22 @@ fn fences(canvas: &mut Canvas, scene: &Scene, side: f32) {
                 let bar = (0.42..0.78).contains(&up);
                 let post = (along * 0.5).fract() < 0.06 && up < 0.7;
                 let fold = 0.8 + 0.4 * ((up - 0.42) * 8.7).sin().abs();
-                return if bar { Some(scale(colour, fold + grain)) } else { post.then(|| scale(colour, 0.7)) };
+                return if bar {
+                    Some(scale(colour, fold + grain))
+                } else {
+                    post.then(|| scale(colour, 0.7))
+                };
             }
             // Slats too fine for the distance become an even half tone.
             let slat = (along / pitch).fract() < 0.66 && (up > 0.08);
             let beam = (up - 0.3).abs() < 0.05 || (up - h + 0.22).abs() < 0.05;
-            let shade = if z > 40.0 { 0.85 } else if beam { 0.8 } else { 1.0 };
+            let shade = if z > 40.0 {
+                0.85
+            } else if beam {
+                0.8
+            } else {
+                1.0
+            };
             (slat || beam || z > 40.0).then(|| scale(colour, shade + grain))
         });
     }

@@ -41,7 +41,7 @@ fn animal(p: f32, q: f32, aspect: f32, main: Rgb, second: Rgb, spot: f32) -> Opt
     let coat = if spot > 0.25 { second } else { main };
     let body = ellipse(p, q, -0.08, 0.6, 0.66, 0.2).max(ellipse(p, q, 0.32, 0.62, 0.3, 0.22));
     if body > 0.0 {
-        return Some(scale(coat, 0.72 + 0.5 * (q - 0.4)+ 0.12 * body));
+        return Some(scale(coat, 0.72 + 0.5 * (q - 0.4) + 0.12 * body));
     }
     // The neck runs from the shoulder up to the head.
     let neck = (p - 0.42 - (q - 0.65) * 0.9).abs() < 0.13 && (0.6..0.9).contains(&q);
@@ -120,7 +120,8 @@ fn ball(p: f32, q: f32, main: Rgb, second: Rgb) -> Option<Rgb> {
 fn carton(p: f32, q: f32, main: Rgb, second: Rgb) -> Option<Rgb> {
     // A corner looks at the camera; flaps stand open.
     let edge = 0.22;
-    let (u, left) = if p < edge { ((p + 1.0) / (1.0 + edge), true) } else { ((1.0 - p) / (1.0 - edge), false) };
+    let (u, left) =
+        if p < edge { ((p + 1.0) / (1.0 + edge), true) } else { ((1.0 - p) / (1.0 - edge), false) };
     let foot = 0.10 * (1.0 - u);
     let lip = 0.78 - 0.05 * (1.0 - u);
     if q < foot {
@@ -130,7 +131,13 @@ fn carton(p: f32, q: f32, main: Rgb, second: Rgb) -> Option<Rgb> {
     if q < lip {
         let label = left && (0.35..0.75).contains(&u) && (0.34..0.52).contains(&q);
         let tape = (u - 0.5).abs() < 0.05 && q > 0.6;
-        return Some(if label { second } else if tape { scale(board, 1.15) } else { board });
+        return Some(if label {
+            second
+        } else if tape {
+            scale(board, 1.15)
+        } else {
+            board
+        });
     }
     let flap = if left { u < 0.55 + (q - lip) * 1.5 && u > 0.1 } else { u > 0.3 };
     (flap && q < lip + 0.2).then(|| scale(main, if left { 0.85 } else { 1.1 }))

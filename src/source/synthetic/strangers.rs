@@ -117,7 +117,13 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
         x += x.signum() * pace.abs() * -(z - 6.0).max(0.0);
     }
     let paints: &[Rgb] = match kind {
-        Kind::Animal => if dice.chance(0.5) { WOODS } else { WALLS },
+        Kind::Animal => {
+            if dice.chance(0.5) {
+                WOODS
+            } else {
+                WALLS
+            }
+        }
         Kind::Log => WOODS,
         Kind::Carton => &WALLS[..4],
         Kind::Rubble => WALLS,

@@ -94,7 +94,8 @@ fn without_strangers_the_world_is_the_same_but_for_them_and_their_shadows() {
         }
         met += boxes.len();
         assert_eq!(truth.class.len(), width * height);
-        let marked = truth.class.iter().zip(&truth.stranger).all(|(&class, &id)| (class == VOID) == (id != 0));
+        let marked =
+            truth.class.iter().zip(&truth.stranger).all(|(&class, &id)| (class == VOID) == (id != 0));
         assert!(marked, "class 255 and a stranger's number go together");
     }
     assert!(met > 10, "only {met} strangers met");
@@ -162,7 +163,8 @@ fn patches(config: &SyntheticConfig, n: u64) -> Vec<([f32; 3], usize)> {
     let layout = I420Layout::new(config.width, config.height);
     let (luma, cb, cr) = layout.planes(&frame.pixels);
     let mean = |plane: &[u8], stride: usize, x: usize, y: usize, side: usize| {
-        let sum: u32 = (y..y + side).flat_map(|y| &plane[y * stride + x..][..side]).map(|&v| u32::from(v)).sum();
+        let sum: u32 =
+            (y..y + side).flat_map(|y| &plane[y * stride + x..][..side]).map(|&v| u32::from(v)).sum();
         sum as f32 / (side * side) as f32
     };
     let mut out = Vec::new();
@@ -221,5 +223,8 @@ fn strangers_hide_from_nearest_neighbours_in_mean_colour() {
     }
     assert!(total > 20_000, "only {total} pixels of strangers");
     assert!(ap < 0.30, "mean colour finds the strangers with AP {ap:.3}");
-    println!("mean colour AP {ap:.3}, {:.4} of the pixels are strangers'", total as f64 / (256 * scored.len()) as f64);
+    println!(
+        "mean colour AP {ap:.3}, {:.4} of the pixels are strangers'",
+        total as f64 / (256 * scored.len()) as f64
+    );
 }

@@ -101,11 +101,13 @@ fn draw(canvas: &mut Canvas, scene: &Scene, car: &Car) {
     // The side that the camera sees.
     let seen = if car.x + view.shift(car.z.max(NEAR)) > 0.0 { -1.0 } else { 1.0 };
     let flank = car.x + seen * 0.5 * car.width;
-    let dirt = |a: f32, b: f32| 0.05 * scene.textures.blotch.smooth(0, a * 60.0 + car.length * 999.0, b * 30.0);
+    let dirt =
+        |a: f32, b: f32| 0.05 * scene.textures.blotch.smooth(0, a * 60.0 + car.length * 999.0, b * 30.0);
     let end_light = scene.lit(0.0);
 
     let end = scene.upright(car.x, 0.0, car.z, car.width, waist);
-    canvas.quad(view, &end, tag, end_light, |a, b, _| end_face(car, a, b).map(|c| scale(c, 1.0 + dirt(a, b))));
+    canvas
+        .quad(view, &end, tag, end_light, |a, b, _| end_face(car, a, b).map(|c| scale(c, 1.0 + dirt(a, b))));
 
     // Above the waist: a pane that leans away, and the bonnet or boot lid before it.
     let (lid, lean) = match (car.boxy, car.facing) {
@@ -213,5 +215,9 @@ fn cabin_face(car: &Car, a: f32, b: f32, lid: f32, lean: f32) -> Option<Rgb> {
     // A van has side windows at its front only.
     let cargo = if car.facing { along > start + 1.5 } else { along < end - 1.5 };
     let solid = car.boxy && cargo;
-    Some(if inner && !solid { mix(scale(GLASS, 0.7), [150.0, 162.0, 172.0], 0.3 * b) } else { scale(car.paint, 1.02) })
+    Some(if inner && !solid {
+        mix(scale(GLASS, 0.7), [150.0, 162.0, 172.0], 0.3 * b)
+    } else {
+        scale(car.paint, 1.02)
+    })
 }

@@ -16,7 +16,14 @@ pub fn shadows(canvas: &mut Canvas, scene: &Scene) {
         for cell in scene.cells(TREE_CELL, 0.0) {
             if let Some((x, z, _)) = tree(scene, side, cell).filter(|tree| tree.1 < 70.0) {
                 let depth = 1.0 - 0.42 * light.sun;
-                canvas.shadow(scene.view, x - 2.0 * light.side, z, 1.2 + 1.6 * light.side.abs(), 0.9, depth.min(0.85));
+                canvas.shadow(
+                    scene.view,
+                    x - 2.0 * light.side,
+                    z,
+                    1.2 + 1.6 * light.side.abs(),
+                    0.9,
+                    depth.min(0.85),
+                );
             }
         }
     }

@@ -67,8 +67,7 @@ impl View {
         let shake = |kind: u64, rate: f64| wander(seed, kind, time * rate);
         let cy = height as f32 * 0.43
             + unit * (1.5 * shake(4, 5.0) + 0.7 * shake(5, 12.0) + 7.0 * wander(seed, 6, time / 4.0));
-        let cx = width as f32 * 0.5
-            + unit * (1.0 * shake(7, 6.0) + 14.0 * wander(seed, 8, time / 5.0));
+        let cx = width as f32 * 0.5 + unit * (1.0 * shake(7, 6.0) + 14.0 * wander(seed, 8, time / 5.0));
         View {
             tick,
             time,

@@ -1,0 +1,78 @@
+# Sourced by scripts/demo and scripts/test: brings what is missing on Debian 12 / Ubuntu 22.04 and
+# newer. Nothing is installed twice; what is there already is left alone.
+#
+# setup PACKAGE...   installs the build's and the given apt packages, checks Rust, fetches ONNX Runtime
+
+ONNXRUNTIME_VERSION=1.23.2
+RUST_MINIMUM=1.92
+
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+require_rust() {
+    [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
+    command -v cargo >/dev/null || die "Rust is not installed. Install Rust $RUST_MINIMUM or newer, with https://rustup.rs or your distribution's package, and run this again."
+    local found
+    found=$(rustc --version | sed -E 's/^rustc ([0-9]+\.[0-9]+).*/\1/')
+    if [ "$(printf '%s\n%s\n' "$RUST_MINIMUM" "$found" | sort -V | head -n 1)" != "$RUST_MINIMUM" ]; then
+        die "Rust $found is older than the $RUST_MINIMUM that the crates need. Run 'rustup update stable' (rustup: https://rustup.rs) and run this again."
+    fi
+}
+
+install_packages() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    command -v apt-get >/dev/null || die "these packages are missing and there is no apt-get to install them: ${missing[*]}"
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "these packages are missing: ${missing[*]}. Install them as root: apt-get install ${missing[*]}"
+        sudo=(sudo)
+    fi
+    say "Installing ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# The library out of the PyPI wheel, into a folder of the project: no Python is needed to run farout.
+fetch_onnxruntime() {
+    local folder=.onnxruntime library
+    library=$folder/libonnxruntime.so.$ONNXRUNTIME_VERSION
+    if [ ! -e "$library" ]; then
+        say "Fetching ONNX Runtime $ONNXRUNTIME_VERSION"
+        local machine temporary
+        machine=$(uname -m)
+        mkdir -p "$folder"
+        temporary=$(mktemp -d "$folder/.download-XXXXXX")
+        python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+            --platform "manylinux_2_28_$machine" --platform "manylinux_2_27_$machine" --platform "manylinux2014_$machine" \
+            -d "$temporary" "onnxruntime==$ONNXRUNTIME_VERSION" ||
+            { rm -rf "$temporary"; die "cannot download onnxruntime $ONNXRUNTIME_VERSION; put libonnxruntime.so into $folder by hand, or set ORT_DYLIB_PATH"; }
+        python3 - "$temporary" <<'PYTHON'
+import pathlib, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+(wheel,) = folder.glob("*.whl")
+with zipfile.ZipFile(wheel) as archive:
+    (name,) = [n for n in archive.namelist() if "/libonnxruntime.so." in n]
+    (folder / "library").write_bytes(archive.read(name))
+    for notice in [n for n in archive.namelist() if n.endswith(("LICENSE", "ThirdPartyNotices.txt"))]:
+        (folder / pathlib.Path(notice).name).write_bytes(archive.read(notice))
+PYTHON
+        mv "$temporary"/LICENSE "$temporary"/ThirdPartyNotices.txt "$folder"/ 2>/dev/null || true
+        mv "$temporary/library" "$library"
+        rm -rf "$temporary"
+    fi
+    # Whoever has chosen a library keeps it.
+    export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$PWD/$library}
+}
+
+setup() {
+    require_rust
+    install_packages ca-certificates gcc libc6-dev pkg-config python3 python3-pip \
+        libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev \
+        gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
+        gstreamer1.0-libav "$@"
+    fetch_onnxruntime
+}

@@ -1,0 +1,144 @@
+//! What `farout bank inspect` tells about a bank.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Bank, BuildRecord, DataType, MethodCalibration};
+use crate::identity::ModelIdentity;
+
+/// A bank at a glance; serialises for `--json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// The file.
+    pub path: String,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// Version of farout that wrote it.
+    pub farout: String,
+    /// Number of features.
+    pub rows: usize,
+    /// Numbers per feature.
+    pub width: usize,
+    /// How they are stored.
+    pub data_type: DataType,
+    /// The model it fits.
+    pub model: ModelIdentity,
+    /// How it was built.
+    pub build: BuildRecord,
+    /// Files that features came from.
+    pub sources: usize,
+    /// How the held-out frames were chosen; absent without calibration.
+    pub held_out: Option<String>,
+    /// Held-out frames that were measured.
+    pub held_out_frames: usize,
+    /// Statistics of each method.
+    pub methods: Vec<MethodCalibration>,
+    /// Thresholds for some rates of false frames.
+    pub thresholds: Vec<ThresholdLine>,
+}
+
+/// The threshold of one method at one rate.
+#[derive(Debug, Clone, Serialize)]
+pub struct ThresholdLine {
+    /// `knn`, `lse`.
+    pub method: String,
+    /// Share of normal frames with a false region.
+    pub false_frame_rate: f64,
+    /// Scores above it are anomalous.
+    pub threshold: f32,
+    /// How it was obtained, and how far it can be trusted.
+    pub basis: String,
+}
+
+/// Sums up `bank`.
+pub fn summary(bank: &Bank) -> Summary {
+    let metadata = bank.metadata();
+    let calibration = bank.calibration();
+    let methods = calibration.map(|c| c.methods.clone()).unwrap_or_default();
+    let thresholds = methods
+        .iter()
+        .flat_map(|m| [0.1, 0.01, 0.001].map(|rate| (m, rate)))
+        .filter_map(|(m, rate)| {
+            let found = calibration?.threshold(&m.method, rate).ok()?;
+            Some(ThresholdLine {
+                method: m.method.clone(),
+                false_frame_rate: rate,
+                threshold: found.value,
+                basis: found.basis,
+            })
+        })
+        .collect();
+    Summary {
+        path: bank.path().display().to_string(),
+        bytes: bank.bytes(),
+        farout: metadata.farout.clone(),
+        rows: bank.rows(),
+        width: bank.width(),
+        data_type: bank.features().data_type(),
+        model: metadata.model.clone(),
+        build: metadata.build.clone(),
+        sources: metadata.sources.len(),
+        held_out: calibration.map(|c| c.split.clone()),
+        held_out_frames: calibration.map_or(0, |c| c.frames),
+        methods,
+        thresholds,
+    }
+}
+
+impl fmt::Display for Summary {
+    /// One screen for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { model, build, .. } = self;
+        writeln!(f, "{}", self.path)?;
+        writeln!(
+            f,
+            "  features     {} x {} ({}), {:.1} MB",
+            self.rows,
+            self.width,
+            self.data_type.name(),
+            self.bytes as f64 / 1e6
+        )?;
+        writeln!(
+            f,
+            "  model        {} (SHA-256 {}), tensor {}",
+            model.name,
+            short(&model.sha256),
+            model.features
+        )?;
+        writeln!(f, "  input        {}, patch {}, {}", model.input_size, model.patch, model.normalisation)?;
+        writeln!(
+            f,
+            "  built from   {} frames of {} files, {} patches, {} of them void, seed {}, farout {}",
+            build.frames, self.sources, build.patches, build.void_patches, build.seed, self.farout
+        )?;
+        let Some(split) = &self.held_out else {
+            return writeln!(f, "  calibration  none: no frames could be held out");
+        };
+        writeln!(f, "  calibration  {} held-out frames; {split}", self.held_out_frames)?;
+        for m in &self.methods {
+            let k = m.k.map_or(String::new(), |k| format!(", k = {k}"));
+            writeln!(
+                f,
+                "  {:<11}  mean {:.3}, deviation {:.3}, {:.3} to {:.3} over {} patches{k}",
+                m.method, m.mean, m.deviation, m.min, m.max, m.count
+            )?;
+        }
+        for line in &self.thresholds {
+            writeln!(
+                f,
+                "  threshold    {:.3} for {} with at most {} % false frames: {}",
+                line.threshold,
+                line.method,
+                line.false_frame_rate * 100.0,
+                line.basis
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The first digits of a checksum, enough to tell models apart.
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
+}

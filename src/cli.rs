@@ -1,0 +1,275 @@
+//! Subcommands and flags; the doc comments are the help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Marks, live, what road video shows and the training data never did.
+///
+/// farout measures how far each patch of a frame lies from a bank of features of normal driving,
+/// lays the anomaly scores over the picture and serves it over RTSP.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Say more: -v for debugging, -vv for everything (RUST_LOG is honoured too)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// How log lines are written to standard error
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every way to end, for the help and for whoever restarts the daemon.
+const EXIT_CODES: &str = "Exit codes:
+  0    done, or stopped on request
+  1    failed; the last line says what, where and what to try
+  2    wrong arguments or configuration
+  3    the recording is cut off or damaged: all that could be decoded was processed
+  130  stopped at once by a second signal";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch a camera, a stream or a recording and serve the overlay live
+    Run(RunArgs),
+    /// Process a recording or a folder of images from end to end, dropping nothing
+    Replay(ReplayArgs),
+    /// Build and look at banks of reference features
+    #[command(subcommand)]
+    Bank(BankCommand),
+    /// Tell what this machine has: ONNX Runtime, devices, codecs, cameras, ports, with remedies
+    Doctor(DoctorArgs),
+}
+
+/// `farout bank ...`
+#[derive(Debug, Subcommand)]
+pub enum BankCommand {
+    /// Build a bank from images or videos of normal driving
+    Build(BuildArgs),
+    /// Tell what a bank file holds
+    Inspect(InspectArgs),
+}
+
+/// The configuration file and the flags that override its common keys.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML); paths in it are relative to its folder
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Model file (ONNX), overrides model.path
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Tensor that holds the features, overrides model.features
+    #[arg(long, value_name = "TENSOR")]
+    pub features: Option<String>,
+    /// Height of the model's input in pixels (the width follows the picture), overrides model.height
+    #[arg(long, value_name = "PIXELS")]
+    pub input_height: Option<usize>,
+    /// Where the model and the search run, overrides runtime.device and search.device
+    #[arg(long, value_enum, value_name = "DEVICE")]
+    pub device: Option<Device>,
+}
+
+/// Where to compute. All but `auto` insist: they fail instead of falling back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// The best that works, saying why better ones do not
+    Auto,
+    /// The processor
+    Cpu,
+    /// An NVIDIA GPU through CUDA
+    Cuda,
+    /// An NVIDIA GPU through TensorRT
+    Tensorrt,
+}
+
+/// What `run` and `replay` have in common.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DetectArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub config: ConfigArgs,
+    /// Bank of reference features, overrides bank.path
+    #[arg(long, value_name = "FILE")]
+    pub bank: Option<PathBuf>,
+    /// Anomaly score above which a region alarms ("auto": from the bank), overrides score.threshold
+    #[arg(long, value_name = "SCORE")]
+    pub threshold: Option<String>,
+    /// Switch inference and search off: pictures pass through unmarked
+    #[arg(long)]
+    pub bypass: bool,
+    /// Append (run) or write (replay) events as JSON lines ("-" for standard output)
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// End after this many frames from the source
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u64>,
+    /// Report in JSON at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `farout run`
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub detect: DetectArgs,
+    /// Video file, rtsp://, v4l2:///dev/videoN, csi://N, http(s)://, image folder or glob,
+    /// gst:PIPELINE or synthetic:KEY=VALUE,...; overrides stream.source
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// Play a file again from its start when it ends
+    #[arg(long = "loop")]
+    pub looped: bool,
+    /// Take frames from files as fast as they are processed, not in real time
+    #[arg(long)]
+    pub fast: bool,
+    /// Stop by itself after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<f64>,
+    /// Record the overlay to this MP4 file, playable even after a power cut
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Address to serve RTSP at, e.g. rtsp://0.0.0.0:8554/farout, or "off"; overrides output.rtsp
+    #[arg(long, value_name = "URL")]
+    pub rtsp: Option<String>,
+    /// Address to serve MPEG-TS over HTTP at, or "off"; overrides output.http
+    #[arg(long, value_name = "URL")]
+    pub http: Option<String>,
+}
+
+/// `farout replay`
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    /// What to process, as for `farout run --source`; without it, the stream of the configuration
+    #[arg(value_name = "SOURCE", conflicts_with = "source")]
+    pub input: Option<String>,
+    /// The same as SOURCE
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub detect: DetectArgs,
+    /// Write the annotated video to this MP4 file
+    #[arg(long, value_name = "FILE")]
+    pub video: Option<PathBuf>,
+    /// Write a score map per frame into this folder
+    #[arg(long, value_name = "DIR")]
+    pub scores: Option<PathBuf>,
+    /// Format of the score maps
+    #[arg(long, value_enum, default_value = "npy", value_name = "FORMAT")]
+    pub scores_format: ScoresFormat,
+    /// Write annotated pictures (PNG) into this folder
+    #[arg(long, value_name = "DIR")]
+    pub pictures: Option<PathBuf>,
+    /// Write the unmarked frames (PNG) into this folder
+    #[arg(long, value_name = "DIR")]
+    pub frames_out: Option<PathBuf>,
+    /// Write the truth of a synthetic source (class and stranger masks, PNG) into this folder
+    #[arg(long, value_name = "DIR")]
+    pub truth: Option<PathBuf>,
+}
+
+/// Formats of score maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScoresFormat {
+    /// NumPy array, float32, height x width: exact
+    Npy,
+    /// 16-bit grey PNG, scaled linearly; the scale stands in the file's text
+    Png16,
+}
+
+/// `farout bank build`
+#[derive(Debug, Clone, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub config: ConfigArgs,
+    /// Folders, globs, pictures or videos of normal driving, or synthetic:strangers=off,...
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub images: Vec<String>,
+    /// Folder of label masks with the stems of the images
+    #[arg(long, value_name = "DIR")]
+    pub labels: Option<PathBuf>,
+    /// Label values that mean "void": such patches are left out
+    #[arg(long, value_name = "V,V", value_delimiter = ',', default_value = "255", requires = "labels")]
+    pub void: Vec<u8>,
+    /// Reference features in the bank
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub size: usize,
+    /// Seed of the sample and of the held-out split
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Take every n-th frame of videos
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub every: u32,
+    /// Number format of the stored features
+    #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
+    pub dtype: Dtype,
+    /// Neighbours for which the calibration's distances are computed
+    #[arg(short, long, value_name = "K", default_value_t = 3)]
+    pub k: usize,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The bank to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// Number formats of stored features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    /// IEEE half precision
+    F16,
+    /// IEEE single precision
+    F32,
+}
+
+/// `farout bank inspect`
+#[derive(Debug, Clone, Args)]
+pub struct InspectArgs {
+    /// The bank
+    #[arg(value_name = "BANK")]
+    pub bank: PathBuf,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `farout doctor`
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// Configuration whose library, devices and ports are looked at
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,72 @@
+//! The verbs: one file per subcommand, and what the end of each means to the shell.
+
+mod bank_build;
+mod bank_inspect;
+mod doctor;
+mod limited;
+mod outputs;
+mod progress;
+mod replay;
+mod run;
+mod settings;
+mod signals;
+mod watch;
+
+use crate::cli::{BankCommand, Command};
+use crate::config::ConfigError;
+use crate::flow::FlowError;
+use crate::source::SourceError;
+
+/// Runs one subcommand to its end.
+///
+/// # Errors
+/// Whatever ends it early; [`exit_code`] tells what that means to the shell.
+pub fn dispatch(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
+        Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+    }
+}
+
+/// The exit code of an error, as `farout --help` lists them.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let cut_off = |error: &SourceError| matches!(error, SourceError::CutOff { .. });
+    for cause in error.chain() {
+        if cause.is::<ConfigError>() {
+            return 2;
+        }
+        if cause.downcast_ref::<SourceError>().is_some_and(cut_off) {
+            return 3;
+        }
+        if let Some(FlowError::Source(source)) = cause.downcast_ref::<FlowError>()
+            && cut_off(source)
+        {
+            return 3;
+        }
+    }
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_their_exit_codes() {
+        let cut =
+            || SourceError::CutOff { location: "x".into(), last_frame: 1, last_secs: 0.1, why: "eof".into() };
+        for (error, code) in [
+            (anyhow::anyhow!("x"), 1),
+            (anyhow::Error::from(ConfigError::Invalid("x".into())), 2),
+            (anyhow::Error::from(ConfigError::Invalid("x".into())).context("reading"), 2),
+            (anyhow::Error::from(cut()), 3),
+            (anyhow::Error::from(FlowError::Source(cut())).context("replay"), 3),
+            (FlowError::Source(SourceError::unreadable("x", "y")).into(), 1),
+        ] {
+            assert_eq!(exit_code(&error), code, "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `farout replay`: a recording from end to end, nothing dropped; video, score maps, events out.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::limited::limited;
+use super::progress::Progress;
+use super::{outputs, settings, signals};
+use crate::cli::{ReplayArgs, ScoresFormat};
+use crate::config::Config;
+use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
+use crate::flow::{Flow, Pace};
+use crate::health::{Health, Report};
+use crate::overlay::{Overlay, ScoreScale};
+use crate::sink::{EventLog, Naming, PictureFormat, PictureWriter, ScoreFormat, ScoreMapWriter, TruthWriter};
+use crate::source::{self, Purpose};
+use crate::stop::Stop;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Replayed<'a> {
+    source: String,
+    /// `null` if detection was bypassed.
+    threshold: Option<f32>,
+    threshold_basis: Option<&'a str>,
+    #[serde(flatten)]
+    report: Report,
+}
+
+/// Processes the source to its end.
+///
+/// # Errors
+/// The first fault, naming the frame; a recording that is cut off, after all its frames.
+pub fn replay(args: &ReplayArgs) -> Result<()> {
+    let source = args.input.as_deref().or(args.source.as_deref());
+    let config = settings::read_detect(&args.detect, source)?;
+    let stop = Stop::new();
+    signals::listen(&stop)?;
+    let health = Arc::new(Health::new());
+    let stream = &config.streams[0];
+    let source = source::open(&stream.source, stream, Purpose::Offline, stop.clone())?;
+    let source = limited(source, args.detect.frames);
+    let described = source.describe();
+    tracing::info!("{described}");
+    // Still images keep their names, frames of video are numbered.
+    let naming = if source.has_names() { Naming::Name } else { Naming::Number };
+    let video = match &args.video {
+        Some(path) => Some(outputs::file(&config, path, source.rate(), &health)?),
+        None => None,
+    };
+    let detector = match args.detect.bypass {
+        true => None,
+        false => Some(Detector::open(&config)?),
+    };
+    let scale = detector.as_ref().map(|detector| detector.scale);
+    let basis = detector.as_ref().map(|detector| detector.threshold_basis.clone());
+    let record = recorders(args, &config, scale, naming)?;
+    let pictures = pictures(args.pictures.as_deref(), naming)?;
+    // Nothing is drawn that nobody looks at.
+    let looked_at = video.is_some() || pictures.is_some();
+    let draw = detector.as_ref().filter(|_| looked_at).map(|detector| Draw {
+        overlay: Overlay::new(&config.overlay),
+        scale: detector.scale,
+        status: Status::new(detector.summary.clone(), detector.scale.threshold, None),
+    });
+    let progress = Progress::of_frames(source.frames(), &health);
+    let frames = Flow::from_source(source, Pace::Offline, Arc::clone(&health), stop)?;
+    let deliver = Deliver { pictures, video, health: Arc::clone(&health) };
+    let patience = Duration::from_secs_f64(config.flow.drain_secs);
+    let result = detect(frames, detector, record, draw, deliver, patience);
+    progress.finish();
+    let report = health.report();
+    let mut out = std::io::stdout().lock();
+    if args.detect.json {
+        let threshold = scale.map(|scale| scale.threshold);
+        let replayed = Replayed { source: described, threshold, threshold_basis: basis.as_deref(), report };
+        serde_json::to_writer(&mut out, &replayed)?;
+        writeln!(out)?;
+    } else if args.detect.events.as_deref() != Some(Path::new("-")) {
+        let rate = report.frames as f64 / report.seconds.max(1e-9);
+        writeln!(out, "{} frames in {:.1} s, {rate:.1} fps", report.frames, report.seconds)?;
+    }
+    Ok(result?)
+}
+
+fn pictures(folder: Option<&Path>, naming: Naming) -> Result<Option<PictureWriter>> {
+    Ok(folder.map(|folder| PictureWriter::new(folder, PictureFormat::Png, naming)).transpose()?)
+}
+
+/// Everything that is written before the overlay is drawn.
+fn recorders(
+    args: &ReplayArgs,
+    config: &Config,
+    scale: Option<ScoreScale>,
+    naming: Naming,
+) -> Result<Record> {
+    let mut record = Record { frames: pictures(args.frames_out.as_deref(), naming)?, ..Record::default() };
+    if let Some(folder) = &args.truth {
+        record.truth = Some(TruthWriter::new(folder, naming)?);
+    }
+    let Some(scale) = scale else {
+        anyhow::ensure!(
+            args.scores.is_none() && config.output.events.is_none(),
+            "--bypass switches detection off, so there are no --scores and no --events"
+        );
+        return Ok(record);
+    };
+    if let Some(folder) = &args.scores {
+        let format = match args.scores_format {
+            ScoresFormat::Npy => ScoreFormat::Npy,
+            // Wide enough for what is normal and for what is far from it; beyond, it saturates.
+            ScoresFormat::Png16 => ScoreFormat::Png16 {
+                lo: scale.threshold - 16.0 * scale.spread,
+                hi: scale.threshold + 48.0 * scale.spread,
+            },
+        };
+        record.scores = Some(ScoreMapWriter::new(folder, format, naming)?);
+    }
+    if let Some(path) = &config.output.events {
+        let log = EventLog::create(path).context("events")?;
+        record.events = Some(EventRecorder::new(&config.score, log));
+    }
+    Ok(record)
+}

@@ -1,0 +1,89 @@
+//! From flags and configuration file to checked settings: flags win.
+
+use std::path::Path;
+
+use crate::cli::{ConfigArgs, DetectArgs, Device};
+use crate::config::{Config, ConfigError};
+
+/// The configuration with its common keys overridden by flags.
+///
+/// # Errors
+/// [`ConfigError`], naming file, line and key.
+pub fn read(args: &ConfigArgs) -> Result<Config, ConfigError> {
+    let mut config = match &args.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    if let Some(model) = &args.model {
+        config.model.path.clone_from(model);
+    }
+    if let Some(features) = &args.features {
+        config.model.features = Some(features.clone());
+    }
+    if let Some(height) = args.input_height {
+        config.model.height = Some(height);
+        config.model.size = None;
+    }
+    if let Some(device) = args.device {
+        (config.runtime.device, config.search.device) = match device {
+            Device::Auto => (crate::features::Device::Auto, crate::nearest::Device::Auto),
+            Device::Cpu => (crate::features::Device::Cpu, crate::nearest::Device::Cpu),
+            Device::Cuda => (crate::features::Device::Cuda, crate::nearest::Device::Cuda),
+            Device::Tensorrt => (crate::features::Device::TensorRt, crate::nearest::Device::Cuda),
+        };
+    }
+    config.check()?;
+    Ok(config)
+}
+
+/// As [`read`], with what `run` and `replay` share.
+///
+/// # Errors
+/// As [`read`], and if the threshold is neither a number nor `auto`, or the model or the bank
+/// that detection needs is not named.
+pub fn read_detect(args: &DetectArgs, source: Option<&str>) -> Result<Config, ConfigError> {
+    let mut config = read(&args.config)?;
+    if let Some(bank) = &args.bank {
+        config.bank.path.clone_from(bank);
+    }
+    if let Some(threshold) = &args.threshold {
+        config.score.threshold = threshold.parse().map_err(ConfigError::Invalid)?;
+    }
+    if let Some(events) = &args.events {
+        config.output.events = Some(events.clone());
+    }
+    if let Some(source) = source {
+        match config.streams.first_mut() {
+            Some(stream) => source.clone_into(&mut stream.source),
+            None => config
+                .streams
+                .push(crate::source::SourceConfig { source: source.to_owned(), ..Default::default() }),
+        }
+    }
+    if config.streams.is_empty() {
+        return Err(ConfigError::Invalid(
+            "nothing to watch: name a source (see --help), or a [[stream]] in the file given with --config"
+                .into(),
+        ));
+    }
+    if !args.bypass {
+        named(&config.model.path, "model", "--model FILE", "model.path")?;
+        if config.score.method.searches() {
+            named(&config.bank.path, "bank", "--bank FILE (made by farout bank build)", "bank.path")?;
+        }
+    }
+    Ok(config)
+}
+
+/// Refuses an empty path.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the flag and the key that name it.
+pub fn named(path: &Path, what: &str, flag: &str, key: &str) -> Result<(), ConfigError> {
+    if path.as_os_str().is_empty() {
+        return Err(ConfigError::Invalid(format!(
+            "no {what} given: use {flag}, or set {key} in the file given with --config"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! The keys of building a bank.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bank::DataType;
+
+/// How a bank is built.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildConfig {
+    /// Features to keep. Default 100000.
+    pub size: usize,
+    /// Seed of the sample and the held-out split. Default 0.
+    pub seed: u64,
+    /// How they are stored: "f16" (default) or "f32".
+    pub data_type: DataType,
+    /// Label values whose patches are left out. Default none.
+    pub void: Vec<u16>,
+    /// Of a video, every n-th frame is looked at. Default 10.
+    pub video_step: u32,
+    /// Share of the blocks that is held out for calibration. Default 0.2.
+    pub held_out_share: f64,
+    /// Length of a block in frame numbers (of the file name, or of the video). Default 300.
+    pub held_out_block: u64,
+    /// Frames this many numbers from a held-out block are left out of the bank. Default 30.
+    pub held_out_guard: u64,
+    /// At most so many held-out frames are measured. Default 300.
+    pub held_out_frames: usize,
+    /// Size from which a false region counts, in pixels of a 640x360 picture; should be that of the
+    /// scores' configuration. Default 100.
+    pub min_region_px: u32,
+    /// Neighbours of the calibration; must be those of the search. Default 3.
+    pub k: usize,
+    /// Threads of the calibration's search, 0 for one per processor. Default 0.
+    pub threads: usize,
+}
+
+impl Default for BuildConfig {
+    fn default() -> Self {
+        BuildConfig {
+            size: 100_000,
+            seed: 0,
+            data_type: DataType::F16,
+            void: Vec::new(),
+            video_step: 10,
+            held_out_share: 0.2,
+            held_out_block: 300,
+            held_out_guard: 30,
+            held_out_frames: 300,
+            min_region_px: 100,
+            k: 3,
+            threads: 0,
+        }
+    }
+}

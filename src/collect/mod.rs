@@ -1,0 +1,26 @@
+//! Images taken as normal -> features -> sample -> calibration -> bank.
+//!
+//! What is kept of an image depends on nothing but the seed, the image and its name: not on threads, order
+//! or how the work is split.
+
+mod build;
+mod calibrate;
+mod config;
+mod digest;
+mod error;
+mod inputs;
+mod labels;
+mod sample;
+mod split;
+
+pub use build::{Extract, Open, Progress, build};
+pub use config::BuildConfig;
+pub use digest::{Digest, frame_digest, hex, sha256_of_file};
+pub use error::BuildError;
+pub use inputs::{Input, InputError, InputKind, list};
+pub use labels::{LabelError, LabelMask, attach_labels};
+pub use sample::{PatchKey, Sampler};
+pub use split::{Place, Side, Split};
+
+#[cfg(test)]
+mod tests;

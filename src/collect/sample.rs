@@ -1,0 +1,128 @@
+//! The sample: of all patches the N with the smallest hash, in memory bounded by N.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::digest::{Digest, hash, hex};
+use crate::bank::{DataType, Origin, RowsBuf, SourceFile};
+
+/// What a patch is drawn by. Its hash is the first 16 bytes of SHA-256 over seed (8 bytes), image
+/// SHA-256 (32), row (4) and column (4), numbers little-endian; of equal hashes the rest decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PatchKey {
+    hash: u128,
+    image: Digest,
+    row: u32,
+    col: u32,
+}
+
+impl PatchKey {
+    /// The key of the patch at `row` and `col` of the image with digest `image`.
+    pub fn new(seed: u64, image: &Digest, row: u32, col: u32) -> Self {
+        let hash = hash(&[&seed.to_le_bytes(), image, &row.to_le_bytes(), &col.to_le_bytes()]);
+        PatchKey { hash, image: *image, row, col }
+    }
+}
+
+/// An image that has patches in the sample.
+#[derive(Debug, Clone)]
+struct Image {
+    file: Digest,
+    name: String,
+    frame: u32,
+    patches: usize,
+}
+
+/// Keeps the N patches with the smallest keys of all that are offered. A patch offered twice
+/// (an image given under two names) counts once, under the name that sorts first.
+#[derive(Debug)]
+pub struct Sampler {
+    size: usize,
+    width: usize,
+    /// Key -> row of `rows`.
+    kept: BTreeMap<PatchKey, usize>,
+    rows: RowsBuf,
+    images: HashMap<Digest, Image>,
+}
+
+impl Sampler {
+    /// A sample of `size` features of `width` numbers.
+    pub fn new(size: usize, width: usize, data_type: DataType) -> Self {
+        let rows = RowsBuf::new(data_type);
+        Sampler { size, width, kept: BTreeMap::new(), rows, images: HashMap::new() }
+    }
+
+    /// Number of patches held.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// True before the first patch.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Offers a patch of `width` finite numbers, of the image that is frame `frame` (0 for stills) of the
+    /// file with digest `file` and name `name`.
+    pub fn offer(&mut self, key: PatchKey, file: &Digest, name: &str, frame: u32, feature: &[f32]) {
+        debug_assert_eq!(feature.len(), self.width);
+        if let Some(image) = self.images.get_mut(&key.image)
+            && name < image.name.as_str()
+        {
+            image.name = name.to_owned();
+        }
+        if self.size == 0 || self.kept.contains_key(&key) {
+            return;
+        }
+        let mut slot = self.kept.len();
+        if slot >= self.size {
+            match self.kept.last_entry() {
+                Some(last) if key < *last.key() => {
+                    let (out, freed) = last.remove_entry();
+                    slot = freed;
+                    self.forget(&out.image);
+                }
+                _ => return,
+            }
+        }
+        self.kept.insert(key, slot);
+        self.rows.set(slot, feature);
+        let new = || Image { file: *file, name: name.to_owned(), frame, patches: 0 };
+        self.images.entry(key.image).or_insert_with(new).patches += 1;
+    }
+
+    /// Takes one patch off the count of `image`, and the image off the list with its last.
+    fn forget(&mut self, image: &Digest) {
+        if let Some(found) = self.images.get_mut(image) {
+            found.patches -= 1;
+            if found.patches == 0 {
+                self.images.remove(image);
+            }
+        }
+    }
+
+    /// Whether patches of this image are in the sample.
+    pub fn holds(&self, image: &Digest) -> bool {
+        self.images.contains_key(image)
+    }
+
+    /// The features by rising key, where each came from, and the files these numbers name.
+    pub fn finish(self) -> (RowsBuf, Vec<Origin>, Vec<SourceFile>) {
+        let mut files: BTreeMap<Digest, &str> = BTreeMap::new();
+        for image in self.images.values() {
+            let name = files.entry(image.file).or_insert(&image.name);
+            *name = (*name).min(&image.name);
+        }
+        let numbers: HashMap<Digest, u32> =
+            files.keys().zip(0..).map(|(file, number)| (*file, number)).collect();
+        let origin = |key: &PatchKey| {
+            let image = self.images.get(&key.image);
+            let source = image.and_then(|i| numbers.get(&i.file)).copied().unwrap_or(u32::MAX);
+            Origin { source, frame: image.map_or(0, |i| i.frame), row: key.row, col: key.col }
+        };
+        let origins = self.kept.keys().map(origin).collect();
+        let order: Vec<usize> = self.kept.values().copied().collect();
+        let sources =
+            files.iter().map(|(file, name)| SourceFile { sha256: hex(file), name: (*name).to_owned() });
+        (self.rows.reordered(&order, self.width), origins, sources.collect())
+    }
+}

@@ -1,0 +1,179 @@
+//! Between Y'CbCr and R'G'B': single colours both ways, whole I420 pictures to packed RGB.
+//!
+//! Equations: ITU-R BT.601-7 and BT.709-6, 8-bit quantisation; full range as in JFIF.
+
+use crate::frame::{Colour, I420Layout, Matrix};
+
+/// The weights of red and blue in luma.
+fn luma_weights(matrix: Matrix) -> (f32, f32) {
+    match matrix {
+        Matrix::Bt601 => (0.299, 0.114),
+        Matrix::Bt709 => (0.2126, 0.0722),
+    }
+}
+
+/// Offset of luma, steps from black to white, steps from one end of chroma to the other.
+fn quantisation(full_range: bool) -> (f32, f32, f32) {
+    if full_range { (0.0, 255.0, 255.0) } else { (16.0, 219.0, 224.0) }
+}
+
+/// The Y', Cb, Cr of an 8-bit R'G'B' colour, rounded to nearest.
+pub fn ycbcr_from_rgb(rgb: [u8; 3], colour: Colour) -> [u8; 3] {
+    let (kr, kb) = luma_weights(colour.matrix);
+    let (offset, luma_steps, chroma_steps) = quantisation(colour.full_range);
+    let [r, g, b] = rgb.map(|c| f32::from(c) / 255.0);
+    let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
+    let cb = (b - luma) / (2.0 * (1.0 - kb));
+    let cr = (r - luma) / (2.0 * (1.0 - kr));
+    // Float-to-integer casts saturate: full-range chroma may reach 255.5.
+    [offset + luma_steps * luma, 128.0 + chroma_steps * cb, 128.0 + chroma_steps * cr]
+        .map(|c| c.round() as u8)
+}
+
+/// Fractional bits of the factors in [`RgbFromYcbcr`].
+const BITS: u32 = 14;
+
+/// The way from Y'CbCr to R'G'B' in fixed-point numbers, ready for many pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct RgbFromYcbcr {
+    luma_offset: i32,
+    luma: i32,
+    red_cr: i32,
+    green_cb: i32,
+    green_cr: i32,
+    blue_cb: i32,
+}
+
+impl RgbFromYcbcr {
+    /// The factors for `colour`.
+    pub fn new(colour: Colour) -> Self {
+        let (kr, kb) = luma_weights(colour.matrix);
+        let kg = 1.0 - kr - kb;
+        let (offset, luma_steps, chroma_steps) = quantisation(colour.full_range);
+        let fixed = |factor: f32| (factor * (1 << BITS) as f32).round() as i32;
+        let chroma = 255.0 / chroma_steps;
+        RgbFromYcbcr {
+            luma_offset: offset as i32,
+            luma: fixed(255.0 / luma_steps),
+            red_cr: fixed(2.0 * (1.0 - kr) * chroma),
+            green_cb: fixed(-2.0 * (1.0 - kb) * kb / kg * chroma),
+            green_cr: fixed(-2.0 * (1.0 - kr) * kr / kg * chroma),
+            blue_cb: fixed(2.0 * (1.0 - kb) * chroma),
+        }
+    }
+
+    /// What the chroma of a pixel adds to R', G', B' (fixed point, half a step included).
+    #[inline]
+    fn chroma(&self, cb: u8, cr: u8) -> [i32; 3] {
+        let (cb, cr) = (i32::from(cb) - 128, i32::from(cr) - 128);
+        let half = 1 << (BITS - 1);
+        [self.red_cr * cr + half, self.green_cb * cb + self.green_cr * cr + half, self.blue_cb * cb + half]
+    }
+
+    #[inline]
+    fn with_luma(&self, y: u8, chroma: [i32; 3]) -> [u8; 3] {
+        let luma = (i32::from(y) - self.luma_offset) * self.luma;
+        chroma.map(|c| ((luma + c) >> BITS).clamp(0, 255) as u8)
+    }
+
+    /// The R'G'B' of one pixel, clamped to 0..=255.
+    #[inline]
+    pub fn pixel(&self, ycbcr: [u8; 3]) -> [u8; 3] {
+        self.with_luma(ycbcr[0], self.chroma(ycbcr[1], ycbcr[2]))
+    }
+}
+
+/// Converts an I420 picture to packed RGB, `width x height x 3` bytes in `rgb` (resized to
+/// that); each chroma sample counts for its 2 x 2 pixels.
+///
+/// # Panics
+/// If `pixels` is shorter than `layout.len`.
+pub fn rgb_from_i420(pixels: &[u8], layout: &I420Layout, colour: Colour, rgb: &mut Vec<u8>) {
+    let &I420Layout { width, height, y_stride, uv_stride, .. } = layout;
+    rgb.resize(width * height * 3, 0);
+    if rgb.is_empty() {
+        return;
+    }
+    let convert = RgbFromYcbcr::new(colour);
+    let (luma, cb, cr) = layout.planes(pixels);
+    let rows = rgb.chunks_exact_mut(width * 3).zip(luma.chunks_exact(y_stride));
+    for (row, (out, luma)) in rows.enumerate() {
+        let chroma = row / 2 * uv_stride..row / 2 * uv_stride + layout.uv_width();
+        let chroma = cb[chroma.clone()].iter().zip(&cr[chroma]);
+        let pairs = out.chunks_mut(6).zip(luma[..width].chunks(2)).zip(chroma);
+        for ((out, luma), (&cb, &cr)) in pairs {
+            let chroma = convert.chroma(cb, cr);
+            for (out, &y) in out.chunks_exact_mut(3).zip(luma) {
+                out.copy_from_slice(&convert.with_luma(y, chroma));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIDEO_601: Colour = Colour { matrix: Matrix::Bt601, full_range: false };
+    const VIDEO_709: Colour = Colour { matrix: Matrix::Bt709, full_range: false };
+    const JPEG: Colour = Colour { matrix: Matrix::Bt601, full_range: true };
+
+    /// Colour bars at full amplitude: BT.601/709 tables, and JFIF.
+    const KNOWN: [(Colour, [u8; 3], [u8; 3]); 12] = [
+        (VIDEO_601, [255, 255, 255], [235, 128, 128]),
+        (VIDEO_601, [0, 0, 0], [16, 128, 128]),
+        (VIDEO_601, [255, 0, 0], [81, 90, 240]),
+        (VIDEO_601, [0, 255, 0], [145, 54, 34]),
+        (VIDEO_601, [0, 0, 255], [41, 240, 110]),
+        (VIDEO_709, [255, 0, 0], [63, 102, 240]),
+        (VIDEO_709, [0, 255, 0], [173, 42, 26]),
+        (VIDEO_709, [0, 0, 255], [32, 240, 118]),
+        (JPEG, [255, 255, 255], [255, 128, 128]),
+        (JPEG, [255, 0, 0], [76, 85, 255]),
+        (JPEG, [0, 255, 0], [150, 44, 21]),
+        (JPEG, [0, 0, 255], [29, 255, 107]),
+    ];
+
+    #[test]
+    fn known_colours_both_ways() {
+        for (colour, rgb, ycbcr) in KNOWN {
+            assert_eq!(ycbcr_from_rgb(rgb, colour), ycbcr, "{colour:?} {rgb:?}");
+            let back = RgbFromYcbcr::new(colour).pixel(ycbcr);
+            for (a, b) in back.iter().zip(rgb) {
+                assert!(a.abs_diff(b) <= 2, "{colour:?} {rgb:?} came back as {back:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_grey_survives() {
+        for colour in [VIDEO_601, VIDEO_709, JPEG] {
+            for grey in 0..=255u8 {
+                let ycbcr = ycbcr_from_rgb([grey; 3], colour);
+                let back = RgbFromYcbcr::new(colour).pixel(ycbcr);
+                assert!(back.iter().all(|c| c.abs_diff(grey) <= 1), "{colour:?} {grey}: {back:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_of_any_size_convert_as_their_pixels_do() {
+        for (width, height) in [(1, 1), (2, 2), (3, 5), (17, 4), (64, 33), (0, 4)] {
+            let layout = I420Layout::new(width, height);
+            let pixels: Vec<u8> = (0..layout.len).map(|i| (i * 89 % 251) as u8).collect();
+            let mut rgb = Vec::new();
+            rgb_from_i420(&pixels, &layout, VIDEO_709, &mut rgb);
+            assert_eq!(rgb.len(), width * height * 3);
+            let (luma, cb, cr) = layout.planes(&pixels);
+            for y in 0..height {
+                for x in 0..width {
+                    let chroma = y / 2 * layout.uv_stride + x / 2;
+                    let ycbcr = [luma[y * layout.y_stride + x], cb[chroma], cr[chroma]];
+                    let expected = RgbFromYcbcr::new(VIDEO_709).pixel(ycbcr);
+                    let at = (y * width + x) * 3;
+                    assert_eq!(rgb[at..at + 3], expected, "{width}x{height} at {x},{y}");
+                }
+            }
+        }
+    }
+}

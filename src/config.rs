@@ -1,0 +1,145 @@
+//! The whole TOML file, made of each part's own section; flags override its common keys.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::features::RuntimeConfig;
+use crate::model::ModelConfig;
+use crate::nearest::SearchConfig;
+use crate::overlay::OverlayConfig;
+use crate::score::ScoreConfig;
+use crate::sink::OutputConfig;
+use crate::source::SourceConfig;
+
+/// Everything that a run can be told.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[[stream]]`: what is watched. One for now.
+    #[serde(rename = "stream")]
+    pub streams: Vec<SourceConfig>,
+    /// `[model]`: the segmentation model and the tensors to take from it.
+    pub model: ModelConfig,
+    /// `[runtime]`: ONNX Runtime, its devices and threads.
+    pub runtime: RuntimeConfig,
+    /// `[bank]`: the reference features.
+    pub bank: BankConfig,
+    /// `[search]`: the nearest-neighbour search.
+    pub search: SearchConfig,
+    /// `[score]`: scores, threshold, regions and events.
+    pub score: ScoreConfig,
+    /// `[overlay]`: how findings are drawn.
+    pub overlay: OverlayConfig,
+    /// `[output]`: servers, encoder, files.
+    pub output: OutputConfig,
+    /// `[flow]`: the pipeline itself.
+    pub flow: FlowConfig,
+}
+
+/// The `[bank]` section.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BankConfig {
+    /// The bank file, made by `farout bank build`.
+    pub path: PathBuf,
+}
+
+/// The `[flow]` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlowConfig {
+    /// Frames under way at once in `run`, 1 to 32. More keeps more cores busy, fewer keeps latency
+    /// low when the model is slower than the camera. Default 3.
+    pub in_flight: usize,
+    /// How long files are given to be finished after a stop was asked, in seconds. Default 10.
+    pub drain_secs: f64,
+}
+
+impl Default for FlowConfig {
+    fn default() -> Self {
+        FlowConfig { in_flight: 3, drain_secs: 10.0 }
+    }
+}
+
+/// What is wrong with a configuration, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {why}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// The file is no TOML, has an unknown key or a value of a wrong type.
+    #[error("{path}: {why}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words: line, column, key.
+        why: Box<toml::de::Error>,
+    },
+    /// A value that cannot be, or a key that is missing; names the key and what it may be.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Config {
+    /// Reads `path`; paths in the file are relative to its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming file, line and key.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|why| ConfigError::Unreadable { path: path.to_owned(), why })?;
+        let mut config: Config = toml::from_str(&text)
+            .map_err(|why| ConfigError::Malformed { path: path.to_owned(), why: Box::new(why) })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.resolve(folder);
+        Ok(config)
+    }
+
+    /// Makes the relative paths of the file relative to `folder`.
+    fn resolve(&mut self, folder: &Path) {
+        let below = |path: &mut PathBuf| {
+            if !path.as_os_str().is_empty() && path.is_relative() {
+                *path = folder.join(&*path);
+            }
+        };
+        below(&mut self.model.path);
+        below(&mut self.bank.path);
+        self.runtime.library.iter_mut().for_each(below);
+        self.output.events.iter_mut().filter(|path| path.as_os_str() != "-").for_each(below);
+        self.output.record.iter_mut().for_each(below);
+        for stream in &mut self.streams {
+            // Anything without a scheme is a path or a glob of files.
+            if !stream.source.contains(':') && Path::new(&stream.source).is_relative() {
+                stream.source = folder.join(&stream.source).to_string_lossy().into_owned();
+            }
+        }
+    }
+
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with the key and what it may be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.streams.len() > 1 {
+            return Err(ConfigError::Invalid(format!(
+                "{} [[stream]] tables, but farout watches one stream for now; run one farout per stream",
+                self.streams.len()
+            )));
+        }
+        let FlowConfig { in_flight, drain_secs } = self.flow;
+        if !(1..=32).contains(&in_flight) {
+            return Err(ConfigError::Invalid(format!("flow.in_flight is {in_flight}, give 1 to 32")));
+        }
+        if !(0.0..=3600.0).contains(&drain_secs) {
+            return Err(ConfigError::Invalid(format!("flow.drain_secs is {drain_secs}, give 0 to 3600")));
+        }
+        self.overlay.check().map_err(ConfigError::Invalid)?;
+        Ok(())
+    }
+}

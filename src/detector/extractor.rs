@@ -1,0 +1,48 @@
+//! The first stages without threads: features of single frames, for the building of banks.
+
+use anyhow::Result;
+
+use super::open_features;
+use crate::collect::Extract;
+use crate::config::Config;
+use crate::features::{ModelInput, Preprocessor, Session};
+use crate::frame::Frame;
+use crate::grid::{Features, Logits};
+use crate::identity::ModelIdentity;
+
+/// Preprocessing and model in one call.
+pub struct FeatureExtractor {
+    preprocessor: Preprocessor,
+    session: Session,
+    input: ModelInput,
+}
+
+impl FeatureExtractor {
+    /// Opens the model of `config`.
+    ///
+    /// # Errors
+    /// If the library, the model or the device insisted on cannot be had.
+    pub fn open(config: &Config) -> Result<Self> {
+        let (preprocess, extract) = open_features(config)?;
+        Ok(FeatureExtractor {
+            preprocessor: preprocess.preprocessor,
+            session: extract.session,
+            input: ModelInput::default(),
+        })
+    }
+}
+
+impl Extract for FeatureExtractor {
+    fn extract(&mut self, frame: &Frame, out: &mut Features, logits: Option<&mut Logits>) -> Result<()> {
+        self.preprocessor.step(frame, &mut self.input)?;
+        self.session.run(&self.input, out, logits)
+    }
+
+    fn identity(&self) -> ModelIdentity {
+        self.session.identity().clone()
+    }
+
+    fn has_logits(&self) -> bool {
+        self.session.classes().is_some()
+    }
+}

@@ -1,0 +1,56 @@
+//! What travels between the stages: each item carries its frame, so nothing is re-joined later.
+
+use crate::features::ModelInput;
+use crate::frame::Frame;
+use crate::grid::{Distances, Features, Logits, PixelScores};
+use crate::pool::Pooled;
+use crate::region::Region;
+
+/// A frame and the model's input made of it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The frame.
+    pub frame: Frame,
+    /// Normalised pixels at the model's size.
+    pub input: Pooled<ModelInput>,
+}
+
+/// A frame and what the model says of it.
+#[derive(Debug)]
+pub struct Featured {
+    /// The frame.
+    pub frame: Frame,
+    /// One vector per patch.
+    pub features: Features,
+    /// Class logits, if the model gives any.
+    pub logits: Option<Logits>,
+}
+
+/// A frame and how far its patches lie from normal.
+#[derive(Debug)]
+pub struct Measured {
+    /// The frame.
+    pub frame: Frame,
+    /// One distance per patch; empty if the score method needs none.
+    pub distances: Distances,
+    /// Class logits, if the model gives any.
+    pub logits: Option<Logits>,
+}
+
+/// A frame on its way out.
+#[derive(Debug)]
+pub struct Judged {
+    /// The frame.
+    pub frame: Frame,
+    /// What was found; `None` if detection is bypassed.
+    pub verdict: Option<Verdict>,
+}
+
+/// What was found in a frame.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Anomaly score of each pixel.
+    pub scores: PixelScores,
+    /// Where it exceeds the threshold.
+    pub regions: Pooled<Vec<Region>>,
+}

@@ -1,0 +1,180 @@
+//! The detector: its parts opened from a configuration, and the only place where the order of the
+//! stages is written.
+
+mod ends;
+mod extractor;
+mod items;
+mod stages;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+pub use ends::{Deliver, Draw, EventRecorder, Record, VideoEnd};
+pub use extractor::FeatureExtractor;
+pub use items::{Featured, Judged, Measured, Prepared, Verdict};
+pub use stages::{Bypass, Extract, Preprocess, Score, Search};
+pub use status::Status;
+
+use crate::bank::{Bank, Threshold};
+use crate::config::{Config, ConfigError};
+use crate::features::{Preprocessor, Session};
+use crate::flow::{Flow, FlowError};
+use crate::frame::Frame;
+use crate::grid::ScoreMap;
+use crate::nearest;
+use crate::overlay::ScoreScale;
+use crate::pool::Pool;
+use crate::score::{Regions, Scorer, ThresholdSetting, Upsampler};
+
+/// Everything between a frame and its scores, opened and checked against each other.
+pub struct Detector {
+    preprocess: Preprocess,
+    extract: Extract,
+    search: Search,
+    score: Score,
+    /// What scores mean in this run.
+    pub scale: ScoreScale,
+    /// Where the threshold comes from, in words.
+    pub threshold_basis: String,
+    /// Device, model and bank in a few words, for the status line.
+    pub summary: String,
+}
+
+impl Detector {
+    /// Opens model, bank and search, and says in the log what runs where and why.
+    ///
+    /// # Errors
+    /// What does not open or does not fit, with the remedy.
+    pub fn open(config: &Config) -> Result<Detector> {
+        let (preprocess, extract) = open_features(config)?;
+        let identity = extract.session.identity().clone();
+        let method = config.score.method;
+        let bank = match config.bank.path.as_os_str().is_empty() {
+            true => None,
+            false => {
+                let bank = Bank::open(&config.bank.path, config.search.k)?;
+                bank.check_model(&identity)?;
+                tracing::info!(bank = %config.bank.path.display(), rows = bank.rows(), width = bank.width(), "bank");
+                Some(Arc::new(bank))
+            }
+        };
+        let engine = match &bank {
+            Some(bank) if method.searches() => {
+                let search = nearest::open(&config.search, bank)?;
+                if let Some(why) = &search.fallback {
+                    tracing::warn!(%why, "the search runs on the CPU");
+                }
+                tracing::info!(engine = search.engine.name(), k = config.search.k, "search");
+                Some(search.engine)
+            }
+            _ => None,
+        };
+        let threshold = threshold(config, bank.as_deref())?;
+        // A step of the score: what normal patches differ by, or a part of a threshold set by hand.
+        let calibrated = bank.as_ref().and_then(|bank| bank.calibration()?.method(method.name()).ok());
+        let spread = calibrated.map_or(threshold.value.abs() / 8.0, |known| known.deviation as f32).max(1e-6);
+        let scale = ScoreScale { threshold: threshold.value, spread };
+        tracing::info!(threshold = threshold.value, basis = threshold.basis, method = method.name(), "score");
+        // What follows the engine's name is detail for the log.
+        let engine_name = engine.as_ref().map(|engine| engine.name());
+        let device = match engine_name.as_deref().and_then(|name| name.split(' ').next()) {
+            Some(name) => format!("{} {name}", extract.session.provider()),
+            None => extract.session.provider().to_owned(),
+        };
+        let bank_name = config.bank.path.file_stem().map(|s| s.to_string_lossy().into_owned());
+        let summary =
+            format!("{device}  {}  {}", identity.name, bank_name.unwrap_or_else(|| "no bank".into()));
+        let numbers = Pool::new();
+        Ok(Detector {
+            preprocess,
+            extract,
+            search: Search { engine, numbers: numbers.clone() },
+            score: Score {
+                scorer: Scorer::new(method),
+                upsampler: Upsampler::new(),
+                regions: Regions::new(threshold.value, config.score.min_region_px),
+                map: ScoreMap::default(),
+                numbers,
+                region_lists: Pool::new(),
+            },
+            scale,
+            threshold_basis: threshold.basis,
+            summary,
+        })
+    }
+
+    /// The stages from a frame to its verdict, in their order.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn chain(self, frames: Flow<Frame>) -> Result<Flow<Judged>, FlowError> {
+        featured(frames, self.preprocess, self.extract)?
+            .stage("nearest", self.search)?
+            .stage("score", self.score)
+    }
+}
+
+/// The threshold that `config` asks for.
+fn threshold(config: &Config, bank: Option<&Bank>) -> Result<Threshold> {
+    Ok(match (bank, config.score.threshold) {
+        (Some(bank), _) => config.score.resolve(bank, config.search.k)?,
+        (None, ThresholdSetting::Fixed(value)) => Threshold { value, basis: "set by hand".into() },
+        (None, ThresholdSetting::Auto) => {
+            let why = "score.threshold is \"auto\", which comes from a bank: set bank.path, or give a number";
+            return Err(ConfigError::Invalid(why.into()).into());
+        }
+    })
+}
+
+/// The stages from a frame to its features: shared by detection and the building of banks.
+fn featured(
+    frames: Flow<Frame>,
+    preprocess: Preprocess,
+    extract: Extract,
+) -> Result<Flow<Featured>, FlowError> {
+    frames.stage("preprocess", preprocess)?.stage("features", extract)
+}
+
+/// Opens the model and says what runs it.
+///
+/// # Errors
+/// If the library, the model or the device insisted on cannot be had.
+pub fn open_features(config: &Config) -> Result<(Preprocess, Extract)> {
+    let session = Session::open(&config.model, &config.runtime)?;
+    for (provider, why) in session.fallbacks() {
+        tracing::warn!(%why, "ONNX Runtime passes over {provider}");
+    }
+    tracing::info!("{}", session.describe());
+    let preprocess =
+        Preprocess { preprocessor: Preprocessor::new(session.input_spec()), inputs: Pool::new() };
+    let with_logits = session.classes().is_some();
+    Ok((preprocess, Extract { session, numbers: Pool::new(), with_logits }))
+}
+
+/// The whole way of a frame: detected (or passed by), recorded, drawn, delivered. Returns when the
+/// source has ended or was asked to stop and everything is drained.
+///
+/// # Errors
+/// The first failure along the way.
+pub fn detect(
+    frames: Flow<Frame>,
+    detector: Option<Detector>,
+    record: Record,
+    draw: Option<Draw>,
+    deliver: Deliver,
+    patience: Duration,
+) -> Result<(), FlowError> {
+    let judged = match detector {
+        Some(detector) => detector.chain(frames)?,
+        None => frames.stage("bypass", Bypass)?,
+    };
+    let recorded = judged.stage("record", record)?;
+    let drawn = match draw {
+        Some(draw) => recorded.stage("overlay", draw)?,
+        None => recorded,
+    };
+    drawn.run("encode", deliver, patience)
+}

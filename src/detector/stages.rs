@@ -1,0 +1,106 @@
+//! The parts as stages: each takes an item, lets its part work, and passes the item on.
+
+use anyhow::Result;
+
+use super::items::{Featured, Judged, Measured, Prepared, Verdict};
+use crate::features::{Preprocessor, Session};
+use crate::flow::Stage;
+use crate::frame::Frame;
+use crate::grid::{Distances, Features, Logits, PixelScores};
+use crate::nearest::Nearest;
+use crate::pool::Pool;
+use crate::score::{Regions, Scorer, Upsampler};
+
+/// Frame -> model input.
+pub struct Preprocess {
+    pub(super) preprocessor: Preprocessor,
+    pub(super) inputs: Pool<crate::features::ModelInput>,
+}
+
+impl Stage for Preprocess {
+    type In = Frame;
+    type Out = Prepared;
+
+    fn step(&mut self, frame: Frame) -> Result<Prepared> {
+        let mut input = self.inputs.take();
+        self.preprocessor.step(&frame, &mut input)?;
+        Ok(Prepared { frame, input })
+    }
+}
+
+/// Model input -> features and logits.
+pub struct Extract {
+    pub(super) session: Session,
+    pub(super) numbers: Pool<Vec<f32>>,
+    /// Whether anybody wants the logits.
+    pub(super) with_logits: bool,
+}
+
+impl Stage for Extract {
+    type In = Prepared;
+    type Out = Featured;
+
+    fn step(&mut self, Prepared { frame, input }: Prepared) -> Result<Featured> {
+        let mut features = Features { data: self.numbers.take(), ..Default::default() };
+        let mut logits = self.with_logits.then(|| Logits { data: self.numbers.take(), ..Default::default() });
+        self.session.run(&input, &mut features, logits.as_mut())?;
+        Ok(Featured { frame, features, logits })
+    }
+}
+
+/// Features -> distances.
+pub struct Search {
+    /// Absent if the score method needs no distances.
+    pub(super) engine: Option<Box<dyn Nearest>>,
+    pub(super) numbers: Pool<Vec<f32>>,
+}
+
+impl Stage for Search {
+    type In = Featured;
+    type Out = Measured;
+
+    fn step(&mut self, Featured { frame, features, logits }: Featured) -> Result<Measured> {
+        let mut distances = Distances::default();
+        if let Some(engine) = &mut self.engine {
+            distances.data = self.numbers.take();
+            engine.distances(&features, &mut distances)?;
+        }
+        Ok(Measured { frame, distances, logits })
+    }
+}
+
+/// Distances and logits -> scores of pixels, and regions.
+pub struct Score {
+    pub(super) scorer: Scorer,
+    pub(super) upsampler: Upsampler,
+    pub(super) regions: Regions,
+    pub(super) map: crate::grid::ScoreMap,
+    pub(super) numbers: Pool<Vec<f32>>,
+    pub(super) region_lists: Pool<Vec<crate::region::Region>>,
+}
+
+impl Stage for Score {
+    type In = Measured;
+    type Out = Judged;
+
+    fn step(&mut self, Measured { frame, distances, logits }: Measured) -> Result<Judged> {
+        self.scorer.step(&distances, logits.as_ref(), &mut self.map)?;
+        let mut scores = PixelScores { data: self.numbers.take(), ..Default::default() };
+        self.upsampler.step(&self.map, frame.width, frame.height, &mut scores);
+        let mut regions = self.region_lists.take();
+        self.regions.step(&scores, &mut regions);
+        Ok(Judged { frame, verdict: Some(Verdict { scores, regions }) })
+    }
+}
+
+/// Frames pass unjudged.
+pub struct Bypass;
+
+impl Stage for Bypass {
+    type In = Frame;
+    type Out = Judged;
+
+    fn step(&mut self, frame: Frame) -> Result<Judged> {
+        Ok(Judged { frame, verdict: None })
+    }
+}

@@ -1,0 +1,59 @@
+//! What `farout doctor` tells about ONNX Runtime and its execution providers.
+
+use super::config::{Provider, RuntimeConfig};
+use super::provider;
+use super::runtime::{REMEDY, Runtime, RuntimeError};
+use crate::finding::{Finding, Standing};
+
+const TOPIC: &str = "ONNX Runtime";
+
+/// The library, and each execution provider of `config` with the reason if it does not load.
+/// Loads the library; runs nothing.
+pub fn findings(config: &RuntimeConfig) -> Vec<Finding> {
+    let runtime = match Runtime::load(config.library.as_deref()) {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![library_fault(&error)],
+    };
+    let (order, insists) = config.order();
+    let mut findings = vec![Finding {
+        topic: TOPIC,
+        name: "library".to_owned(),
+        standing: Standing::Good,
+        detail: format!("{} in {}", runtime.version, runtime.path.display()),
+        remedy: None,
+    }];
+    for provider in [Provider::TensorRt, Provider::Cuda, Provider::Cpu] {
+        let needed = insists && order.contains(&provider);
+        let name = provider.name().to_owned();
+        findings.push(match provider::builder(&runtime, provider, 1) {
+            Ok(_) => Finding {
+                topic: TOPIC,
+                name,
+                standing: Standing::Good,
+                detail: "loads".to_owned(),
+                remedy: None,
+            },
+            Err(why) => Finding {
+                topic: TOPIC,
+                name,
+                standing: if needed { Standing::Bad } else { Standing::Absent },
+                detail: why,
+                remedy: Some(provider::remedy(provider).to_owned()),
+            },
+        });
+    }
+    findings
+}
+
+fn library_fault(error: &RuntimeError) -> Finding {
+    Finding {
+        topic: TOPIC,
+        name: "library".to_owned(),
+        standing: Standing::Bad,
+        detail: error.to_string(),
+        remedy: Some(match error {
+            RuntimeError::AlreadyLoaded { .. } => "restart".to_owned(),
+            _ => REMEDY.to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,22 @@
+//! From a frame to features and logits: preprocessing and the ONNX Runtime session. The only
+//! room that mentions `ort`.
+//!
+//! [`Session::open`] first; its [`Session::input_spec`] makes the [`Preprocessor`], which may
+//! live on another thread.
+
+pub mod config;
+pub mod doctor;
+pub mod placement;
+pub mod preprocess;
+pub mod provider;
+pub mod readout;
+pub mod resample;
+pub mod runtime;
+pub mod session;
+
+pub use config::{Device, Provider, RuntimeConfig};
+pub use doctor::findings;
+pub use placement::{InputSpec, Placement};
+pub use preprocess::{ModelInput, Preprocessor};
+pub use runtime::{Runtime, RuntimeError};
+pub use session::Session;

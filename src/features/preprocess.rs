@@ -1,0 +1,235 @@
+//! From a frame's pixels to the numbers that a model takes: scaled, converted, normalised.
+//!
+//! Luma and chroma are resampled separately, each from its own resolution, and only the pixels of
+//! the result are converted to R'G'B'; resampling and matrix are linear, so the order only
+//! matters where colours leave the gamut. Row by row, so that nothing frame-sized lies in between.
+
+use super::placement::{InputSpec, Placement};
+use super::resample::Taps;
+use crate::frame::{Colour, Frame, Matrix, PixelFormat};
+use crate::model::Channels;
+
+/// The input of one run: `[1, 3, height, width]`, normalised.
+#[derive(Debug, Clone, Default)]
+pub struct ModelInput {
+    /// Its size, and that of the picture in it.
+    pub placement: Placement,
+    /// `3 x height x width` numbers.
+    pub data: Vec<f32>,
+}
+
+impl ModelInput {
+    /// Takes the size of `placement`; what lies outside the content is 0, the rest is unspecified.
+    pub fn reset(&mut self, placement: Placement) {
+        let len = 3 * placement.width * placement.height;
+        if self.placement != placement || self.data.len() != len {
+            self.placement = placement;
+            self.data.clear();
+            self.data.resize(len, 0.0);
+        }
+    }
+}
+
+/// Turns frames into inputs; keeps its tables as long as the frames keep their size.
+#[derive(Debug)]
+pub struct Preprocessor {
+    spec: InputSpec,
+    tables: Option<Tables>,
+    vertical: [Vec<f32>; 3],
+    horizontal: [Vec<f32>; 3],
+}
+
+#[derive(Debug)]
+struct Tables {
+    frame: (usize, usize, PixelFormat, bool),
+    placement: Placement,
+    /// Columns and rows of Y' (or of packed RGB), then of Cb and Cr.
+    columns: [Taps; 2],
+    rows: [Taps; 2],
+}
+
+/// `(value + add) * mul` per channel.
+#[derive(Clone, Copy)]
+struct Affine {
+    mul: [f32; 3],
+    add: [f32; 3],
+}
+
+/// Y'CbCr to 8-bit R'G'B': gain of Y', offset of Y', and the four chroma gains.
+struct Coefficients {
+    gain: f32,
+    black: f32,
+    red_cr: f32,
+    green_cb: f32,
+    green_cr: f32,
+    blue_cb: f32,
+}
+
+impl Coefficients {
+    /// ITU-R BT.601-7 and BT.709-6: Kr and Kb, and the ranges of 8-bit digital video.
+    fn new(colour: Colour) -> Self {
+        let (kr, kb): (f32, f32) = match colour.matrix {
+            Matrix::Bt601 => (0.299, 0.114),
+            Matrix::Bt709 => (0.2126, 0.0722),
+        };
+        let kg = 1.0 - kr - kb;
+        let (gain, black, chroma) =
+            if colour.full_range { (1.0, 0.0, 1.0) } else { (255.0 / 219.0, 16.0, 255.0 / 224.0) };
+        let (cr, cb) = (2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma);
+        Coefficients { gain, black, red_cr: cr, green_cb: cb * kb / kg, green_cr: cr * kr / kg, blue_cb: cb }
+    }
+}
+
+impl Preprocessor {
+    /// For the model whose session gave `spec`.
+    pub fn new(spec: &InputSpec) -> Self {
+        Preprocessor {
+            spec: *spec,
+            tables: None,
+            vertical: Default::default(),
+            horizontal: Default::default(),
+        }
+    }
+
+    /// Fills `input` with the picture of `frame`. Frames may change in size and format at any time.
+    ///
+    /// # Errors
+    /// If the frame is empty or holds fewer bytes than its size needs.
+    pub fn step(&mut self, frame: &Frame, input: &mut ModelInput) -> anyhow::Result<()> {
+        let needed = Frame::byte_len(frame.format, frame.width, frame.height);
+        anyhow::ensure!(
+            frame.width > 0 && frame.height > 0 && frame.pixels.len() >= needed,
+            "frame {} is {}x{} and needs {needed} bytes, it has {}",
+            frame.id,
+            frame.width,
+            frame.height,
+            frame.pixels.len()
+        );
+        let key = (frame.width, frame.height, frame.format, frame.colour.full_range);
+        if self.tables.as_ref().is_none_or(|tables| tables.frame != key) {
+            self.tables = Some(Tables::new(&self.spec, frame));
+        }
+        let Some(tables) = &self.tables else {
+            return Ok(());
+        };
+        let place = tables.placement;
+        input.reset(place);
+        for row in &mut self.horizontal {
+            row.resize(place.content_width, 0.0);
+        }
+        let affine = self.affine();
+        let (first, rest) = input.data.split_at_mut(place.width * place.height);
+        let (second, third) = rest.split_at_mut(place.width * place.height);
+        let coefficients = Coefficients::new(frame.colour);
+        let rows = first
+            .chunks_exact_mut(place.width)
+            .zip(second.chunks_exact_mut(place.width))
+            .zip(third.chunks_exact_mut(place.width));
+        for (y, ((a, b), c)) in rows.take(place.content_height).enumerate() {
+            tables.row(frame, y, &mut self.vertical, &mut self.horizontal);
+            let out =
+                [&mut a[..place.content_width], &mut b[..place.content_width], &mut c[..place.content_width]];
+            match frame.format {
+                PixelFormat::I420 => {
+                    convert(&self.horizontal, &coefficients, affine, self.spec.normalisation.channels, out)
+                }
+                PixelFormat::Rgb => arrange(&self.horizontal, affine, self.spec.normalisation.channels, out),
+            }
+        }
+        Ok(())
+    }
+
+    fn affine(&self) -> Affine {
+        let norm = &self.spec.normalisation;
+        Affine {
+            mul: std::array::from_fn(|c| norm.scale / norm.std[c]),
+            add: std::array::from_fn(|c| -norm.mean[c] / norm.std[c]),
+        }
+    }
+}
+
+impl Tables {
+    fn new(spec: &InputSpec, frame: &Frame) -> Tables {
+        let place = spec.place(frame.width, frame.height);
+        let sx = frame.width as f64 / place.content_width as f64;
+        let sy = frame.height as f64 / place.content_height as f64;
+        // Chroma samples of video lie on every second luma column (their centre a quarter of a
+        // chroma sample left of the pair's); those of JPEG lie between the two. Rows: between.
+        let sited = if frame.colour.full_range { 0.0 } else { 0.25 };
+        let (uv_width, uv_height) = (frame.width.div_ceil(2), frame.height.div_ceil(2));
+        let (width, height) = (place.content_width, place.content_height);
+        Tables {
+            frame: (frame.width, frame.height, frame.format, frame.colour.full_range),
+            placement: place,
+            columns: [Taps::new(frame.width, width, sx, 0.0), Taps::new(uv_width, width, sx / 2.0, sited)],
+            rows: [Taps::new(frame.height, height, sy, 0.0), Taps::new(uv_height, height, sy / 2.0, 0.0)],
+        }
+    }
+
+    /// Resamples row `y` of the content: Y', Cb, Cr or R, G, B, 0..=255.
+    fn row(&self, frame: &Frame, y: usize, vertical: &mut [Vec<f32>; 3], horizontal: &mut [Vec<f32>; 3]) {
+        let [columns, uv_columns] = &self.columns;
+        let [rows, uv_rows] = &self.rows;
+        match frame.i420() {
+            Some(layout) => {
+                let (luma, cb, cr) = layout.planes(&frame.pixels);
+                let parts = [
+                    (luma, layout.y_stride, frame.width, rows, columns),
+                    (cb, layout.uv_stride, layout.uv_width(), uv_rows, uv_columns),
+                    (cr, layout.uv_stride, layout.uv_width(), uv_rows, uv_columns),
+                ];
+                for ((plane, stride, width, rows, columns), (v, h)) in
+                    parts.into_iter().zip(vertical.iter_mut().zip(horizontal))
+                {
+                    v.resize(width, 0.0);
+                    rows.rows(plane, stride, y, v);
+                    columns.across::<1>(v, 0, h);
+                }
+            }
+            None => {
+                let [v, ..] = vertical;
+                v.resize(frame.width * 3, 0.0);
+                rows.rows(&frame.pixels, frame.width * 3, y, v);
+                for (channel, h) in horizontal.iter_mut().enumerate() {
+                    columns.across::<3>(v, channel, h);
+                }
+            }
+        }
+    }
+}
+
+/// One row of Y', Cb, Cr to normalised channels.
+fn convert(row: &[Vec<f32>; 3], k: &Coefficients, affine: Affine, channels: Channels, out: [&mut [f32]; 3]) {
+    let [y, cb, cr] = row;
+    let [first, green, last] = out;
+    let (red, blue) = match channels {
+        Channels::Rgb => (first, last),
+        Channels::Bgr => (last, first),
+    };
+    let (r, b) = match channels {
+        Channels::Rgb => (0, 2),
+        Channels::Bgr => (2, 0),
+    };
+    let (mul, add) = (affine.mul, affine.add);
+    let samples = y.iter().zip(cb).zip(cr);
+    for (((red, green), blue), ((y, cb), cr)) in red.iter_mut().zip(green).zip(blue).zip(samples) {
+        let (y, cb, cr) = ((y - k.black) * k.gain, cb - 128.0, cr - 128.0);
+        *red = (y + k.red_cr * cr).clamp(0.0, 255.0) * mul[r] + add[r];
+        *green = (y - k.green_cb * cb - k.green_cr * cr).clamp(0.0, 255.0) * mul[1] + add[1];
+        *blue = (y + k.blue_cb * cb).clamp(0.0, 255.0) * mul[b] + add[b];
+    }
+}
+
+/// One row of R, G, B to normalised channels.
+fn arrange(row: &[Vec<f32>; 3], affine: Affine, channels: Channels, out: [&mut [f32]; 3]) {
+    let [red, green, blue] = row;
+    let ordered = match channels {
+        Channels::Rgb => [red, green, blue],
+        Channels::Bgr => [blue, green, red],
+    };
+    for (((from, to), mul), add) in ordered.into_iter().zip(out).zip(affine.mul).zip(affine.add) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from * mul + add;
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! One line of what `farout doctor` tells: a thing looked for, how it stands, and the remedy.
+
+use serde::Serialize;
+
+/// How a thing looked for stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// Present and working.
+    Good,
+    /// Absent, and nothing needs it: something slower or smaller takes its place.
+    Absent,
+    /// Absent or broken, and farout does not run without it.
+    Bad,
+}
+
+/// One thing that was looked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// The heading it belongs under, e.g. `ONNX Runtime`, `encoders`.
+    pub topic: &'static str,
+    /// What was looked for, e.g. `CUDAExecutionProvider`.
+    pub name: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// Version, path, or the reason why it is not there.
+    pub detail: String,
+    /// What to do about it, if anything is to be done.
+    pub remedy: Option<String>,
+}

@@ -1,0 +1,366 @@
+//! Stages on named threads joined by bounded channels: one way to run them, live or offline.
+//!
+//! Queues block. Only the queue behind a live source drops, keeps the newest frame and counts
+//! what it drops; how many frames are under way behind it is limited, so that latency stays
+//! bounded when a stage is too slow. Every stage's time and its queue's wait are measured here.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::frame::{Frame, FrameId};
+use crate::health::{Health, StageHealth};
+use crate::source::{Source, SourceError};
+use crate::stop::Stop;
+
+/// One step of the way. It runs on a thread of its own and sees every item in order.
+pub trait Stage: Send + 'static {
+    /// What it takes.
+    type In: Send + 'static;
+    /// What it gives.
+    type Out: Send + 'static;
+
+    /// Turns one item into the next.
+    ///
+    /// # Errors
+    /// Offline, an error ends the flow and names the frame; live, it is counted, told now
+    /// and then, and the stream goes on with the next frame.
+    fn step(&mut self, item: Self::In) -> anyhow::Result<Self::Out>;
+
+    /// Called once after the last item, also when the flow ends early: files are closed here.
+    ///
+    /// # Errors
+    /// Ends the flow with this error.
+    fn finish(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a flow does when it is behind, and when one frame fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Keep only the newest frame, at most `in_flight` frames under way; go on after faults.
+    Live {
+        /// Frames between the source and the end of the flow.
+        in_flight: usize,
+    },
+    /// Wait; stop at the first fault.
+    Offline,
+}
+
+/// Why a flow ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// The source failed, or ended in the middle of a recording.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A stage failed on a frame, or while finishing.
+    #[error("{stage}{at}: {why:#}", at = match frame { Some(f) => format!(", frame {f}"), None => String::new() })]
+    Stage {
+        /// The stage's name.
+        stage: String,
+        /// The frame it worked on, if any.
+        frame: Option<FrameId>,
+        /// What happened.
+        why: anyhow::Error,
+    },
+    /// A stage has a bug: it panicked.
+    #[error("{stage} panicked: {message}; this is a bug in farout, please report it")]
+    Panic {
+        /// The stage's name.
+        stage: String,
+        /// What it said.
+        message: String,
+    },
+    /// The flow did not drain in time after it was asked to stop.
+    #[error("{stage} did not finish within {secs:.0} s")]
+    Stuck {
+        /// The stage's name.
+        stage: String,
+        /// How long it was waited for.
+        secs: f64,
+    },
+}
+
+/// An item on its way, with what the flow itself needs to know of it.
+struct Parcel<T> {
+    item: T,
+    frame: FrameId,
+    sent: Instant,
+    /// Given back when the parcel reaches the end of the flow or is lost on the way.
+    permit: Option<Permit>,
+}
+
+/// The right to be under way; returns by being dropped.
+struct Permit(Sender<()>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        // The channel holds as many as were ever given out, so this never fails while anyone
+        // listens, and nobody needs it afterwards.
+        let _ = self.0.try_send(());
+    }
+}
+
+type Worker = (String, JoinHandle<Result<(), FlowError>>);
+
+/// A chain of stages that run already; `T` is what comes out at its end.
+pub struct Flow<T> {
+    output: Receiver<Parcel<T>>,
+    workers: Vec<Worker>,
+    pace: Pace,
+    health: Arc<Health>,
+    stop: Stop,
+}
+
+/// Depth of the queue in front of each stage.
+const DEPTH: usize = 1;
+/// How often a faulty live stage may complain.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
+
+fn spawn(
+    name: &str,
+    body: impl FnOnce() -> Result<(), FlowError> + Send + 'static,
+) -> Result<Worker, FlowError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map(|handle| (name.to_owned(), handle))
+        .map_err(|e| FlowError::Stage { stage: name.to_owned(), frame: None, why: e.into() })
+}
+
+impl Flow<Frame> {
+    /// Starts reading `source`.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn from_source(
+        source: Box<dyn Source>,
+        pace: Pace,
+        health: Arc<Health>,
+        stop: Stop,
+    ) -> Result<Self, FlowError> {
+        let (sender, output) = bounded(DEPTH);
+        let stage = health.stage("decode");
+        let counters = Arc::clone(&health);
+        let token = stop.clone();
+        let body = move || match pace {
+            Pace::Offline => read_all(source, &sender, &stage, &counters, &token),
+            Pace::Live { in_flight } => read_newest(source, &sender, in_flight, &stage, &counters, &token),
+        };
+        let workers = vec![spawn("source", body)?];
+        Ok(Flow { output, workers, pace, health, stop })
+    }
+}
+
+/// Reads one frame, measuring how long that took.
+fn read(source: &mut dyn Source, stage: &StageHealth, health: &Health) -> Result<Option<Frame>, SourceError> {
+    let begun = Instant::now();
+    let frame = source.next()?;
+    if frame.is_some() {
+        stage.worked(begun.elapsed());
+        health.frame_in();
+    }
+    Ok(frame)
+}
+
+fn read_all(
+    mut source: Box<dyn Source>,
+    sender: &Sender<Parcel<Frame>>,
+    stage: &StageHealth,
+    health: &Health,
+    stop: &Stop,
+) -> Result<(), FlowError> {
+    while !stop.asked() {
+        let Some(frame) = read(source.as_mut(), stage, health)? else { break };
+        let parcel = Parcel { frame: frame.id, item: frame, sent: Instant::now(), permit: None };
+        if sender.send(parcel).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A thread of its own reads the source, so that a camera is never left unread; the newest frame
+/// waits in a slot until fewer than `in_flight` frames are under way.
+fn read_newest(
+    mut source: Box<dyn Source>,
+    sender: &Sender<Parcel<Frame>>,
+    in_flight: usize,
+    stage: &StageHealth,
+    health: &Health,
+    stop: &Stop,
+) -> Result<(), FlowError> {
+    let in_flight = in_flight.max(1);
+    let (give_back, permits) = bounded(in_flight);
+    for _ in 0..in_flight {
+        let _ = give_back.try_send(());
+    }
+    let (slot_in, slot) = bounded::<Frame>(1);
+    let older = slot.clone();
+    std::thread::scope(|scope| {
+        let reader = move || {
+            while !stop.asked() {
+                let Some(mut frame) = read(source.as_mut(), stage, health)? else { break };
+                while let Err(refused) = slot_in.try_send(frame) {
+                    let TrySendError::Full(back) = refused else { return Ok(()) };
+                    if older.try_recv().is_ok() {
+                        health.frame_dropped();
+                    }
+                    frame = back;
+                }
+            }
+            Ok(())
+        };
+        let reader = std::thread::Builder::new().name("decode".into()).spawn_scoped(scope, reader);
+        let reader =
+            reader.map_err(|e| FlowError::Stage { stage: "decode".into(), frame: None, why: e.into() })?;
+        loop {
+            // First the permit, then the frame: what goes on is the newest at that moment.
+            match permits.recv_timeout(Duration::from_millis(100)) {
+                Ok(()) => {}
+                Err(_) if reader.is_finished() && stop.asked() => break,
+                Err(_) => continue,
+            }
+            let permit = Some(Permit(give_back.clone()));
+            let Ok(item) = slot.recv() else { break };
+            let parcel = Parcel { frame: item.id, item, sent: Instant::now(), permit };
+            if sender.send(parcel).is_err() {
+                // A later stage ended; without this the reader would go on for ever.
+                stop.ask();
+                break;
+            }
+        }
+        drop(slot);
+        match reader.join() {
+            Ok(result) => result.map_err(FlowError::Source),
+            Err(panic) => Err(FlowError::Panic { stage: "decode".into(), message: panic_message(&*panic) }),
+        }
+    })
+}
+
+impl<T: Send + 'static> Flow<T> {
+    /// Adds a stage on a thread called `name`.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn stage<S: Stage<In = T>>(self, name: &str, stage: S) -> Result<Flow<S::Out>, FlowError> {
+        let Flow { output: input, mut workers, pace, health, stop } = self;
+        let (sender, output) = bounded(DEPTH);
+        let work =
+            Work { name: name.to_owned(), pace, health: health.stage(name), faults: Arc::clone(&health) };
+        workers.push(spawn(name, move || work.run(stage, &input, Some(&sender)))?);
+        Ok(Flow { output, workers, pace, health, stop })
+    }
+
+    /// Runs the last stage on this thread until the flow ends, then waits for all threads.
+    /// `patience` bounds how long the draining may take once stopping was asked.
+    ///
+    /// # Errors
+    /// The first failure along the way, in the order of the stages.
+    pub fn run<S: Stage<In = T>>(self, name: &str, stage: S, patience: Duration) -> Result<(), FlowError> {
+        let Flow { output: input, mut workers, pace, health, stop } = self;
+        let work = Work { name: name.to_owned(), pace, health: health.stage(name), faults: health };
+        workers.push(spawn(name, move || work.run::<S>(stage, &input, None))?);
+        join_all(workers, &stop, patience)
+    }
+}
+
+/// What a stage's thread knows besides the stage.
+struct Work {
+    name: String,
+    pace: Pace,
+    health: StageHealth,
+    faults: Arc<Health>,
+}
+
+impl Work {
+    fn run<S: Stage>(
+        &self,
+        mut stage: S,
+        input: &Receiver<Parcel<S::In>>,
+        output: Option<&Sender<Parcel<S::Out>>>,
+    ) -> Result<(), FlowError> {
+        let result = self.steps(&mut stage, input, output);
+        let finished = stage.finish();
+        result?;
+        finished.map_err(|why| self.error(None, why))
+    }
+
+    fn steps<S: Stage>(
+        &self,
+        stage: &mut S,
+        input: &Receiver<Parcel<S::In>>,
+        output: Option<&Sender<Parcel<S::Out>>>,
+    ) -> Result<(), FlowError> {
+        let mut complained: Option<Instant> = None;
+        for Parcel { item, frame, sent, permit } in input {
+            let begun = Instant::now();
+            self.health.waited(begun.duration_since(sent));
+            let result = stage.step(item);
+            self.health.worked(begun.elapsed());
+            match result {
+                Ok(item) => {
+                    let parcel = Parcel { item, frame, sent: Instant::now(), permit };
+                    // A closed queue means that a later stage ended; it will say why.
+                    if output.is_some_and(|output| output.send(parcel).is_err()) {
+                        break;
+                    }
+                }
+                Err(why) if self.pace == Pace::Offline => return Err(self.error(Some(frame), why)),
+                Err(why) => {
+                    let faults = self.faults.frame_failed();
+                    if complained.is_none_or(|then| then.elapsed() > COMPLAINT_INTERVAL) {
+                        complained = Some(Instant::now());
+                        tracing::warn!(stage = self.name, frame, faults, "frame lost: {why:#}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, frame: Option<FrameId>, why: anyhow::Error) -> FlowError {
+        FlowError::Stage { stage: self.name.clone(), frame, why }
+    }
+}
+
+/// Waits for all workers; the first failure in the order of the stages wins.
+fn join_all(workers: Vec<Worker>, stop: &Stop, patience: Duration) -> Result<(), FlowError> {
+    let mut result = Ok(());
+    let mut asked_at: Option<Instant> = None;
+    for (stage, handle) in workers {
+        while !handle.is_finished() {
+            if stop.asked() {
+                let since = *asked_at.get_or_insert_with(Instant::now);
+                if since.elapsed() > patience {
+                    return result.and(Err(FlowError::Stuck { stage, secs: patience.as_secs_f64() }));
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ended = match handle.join() {
+            Ok(ended) => ended,
+            Err(panic) => Err(FlowError::Panic { stage, message: panic_message(&*panic) }),
+        };
+        // A stage that failed closes the queue before it: a cause further down the chain is the
+        // later one in this list, so an earlier Ok is never in its way.
+        result = result.and(ended);
+    }
+    result
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(no message)".to_owned())
+}
+
+#[cfg(test)]
+#[path = "flow_tests.rs"]
+mod tests;

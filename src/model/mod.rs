@@ -1,0 +1,193 @@
+//! What an ONNX file is: reading it, choosing tensors, rewriting it in memory. Knows nothing
+//! of how it is run.
+
+pub mod config;
+pub mod graph;
+pub mod onnx;
+pub mod read;
+pub mod rewrite;
+
+use std::path::PathBuf;
+
+pub use config::{Channels, InputSize, ModelConfig, Normalisation, SizeRule, SkipTokens};
+
+use onnx::ModelProto;
+use prost::Message;
+
+/// Metadata key under which a prepared file carries its own `[model]` section, as TOML without
+/// `path`.
+pub const METADATA_KEY: &str = "farout.model";
+
+/// Why a model file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// No path was configured.
+    #[error("no model is configured: set `path` in [model] or give --model FILE.onnx")]
+    NoPath,
+    /// It cannot be read.
+    #[error("cannot read the model {path}: {source}", path = path.display())]
+    Unreadable {
+        /// What was asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What was read is no (whole) ONNX model.
+    #[error("{path} is not a usable ONNX model: {why}", path = path.display())]
+    NotOnnx {
+        /// What was asked for.
+        path: PathBuf,
+        /// What it is instead, and what to try.
+        why: String,
+    },
+    /// It does not hold what the configuration asks for.
+    #[error("model {path}: {why}", path = path.display())]
+    Unfit {
+        /// What was asked for.
+        path: PathBuf,
+        /// What is missing, what there is, and what to try.
+        why: String,
+    },
+}
+
+/// A model read and rewritten, ready for ONNX Runtime.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The rewritten file: one image input, the wanted tensors as outputs, no other nodes.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the file as it lies on the disk, and of the external data it names.
+    pub sha256: String,
+    /// The section, completed by what the file says of itself.
+    pub config: ModelConfig,
+    /// How the input's size follows from the frame's.
+    pub size: SizeRule,
+    /// The sides that the file itself declares for its input.
+    pub declared: Option<InputSize>,
+    /// Name of the image input.
+    pub input: String,
+    /// The feature tensor as the configuration names it.
+    pub features: String,
+    /// The graph output that holds it now.
+    pub features_output: String,
+    /// The graph output that holds the logits, if they were asked for.
+    pub logits_output: Option<String>,
+    /// Side of the patches, if a convolution over the input tells it.
+    pub patch_hint: Option<usize>,
+    /// Nodes kept, and nodes in the file.
+    pub nodes: (usize, usize),
+}
+
+/// Reads and rewrites the model that `config` names.
+///
+/// # Errors
+/// [`ModelError`], naming the file, what is wrong and what to try.
+pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
+    let path = config.path.clone();
+    let (mut model, sha256) = read::read(&path)?;
+    let unfit = |why: String| ModelError::Unfit { path: path.clone(), why };
+    let config = match own_section(&model) {
+        Some(text) => {
+            let own: ModelConfig = toml::from_str(&text)
+                .map_err(|e| unfit(format!("its metadata {METADATA_KEY} cannot be read: {}", e.message())))?;
+            config.clone().or(own)
+        }
+        None => config.clone(),
+    };
+    check(&config).map_err(unfit)?;
+
+    let graph = model.graph.get_or_insert_default();
+    let input = graph::image_input(graph).map_err(unfit)?;
+    let declared = graph::declared_size(graph, &input).map_err(unfit)?;
+    let size = size_rule(&config, declared).map_err(unfit)?;
+    let features = match &config.features {
+        Some(name) => name.clone(),
+        None => graph::only_output(graph, config.logits.as_deref()).map_err(unfit)?,
+    };
+    for name in [Some(&features), config.logits.as_ref()].into_iter().flatten() {
+        graph::require(graph, name).map_err(unfit)?;
+    }
+
+    let before = graph.node.len();
+    let changed =
+        !matches!((size, declared), (SizeRule::Fixed(asked), graph::Declared::Fixed(own)) if asked == own);
+    rewrite::set_input_size(graph, &input, size, changed);
+    let features_output = rewrite::expose(graph, &features, "farout_features");
+    let logits_output = config.logits.as_ref().map(|name| rewrite::expose(graph, name, "farout_logits"));
+    let wanted: Vec<&str> =
+        [Some(&features_output), logits_output.as_ref()].into_iter().flatten().map(String::as_str).collect();
+    rewrite::keep_only(graph, &wanted);
+    if !graph.input.iter().any(|value| value.name() == input) {
+        return Err(unfit(format!(
+            "the tensor {features} does not depend on the input {input}; name another in `features`"
+        )));
+    }
+    if let Some(other) =
+        graph.input.iter().find(|value| value.name() != input && !graph::is_initializer(graph, value.name()))
+    {
+        return Err(unfit(format!(
+            "besides the image {input} it wants the input {}; only models of one image can run",
+            other.name()
+        )));
+    }
+    let (patch_hint, kept) = (graph::patch_hint(graph, &input), graph.node.len());
+    Ok(Loaded {
+        bytes: model.encode_to_vec(),
+        sha256,
+        size,
+        declared: match declared {
+            graph::Declared::Fixed(size) => Some(size),
+            graph::Declared::Free | graph::Declared::Half => None,
+        },
+        input,
+        features,
+        features_output,
+        logits_output,
+        patch_hint,
+        nodes: (kept, before),
+        config,
+    })
+}
+
+fn own_section(model: &ModelProto) -> Option<String> {
+    model
+        .metadata_props
+        .iter()
+        .find(|entry| entry.key() == METADATA_KEY)
+        .and_then(|entry| entry.value.clone())
+}
+
+fn check(config: &ModelConfig) -> Result<(), String> {
+    let fault = if config.size.is_some() && config.height.is_some() {
+        "`size` and `height` exclude each other: keep one"
+    } else if [config.height, config.patch, config.multiple]
+        .into_iter()
+        .flatten()
+        .any(|n| n == 0 || n > 1 << 15)
+    {
+        "`height`, `patch` and `multiple` are pixels from 1 to 32768"
+    } else if config.std.is_some_and(|std| std.iter().any(|s| !(s.is_normal() && *s > 0.0))) {
+        "`std` must be positive: every channel is divided by it"
+    } else if config.mean.into_iter().flatten().chain(config.scale).any(|n| !n.is_finite())
+        || config.scale == Some(0.0)
+    {
+        "`scale` and `mean` must be finite, `scale` not zero"
+    } else {
+        return Ok(());
+    };
+    Err(fault.to_owned())
+}
+
+fn size_rule(config: &ModelConfig, declared: graph::Declared) -> Result<SizeRule, String> {
+    Ok(match (config.size, config.height, declared) {
+        (Some(size), _, _) => SizeRule::Fixed(size),
+        (None, Some(height), _) => SizeRule::Height(height),
+        (None, None, graph::Declared::Fixed(size)) => SizeRule::Fixed(size),
+        (None, None, graph::Declared::Free) => SizeRule::Frame,
+        (None, None, graph::Declared::Half) => {
+            return Err(
+                "it declares one side of its input and leaves the other free: set `size` or `height`"
+                    .to_owned(),
+            );
+        }
+    })
+}

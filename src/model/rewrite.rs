@@ -1,0 +1,152 @@
+//! Changes to a graph in memory: other input sizes, inner tensors as outputs, unneeded nodes gone.
+
+use std::collections::HashSet;
+
+use super::config::SizeRule;
+use super::graph::tensor_type;
+use super::onnx::{
+    AttributeProto, Dimension, DimensionValue, GraphProto, NodeProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, attribute_type, data_type, type_proto,
+};
+
+fn tensor_value(name: &str, elem_type: i32, dim: Option<Vec<Dimension>>) -> ValueInfoProto {
+    let tensor =
+        type_proto::Tensor { elem_type: Some(elem_type), shape: dim.map(|dim| TensorShapeProto { dim }) };
+    let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), denotation: None };
+    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(r#type), ..Default::default() }
+}
+
+fn cast(from: &str, to: &str, elem_type: i32) -> NodeProto {
+    NodeProto {
+        input: vec![from.to_owned()],
+        output: vec![to.to_owned()],
+        name: Some(format!("{to}_cast")),
+        op_type: Some("Cast".to_owned()),
+        attribute: vec![AttributeProto {
+            name: Some("to".to_owned()),
+            i: Some(i64::from(elem_type)),
+            r#type: Some(attribute_type::INT),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn fresh(graph: &GraphProto, wish: &str) -> String {
+    let taken = |name: &str| {
+        graph.node.iter().flat_map(|node| &node.output).any(|output| output == name)
+            || graph.input.iter().chain(&graph.output).any(|value| value.name() == name)
+            || graph.initializer.iter().any(|tensor| tensor.name() == name)
+    };
+    let mut name = wish.to_owned();
+    while taken(&name) {
+        name.push('_');
+    }
+    name
+}
+
+/// Declares the image input `name` as float32 `[1, 3, height, width]` with the sides of `rule`,
+/// free where the rule leaves them free. An input of another number format is cast inside.
+/// With `changed`, every shape that was inferred for the old size is forgotten, for it would
+/// contradict the new one.
+pub fn set_input_size(graph: &mut GraphProto, name: &str, rule: SizeRule, changed: bool) {
+    let dim = |value| Dimension { value: Some(value), denotation: None };
+    let free = |name: &str| dim(DimensionValue::DimParam(format!("farout_{name}")));
+    let known = |side: usize| dim(DimensionValue::DimValue(i64::try_from(side).unwrap_or(i64::MAX)));
+    let (height, width) = match rule {
+        SizeRule::Fixed(size) => (known(size.height), known(size.width)),
+        SizeRule::Height(_) | SizeRule::Frame => (free("height"), free("width")),
+    };
+    let declaration = tensor_value(name, data_type::FLOAT, Some(vec![known(1), known(3), height, width]));
+    let mut inner_type = data_type::FLOAT;
+    for value in graph.input.iter_mut().filter(|value| value.name() == name) {
+        inner_type = tensor_type(value).and_then(|tensor| tensor.elem_type).unwrap_or(data_type::FLOAT);
+        *value = declaration.clone();
+    }
+    if inner_type != data_type::FLOAT {
+        let inner = fresh(graph, "farout_image");
+        rename_uses(graph, name, &inner);
+        graph.node.insert(0, cast(name, &inner, inner_type));
+    }
+    if changed {
+        forget_shapes(graph);
+    }
+}
+
+fn rename_uses(graph: &mut GraphProto, from: &str, to: &str) {
+    for node in &mut graph.node {
+        for input in node.input.iter_mut().filter(|input| *input == from) {
+            to.clone_into(input);
+        }
+        for inner in node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)) {
+            rename_uses(inner, from, to);
+        }
+    }
+}
+
+fn forget_shapes(graph: &mut GraphProto) {
+    for value in &mut graph.value_info {
+        if let Some(type_proto::Value::TensorType(tensor)) =
+            value.r#type.as_mut().and_then(|t| t.value.as_mut())
+        {
+            tensor.shape = None;
+        }
+    }
+    for inner in graph
+        .node
+        .iter_mut()
+        .flat_map(|node| &mut node.attribute)
+        .flat_map(|a| a.g.iter_mut().chain(&mut a.graphs))
+    {
+        forget_shapes(inner);
+    }
+}
+
+/// Makes the tensor `name` a float32 output of the graph and returns the output's name: its own
+/// if it is such an output already, else `wish`, cast from whatever format it has.
+pub fn expose(graph: &mut GraphProto, name: &str, wish: &str) -> String {
+    let is_float =
+        |value: &ValueInfoProto| tensor_type(value).is_some_and(|t| t.elem_type == Some(data_type::FLOAT));
+    if let Some(value) = graph.output.iter_mut().find(|value| value.name() == name && is_float(value)) {
+        // What it says of its shape may be stale, and nobody needs it.
+        *value = tensor_value(name, data_type::FLOAT, None);
+        return name.to_owned();
+    }
+    let output = fresh(graph, wish);
+    graph.node.push(cast(name, &output, data_type::FLOAT));
+    graph.output.push(tensor_value(&output, data_type::FLOAT, None));
+    output
+}
+
+/// Cuts everything that the outputs `wanted` do not need: other outputs, nodes, constants, inputs.
+pub fn keep_only(graph: &mut GraphProto, wanted: &[&str]) {
+    graph.output.retain(|value| wanted.contains(&value.name()));
+    let mut needed: HashSet<String> = wanted.iter().map(|&name| name.to_owned()).collect();
+    // ONNX lists nodes in topological order, so one pass from the end finds them all.
+    let mut kept = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node).into_iter().rev() {
+        if node.output.iter().any(|output| needed.contains(output)) {
+            require_inputs(&node, &mut needed);
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    graph.node = kept;
+    let has = |name: &str| needed.contains(name);
+    graph.initializer.retain(|tensor| has(tensor.name()));
+    graph.sparse_initializer.retain(|sparse| sparse.values.as_ref().is_some_and(|tensor| has(tensor.name())));
+    graph.input.retain(|value| has(value.name()));
+    graph.value_info.retain(|value| has(value.name()));
+    graph.quantization_annotation.retain(|annotation| has(annotation.tensor_name()));
+}
+
+/// Adds what `node` reads, its inner graphs included: these may read any tensor around them.
+fn require_inputs(node: &NodeProto, needed: &mut HashSet<String>) {
+    needed.extend(node.input.iter().filter(|input| !input.is_empty()).cloned());
+    for inner in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
+        needed.extend(inner.output.iter().map(|value| value.name().to_owned()));
+        for node in &inner.node {
+            require_inputs(node, needed);
+        }
+    }
+}

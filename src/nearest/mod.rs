@@ -1,0 +1,112 @@
+//! The search: how far each patch of a frame lies from the reference features.
+
+mod cpu;
+mod device;
+mod exact;
+mod top;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bank::Bank;
+use crate::grid::{Distances, Features};
+
+pub use cpu::CpuGemm;
+pub use device::{Device, NoCuda, findings};
+
+/// A nearest-neighbour engine that holds a bank and searches it exactly.
+pub trait Nearest: Send {
+    /// Name of the backend, e.g. `cpu-gemm`, and what it runs on.
+    fn name(&self) -> String;
+
+    /// Mean L2 distance (unsquared) of every patch to its k nearest reference features.
+    /// `out` is overwritten and takes the grid of `features`.
+    ///
+    /// A patch with a NaN or infinite number has distance `f32::INFINITY`.
+    ///
+    /// # Errors
+    /// If the features are not as wide as the bank's, or the device fails.
+    fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()>;
+
+    /// The k nearest of each patch: reference rows and distances, nearest first (of equal
+    /// distances the lower row first), `features.grid.len() x k` each.
+    ///
+    /// A patch with a NaN or infinite number has rows `u32::MAX` and distances `f32::INFINITY`.
+    ///
+    /// # Errors
+    /// As [`Nearest::distances`].
+    fn neighbours(
+        &mut self,
+        features: &Features,
+        rows: &mut Vec<u32>,
+        distances: &mut Vec<f32>,
+    ) -> anyhow::Result<()>;
+
+    /// How many patches with NaN or infinite numbers were seen since the start.
+    fn faulty(&self) -> u64;
+}
+
+/// How the bank is searched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchConfig {
+    /// Neighbours whose mean distance is the score of a patch. Default 3.
+    pub k: usize,
+    /// Where to search: "auto" (CUDA if there is one, else the CPU), "cpu", or "cuda" (insists).
+    pub device: Device,
+    /// Threads of the CPU search; 0, the default, for as many as there are processors.
+    pub threads: usize,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        SearchConfig { k: 3, device: Device::Auto, threads: 0 }
+    }
+}
+
+/// An opened search and, where it is not on the device that `auto` would prefer, the reason.
+pub struct Search {
+    /// The engine.
+    pub engine: Box<dyn Nearest>,
+    /// Why `auto` chose the CPU; `None` if it did not have to choose.
+    pub fallback: Option<NoCuda>,
+}
+
+/// Why a search cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// CUDA was insisted on.
+    #[error("search.device is \"cuda\", but {0}; set it to \"auto\" or \"cpu\"")]
+    NoCuda(#[from] NoCuda),
+    /// k does not fit the bank.
+    #[error("search.k is {k}, the bank holds {rows} features; choose 1 to {rows}")]
+    Neighbours {
+        /// What was asked for.
+        k: usize,
+        /// Features there are.
+        rows: usize,
+    },
+    /// The threads could not be started.
+    #[error("cannot start the search threads: {0}; lower search.threads")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+/// Opens the search of `bank` on the device that `config` names.
+///
+/// # Errors
+/// [`SearchError`]: the device insisted on is not there, or k does not fit the bank.
+pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchError> {
+    if config.k == 0 || config.k > bank.rows() {
+        return Err(SearchError::Neighbours { k: config.k, rows: bank.rows() });
+    }
+    let fallback = match (config.device, device::cuda_search()) {
+        (Device::Cpu, _) => None,
+        (Device::Cuda, why) => return Err(why.into()),
+        (Device::Auto, why) => Some(why),
+    };
+    Ok(Search { engine: Box::new(CpuGemm::new(config.k, config.threads, bank)?), fallback })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! The search against a naive one in double precision.
+
+use super::*;
+use crate::bank::{BankContents, BuildRecord, DataType, FORMAT, Metadata, Origin, RowsBuf};
+use crate::grid::Grid;
+use crate::identity::ModelIdentity;
+use crate::pool::Pooled;
+
+/// A bank of the given rows, for searching only.
+fn bank(data_type: DataType, width: usize, data: &[f32]) -> Arc<Bank> {
+    let mut features = RowsBuf::new(data_type);
+    for (i, row) in data.chunks(width).enumerate() {
+        features.set(i, row);
+    }
+    let model = ModelIdentity {
+        sha256: String::new(),
+        features: String::new(),
+        patch: 8,
+        input_size: String::new(),
+        normalisation: String::new(),
+        name: String::new(),
+        width,
+    };
+    let metadata = Metadata {
+        format: FORMAT,
+        farout: String::new(),
+        model,
+        build: BuildRecord::default(),
+        calibration: None,
+        sources: Vec::new(),
+    };
+    let origins = vec![Origin { source: 0, frame: 0, row: 0, col: 0 }; data.len() / width];
+    Arc::new(Bank::from_contents(BankContents { features, origins, metadata }, 1).unwrap())
+}
+
+fn features(width: usize, data: Vec<f32>) -> Features {
+    let grid = Grid { rows: 1, cols: data.len() / width };
+    Features { grid, width, data: Pooled::unpooled(data) }
+}
+
+/// Numbers around 0 with deviation about 1, the same on every machine.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f32 {
+        let mut sum = 0.0;
+        for _ in 0..4 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            sum += (self.0 >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
+        }
+        sum * 1.73
+    }
+
+    fn many(&mut self, n: usize, scale: f32, offset: f32) -> Vec<f32> {
+        (0..n).map(|_| self.next() * scale + offset).collect()
+    }
+}
+
+fn naive(bank: &Bank, patch: &[f32], k: usize) -> Vec<(f64, u32)> {
+    let mut row = vec![0.0; bank.width()];
+    let mut all: Vec<(f64, u32)> = (0..bank.rows())
+        .map(|r| {
+            bank.features().copy_to(r * bank.width(), &mut row);
+            let square: f64 =
+                patch.iter().zip(&row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+            (square.sqrt(), r as u32)
+        })
+        .collect();
+    all.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    all.truncate(k);
+    all
+}
+
+/// Compares the engine with the naive search; returns what differs.
+fn differences(case: &str, bank: &Arc<Bank>, frame: &Features, k: usize, threads: usize) -> Vec<String> {
+    let mut engine = CpuGemm::new(k, threads, bank).unwrap();
+    let (mut out, mut rows, mut near) = (Distances::default(), Vec::new(), Vec::new());
+    engine.distances(frame, &mut out).unwrap();
+    engine.neighbours(frame, &mut rows, &mut near).unwrap();
+    assert_eq!(
+        (out.data.len(), rows.len(), near.len()),
+        (frame.grid.len(), frame.grid.len() * k, frame.grid.len() * k)
+    );
+    let mut wrong = Vec::new();
+    for (p, patch) in frame.data.chunks(bank.width()).enumerate() {
+        let truth = naive(bank, patch, k);
+        let mean = truth.iter().map(|t| t.0).sum::<f64>() / k as f64;
+        let norm = patch.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * b + 1e-6 * norm;
+        if !close(f64::from(out.data[p]), mean) {
+            wrong.push(format!("{case}: patch {p}: {} instead of {mean}", out.data[p]));
+        }
+        for (i, (distance, _)) in truth.iter().enumerate() {
+            if !close(f64::from(near[p * k + i]), *distance) {
+                wrong.push(format!(
+                    "{case}: patch {p}, neighbour {i}: {} instead of {distance}",
+                    near[p * k + i]
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+/// Name, bank rows, width, patches, k, scale and offset of the bank, and how far the patches lie from
+/// rows of it (infinite: unrelated numbers).
+type Case = (&'static str, usize, usize, usize, usize, f32, f32, f32);
+
+#[test]
+fn it_agrees_with_a_naive_search_in_double_precision() {
+    #[rustfmt::skip]
+    let cases: &[Case] = &[
+        ("plain",              1500, 384,  70, 3, 1.0,     0.0, f32::INFINITY),
+        ("odd sizes",           517,  37,  19, 3, 1.0,     0.0, f32::INFINITY),
+        ("more than a block",    33,   5, 1030, 2, 1.0,    0.0, f32::INFINITY),
+        ("one row",               1,   8,   5, 1, 1.0,     0.0, f32::INFINITY),
+        ("one number",          700,   1,   9, 4, 1.0,     0.0, f32::INFINITY),
+        ("k = N",                40,  16,   7, 40, 1.0,    0.0, f32::INFINITY),
+        ("no patches",           40,  16,   0, 3, 1.0,     0.0, f32::INFINITY),
+        ("far from 0",         1100,  64,  33, 3, 1.0,  1000.0, f32::INFINITY),
+        ("near and far from 0",1100,  64,  33, 3, 1.0,  1000.0, 1e-2),
+        ("very near",          1100,  64,  33, 3, 1.0,     0.0, 1e-6),
+        ("rows themselves",    1100,  64,  33, 3, 1.0,     0.0, 0.0),
+        ("large numbers",       600,  48,  20, 3, 1e4,     0.0, f32::INFINITY),
+        ("beyond squares",      100,  48,  20, 3, 1e25,    0.0, f32::INFINITY),
+        ("tiny numbers",        600,  48,  20, 3, 1e-5,    0.0, f32::INFINITY),
+    ];
+    let mut wrong = Vec::new();
+    for &(name, rows, width, patches, k, scale, offset, near) in cases {
+        for data_type in [DataType::F16, DataType::F32] {
+            if data_type == DataType::F16 && scale > 6e4 {
+                continue;
+            }
+            let mut noise = Noise(rows as u64);
+            let bank = bank(data_type, width, &noise.many(rows * width, scale, offset));
+            let mut data = noise.many(patches * width, if near.is_finite() { near } else { scale }, offset);
+            if near.is_finite() {
+                let mut row = vec![0.0; width];
+                for (p, patch) in data.chunks_mut(width).enumerate() {
+                    bank.features().copy_to(p * 7 % rows * width, &mut row);
+                    patch.iter_mut().zip(&row).for_each(|(x, r)| *x = r + (*x - offset));
+                }
+            }
+            let frame = features(width, data);
+            for threads in [1, 3] {
+                wrong.extend(differences(
+                    &format!("{name}, {data_type:?}, {threads} threads"),
+                    &bank,
+                    &frame,
+                    k,
+                    threads,
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
+}
+
+#[test]
+fn equal_rows_are_told_apart_by_number() {
+    let row = [3.0, -1.0, 0.25, 8.0];
+    let bank = bank(DataType::F16, 4, &row.repeat(700));
+    for data in [row.to_vec(), vec![0.0; 4], vec![3.0, -1.0, 0.25, 8.001]] {
+        let frame = features(4, data);
+        let mut engine = CpuGemm::new(3, 2, &bank).unwrap();
+        let (mut rows, mut near) = (Vec::new(), Vec::new());
+        engine.neighbours(&frame, &mut rows, &mut near).unwrap();
+        assert_eq!(rows, [0, 1, 2], "{near:?}");
+        assert!(differences("equal", &bank, &frame, 3, 2).is_empty());
+    }
+}
+
+#[test]
+fn clusters_of_near_duplicates_are_searched_exactly() {
+    // 300 rows within 1e-3 of one another, far from the mean: the product cannot order them.
+    let mut noise = Noise(5);
+    let mut data = noise.many(400 * 32, 1.0, 0.0);
+    let centre = noise.many(32, 30.0, 0.0);
+    for _ in 0..300 {
+        data.extend(centre.iter().map(|c| c + noise.next() * 1e-3));
+    }
+    let bank = bank(DataType::F32, 32, &data);
+    let frame = features(32, centre.iter().chain(&centre).map(|c| c + 1e-4).collect());
+    let mut engine = CpuGemm::new(3, 2, &bank).unwrap();
+    engine.distances(&frame, &mut Distances::default()).unwrap();
+    assert!(engine.rescans() > 0, "this case is meant to need them");
+    assert_eq!(differences("cluster", &bank, &frame, 3, 2), [""; 0]);
+}
+
+#[test]
+fn faulty_patches_are_infinite_counted_and_harm_no_other() {
+    let mut noise = Noise(9);
+    let bank = bank(DataType::F16, 24, &noise.many(600 * 24, 1.0, 0.0));
+    let clean = features(24, noise.many(10 * 24, 1.0, 0.0));
+    let mut engine = CpuGemm::new(3, 2, &bank).unwrap();
+    let (mut want, mut got) = (Distances::default(), Distances::default());
+    engine.distances(&clean, &mut want).unwrap();
+    let mut broken = clean.clone();
+    for (patch, value) in [(0, f32::NAN), (4, f32::INFINITY), (9, f32::NEG_INFINITY)] {
+        broken.data[patch * 24 + 5] = value;
+    }
+    engine.distances(&broken, &mut got).unwrap();
+    assert_eq!(engine.faulty(), 3);
+    for patch in 0..10 {
+        let expected = if [0, 4, 9].contains(&patch) { f32::INFINITY } else { want.data[patch] };
+        assert_eq!(got.data[patch], expected, "patch {patch}");
+    }
+    let (mut rows, mut near) = (Vec::new(), Vec::new());
+    engine.neighbours(&broken, &mut rows, &mut near).unwrap();
+    assert_eq!((rows[0], near[0]), (u32::MAX, f32::INFINITY));
+}
+
+#[test]
+fn a_wrong_width_is_an_error() {
+    let bank = bank(DataType::F16, 4, &[0.0; 40]);
+    let mut engine = CpuGemm::new(3, 1, &bank).unwrap();
+    let err = engine.distances(&features(5, vec![0.0; 10]), &mut Distances::default()).unwrap_err();
+    assert!(err.to_string().contains("4 wide"), "{err}");
+}
+
+#[test]
+fn opening_chooses_and_says_why() {
+    let bank = bank(DataType::F16, 4, &[0.0; 40]);
+    let config = SearchConfig { device: Device::Cpu, ..SearchConfig::default() };
+    assert!(open(&config, &bank).unwrap().fallback.is_none());
+    assert!(open(&SearchConfig::default(), &bank).unwrap().fallback.is_some());
+    let insist = SearchConfig { device: Device::Cuda, ..SearchConfig::default() };
+    let err = open(&insist, &bank).err().unwrap().to_string();
+    assert!(err.contains("search.device"), "{err}");
+    assert!(matches!(
+        open(&SearchConfig { k: 11, ..config }, &bank),
+        Err(SearchError::Neighbours { k: 11, rows: 10 })
+    ));
+    assert_eq!(findings().len(), 2);
+}

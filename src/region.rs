@@ -1,0 +1,61 @@
+//! What is found in a score map: regions in one frame, and events that last over several.
+
+use serde::Serialize;
+
+/// A rectangle in frame pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Rect {
+    /// Left edge.
+    pub x: u32,
+    /// Top edge.
+    pub y: u32,
+    /// Width.
+    pub width: u32,
+    /// Height.
+    pub height: u32,
+}
+
+/// A connected set of pixels whose score exceeds the threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Region {
+    /// The smallest rectangle around it, in frame pixels.
+    pub rect: Rect,
+    /// Its size in frame pixels.
+    pub area: u32,
+    /// The highest score inside.
+    pub peak: f32,
+}
+
+/// A region that lasted: written to the event log when it starts and when it ends.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// "start" or "end".
+    pub kind: EventKind,
+    /// Number of the event within the run, from 1; the same at its start and its end.
+    pub event: u64,
+    /// Frame at which this happened.
+    pub frame: u64,
+    /// Presentation time of that frame in seconds.
+    pub time_secs: f64,
+    /// Frame in which the region was first seen.
+    pub first_frame: u64,
+    /// Last frame in which it was seen, up to now.
+    pub last_frame: u64,
+    /// The region's rectangle where its score peaked, in frame pixels.
+    #[serde(rename = "box")]
+    pub rect: Rect,
+    /// Largest area so far in frame pixels.
+    pub area: u32,
+    /// Highest score so far.
+    pub peak: f32,
+}
+
+/// Which end of an [`Event`] is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// The region has lasted long enough to count.
+    Start,
+    /// The region has not been seen for as long.
+    End,
+}

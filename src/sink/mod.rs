@@ -1,0 +1,93 @@
+//! Where results go: video encoded once for RTSP and HTTP clients and a file; score maps, pictures
+//! and events as files.
+
+pub mod config;
+#[cfg(feature = "media")]
+mod encoder;
+#[cfg(feature = "media")]
+mod encoding;
+pub mod events;
+#[cfg(feature = "media")]
+mod fan_out;
+#[cfg(feature = "media")]
+mod feed;
+pub mod folder;
+#[cfg(feature = "media")]
+mod http;
+#[cfg(feature = "media")]
+mod mp4;
+#[cfg(feature = "media")]
+mod outlet;
+#[cfg(feature = "media")]
+mod picture;
+pub mod pictures;
+mod presence;
+#[cfg(feature = "media")]
+mod rtsp;
+pub mod score_maps;
+#[cfg(feature = "media")]
+mod transport_stream;
+#[cfg(feature = "media")]
+mod video;
+
+use std::path::PathBuf;
+
+pub use config::{Address, OutputConfig};
+pub use events::EventLog;
+#[cfg(feature = "media")]
+pub use fan_out::EncodedHook;
+pub use folder::{FileError, Naming, OutputFolder};
+pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
+pub use presence::findings;
+pub use score_maps::{ScoreFormat, ScoreMapWriter};
+#[cfg(feature = "media")]
+pub use video::{Haste, VideoOut};
+
+/// Why video cannot be encoded, served or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// An address of the config is none.
+    #[error("{key} = \"{value}\": {why}")]
+    Address {
+        /// The key of the config.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong and how it is written.
+        why: String,
+    },
+    /// A server cannot listen.
+    #[error("cannot listen on {address}: {why}; set {key} to another port or to \"off\"")]
+    Listen {
+        /// The key of the config.
+        key: &'static str,
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        why: String,
+    },
+    /// There is no encoder that starts.
+    #[error(
+        "no H.264 encoder starts ({tried}); install gstreamer1.0-plugins-ugly (x264enc) or -bad (openh264enc)"
+    )]
+    NoEncoder {
+        /// Which were tried and why each failed.
+        tried: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}: {why}", path = path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// A part of the encoding pipeline failed.
+    #[error("{stage} failed: {why}")]
+    Stage {
+        /// `encoding`, `MP4`, `MPEG-TS` or `RTSP`.
+        stage: &'static str,
+        /// The element and what it said.
+        why: String,
+    },
+}

@@ -1,0 +1,169 @@
+//! Annotated frames in, one H.264 stream out to all outlets.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use gstreamer as gst;
+
+use super::SinkError;
+use super::config::OutputConfig;
+use super::encoder::Encoder;
+use super::encoding::Encoding;
+use super::fan_out::{EncodedHook, FanOut};
+use super::http::HttpServer;
+use super::mp4::Mp4;
+use super::outlet::{KeyWanted, Outlet};
+use super::picture::{NOMINAL_RATE, Picture, make_even};
+use super::rtsp::RtspServer;
+use crate::frame::{Frame, PixelFormat};
+
+/// What happens to frames that come faster than the encoder takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// They are dropped and counted.
+    Live,
+    /// They wait.
+    Offline,
+}
+
+/// Encodes frames and hands the result to the RTSP server, the HTTP server and the recording
+/// that the config asks for.
+pub struct VideoOut {
+    config: OutputConfig,
+    haste: Haste,
+    rate: f64,
+    encoder: Encoder,
+    urls: Vec<String>,
+    shared: Arc<FanOut>,
+    running: Option<Encoding>,
+    dropped: u64,
+}
+
+impl VideoOut {
+    /// Finds an encoder, binds the ports and creates the file. `rate` is the frames' rate if it
+    /// is constant. Encoding starts with the first frame, whose size the video keeps.
+    ///
+    /// # Errors
+    /// Addresses that are none, ports that are taken, files that cannot be created, and
+    /// [`SinkError::NoEncoder`].
+    pub fn open(
+        config: &OutputConfig,
+        haste: Haste,
+        rate: Option<f64>,
+        hook: Option<EncodedHook>,
+    ) -> Result<VideoOut, SinkError> {
+        let stage = |why: String| SinkError::Stage { stage: "encoding", why };
+        gst::init().map_err(|e| stage(format!("GStreamer does not start: {e}")))?;
+        let encoder = Encoder::choose(&config.encoder)?;
+        let key_wanted = Arc::<KeyWanted>::default();
+        let mut outlets: Vec<Box<dyn Outlet>> = Vec::new();
+        let mut urls = Vec::new();
+        if let Some(address) = config.rtsp_address()? {
+            let server = RtspServer::start(&address, Arc::clone(&key_wanted))?;
+            urls.push(format!("rtsp://{}{}", server.socket, address.path));
+            outlets.push(Box::new(server));
+        }
+        if let Some(address) = config.http_address()? {
+            let server = HttpServer::start(&address, Arc::clone(&key_wanted), &urls)?;
+            urls.push(format!("http://{}{}", server.socket, address.path));
+            outlets.push(Box::new(server));
+        }
+        if let Some(path) = &config.record {
+            outlets.push(Box::new(Mp4::create(path)?));
+        }
+        tracing::info!(encoder = encoder.name, ?urls, record = ?config.record, "video output");
+        let shared = FanOut {
+            outlets: Mutex::new(outlets),
+            key_wanted,
+            progress: Mutex::default(),
+            moved: Condvar::new(),
+            hook: Mutex::new(hook),
+        };
+        Ok(VideoOut {
+            config: config.clone(),
+            haste,
+            rate: rate.filter(|r| (0.01..1000.0).contains(r)).unwrap_or(NOMINAL_RATE),
+            encoder,
+            urls,
+            shared: Arc::new(shared),
+            running: None,
+            dropped: 0,
+        })
+    }
+
+    /// Encodes a frame. Live: returns at once; a frame that finds the encoder busy is dropped.
+    /// Offline: waits until there is room. Frames with odd sides are encoded with their last row
+    /// or column doubled.
+    ///
+    /// # Errors
+    /// If the encoder failed (then every later call fails too), or, once, if an outlet failed and
+    /// was given up; the others go on.
+    pub fn push(&mut self, mut frame: Frame) -> Result<(), SinkError> {
+        if let Some(failure) = self.shared.progress().failures.pop_front() {
+            return Err(failure);
+        }
+        if frame.format == PixelFormat::I420 {
+            make_even(&mut frame);
+        }
+        let picture =
+            Picture { format: frame.format, width: frame.width, height: frame.height, colour: frame.colour };
+        let running = match &mut self.running {
+            Some(running) => running,
+            none => {
+                none.insert(Encoding::start(&self.config, &self.encoder, self.rate, picture, &self.shared)?)
+            }
+        };
+        if self.haste == Haste::Offline {
+            running.wait_for_room(&self.shared)?;
+        } else {
+            running.check()?;
+            if running.is_full() {
+                self.dropped += 1;
+                return Ok(());
+            }
+        }
+        running.push(frame, picture, self.rate, &self.shared)
+    }
+
+    /// Ends the video: what the encoder holds is encoded, files are finished. Bounded in time.
+    ///
+    /// # Errors
+    /// The first failure of the encoder or an outlet that was not told before.
+    pub fn finish(&mut self) -> Result<(), SinkError> {
+        let mut result = Ok(());
+        if let Some(running) = self.running.take() {
+            result = running.finish(&self.shared);
+        }
+        let outlets =
+            std::mem::take(&mut *self.shared.outlets.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut outlet in outlets {
+            result = result.and(outlet.finish());
+        }
+        match self.shared.progress().failures.pop_front() {
+            Some(failure) => result.and(Err(failure)),
+            None => result,
+        }
+    }
+
+    /// Frames that were dropped because the encoder was busy.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The encoder's element name.
+    pub fn encoder(&self) -> &str {
+        &self.encoder.name
+    }
+
+    /// Where the video can be watched.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+}
+
+impl Drop for VideoOut {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::error!(%error, "video output not properly ended");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The keys of a `[[stream]]` table that say what is read and how.
+
+use serde::{Deserialize, Serialize};
+
+/// Where frames come from and how they are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceConfig {
+    /// What to read: a video file, `rtsp://...`, `v4l2:///dev/video0`, `csi://0`, `http://...`,
+    /// an image, a folder of images, a glob, `gst:DESCRIPTION` or `synthetic:SPEC`.
+    /// Default: `synthetic:`.
+    pub source: String,
+    /// `run` only: start a file or folder again when it ends. Default: false.
+    #[serde(rename = "loop")]
+    pub repeat: bool,
+    /// `run` only: play files, folders and synthetic frames at their own pace (`realtime`) or
+    /// as fast as they are taken (`fast`). Default: `realtime`.
+    pub pace: Pace,
+    /// RTSP: how long packets are held back to put them in order, in milliseconds. Default: 100.
+    pub rtsp_latency_ms: u32,
+    /// RTSP: `tcp` (nothing is lost on the way) or `udp`. Default: `tcp`.
+    pub rtsp_transport: Transport,
+    /// Live sources: a stream that gives no frame for so many seconds counts as lost and is
+    /// opened again. Default: 5.
+    pub timeout_secs: f64,
+    /// Cameras: if the camera is not there at start, wait for it instead of ending with an
+    /// error. Default: false.
+    pub wait: bool,
+    /// `auto` turns interlaced video into whole frames, one per pair of fields; `off` leaves it
+    /// as it is. Default: `auto`.
+    pub deinterlace: Deinterlace,
+    /// Cameras: width in pixels to ask for; 0 takes what the camera prefers. Default: 0.
+    pub width: u32,
+    /// Cameras: height in pixels to ask for; 0 takes what the camera prefers. Default: 0.
+    pub height: u32,
+    /// Cameras: frames per second to ask for, 0 takes what the camera prefers. Image folders:
+    /// frames per second at which pictures follow each other, 0 means 10. Default: 0.
+    pub fps: f64,
+}
+
+impl Default for SourceConfig {
+    fn default() -> Self {
+        SourceConfig {
+            source: "synthetic:".into(),
+            repeat: false,
+            pace: Pace::Realtime,
+            rtsp_latency_ms: 100,
+            rtsp_transport: Transport::Tcp,
+            timeout_secs: 5.0,
+            wait: false,
+            deinterlace: Deinterlace::Auto,
+            width: 0,
+            height: 0,
+            fps: 0.0,
+        }
+    }
+}
+
+/// How fast recorded frames follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pace {
+    /// By their presentation times; the reader loses frames if it is late.
+    #[default]
+    Realtime,
+    /// As fast as the reader takes them; no frame is lost.
+    Fast,
+}
+
+/// How RTSP brings its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Interleaved in the RTSP connection.
+    #[default]
+    Tcp,
+    /// RTP over UDP.
+    Udp,
+}
+
+/// What is done about interlaced video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deinterlace {
+    /// Interlaced frames become progressive ones, one per pair of fields.
+    #[default]
+    Auto,
+    /// Frames are left as they are.
+    Off,
+}

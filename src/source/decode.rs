@@ -1,0 +1,252 @@
+//! One run of a decoding pipeline: whatever comes in, I420 frames come out of a bounded queue.
+//! It knows nothing of reconnecting, looping or pacing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::config::SourceConfig;
+use super::picture::Copier;
+use super::pipeline::{Facts, Input, SharedFacts, connect_decoder, head, lock, tail};
+use crate::frame::Frame;
+
+/// Frames between the decoder and the reader if nothing may be lost.
+const QUEUE: usize = 3;
+
+/// What the queue holds.
+enum Item {
+    /// A frame numbered from 0 since the start of this run; its time is the running time.
+    Frame(Frame),
+    End,
+}
+
+/// What a reader gets.
+pub(super) enum Pulled {
+    /// The next frame.
+    Frame(Frame),
+    /// Nothing came in the time that was given.
+    Nothing,
+    /// The stream ended by itself.
+    End,
+    /// The pipeline broke; what it said.
+    Broken(String),
+}
+
+/// Between the streaming thread and the reader.
+struct Gate {
+    send: Sender<Item>,
+    receive: Receiver<Item>,
+    /// Old frames give way to new ones.
+    newest_only: AtomicBool,
+    closed: AtomicBool,
+    dropped: AtomicU64,
+    facts: SharedFacts,
+}
+
+impl Gate {
+    fn put(&self, mut item: Item) -> Result<gst::FlowSuccess, gst::FlowError> {
+        loop {
+            if self.closed.load(Ordering::Acquire) {
+                return Err(gst::FlowError::Flushing);
+            }
+            let newest_only = self.newest_only.load(Ordering::Acquire);
+            let patience = Duration::from_millis(if newest_only { 0 } else { 50 });
+            item = match self.send.send_timeout(item, patience) {
+                Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                Err(SendTimeoutError::Timeout(back)) => back,
+                Err(SendTimeoutError::Disconnected(_)) => return Err(gst::FlowError::Flushing),
+            };
+            if newest_only && self.receive.try_recv().is_ok() {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// A running pipeline; dropped, it is torn down.
+pub(super) struct Decode {
+    pipeline: gst::Pipeline,
+    bus: gst::Bus,
+    gate: Arc<Gate>,
+    sink: gst_app::AppSink,
+}
+
+impl Decode {
+    /// Builds and starts a pipeline. With `newest_only`, frames that nobody took give way to
+    /// newer ones; else nothing is lost.
+    ///
+    /// # Errors
+    /// What GStreamer said.
+    pub(super) fn start(input: &Input, config: &SourceConfig, newest_only: bool) -> Result<Decode, String> {
+        gst::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
+        let (pipeline, decodebin) = head(input, config)?;
+        let (entry, sink) = tail(&pipeline, config.deinterlace)?;
+        let (send, receive) = bounded(if newest_only { 1 } else { QUEUE });
+        let gate = Arc::new(Gate {
+            send,
+            receive,
+            newest_only: AtomicBool::new(newest_only),
+            closed: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            facts: SharedFacts::default(),
+        });
+        connect_decoder(&pipeline, &decodebin, entry, &gate.facts);
+        connect_sink(&sink, &gate);
+        let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
+        let run = Decode { pipeline, bus, gate, sink };
+        match run.pipeline.set_state(gst::State::Playing) {
+            Ok(_) => Ok(run),
+            Err(_) => Err(run.error().unwrap_or_else(|| "the pipeline does not start".into())),
+        }
+    }
+
+    /// Waits up to `patience` for the next frame.
+    pub(super) fn pull(&mut self, patience: Duration) -> Pulled {
+        match self.gate.receive.recv_timeout(patience) {
+            Ok(Item::Frame(frame)) => Pulled::Frame(frame),
+            Ok(Item::End) => match self.error() {
+                Some(why) => Pulled::Broken(why),
+                None => Pulled::End,
+            },
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => match self.error() {
+                Some(why) => Pulled::Broken(why),
+                None => Pulled::Nothing,
+            },
+        }
+    }
+
+    /// Whether the pipeline's source gives frames in its own time; known with the first frame.
+    pub(super) fn is_live(&self) -> bool {
+        // Asked above the sink: one that does not wait for the clock says that nothing is live.
+        let mut query = gst::query::Latency::new();
+        let answered = self.sink.static_pad("sink").is_some_and(|pad| pad.peer_query(&mut query));
+        answered && query.result().0
+    }
+
+    /// From now on frames that nobody took give way to newer ones.
+    pub(super) fn keep_newest_only(&self) {
+        self.gate.newest_only.store(true, Ordering::Release);
+    }
+
+    /// What is known of the stream so far.
+    pub(super) fn facts(&self) -> Facts {
+        lock(&self.gate.facts).clone()
+    }
+
+    /// Frames that gave way to newer ones.
+    pub(super) fn dropped(&self) -> u64 {
+        self.gate.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How long the recording says that it is.
+    pub(super) fn duration(&self) -> Option<Duration> {
+        self.pipeline.query_duration::<gst::ClockTime>().map(Duration::from)
+    }
+
+    /// The first error on the bus.
+    fn error(&self) -> Option<String> {
+        while let Some(message) = self.bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::Warning])
+        {
+            match message.view() {
+                gst::MessageView::Error(error) => {
+                    let element = error.src().map(|s| s.name().to_string()).unwrap_or_default();
+                    return Some(explain(&element, &error.error(), error.debug().as_deref()));
+                }
+                gst::MessageView::Warning(warning) => {
+                    tracing::debug!(warning = %warning.error(), debug = ?warning.debug(), "GStreamer");
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Decode {
+    fn drop(&mut self) {
+        self.gate.closed.store(true, Ordering::Release);
+        while self.gate.receive.try_recv().is_ok() {}
+        // Nothing is left to do if the pipeline refuses to stop.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// One line out of GStreamer's error, its debug text and the element's name.
+fn explain(element: &str, error: &gst::glib::Error, debug: Option<&str>) -> String {
+    // The debug text's second line is the reason; the first is a place in GStreamer's code.
+    let reason = debug.and_then(|d| d.lines().nth(1)).map(str::trim).unwrap_or_default();
+    // Some quote whole codec headers in hexadecimal.
+    let reason: String = reason.chars().take(200).collect();
+    let error = error.to_string();
+    if reason.is_empty() || reason.contains("streaming stopped, reason") || error.contains(&reason) {
+        format!("{error} ({element})")
+    } else {
+        format!("{error} ({element}: {reason})")
+    }
+}
+
+/// Frames go from the sink's streaming thread into the gate, stamped as they arrive.
+fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
+    // Without this answer decoders copy every frame to remove their padding.
+    if let Some(pad) = sink.static_pad("sink") {
+        pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+            if let Some(gst::QueryViewMut::Allocation(query)) = info.query_mut().map(|q| q.view_mut()) {
+                query.add_allocation_meta::<gst_video::VideoMeta>(None);
+                return gst::PadProbeReturn::Handled;
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    let mut copier = Copier::default();
+    let mut count = 0;
+    let on_frame = Arc::clone(gate);
+    let on_end = Arc::clone(gate);
+    let callbacks = gst_app::AppSinkCallbacks::builder()
+        .new_sample(move |sink| {
+            let sample = sink.pull_sample().ok().ok_or(gst::FlowError::Eos)?;
+            let captured = Instant::now();
+            let (Some(info), Some(buffer)) = (copier.info(&sample), sample.buffer()) else {
+                return Ok(gst::FlowSuccess::Ok);
+            };
+            if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+                return Ok(gst::FlowSuccess::Ok);
+            }
+            let Some(mut frame) = copier.frame(buffer, &info) else {
+                gst::element_error!(
+                    sink,
+                    gst::StreamError::Format,
+                    ("a frame of {:?} cannot be read", info.format())
+                );
+                return Err(gst::FlowError::Error);
+            };
+            frame.id = count;
+            frame.captured = captured;
+            frame.pts = running_time(&sample, buffer).unwrap_or_default();
+            if count == 0 {
+                let fps = info.fps();
+                let mut facts = lock(&on_frame.facts);
+                facts.size = Some((info.width(), info.height()));
+                facts.rate = (fps.numer() > 0).then(|| f64::from(fps.numer()) / f64::from(fps.denom()));
+            }
+            count += 1;
+            on_frame.put(Item::Frame(frame))
+        })
+        .eos(move |_| {
+            // A reader that is gone needs no end.
+            let _ = on_end.put(Item::End);
+        })
+        .build();
+    sink.set_callbacks(callbacks);
+}
+
+/// The buffer's time on the pipeline's axis, edit lists and segments taken into account.
+fn running_time(sample: &gst::SampleRef, buffer: &gst::BufferRef) -> Option<Duration> {
+    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+    segment.to_running_time(buffer.pts()?).map(Duration::from)
+}

@@ -1,0 +1,241 @@
+//! Still images as a stream: one picture, a folder, or a glob, in natural order. What a file
+//! holds is told from its content, not from its ending.
+
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
+
+use super::location::is_picture;
+use super::{Source, SourceError, natural_order};
+use crate::frame::{Frame, PixelFormat};
+use crate::pool::Pool;
+use crate::stop::Stop;
+
+/// Frames per second if nothing else is asked for.
+const DEFAULT_FPS: f64 = 10.0;
+
+/// A list of pictures read one after the other as RGB frames.
+pub struct Images {
+    location: String,
+    files: Vec<Picture>,
+    position: usize,
+    fps: f64,
+    bytes: Vec<u8>,
+    pool: Pool<Vec<u8>>,
+    stop: Stop,
+}
+
+/// A picture and what it is called.
+struct Picture {
+    path: PathBuf,
+    name: Arc<str>,
+}
+
+impl Images {
+    /// Lists the pictures at `location`; `fps` of 0 means 10 frames per second.
+    ///
+    /// # Errors
+    /// [`SourceError::Unreadable`] if there is none.
+    pub fn open(location: &str, fps: f64, stop: Stop) -> Result<Images, SourceError> {
+        let paths = list(location)?;
+        let names = names(&paths);
+        let files = paths.into_iter().zip(names).map(|(path, name)| Picture { path, name }).collect();
+        let fps = if fps.is_finite() && fps > 0.0 { fps } else { DEFAULT_FPS };
+        Ok(Images {
+            location: location.to_owned(),
+            files,
+            position: 0,
+            fps,
+            bytes: Vec::new(),
+            pool: Pool::new(),
+            stop,
+        })
+    }
+
+    /// The files that are read, in order.
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
+    }
+}
+
+impl Source for Images {
+    fn next(&mut self) -> Result<Option<Frame>, SourceError> {
+        let Some(file) = self.files.get(self.position) else {
+            return Ok(None);
+        };
+        if self.stop.asked() {
+            return Ok(None);
+        }
+        let id = self.position as u64;
+        self.position += 1;
+        let mut frame = read(&file.path, &mut self.bytes, &self.pool)
+            .map_err(|why| SourceError::unreadable(file.path.display().to_string(), why))?;
+        frame.id = id;
+        frame.pts = Duration::from_secs_f64(id as f64 / self.fps);
+        frame.captured = Instant::now();
+        frame.name = Arc::clone(&file.name);
+        Ok(Some(frame))
+    }
+
+    fn rate(&self) -> Option<f64> {
+        Some(self.fps)
+    }
+
+    fn frames(&self) -> Option<u64> {
+        Some(self.files.len() as u64)
+    }
+
+    fn describe(&self) -> String {
+        format!("{}, {} still images", self.location, self.files.len())
+    }
+
+    fn has_names(&self) -> bool {
+        true
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+}
+
+/// Decodes one picture into a pooled RGB frame; the reason and remedy if that fails.
+fn read(path: &Path, bytes: &mut Vec<u8>, pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
+    bytes.clear();
+    std::fs::File::open(path).and_then(|mut file| file.read_to_end(bytes)).map_err(|e| e.to_string())?;
+    let damaged = |e: image::ImageError| format!("not a whole picture: {e}");
+    let mut decoder = ImageReader::new(Cursor::new(bytes.as_slice()))
+        .with_guessed_format()
+        .map_err(|e| e.to_string())?
+        .into_decoder()
+        .map_err(damaged)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let (width, height) = decoder.dimensions();
+    if decoder.color_type() == ColorType::Rgb8 && orientation == Orientation::NoTransforms {
+        let mut frame = Frame::take(pool, PixelFormat::Rgb, width as usize, height as usize);
+        decoder.read_image(&mut frame.pixels).map_err(damaged)?;
+        return Ok(frame);
+    }
+    // Grey, alpha, 16 bits, or turned by its EXIF tag: rare enough to go the long way.
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    picture.apply_orientation(orientation);
+    let picture = picture.into_rgb8();
+    let mut frame = Frame::take(pool, PixelFormat::Rgb, picture.width() as usize, picture.height() as usize);
+    frame.pixels.copy_from_slice(picture.as_raw());
+    Ok(frame)
+}
+
+/// The pictures at `location` (a file, a folder without its sub-folders, or a glob) in natural
+/// order. Files of a folder or glob that are no pictures are left out.
+///
+/// # Errors
+/// [`SourceError::Unreadable`] if there is no such place or no picture in it.
+pub fn list(location: &str) -> Result<Vec<PathBuf>, SourceError> {
+    let bad = |why: String| SourceError::unreadable(location, why);
+    let path = Path::new(location);
+    let candidates: Vec<PathBuf> = if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(|e| bad(e.to_string()))?;
+        entries
+            .map(|entry| entry.map(|e| e.path()))
+            .collect::<Result<_, _>>()
+            .map_err(|e| bad(e.to_string()))?
+    } else if path.exists() {
+        vec![path.to_owned()]
+    } else {
+        let matches = glob::glob(location).map_err(|e| bad(format!("not a valid glob: {e}")))?;
+        matches.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?
+    };
+    let hidden = |p: &Path| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+    let looked_at = candidates.len();
+    let mut files: Vec<PathBuf> = candidates.into_iter().filter(|p| !hidden(p) && is_picture(p)).collect();
+    if files.is_empty() {
+        let deeper = if path.is_dir() {
+            format!("; pictures in sub-folders are read with {location}/**/*.png")
+        } else {
+            String::new()
+        };
+        return Err(bad(format!("no JPEG, PNG, WebP or BMP picture among {looked_at} files{deeper}")));
+    }
+    if files.len() < looked_at {
+        tracing::debug!(
+            location,
+            skipped = looked_at - files.len(),
+            "files that are no pictures are left out"
+        );
+    }
+    files.sort_by(|a, b| natural_order::compare(&a.to_string_lossy(), &b.to_string_lossy()));
+    Ok(files)
+}
+
+/// What each picture is called: its file stem if all lie in one folder, else its path without
+/// the ending, from the folder that all have in common.
+fn names(paths: &[PathBuf]) -> Vec<Arc<str>> {
+    let mut root = paths.first().and_then(|p| p.parent()).unwrap_or(Path::new("")).to_owned();
+    for path in paths {
+        while !path.starts_with(&root) && root.pop() {}
+    }
+    let name =
+        |path: &PathBuf| path.strip_prefix(&root).unwrap_or(path).with_extension("").to_string_lossy().into();
+    paths.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
+
+    fn all(location: &Path, fps: f64) -> Vec<Result<Frame, String>> {
+        let mut images = Images::open(location.to_str().unwrap(), fps, Stop::new()).unwrap();
+        std::iter::from_fn(|| images.next().map_err(|e| e.to_string()).transpose()).collect()
+    }
+
+    #[test]
+    fn content_decides_and_order_is_natural() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        RgbImage::from_pixel(5, 3, Rgb([10, 20, 30]))
+            .save_with_format(at("f10.jpg"), ImageFormat::Png)
+            .unwrap();
+        GrayImage::from_pixel(4, 4, Luma([77])).save_with_format(at("f2"), ImageFormat::Bmp).unwrap();
+        std::fs::write(at("notes.png"), "not a picture").unwrap();
+        std::fs::write(at(".hidden.png"), b"\x89PNG\r\n\x1a\n").unwrap();
+        let frames: Vec<Frame> = all(dir.path(), 4.0).into_iter().map(Result::unwrap).collect();
+        let seen: Vec<_> =
+            frames.iter().map(|f| (&*f.name, f.id, f.width, f.height, f.pts.as_millis())).collect();
+        assert_eq!(seen, [("f2", 0, 4, 4, 0), ("f10", 1, 5, 3, 250)]);
+        assert_eq!(frames[0].pixels[..3], [77, 77, 77]);
+        assert_eq!(frames[1].pixels.len(), 45);
+        assert_eq!(frames[1].pixels[42..], [10, 20, 30]);
+    }
+
+    #[test]
+    fn a_damaged_picture_is_named_and_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = dir.path().join("b.png");
+        RgbImage::new(64, 64).save(&good).unwrap();
+        let bytes = std::fs::read(&good).unwrap();
+        std::fs::write(dir.path().join("a.png"), &bytes[..bytes.len() / 2]).unwrap();
+        let got = all(dir.path(), 0.0);
+        assert!(got[0].as_ref().unwrap_err().contains("a.png: not a whole picture"), "{got:?}");
+        assert_eq!(got[1].as_ref().unwrap().id, 1);
+        assert_eq!(got.len(), 2);
+    }
+
+    #[test]
+    fn names_over_several_folders_stay_apart() {
+        let paths = ["/x/a/1.png", "/x/b/1.png"].map(PathBuf::from);
+        assert_eq!(names(&paths).iter().map(|n| &**n).collect::<Vec<_>>(), ["a/1", "b/1"]);
+    }
+
+    #[test]
+    fn nothing_to_read_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        for location in [dir.path().to_str().unwrap().to_owned(), format!("{}/*.png", dir.path().display())] {
+            let err = list(&location).unwrap_err().to_string();
+            assert!(err.contains(&location) && err.contains("no JPEG"), "{err}");
+        }
+    }
+}

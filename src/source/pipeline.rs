@@ -1,0 +1,201 @@
+//! Building a decoding pipeline: the source's end, the sink's end, and what joins them once the
+//! stream shows what it is.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::config::{Deinterlace, SourceConfig, Transport};
+
+/// What a pipeline reads.
+pub(super) enum Input {
+    /// A URI that GStreamer finds a source for.
+    Uri(String),
+    /// A launch description whose last pad is taken.
+    Launch(String),
+}
+
+/// What is known of a stream once its first frame has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    /// The element that decodes, if the stream was encoded.
+    pub(super) decoder: Option<String>,
+    /// Width and height of the first frame in pixels.
+    pub(super) size: Option<(u32, u32)>,
+    /// Frames per second if they are constant.
+    pub(super) rate: Option<f64>,
+    /// Whether the container holds pictures, decodable or not.
+    pub(super) has_video: bool,
+    /// Whether the container holds sound.
+    pub(super) has_sound: bool,
+}
+
+/// Facts that the streaming threads find and the reader asks for.
+pub(super) type SharedFacts = Arc<Mutex<Facts>>;
+
+/// The facts, whatever happened to a thread that held them.
+pub(super) fn lock(facts: &SharedFacts) -> MutexGuard<'_, Facts> {
+    facts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The pipeline up to the element whose pads show decoded video.
+pub(super) fn head(input: &Input, config: &SourceConfig) -> Result<(gst::Pipeline, gst::Element), String> {
+    let video = gst::Caps::builder("video/x-raw").any_features().build();
+    match input {
+        Input::Uri(uri) => {
+            let decodebin = gst::ElementFactory::make("uridecodebin")
+                .property("uri", uri)
+                .property("caps", &video)
+                .property("expose-all-streams", false)
+                .build()
+                .map_err(missing)?;
+            let (latency, tcp) = (config.rtsp_latency_ms, config.rtsp_transport == Transport::Tcp);
+            let timeout = Duration::from_secs_f64(config.timeout_secs.clamp(0.1, 3600.0));
+            decodebin.connect("source-setup", false, move |args| {
+                if let Some(Ok(source)) = args.get(1).map(|a| a.get::<gst::Element>()) {
+                    set_up(&source, latency, tcp, timeout);
+                }
+                None
+            });
+            let pipeline = gst::Pipeline::new();
+            pipeline.add(&decodebin).map_err(|e| e.to_string())?;
+            Ok((pipeline, decodebin))
+        }
+        Input::Launch(description) => {
+            let text = format!("{description} ! decodebin name=farout-decode expose-all-streams=false");
+            let pipeline = gst::parse::launch(&text)
+                .map_err(|e| format!("GStreamer does not understand `{description}`: {e}"))?
+                .downcast::<gst::Pipeline>()
+                .map_err(|e| format!("not a pipeline: {}", e.name()))?;
+            let decodebin = pipeline.by_name("farout-decode").ok_or("the description hides its decoder")?;
+            decodebin.set_property("caps", &video);
+            Ok((pipeline, decodebin))
+        }
+    }
+}
+
+/// What network sources are told, as far as the element at hand knows it.
+fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) {
+    let name = source.factory().map(|f| f.name().to_string()).unwrap_or_default();
+    if name == "rtspsrc" {
+        source.set_property("latency", latency_ms);
+        source.set_property_from_str("protocols", if tcp { "tcp" } else { "udp" });
+        source.set_property("tcp-timeout", timeout.as_micros() as u64);
+        source.set_property("timeout", timeout.as_micros() as u64);
+        source.set_property("drop-on-latency", true);
+        // Sound would only cost bandwidth.
+        source.connect("select-stream", false, |args| {
+            let caps = args.get(2).and_then(|a| a.get::<gst::Caps>().ok());
+            let media =
+                caps.as_ref().and_then(|c| c.structure(0)).and_then(|s| s.get::<String>("media").ok());
+            Some((media.as_deref() == Some("video")).to_value())
+        });
+    } else if name == "souphttpsrc" {
+        source.set_property("timeout", 2 * timeout.as_secs() as u32 + 1);
+        source.set_property("retries", 0i32);
+    }
+}
+
+/// `videoconvert ! I420 ! deinterlace ! appsink`; each passes buffers through untouched where
+/// there is nothing to do.
+pub(super) fn tail(
+    pipeline: &gst::Pipeline,
+    deinterlace: Deinterlace,
+) -> Result<(gst::Element, gst_app::AppSink), String> {
+    let convert = gst::ElementFactory::make("videoconvert").build().map_err(missing)?;
+    let format = gst::ElementFactory::make("capsfilter")
+        .property("caps", gst::Caps::builder("video/x-raw").field("format", "I420").build())
+        .build()
+        .map_err(missing)?;
+    let sink =
+        gst_app::AppSink::builder().sync(false).qos(false).enable_last_sample(false).max_buffers(1).build();
+    let mut chain = vec![convert.clone(), format];
+    if deinterlace == Deinterlace::Auto {
+        let element = gst::ElementFactory::make("deinterlace").build().map_err(missing)?;
+        // One frame out per frame in: fields as frames would double the work downstream.
+        element.set_property_from_str("fields", "top");
+        chain.push(element);
+    }
+    chain.push(sink.clone().upcast());
+    pipeline.add_many(&chain).map_err(|e| e.to_string())?;
+    gst::Element::link_many(&chain).map_err(|e| e.to_string())?;
+    Ok((convert, sink))
+}
+
+fn missing(error: gst::glib::BoolError) -> String {
+    format!("{error}; install GStreamer's base, good and bad plugins")
+}
+
+/// Links the first video pad that appears to the tail and remembers which decoder made it.
+pub(super) fn connect_decoder(
+    pipeline: &gst::Pipeline,
+    decodebin: &gst::Element,
+    entry: gst::Element,
+    facts: &SharedFacts,
+) {
+    let shared = Arc::clone(facts);
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        let Some(factory) = element.factory() else {
+            return;
+        };
+        let class = factory.metadata("klass").unwrap_or_default();
+        if class.contains("Decoder") && (class.contains("Video") || class.contains("Image")) {
+            lock(&shared).decoder = Some(factory.name().to_string());
+            // Half a picture, or grey until the first key picture, would be reported as anomalous.
+            for (property, value) in [("discard-corrupted-frames", true), ("output-corrupt", false)] {
+                if element
+                    .find_property(property)
+                    .is_some_and(|spec| spec.value_type() == bool::static_type())
+                {
+                    element.set_property(property, value);
+                }
+            }
+        }
+    });
+    let shared = Arc::clone(facts);
+    decodebin.connect("autoplug-continue", false, move |args| {
+        let caps = args.get(2).and_then(|a| a.get::<gst::Caps>().ok());
+        if let Some(kind) = caps.as_ref().and_then(|c| c.structure(0)).map(|s| s.name()) {
+            let mut facts = lock(&shared);
+            facts.has_sound |= kind.starts_with("audio/");
+            facts.has_video |= kind.starts_with("video/x-") || kind.starts_with("image/");
+        }
+        Some(true.to_value())
+    });
+    let pipeline = pipeline.downgrade();
+    decodebin.connect_pad_added(move |_, pad| {
+        let Some(pipeline) = pipeline.upgrade() else {
+            return;
+        };
+        if let Err(why) = link(&pipeline, pad, &entry) {
+            gst::element_error!(entry, gst::CoreError::Negotiation, ("{}", why));
+        }
+    });
+}
+
+/// Links a decoder's pad; memory that only NVIDIA's converter can read goes through it.
+fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, entry: &gst::Element) -> Result<(), String> {
+    let Some(target) = entry.static_pad("sink").filter(|p| !p.is_linked()) else {
+        return Ok(());
+    };
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    if caps.structure(0).is_none_or(|s| s.name() != "video/x-raw") {
+        return Ok(());
+    }
+    let in_nvmm = caps.features(0).is_some_and(|f| f.contains("memory:NVMM"));
+    if !in_nvmm {
+        return pad.link(&target).map(drop).map_err(|e| format!("the decoder's {caps} cannot be used: {e}"));
+    }
+    let converter = ["nvvidconv", "nvvideoconvert"]
+        .iter()
+        .find_map(|name| gst::ElementFactory::make(name).build().ok())
+        .ok_or("frames lie in NVMM memory and neither nvvidconv nor nvvideoconvert is installed")?;
+    pipeline.add(&converter).map_err(|e| e.to_string())?;
+    converter.link(entry).map_err(|e| e.to_string())?;
+    converter.sync_state_with_parent().map_err(|e| e.to_string())?;
+    let target = converter.static_pad("sink").ok_or("the converter has no sink")?;
+    pad.link(&target).map(drop).map_err(|e| format!("the decoder's {caps} cannot be used: {e}"))
+}

@@ -1,0 +1,75 @@
+//! How a source that can be lost stands: written by the source, read by status and watchdog.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Whether frames come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceState {
+    /// No frame has come yet.
+    Starting,
+    /// Frames come.
+    Running,
+    /// Frames came and have stopped, or none came in time; it is being tried again.
+    Lost,
+}
+
+/// Shared between a source and whoever watches it.
+#[derive(Debug, Default)]
+pub struct SourceStatus {
+    state: AtomicU8,
+    reconnects: AtomicU64,
+    frames: AtomicU64,
+    dropped: AtomicU64,
+    problem: Mutex<Option<String>>,
+}
+
+impl SourceStatus {
+    /// Whether frames come.
+    pub fn state(&self) -> SourceState {
+        match self.state.load(Ordering::Acquire) {
+            0 => SourceState::Starting,
+            1 => SourceState::Running,
+            _ => SourceState::Lost,
+        }
+    }
+
+    /// How often the stream came back after it was lost.
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.load(Ordering::Relaxed)
+    }
+
+    /// Frames that the source has seen, those included that it dropped.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Frames that were replaced by newer ones before the reader took them.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// What was wrong last, even if it is over.
+    pub fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    #[cfg(feature = "media")]
+    /// A frame arrived: the stream runs. True if it did not before.
+    pub(super) fn running(&self, frames: u64, dropped: u64) -> bool {
+        self.frames.store(frames, Ordering::Relaxed);
+        self.dropped.store(dropped, Ordering::Relaxed);
+        let before = self.state.swap(1, Ordering::AcqRel);
+        if before == 2 && frames > 1 {
+            self.reconnects.fetch_add(1, Ordering::Relaxed);
+        }
+        before != 1
+    }
+
+    #[cfg(feature = "media")]
+    /// The stream is lost because of `problem`.
+    pub(super) fn lost(&self, problem: &str) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem.to_owned());
+        self.state.store(2, Ordering::Release);
+    }
+}

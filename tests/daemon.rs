@@ -1,0 +1,143 @@
+//! The daemon as its users meet it: the shipped model and bank, real players, and the mask where the
+//! synthetic truth says a stranger is.
+#![cfg(feature = "media")]
+
+mod support {
+    pub mod program;
+}
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::program::{Running, farout, program};
+
+const WIDTH: usize = 640;
+const HEIGHT: usize = 360;
+/// Rows that the status line may cover.
+const STATUS_ROWS: usize = 40;
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The still scene that the daemon watches, and the pixels of its strangers.
+struct Scene {
+    folder: tempfile::TempDir,
+    picture: Vec<u8>,
+    stranger: Vec<bool>,
+}
+
+impl Scene {
+    /// Of some frames that the model never saw, the one with the most stranger in it.
+    fn new() -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap();
+        let source = "synthetic:seed=4711,stride=61,frames=12";
+        farout(["replay", source, "--bypass", "--frames-out", at, "--truth", at]).succeeded();
+        let mask =
+            |n: usize| image::open(folder.path().join(format!("{n:06}_stranger.png"))).unwrap().into_luma8();
+        let strange = |n: usize| mask(n).pixels().filter(|p| p.0[0] > 0).count();
+        let best = (0..12).max_by_key(|&n| strange(n)).unwrap();
+        assert!(strange(best) > 2000, "too little to see: {} pixels", strange(best));
+        let picture = image::open(folder.path().join(format!("{best:06}.png"))).unwrap().into_rgb8();
+        picture.save(folder.path().join("scene.png")).unwrap();
+        Scene {
+            picture: picture.into_raw(),
+            stranger: mask(best).pixels().map(|p| p.0[0] > 0).collect(),
+            folder,
+        }
+    }
+
+    /// The daemon watching the scene as a live camera would show it.
+    fn watched(&self, rtsp: u16, http: u16) -> Running {
+        let scene = self.folder.path().join("scene.png");
+        let mut command = program();
+        command
+            .args(["run", "-c"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/demo.toml"))
+            .arg("--source")
+            .arg(format!(
+                "gst:filesrc location={} ! pngdec ! imagefreeze is-live=true ! video/x-raw,framerate=12/1",
+                scene.display()
+            ))
+            .arg(format!("--rtsp=rtsp://127.0.0.1:{rtsp}/farout"))
+            .arg(format!("--http=http://127.0.0.1:{http}/farout.ts"));
+        Running::start(command)
+    }
+
+    /// Checks that a decoded picture is marked on the strangers and hardly anywhere else.
+    fn assert_marked(&self, seen: &[u8], player: &str) {
+        let changed = |i: usize| {
+            let pixel = |p: &[u8]| [0, 1, 2].map(|c| i32::from(p[3 * i + c]));
+            let (a, b) = (pixel(seen), pixel(&self.picture));
+            (0..3).map(|c| (a[c] - b[c]).abs()).sum::<i32>() > 90
+        };
+        let below_status = (STATUS_ROWS * WIDTH..WIDTH * HEIGHT).collect::<Vec<_>>();
+        let share = |of: &dyn Fn(usize) -> bool| {
+            let of: Vec<usize> = below_status.iter().copied().filter(|&i| of(i)).collect();
+            of.iter().filter(|&&i| changed(i)).count() as f64 / of.len() as f64
+        };
+        let (on, off) = (share(&|i| self.stranger[i]), share(&|i| !self.stranger[i]));
+        println!("{player}: marked {:.1} % of the strangers, {:.1} % of the rest", 100.0 * on, 100.0 * off);
+        assert!(
+            on > 0.3 && off < 0.1 && on > 5.0 * off,
+            "{player}: {on:.3} of the strangers, {off:.3} of the rest"
+        );
+    }
+}
+
+/// ffmpeg playing an address: `frames` decoded pictures, raw RGB, to its standard output.
+fn player(url: &str, frames: usize) -> Child {
+    let transport: &[&str] = if url.starts_with("rtsp") { &["-rtsp_transport", "tcp"] } else { &[] };
+    Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin"])
+        .args(transport)
+        .args(["-i", url, "-frames:v", &frames.to_string(), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// The last picture that a player decoded; all must have come.
+fn last_picture(player: Child, frames: usize) -> Vec<u8> {
+    let output = player.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.stdout.len(), frames * WIDTH * HEIGHT * 3, "pictures are missing");
+    output.stdout[(frames - 1) * WIDTH * HEIGHT * 3..].to_vec()
+}
+
+#[test]
+fn players_see_the_strangers_marked_and_a_signal_ends_it_in_order() {
+    let scene = Scene::new();
+    let (rtsp_port, http_port) = (free_port(), free_port());
+    let (rtsp, http) =
+        (format!("rtsp://127.0.0.1:{rtsp_port}/farout"), format!("http://127.0.0.1:{http_port}/farout.ts"));
+    let mut daemon = scene.watched(rtsp_port, http_port);
+    daemon.until("the servers", || TcpStream::connect(("127.0.0.1", http_port)).is_ok());
+    // Two at once, then one that comes when the others have left.
+    let (one, two) = (player(&rtsp, 10), player(&http, 10));
+    scene.assert_marked(&last_picture(one, 10), "RTSP");
+    scene.assert_marked(&last_picture(two, 10), "MPEG-TS over HTTP");
+    scene.assert_marked(&last_picture(player(&rtsp, 5), 5), "RTSP, later");
+    let asked = Instant::now();
+    daemon.signal(libc::SIGTERM);
+    let ended = daemon.outcome().succeeded();
+    assert!(asked.elapsed() < Duration::from_secs(15), "it took {:?} to stop", asked.elapsed());
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    let last = ended.stdout.lines().last().unwrap();
+    let words: Vec<&str> = last.split([' ', ',']).filter(|w| !w.is_empty()).collect();
+    let [frames, "frames", fps, "fps", "p50", p50, "ms", "p95", p95, "ms", "dropped", dropped] = words[..]
+    else {
+        panic!("the last line has another form: {last}");
+    };
+    assert!(frames.parse::<u64>().unwrap() >= 10, "{last}");
+    for number in [fps, p50, p95] {
+        assert!(number.split_once('.').is_some_and(|(_, part)| part.len() == 1), "{last}");
+        number.parse::<f64>().unwrap();
+    }
+    dropped.parse::<u64>().unwrap();
+}

@@ -1,0 +1,124 @@
+//! The program as a person starts it: with arguments, a deadline, and its words caught.
+#![allow(dead_code, reason = "each test uses what it needs")]
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Nothing that the tests ask for takes this long, on a busy machine either.
+pub const DEADLINE: Duration = Duration::from_secs(90);
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// The run, which must have succeeded.
+    #[track_caller]
+    pub fn succeeded(self) -> Outcome {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as one JSON value.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.stdout, self.stderr))
+    }
+}
+
+/// Runs `farout` with `args` to its end.
+pub fn farout<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Outcome {
+    let mut command = program();
+    command.args(args);
+    Running::start(command).outcome()
+}
+
+/// The program, its logs as they are by default.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farout"));
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// A run that goes on; killed when dropped.
+pub struct Running {
+    child: Child,
+    begun: Instant,
+    words: Option<[JoinHandle<String>; 2]>,
+}
+
+impl Running {
+    /// Starts `command`, catching what it says.
+    pub fn start(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        Running { child, begun: Instant::now(), words: Some([listen(out), listen(err)]) }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        // SAFETY: kill takes any numbers; the child was not waited for yet, so the id is still its own.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    /// Waits until `true`; the run must not end before.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        while !is_so() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                let outcome = self.gather(status);
+                panic!("ended before {what}: {outcome:?}");
+            }
+            assert!(self.begun.elapsed() < DEADLINE, "no {what} for {DEADLINE:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for the end; past the deadline the run is killed and the test fails.
+    #[track_caller]
+    pub fn outcome(mut self) -> Outcome {
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return self.gather(status);
+            }
+            if self.begun.elapsed() > DEADLINE {
+                self.child.kill().unwrap();
+                let status = self.child.wait().unwrap();
+                panic!("hung for {DEADLINE:?}: {:?}", self.gather(status));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn gather(&mut self, status: ExitStatus) -> Outcome {
+        let [stdout, stderr] = self.words.take().expect("gathered once").map(|words| words.join().unwrap());
+        Outcome { code: status.code(), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Ended already is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listen(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
