@@ -42,8 +42,8 @@ def resize(array, height, width):
 
 
 def frames_in(folder, limit=None):
-    """The pictures of an export, in order."""
-    found = [p for p in sorted(Path(folder).glob("*.png")) if not p.stem.endswith(("_class", "_stranger"))]
+    """The pictures of one export or of several in folders below, in order."""
+    found = [p for p in sorted(Path(folder).rglob("*.png")) if not p.stem.endswith(("_class", "_stranger"))]
     if not found:
         sys.exit(f"no NNNNNN.png in {folder}; write some with: farout replay --bypass --frames-out {folder} ...")
     return found[:limit]
@@ -115,11 +115,11 @@ def detect(args, frames):
     return {name: np.stack(each).astype(np.float32) for name, each in maps.items()}
 
 
-def read_scores(folder, frames):
-    """Score maps that farout wrote for the same frames."""
+def read_scores(folder, frames, root):
+    """Score maps that farout wrote for the same frames, in the same folders below `folder`."""
     maps = []
     for path in frames:
-        score = Path(folder) / f"{path.stem}.npy"
+        score = (Path(folder) / path.relative_to(root)).with_suffix(".npy")
         if not score.exists():
             sys.exit(f"{score} is missing: there must be one score map per frame")
         maps.append(np.load(score).astype(np.float32))
@@ -167,7 +167,7 @@ def main():
 
     frames = frames_in(args.frames)
     strangers = np.stack([stranger_of(path) for path in frames])
-    maps = read_scores(args.scores, frames) if args.scores else detect(args, frames)
+    maps = read_scores(args.scores, frames, args.frames) if args.scores else detect(args, frames)
     if any(each.shape != strangers.shape for each in maps.values()):
         sys.exit(f"score maps are {next(iter(maps.values())).shape[1:]}, frames {strangers.shape[1:]}")
     sizes = by_size(strangers)

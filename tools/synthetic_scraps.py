@@ -15,63 +15,89 @@ from torch.nn import functional as F
 REMEMBERED, STEPS_REMEMBERED = 700, 8
 
 
-def outlines(count, height, width, top, scale, generator):
-    """Soft masks [count, height, width] of up to five random outlines each, mostly below row `top`."""
+def outlines(count, height, width, top, scale, shapes, generator):
+    """Signed distances [count, height, width] to up to `shapes` random outlines each, positive inside and in
+    units of `scale` pixels, mostly below row `top`; and the centre [count, 2] of the first, in -1..1 (x, y)."""
     rand = lambda: torch.rand(count, generator=generator).view(count, 1, 1)
     rows, columns = torch.arange(height).view(1, height, 1) + 0.5, torch.arange(width).view(1, 1, width) + 0.5
-    mask = torch.zeros(count, height, width)
-    for _ in range(5):
-        present = (rand() < 0.5).float()
+    inside, centre = torch.full((count, height, width), -9.0), None
+    for shape in range(shapes):
         size = scale * torch.exp(math.log(6) + rand() * math.log(65 / 6))
         y, x = top + rand() * (height - top) * 0.9, rand() * width
-        aspect, turn = torch.exp((rand() - 0.5) * 1.6), rand() * math.pi
+        if centre is None:
+            centre = torch.cat([x / width, y / height], 1)[..., 0] * 2 - 1
+        aspect, turn = torch.exp((rand() - 0.5) * 1.6), rand() * math.pi * (rand() < 0.7).float()
         dx, dy = columns - x, rows - y
         u = (dx * turn.cos() + dy * turn.sin()) / aspect.sqrt() / size
         v = (dy * turn.cos() - dx * turn.sin()) * aspect.sqrt() / size
         angle, radius = torch.atan2(v, u), (u * u + v * v).sqrt()
-        wave = 1.0
+        wave, rough = 1.0, rand()
         for k in (2, 3, 5, 7):
-            wave = wave + 0.5 * rand() / k**0.5 * torch.cos(k * angle + rand() * 2 * math.pi)
-        inside = torch.where(rand() < 0.3, 1 - torch.maximum(u.abs(), v.abs()) / 0.9, wave * 0.9 - radius) * size
-        # Some are fallen apart into bars.
-        bars = torch.cos(u * (3 + 6 * rand()) + 3 * v * (rand() < 0.3).float())
-        inside = torch.where((rand() < 0.3) & (bars < -0.2), -1.0, inside)
-        mask = torch.maximum(mask, present * (inside + 0.5).clamp(0, 1))
-    return mask
+            wave = wave + 0.6 * rough * rand() / k**0.5 * torch.cos(k * angle + rand() * 2 * math.pi)
+        box = 1 - torch.maximum(u.abs() / (1 - 0.6 * rand() * v.clamp(-1, 1)), v.abs()) / 0.9
+        one = torch.where(rand() < 0.35, box, wave * 0.9 - radius) * size
+        # Some are hollow, some fallen apart into bars.
+        hollow = (rand() < 0.15) & (radius < 0.3 + 0.3 * rand())
+        bars = (rand() < 0.25) & (torch.cos(u * (3 + 6 * rand()) + 3 * v * (rand() < 0.3).float()) < -0.2)
+        one = torch.where(hollow | bars | (rand() > 0.55), -9.0, one)
+        inside = torch.maximum(inside, one)
+    return inside / scale, centre
 
 
-def pieces(pictures, height, width, generator):
-    """Pieces [B, 3, height, width] of `pictures`, shuffled, turned, mirrored and zoomed."""
+def pieces(pictures, classes, centre, height, width, generator):
+    """Pieces [B, 3, height, width] of `pictures`, shuffled, turned, mirrored and zoomed.
+
+    What comes to lie at `centre` is a place of a class drawn evenly from those that the picture has: else
+    nearly all scraps would be sky and asphalt. `classes` [B, h, w] may be coarser than the pictures.
+    """
     count = len(pictures)
     rand = lambda: torch.rand(count, generator=generator)
-    source = pictures[torch.randperm(count, generator=generator)]
-    zoom = torch.exp(math.log(0.12) + rand() * math.log(1.6 / 0.12))
+    order = torch.randperm(count, generator=generator)
+    zoom = torch.exp(math.log(0.15) + rand() * math.log(1.5 / 0.15))
     turn = (rand() - 0.5) * math.pi * (rand() < 0.6).float()
     mirror, aspect = torch.where(rand() < 0.5, -1.0, 1.0), height / width
     place = torch.zeros(count, 2, 3)
     place[:, 0, 0], place[:, 0, 1] = zoom * turn.cos() * mirror, -zoom * turn.sin() * aspect
     place[:, 1, 0], place[:, 1, 1] = zoom * turn.sin() * mirror / aspect, zoom * turn.cos()
-    place[:, 0, 2], place[:, 1, 2] = (rand() * 2 - 1) * 0.8, (rand() * 2 - 1) * 0.8
+    for i, picture in enumerate(order):
+        present = classes[picture].unique()
+        chosen = present[torch.randint(len(present), (), generator=generator)]
+        spots = (classes[picture] == chosen).nonzero()
+        row, column = spots[torch.randint(len(spots), (), generator=generator)]
+        size = classes.shape[1:]
+        source = torch.stack([2 * (column + 0.5) / size[1] - 1, 2 * (row + 0.5) / size[0] - 1])
+        place[i, :, 2] = source - place[i, :, :2] @ centre[i]
     grid = F.affine_grid(place, (count, 3, height, width), align_corners=False)
-    return F.grid_sample(source, grid, padding_mode="reflection", align_corners=False)
+    return F.grid_sample(pictures[order], grid, padding_mode="reflection", align_corners=False)
 
 
-def scatter(pictures, targets, generator):
+def scatter(pictures, classes, targets, generator):
     """`targets` [B, 3, h, w] with scraps of the normalised `pictures` on them; the scraps' mask [B, h, w];
-    and the part of it that shows, for a scrap of asphalt on asphalt is nothing to learn from."""
+    and the part of it that shows, for a scrap of asphalt on asphalt is nothing to learn from.
+
+    The edges are as sharp as the pictures' own and the scraps as noisy: neither may give them away.
+    """
     count, _, height, width = targets.shape
-    coarse = outlines(count, height // 2, width // 2, height * 0.165, 0.5, generator)
-    mask = F.interpolate(coarse[:, None], (height, width), mode="bilinear", align_corners=False)
     normal = lambda *shape: torch.randn(count, *shape, generator=generator)
-    scrap, other = (pieces(pictures, height, width, generator) for _ in range(2))
+    rand = lambda *shape: torch.rand(count, *shape, generator=generator)
+    full = lambda x: F.interpolate(x[:, None], (height, width), mode="bilinear", align_corners=False)
+    out, mask = targets, torch.zeros(count, 1, height, width)
+    layers = []
+    for shapes in (2, 3):
+        inside, centre = outlines(count, height // 2, width // 2, height * 0.165, 0.5, shapes, generator)
+        scrap = pieces(pictures, classes, centre, height, width, generator)
+        slope = (torch.arange(height).view(1, 1, height, 1) / height - 0.5) * 0.4 * normal(1, 1, 1)
+        scrap = scrap * (1 + 0.2 * normal(1, 1, 1)) + 0.1 * normal(1, 1, 1) + slope
+        layers.append(((full(inside) / (0.6 + rand(1, 1, 1)) + 0.5).clamp(0, 1), scrap))
     # Half of them are made of two pieces that show through each other in spots.
-    spots = F.interpolate(normal(1, height // 24, width // 24), (height, width), mode="bilinear", align_corners=False)
-    spots = (spots * 6).clamp(0, 1) * (torch.rand(count, 1, 1, 1, generator=generator) < 0.5)
-    scrap = scrap + (other - scrap) * spots
-    slope = (torch.arange(height).view(1, 1, height, 1) / height - 0.5) * 0.4 * normal(1, 1, 1)
-    scrap = scrap * (1 + 0.25 * normal(1, 1, 1)) + 0.12 * normal(1, 1, 1) + slope
-    change = F.avg_pool2d((scrap - targets).abs().mean(1, keepdim=True), 15, 1, 7)
-    return targets + (scrap - targets) * mask, mask[:, 0], (mask * (change > 0.16))[:, 0]
+    spots = full(normal(height // 24, width // 24))
+    spots = (spots * 6).clamp(0, 1) * (rand(1, 1, 1) < 0.5)
+    (over, scrap), (under, other) = layers
+    for cover, own in ((under, other), (over, scrap + (other - scrap) * spots)):
+        own = own + normal(3, height, width) * 0.025 * rand(1, 1, 1)
+        out, mask = out + (own - out) * cover, torch.maximum(mask, cover)
+    change = F.avg_pool2d((out - targets).abs().mean(1, keepdim=True), 15, 1, 7)
+    return out, mask[:, 0], (mask * (change > 0.16 * F.avg_pool2d(mask, 15, 1, 7)))[:, 0]
 
 
 def distances(keys, covered, showing, memory, generator, references=2400, clean_queries=900):

@@ -101,18 +101,19 @@ def train(model, pictures, classes, args):
             order, seen = torch.randperm(len(pictures)), 0
         chosen = order[seen : seen + args.batch]
         seen += args.batch
-        full, truth, column = normalised(pictures[chosen]), classes[chosen].long(), 0
-        target = full
+        full, whole, column = normalised(pictures[chosen]), classes[chosen].long(), 0
+        target, truth = full, whole
         if step < 0.85 * args.steps:
             column = int(torch.randint(0, WIDTH // PATCH // 2 + 1, ()))
             target = full[..., column * PATCH : column * PATCH + WIDTH // 2]
             truth = truth[..., column * SUB : column * SUB + WIDTH // PATCH * SUB // 2]
         else:
-            full, truth = full[: args.batch // 2], truth[: args.batch // 2]
-            target = full
-        picture, mask, shown = scatter(full, target, scraps)
+            full, whole = full[: args.batch // 2], whole[: args.batch // 2]
+            target, truth = full, whole
+        picture, mask, shown = scatter(full, whole, target, scraps)
         contrast = 1 + 0.15 * torch.randn(len(picture), 1, 1, 1)
         picture = picture * contrast + 0.04 * torch.randn(len(picture), 3, 1, 1)
+        picture = picture + 0.02 * torch.rand(len(picture), 1, 1, 1) * torch.randn_like(picture)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits, keys = model(picture.contiguous(memory_format=torch.channels_last), column)
         keys = keys.float()

@@ -11,11 +11,15 @@ use super::shapes;
 use super::view::NEAR;
 
 /// Every stretch of this many metres begins with a row of strangers and ends without any.
-pub const CELL: f64 = 160.0;
+pub const CELL: f64 = 120.0;
 /// Metres ahead from which strangers are drawn.
 pub const SIGHT: f32 = 50.0;
 /// The most strangers in one row.
-const ROW: usize = 7;
+const ROW: usize = 9;
+/// Metres ahead at which the camera begins to drive around what stands on its lane.
+const SWERVE_FROM: f32 = 13.0;
+/// Metres aside per metre ahead while driving around.
+const SWERVE: f32 = 0.4;
 
 /// The kinds of strangers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,7 +93,7 @@ pub fn strangers(scene: &Scene, mut each: impl FnMut(&Stranger)) {
         let mut s = cell as f64 * CELL + f64::from(dice.range(0.0, 8.0));
         for i in 0..count {
             let stranger = place(scene, cell * ROW as i64 + i as i64, s);
-            s += f64::from(dice.range(8.0, 17.0));
+            s += f64::from(dice.range(6.0, 12.0));
             if (NEAR + 1.2..SIGHT).contains(&stranger.z) {
                 each(&stranger);
             }
@@ -103,8 +107,10 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
     let (width, height) = kind.size(&mut dice);
     let z = scene.view.ahead(s);
     let half = 0.5 * width;
-    // Nothing stands where the camera itself will drive.
-    let mut x = match dice.below(7) {
+    // What stands on the own lane is driven around: it slides aside as it comes near.
+    let side = if dice.chance(0.5) { 1.0 } else { -1.0 };
+    let mut x = match dice.below(11) {
+        7..=10 => dice.range(-0.9, 0.9) + side * SWERVE * (SWERVE_FROM - z).max(0.0),
         0 | 1 => CENTRE_LINE - dice.range(0.0, 0.4),
         2 => -5.3 + dice.range(0.0, 0.6) - half,
         3 => scene.land.strips(-1.0, s).edge - dice.range(0.2, 2.0) - half,
