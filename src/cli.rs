@@ -141,7 +141,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub fast: bool,
     /// Stop by itself after this many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub seconds: Option<f64>,
     /// Record the overlay to this MP4 file, playable even after a power cut
     #[arg(long, value_name = "FILE")]
@@ -201,7 +201,7 @@ pub struct BuildArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub config: ConfigArgs,
-    /// Folders, globs, pictures or videos of normal driving, or synthetic:strangers=off,...
+    /// Folders, globs, pictures or videos of normal driving
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     pub images: Vec<String>,
     /// Folder of label masks with the stems of the images
@@ -211,19 +211,19 @@ pub struct BuildArgs {
     #[arg(long, value_name = "V,V", value_delimiter = ',', default_value = "255", requires = "labels")]
     pub void: Vec<u8>,
     /// Reference features in the bank
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = at_least_one)]
     pub size: usize,
     /// Seed of the sample and of the held-out split
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     /// Take every n-th frame of videos
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub every: u32,
     /// Number format of the stored features
     #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
     pub dtype: Dtype,
     /// Neighbours for which the calibration's distances are computed
-    #[arg(short, long, value_name = "K", default_value_t = 3)]
+    #[arg(short, long, value_name = "K", default_value_t = 3, value_parser = at_least_one)]
     pub k: usize,
     /// Report in JSON
     #[arg(long)]
@@ -262,6 +262,23 @@ pub struct DoctorArgs {
     /// Report in JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A number of things of which there must be some.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("give at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(why) => Err(format!("{why}")),
+    }
+}
+
+/// A time that passes.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
+        _ => Err("give a number of seconds".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,26 @@ pub struct WriteError {
     pub source: std::io::Error,
 }
 
+/// Tries whether [`write_whole`] can make `path`, so that long work is not done in vain.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn try_place(path: &Path) -> Result<(), WriteError> {
+    let tried = match path.is_dir() {
+        true => Err(std::io::ErrorKind::IsADirectory.into()),
+        false => tempfile::Builder::new().prefix(".farout-").tempfile_in(folder_of(path)).map(drop),
+    };
+    tried.map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
+/// The folder that `path` lies in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// Writes `path` through a temporary file in the same folder: written, synced, renamed.
 /// If `fill` or the disk fails, `path` is as it was before.
 ///
@@ -23,10 +43,7 @@ pub fn write_whole(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
 ) -> Result<(), WriteError> {
-    let folder = match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let write = || -> std::io::Result<()> {
         let temporary = tempfile::Builder::new().prefix(".farout-").tempfile_in(folder)?;
         let mut writer = BufWriter::with_capacity(1 << 18, temporary.as_file());
@@ -63,7 +80,12 @@ mod tests {
         assert!(err.to_string().contains("disk full"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        try_place(&path).unwrap();
         write_whole(&path, |w| w.write_all(b"new")).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        for place in [dir.path(), &path.join("below"), &dir.path().join("none/x")] {
+            assert!(try_place(place).unwrap_err().to_string().contains(&*place.to_string_lossy()));
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

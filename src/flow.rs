@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::causes::in_one_line;
 use crate::frame::{Frame, FrameId};
 use crate::health::{Health, StageHealth};
 use crate::source::{Source, SourceError};
@@ -58,7 +59,7 @@ pub enum FlowError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A stage failed on a frame, or while finishing.
-    #[error("{stage}{at}: {why:#}", at = match frame { Some(f) => format!(", frame {f}"), None => String::new() })]
+    #[error("{stage}{at}: {why}", why = in_one_line(why), at = match frame { Some(f) => format!(", frame {f}"), None => String::new() })]
     Stage {
         /// The stage's name.
         stage: String,
@@ -315,7 +316,7 @@ impl Work {
                     let faults = self.faults.frame_failed();
                     if complained.is_none_or(|then| then.elapsed() > COMPLAINT_INTERVAL) {
                         complained = Some(Instant::now());
-                        tracing::warn!(stage = self.name, frame, faults, "frame lost: {why:#}");
+                        tracing::warn!(stage = self.name, frame, faults, "frame lost: {}", in_one_line(&why));
                     }
                 }
             }

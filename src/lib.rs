@@ -48,6 +48,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod bank;
+pub mod causes;
 pub mod cli;
 pub mod cmd;
 pub mod collect;

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match cmd::dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("farout: {error:#}");
+            eprintln!("farout: {}", farout::causes::in_one_line(&error));
             ExitCode::from(cmd::exit_code(&error))
         }
     }

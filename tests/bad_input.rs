@@ -127,6 +127,12 @@ fn models_banks_and_outputs() {
     let mut after = names(dir.path());
     after.retain(|name| name != "scores");
     assert_eq!(after, before, "something was left behind");
+    // What was there before is there still.
+    for flag in ["--video", "--events"] {
+        std::fs::write(at("old"), "old").unwrap();
+        farout(run(&["--bank", &at("text.bank"), flag, &at("old")]));
+        assert_eq!(std::fs::read_to_string(at("old")).unwrap(), "old", "{flag}");
+    }
 }
 
 #[test]
@@ -155,7 +161,16 @@ fn banks_that_cannot_be_built() {
     assert!(!Path::new(&out).exists(), "half a bank was left behind");
     let unwritable =
         ["bank", "build", "--model", model, "--images", pictures, "--size", "100", "-o", "/proc/out.bank"];
-    all_refused(&[case("unwritable bank", &unwritable, 1, &["/proc/out.bank"])]);
+    let senseless = |flag, number| {
+        let args = ["bank", "build", "--model", model, "--images", pictures, flag, number, "-o", &out];
+        case("senseless number", &args, 2, &[flag])
+    };
+    all_refused(&[
+        case("unwritable bank", &unwritable, 1, &["/proc/out.bank"]),
+        senseless("--size", "0"),
+        senseless("--k", "0"),
+        senseless("--every", "0"),
+    ]);
 }
 
 #[test]

@@ -87,7 +87,8 @@ fn images_of_any_size_keep_their_names() {
         assert_eq!(npy_size(&scores), (width as usize, height as usize), "{name}");
         assert_eq!(image::image_dimensions(out.join(format!("{name}.png"))).unwrap(), (width, height));
     }
-    let both = replay(text(&images), &["--frames-out", text(&out), "--pictures", text(&out)]);
+    let again = out.join(".");
+    let both = replay(text(&images), &["--frames-out", text(&out), "--pictures", text(&again)]);
     assert_ne!(both.code, Some(0), "frames and pictures would overwrite each other");
     assert!(both.stderr.contains("--frames-out") && both.stderr.contains("--pictures"), "{}", both.stderr);
 }

@@ -10,6 +10,7 @@ use crate::bank::{Bank, DataType, summary};
 use crate::cli::{BuildArgs, Dtype};
 use crate::collect::{self, BuildConfig, Input, Progress};
 use crate::detector::FeatureExtractor;
+use crate::file;
 use crate::source::{self, Purpose, SourceConfig};
 use crate::stop::Stop;
 
@@ -20,6 +21,7 @@ use crate::stop::Stop;
 pub fn build(args: &BuildArgs) -> Result<()> {
     let config = settings::read(&args.config)?;
     settings::named(&config.model.path, "model", "--model FILE", "model.path")?;
+    file::try_place(&args.output)?;
     let stop = Stop::new();
     signals::listen(&stop)?;
     let mut inputs = collect::list(&args.images)?;

@@ -1,7 +1,7 @@
 //! `farout replay`: a recording from end to end, nothing dropped; video, score maps, events out.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,12 +37,7 @@ struct Replayed<'a> {
 /// # Errors
 /// The first fault, naming the frame; a recording that is cut off, after all its frames.
 pub fn replay(args: &ReplayArgs) -> Result<()> {
-    if let (Some(frames), Some(pictures)) = (&args.frames_out, &args.pictures)
-        && frames == pictures
-    {
-        let why = "--frames-out and --pictures name the same folder, their files would overwrite each other";
-        return Err(ConfigError::Invalid(format!("{why}; choose two")).into());
-    }
+    apart(args)?;
     let source = args.input.as_deref().or(args.source.as_deref());
     let config = settings::read_detect(&args.detect, source)?;
     let stop = Stop::new();
@@ -55,10 +50,6 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
     tracing::info!("{described}");
     // Still images keep their names, frames of video are numbered.
     let naming = if source.has_names() { Naming::Name } else { Naming::Number };
-    let video = match &args.video {
-        Some(path) => Some(outputs::file(&config, path, source.rate(), &health)?),
-        None => None,
-    };
     let detector = match args.detect.bypass {
         true => None,
         false => Some(Detector::open(&config)?),
@@ -67,6 +58,11 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
     let basis = detector.as_ref().map(|detector| detector.threshold_basis.clone());
     let record = recorders(args, &config, scale, naming)?;
     let pictures = pictures(args.pictures.as_deref(), naming)?;
+    // Only now: what is wrong with the rest must not cost a video of the same name.
+    let video = match &args.video {
+        Some(path) => Some(outputs::file(&config, path, source.rate(), &health)?),
+        None => None,
+    };
     // Nothing is drawn that nobody looks at.
     let looked_at = video.is_some() || pictures.is_some();
     let draw = detector.as_ref().filter(|_| looked_at).map(|detector| Draw {
@@ -92,6 +88,28 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
         writeln!(out, "{} frames in {:.1} s, {rate:.1} fps", report.frames, report.seconds)?;
     }
     Ok(result?)
+}
+
+/// Refuses folders in which pictures of one kind would overwrite those of another.
+fn apart(args: &ReplayArgs) -> Result<(), ConfigError> {
+    let scores = args.scores.as_ref().filter(|_| args.scores_format == ScoresFormat::Png16);
+    let mut seen: Vec<(&str, PathBuf)> = Vec::new();
+    for (flag, folder) in [
+        ("--frames-out", args.frames_out.as_ref()),
+        ("--pictures", args.pictures.as_ref()),
+        ("--scores (as png16)", scores),
+    ] {
+        let Some(folder) = folder else { continue };
+        let folder =
+            folder.canonicalize().or_else(|_| std::path::absolute(folder)).unwrap_or_else(|_| folder.clone());
+        if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == folder) {
+            let why =
+                format!("{other} and {flag} name the same folder, their files would overwrite each other");
+            return Err(ConfigError::Invalid(format!("{why}; choose two")));
+        }
+        seen.push((flag, folder));
+    }
+    Ok(())
 }
 
 fn pictures(folder: Option<&Path>, naming: Naming) -> Result<Option<PictureWriter>> {

@@ -31,7 +31,7 @@ pub enum BuildError {
         source: anyhow::Error,
     },
     /// Numbers that f16 cannot hold.
-    #[error("{name}: features reach {largest:e}, more than f16 holds (65504); build with --data-type f32")]
+    #[error("{name}: features reach {largest:e}, more than f16 holds (65504); build with --dtype f32")]
     Overflow {
         /// The input.
         name: String,
