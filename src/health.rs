@@ -149,7 +149,7 @@ impl Health {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Figures over the last [`RECENT`] frames, for a status line.
+    /// Figures over the last 128 frames, for a status line.
     pub fn recent(&self) -> Recent {
         let done = self.done();
         let mut sorted = done.recent.clone();

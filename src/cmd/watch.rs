@@ -58,6 +58,10 @@ impl Watch {
                 }
                 std::thread::sleep(TICK);
             }
+            // A run that drains within a tick, or ends by itself, stops too.
+            if !stopping {
+                tell(&[NotifyState::Stopping]);
+            }
         })?;
         Ok(Watch { done, thread: Some(thread) })
     }

@@ -10,7 +10,7 @@ use super::SinkError;
 use super::outlet::{AccessUnit, KeyWanted, Outlet};
 use crate::frame::FrameId;
 
-/// Called on the encoder's thread with each frame's number and [`Frame::captured`] when its
+/// Called on the encoder's thread with each frame's number and `Frame::captured` when its
 /// encoded picture leaves the encoder.
 pub type EncodedHook = Box<dyn FnMut(FrameId, Instant) + Send>;
 

@@ -1,7 +1,7 @@
 //! Where frames come from. One trait; whether a stream is live changes what is done when the
 //! reader is late, not how it is read.
 //!
-//! [`open`] turns a location into a [`Source`]: recordings and live streams through GStreamer
+//! [`open()`] turns a location into a [`Source`]: recordings and live streams through GStreamer
 //! (feature `media`), still images without it.
 
 #[cfg(feature = "media")]
