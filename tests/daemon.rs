@@ -162,7 +162,7 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
         ])
         .env("NOTIFY_SOCKET", &path);
     let daemon = Running::start(command);
-    let mut told = || {
+    let told = || {
         let mut bytes = [0; 4096];
         let length = socket.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..length]).into_owned()
