@@ -13,9 +13,9 @@ use super::view::NEAR;
 /// Every stretch of this many metres begins with a row of strangers and ends without any.
 pub const CELL: f64 = 160.0;
 /// Metres ahead from which strangers are drawn.
-pub const SIGHT: f32 = 50.0;
+pub const SIGHT: f32 = 45.0;
 /// The most strangers in one row.
-const ROW: usize = 7;
+const ROW: usize = 10;
 
 /// The kinds of strangers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,7 +89,7 @@ pub fn strangers(scene: &Scene, mut each: impl FnMut(&Stranger)) {
         let mut s = cell as f64 * CELL + f64::from(dice.range(0.0, 8.0));
         for i in 0..count {
             let stranger = place(scene, cell * ROW as i64 + i as i64, s);
-            s += f64::from(dice.range(8.0, 17.0));
+            s += f64::from(dice.range(6.0, 12.0));
             if (NEAR + 1.2..SIGHT).contains(&stranger.z) {
                 each(&stranger);
             }
@@ -104,12 +104,11 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
     let z = scene.view.ahead(s);
     let half = 0.5 * width;
     // Nothing stands where the camera itself will drive.
-    let mut x = match dice.below(7) {
-        0 | 1 => CENTRE_LINE - dice.range(0.0, 0.4),
-        2 => -5.3 + dice.range(0.0, 0.6) - half,
-        3 => scene.land.strips(-1.0, s).edge - dice.range(0.2, 2.0) - half,
-        4 => scene.land.strips(1.0, s).edge + dice.range(0.2, 2.0) + half,
-        _ => 1.6 + half + dice.range(0.0, 0.6),
+    let mut x = match dice.below(8) {
+        0..=2 => (CENTRE_LINE + 0.9 - half).min(CENTRE_LINE) - dice.range(0.0, 0.5),
+        3 => scene.land.strips(-1.0, s).edge - dice.range(0.0, 1.0) - half,
+        4 => scene.land.strips(1.0, s).edge + dice.range(0.0, 1.0) + half,
+        _ => 1.4 + half + dice.range(0.0, 0.5),
     };
     if kind == Kind::Animal || kind == Kind::Ball {
         // They cross the road in front and are out of the way in time.
@@ -131,11 +130,16 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
         _ => PAINTS,
     };
     let main = tint(&mut dice, paints);
-    let second = match kind {
-        Kind::Animal | Kind::Log => tint(&mut dice, WOODS),
-        Kind::Carton | Kind::Rubble => tint(&mut dice, WALLS),
-        _ => tint(&mut dice, PAINTS),
+    let others: &[Rgb] = match kind {
+        Kind::Log => WOODS,
+        Kind::Animal | Kind::Carton | Kind::Rubble => WALLS,
+        _ => PAINTS,
     };
+    // Of a few colours the one that stands out most from the first.
+    let contrast = |colour: &Rgb| (0..3).map(|i| (colour[i] - main[i]).abs()).sum::<f32>();
+    let second = (0..3).map(|_| tint(&mut dice, others)).fold(main, |best, next| {
+        if contrast(&next) > contrast(&best) { next } else { best }
+    });
     Stranger {
         kind,
         id: (number.rem_euclid(255) + 1) as u8,
@@ -151,7 +155,7 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
 impl Kind {
     /// Width and height in metres of one of the kind.
     fn size(self, dice: &mut Dice) -> (f32, f32) {
-        let k = dice.range(0.9, 1.4);
+        let k = dice.range(1.0, 1.6);
         let (w, h) = match self {
             Kind::Animal => [(1.3, 1.0), (2.2, 1.9), (2.7, 1.8)][dice.below(3)],
             Kind::Tyre => [(1.0, 1.0), (1.6, 1.6)][dice.below(2)],
