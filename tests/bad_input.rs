@@ -233,6 +233,34 @@ fn configurations() {
     ]);
 }
 
+/// A recording must not be lost because it is also named as output.
+#[test]
+#[cfg(feature = "media")]
+fn outputs_that_are_the_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = dir.path().join("clip.mp4");
+    let clip_text = text(&clip);
+    let made = farout(["replay", "--bypass", "synthetic:width=64,height=64,frames=5", "--video", clip_text]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let before = std::fs::read(&clip).unwrap();
+    let silent = ["--rtsp", "off", "--http", "off"];
+    all_refused(&[
+        case(
+            "video",
+            &["replay", "--bypass", clip_text, "--video", clip_text],
+            2,
+            &["the source and --video"],
+        ),
+        case(
+            "record",
+            &[&["run", "--bypass", "--source", clip_text, "--record", clip_text], &silent[..]].concat(),
+            2,
+            &["the source and --record"],
+        ),
+    ]);
+    assert_eq!(std::fs::read(&clip).unwrap(), before);
+}
+
 #[test]
 #[cfg(feature = "media")]
 fn a_port_in_use() {

@@ -339,6 +339,8 @@ fn what_cannot_be_served_or_written_is_explained() {
         (OutputConfig { rtsp: format!("rtsp://{taken}/x"), ..unserved() }, "output.rtsp"),
         (OutputConfig { http: format!("http://{taken}/x"), ..unserved() }, "output.http"),
         (OutputConfig { record: Some(dir.path().join("no/folder/x.mp4")), ..unserved() }, "no/folder/x.mp4"),
+        (OutputConfig { record: Some("/dev/null".into()), ..unserved() }, "no regular file"),
+        (OutputConfig { record: Some(dir.path().into()), ..unserved() }, "is a directory"),
         (OutputConfig { encoder: "h265".into(), ..unserved() }, "\"h265\" is none of auto"),
         (OutputConfig { rtsp: "8554".into(), ..unserved() }, "write rtsp://"),
     ];
@@ -352,4 +354,7 @@ fn what_cannot_be_served_or_written_is_explained() {
     let config = OutputConfig { record: Some(path.clone()), ..unserved() };
     VideoOut::open(&config, Haste::Live, None, None).unwrap().finish().unwrap();
     assert!(!path.exists(), "a recording without frames is no file");
+    std::fs::write(&path, b"an older recording").unwrap();
+    VideoOut::open(&config, Haste::Live, None, None).unwrap().finish().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"an older recording", "it goes when a newer one begins");
 }

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 # Clean keys kept of every step, and how many steps they are kept for.
-REMEMBERED, STEPS_REMEMBERED = 700, 8
+REMEMBERED, STEPS_REMEMBERED = 500, 8
 
 
 def outlines(count, height, width, top, scale, shapes, generator):
@@ -22,7 +22,7 @@ def outlines(count, height, width, top, scale, shapes, generator):
     rows, columns = torch.arange(height).view(1, height, 1) + 0.5, torch.arange(width).view(1, 1, width) + 0.5
     inside, centre = torch.full((count, height, width), -9.0), None
     for shape in range(shapes):
-        size = scale * torch.exp(math.log(6) + rand() * math.log(65 / 6))
+        size = scale * torch.exp(math.log(6) + rand() * math.log(90 / 6))
         y, x = top + rand() * (height - top) * 0.9, rand() * width
         if centre is None:
             centre = torch.cat([x / width, y / height], 1)[..., 0] * 2 - 1
@@ -45,14 +45,15 @@ def outlines(count, height, width, top, scale, shapes, generator):
 
 
 def pieces(pictures, classes, centre, height, width, generator):
-    """Pieces [B, 3, height, width] of `pictures`, shuffled, turned, mirrored and zoomed.
+    """Pieces [B, 3, height, width] of `pictures`, turned, mirrored and zoomed.
 
+    Most are pieces of the very picture that they go into: the same light and air must not stand out.
     What comes to lie at `centre` is a place of a class drawn evenly from those that the picture has: else
     nearly all scraps would be sky and asphalt. `classes` [B, h, w] may be coarser than the pictures.
     """
     count = len(pictures)
     rand = lambda: torch.rand(count, generator=generator)
-    order = torch.randperm(count, generator=generator)
+    order = torch.arange(count).where(rand() < 0.65, torch.randperm(count, generator=generator))
     zoom = torch.exp(math.log(0.15) + rand() * math.log(1.5 / 0.15))
     turn = (rand() - 0.5) * math.pi * (rand() < 0.6).float()
     mirror, aspect = torch.where(rand() < 0.5, -1.0, 1.0), height / width
@@ -84,29 +85,36 @@ def scatter(pictures, classes, targets, generator):
     out, mask = targets, torch.zeros(count, 1, height, width)
     layers = []
     for shapes in (2, 3):
-        inside, centre = outlines(count, height // 2, width // 2, height * 0.165, 0.5, shapes, generator)
+        inside, centre = outlines(count, height // 4, width // 4, height * 0.0825, 0.25, shapes, generator)
         scrap = pieces(pictures, classes, centre, height, width, generator)
-        slope = (torch.arange(height).view(1, 1, height, 1) / height - 0.5) * 0.4 * normal(1, 1, 1)
-        scrap = scrap * (1 + 0.2 * normal(1, 1, 1)) + 0.1 * normal(1, 1, 1) + slope
+        slope = (torch.arange(height).view(1, 1, height, 1) / height - 0.5) * 0.3 * normal(1, 1, 1)
+        scrap = scrap * (1 + 0.15 * normal(1, 1, 1)) + 0.08 * normal(1, 1, 1) + slope
         layers.append(((full(inside) / (0.6 + rand(1, 1, 1)) + 0.5).clamp(0, 1), scrap))
-    # Half of them are made of two pieces that show through each other in spots.
+    # Most are made of two pieces that show through each other in spots, stripes or checks.
     spots = full(normal(height // 24, width // 24))
-    spots = (spots * 6).clamp(0, 1) * (rand(1, 1, 1) < 0.5)
+    angle, pitch = rand(1, 1, 1) * math.pi, 4 + 16 * rand(1, 1, 1)
+    rows, columns = torch.arange(height).view(1, 1, height, 1), torch.arange(width).view(1, 1, 1, width)
+    stripes = torch.sin((rows * angle.sin() + columns * angle.cos()) * 2 * math.pi / pitch)
+    across = torch.sin((rows * angle.cos() - columns * angle.sin()) * 2 * math.pi / pitch)
+    stripes = torch.where(rand(1, 1, 1) < 0.5, stripes, stripes * across)
+    spots = torch.where(rand(1, 1, 1) < 0.4, spots, stripes)
+    spots = (spots * 6).clamp(0, 1) * (rand(1, 1, 1) < 0.6)
     (over, scrap), (under, other) = layers
     for cover, own in ((under, other), (over, scrap + (other - scrap) * spots)):
-        own = own + normal(3, height, width) * 0.025 * rand(1, 1, 1)
+        # One noise for all pictures of the batch, of different strength in each.
+        own = own + torch.randn(1, 3, height, width, generator=generator) * 0.025 * rand(1, 1, 1)
         out, mask = out + (own - out) * cover, torch.maximum(mask, cover)
-    change = F.avg_pool2d((out - targets).abs().mean(1, keepdim=True), 15, 1, 7)
-    return out, mask[:, 0], (mask * (change > 0.16 * F.avg_pool2d(mask, 15, 1, 7)))[:, 0]
+    around = lambda x: F.avg_pool2d(F.avg_pool2d(x, 4), 3, 1, 1)
+    shows = (around((out - targets).abs().mean(1, keepdim=True)) > 0.16 * around(mask)).float()
+    return out, mask[:, 0], mask[:, 0] * F.interpolate(shows, scale_factor=4)[:, 0]
 
 
-def distances(keys, covered, showing, memory, generator, references=2400, clean_queries=900):
+def distances(keys, covered, showing, memory, generator, references=1800, clean_queries=700):
     """Mean L2 distance of patches to their 3 nearest clean keys, of other pictures of the batch and `memory`.
 
     `keys` [B, N, C]; `covered` [B, N] is the share of each patch under scraps, `showing` that under scraps
-    that show; `memory` [M, C] holds clean keys of earlier steps. Returns the distances; 1 where the patch
-    is (0 where it is not) a scrap's; and some of the clean keys, to be remembered. Patches in between are
-    left out.
+    that show; `memory` [M, C] holds clean keys of earlier steps. Returns the distances of some
+    patches; the share of each that shows a scrap; and some of the clean keys, to be remembered.
     """
     batch, count, width = keys.shape
     keys, covered, showing = keys.reshape(-1, width), covered.reshape(-1), showing.reshape(-1)
@@ -114,11 +122,10 @@ def distances(keys, covered, showing, memory, generator, references=2400, clean_
     shuffled = lambda index: index[torch.randperm(len(index), generator=generator)]
     clean = (covered == 0).nonzero().ravel()
     reference = shuffled(clean)[:references]
-    scrap = (showing > 0.3).nonzero().ravel()
+    scrap = shuffled(((covered > 0) & (showing > 0.5 * covered)).nonzero().ravel())[:700]
     query = torch.cat([scrap, shuffled(clean)[:clean_queries]])
     a, b = keys[query], torch.cat([keys[reference], memory])
     square = ((a * a).sum(1, keepdim=True) + (b * b).sum(1) - 2 * a @ b.T).clamp(min=1e-4)
     same = picture[query][:, None] == torch.cat([picture[reference], torch.full((len(memory),), -1)])
     square = square.masked_fill(same, 1e6)
-    is_scrap = (torch.arange(len(query)) < len(scrap)).float()
-    return square.topk(3, largest=False)[0].sqrt().mean(1), is_scrap, keys[reference[:REMEMBERED]].detach()
+    return square.topk(3, largest=False)[0].sqrt().mean(1), showing[query], keys[reference[:REMEMBERED]].detach()

@@ -113,7 +113,7 @@ def train(model, pictures, classes, args):
         picture, mask, shown = scatter(full, whole, target, scraps)
         contrast = 1 + 0.15 * torch.randn(len(picture), 1, 1, 1)
         picture = picture * contrast + 0.04 * torch.randn(len(picture), 3, 1, 1)
-        picture = picture + 0.02 * torch.rand(len(picture), 1, 1, 1) * torch.randn_like(picture)
+        picture = picture + 0.02 * torch.rand(len(picture), 1, 1, 1) * torch.randn(1, *picture.shape[1:])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits, keys = model(picture.contiguous(memory_format=torch.channels_last), column)
         keys = keys.float()
@@ -127,10 +127,11 @@ def train(model, pictures, classes, args):
         sure = ((places < 0.05) | (showing > 0.5 * places)).float()
         marking = F.binary_cross_entropy_with_logits(marked, showing, sure, pos_weight=torch.tensor(3.0))
         covered, showing = shares(mask, PATCH).flatten(1), shares(shown, PATCH).flatten(1)
-        far, is_scrap, remember = distances(keys, covered, showing, torch.cat([keys[0, :0].detach(), *memory]), scraps)
+        far, share, remember = distances(keys, covered, showing, torch.cat([keys[0, :0].detach(), *memory]), scraps)
         memory.append(remember)
-        balance = torch.where(is_scrap > 0, 0.3 * (1 - is_scrap).sum() / is_scrap.sum().clamp(min=1), 1.0)
-        apart = F.binary_cross_entropy_with_logits((far - even) * slope, is_scrap, balance)
+        scraps_in = (share > 0).sum()
+        balance = torch.where(share > 0, 0.4 * (len(share) - scraps_in) / scraps_in.clamp(min=1), 1.0)
+        apart = F.binary_cross_entropy_with_logits((far - even) * slope, share, balance)
 
         optimiser.zero_grad()
         (segmentation + marking + apart).backward()

@@ -10,12 +10,18 @@ use crate::detector::VideoEnd;
 use crate::health::Health;
 use crate::sink::OutputConfig;
 
-/// Servers and recording as configured; a busy encoder loses frames, which are counted.
+/// Servers and recording as configured. For a live source a busy encoder loses frames, which are counted;
+/// for one that can wait nothing is lost.
 ///
 /// # Errors
 /// If a port is in use, a file cannot be made, or no encoder works.
-pub fn live(config: &Config, rate: Option<f64>, health: &Arc<Health>) -> Result<Box<dyn VideoEnd>> {
-    open(&config.output, false, rate, health)
+pub fn live(
+    config: &Config,
+    live: bool,
+    rate: Option<f64>,
+    health: &Arc<Health>,
+) -> Result<Box<dyn VideoEnd>> {
+    open(&config.output, !live, rate, health)
 }
 
 /// One video file and no servers; nothing is lost.

@@ -1,18 +1,19 @@
 //! `farout replay`: a recording from end to end, nothing dropped; video, score maps, events out.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::apart::{Output, apart};
 use super::limited::limited;
 use super::progress::Progress;
 use super::{outputs, settings, signals};
 use crate::cli::{ReplayArgs, ScoresFormat};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
 use crate::flow::{Flow, Pace};
 use crate::health::{Health, Report};
@@ -37,9 +38,9 @@ struct Replayed<'a> {
 /// # Errors
 /// The first fault, naming the frame; a recording that is cut off, after all its frames.
 pub fn replay(args: &ReplayArgs) -> Result<()> {
-    apart(args)?;
     let source = args.input.as_deref().or(args.source.as_deref());
     let config = settings::read_detect(&args.detect, source)?;
+    apart(&config.streams[0].source, &outputs_of(args, &config))?;
     let stop = Stop::new();
     signals::listen(&stop)?;
     let health = Arc::new(Health::new());
@@ -90,26 +91,20 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
     Ok(result?)
 }
 
-/// Refuses folders in which pictures of one kind would overwrite those of another.
-fn apart(args: &ReplayArgs) -> Result<(), ConfigError> {
-    let scores = args.scores.as_ref().filter(|_| args.scores_format == ScoresFormat::Png16);
-    let mut seen: Vec<(&str, PathBuf)> = Vec::new();
-    for (flag, folder) in [
-        ("--frames-out", args.frames_out.as_ref()),
-        ("--pictures", args.pictures.as_ref()),
+/// Everything that is written, and may therefore not be anything that is read. The truth's files have
+/// names of their own and may lie beside the frames.
+fn outputs_of<'a>(args: &'a ReplayArgs, config: &'a Config) -> Vec<Output<'a>> {
+    let scores = args.scores.as_deref().filter(|_| args.scores_format == ScoresFormat::Png16);
+    [
+        ("--frames-out", args.frames_out.as_deref()),
+        ("--pictures", args.pictures.as_deref()),
         ("--scores (as png16)", scores),
-    ] {
-        let Some(folder) = folder else { continue };
-        let folder =
-            folder.canonicalize().or_else(|_| std::path::absolute(folder)).unwrap_or_else(|_| folder.clone());
-        if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == folder) {
-            let why =
-                format!("{other} and {flag} name the same folder, their files would overwrite each other");
-            return Err(ConfigError::Invalid(format!("{why}; choose two")));
-        }
-        seen.push((flag, folder));
-    }
-    Ok(())
+        ("--video", args.video.as_deref()),
+        ("the event log", config.output.events.as_deref()),
+    ]
+    .into_iter()
+    .filter_map(|(name, path)| Some((name, path?)))
+    .collect()
 }
 
 fn pictures(folder: Option<&Path>, naming: Naming) -> Result<Option<PictureWriter>> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::apart::apart;
 use super::limited::limited;
 use super::watch::Watch;
 use super::{outputs, settings, signals};
@@ -24,6 +25,9 @@ use crate::stop::Stop;
 /// What cannot be opened, and faults that no later frame can mend.
 pub fn run(args: &RunArgs) -> Result<()> {
     let config = configured(args)?;
+    let written = [("--record", &config.output.record), ("the event log", &config.output.events)];
+    let written: Vec<_> = written.iter().filter_map(|(name, path)| Some((*name, path.as_deref()?))).collect();
+    apart(&config.streams[0].source, &written)?;
     let stop = Stop::new();
     signals::listen(&stop)?;
     let health = Arc::new(Health::new());
@@ -31,7 +35,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let stream = &config.streams[0];
     let source = source::open(&stream.source, stream, Purpose::Live, stop.clone())?;
     tracing::info!("{}", source.describe());
-    let video = outputs::live(&config, source.rate(), &health)?;
+    let video = outputs::live(&config, source.is_live(), source.rate(), &health)?;
     let detector = match args.detect.bypass {
         true => None,
         false => Some(Detector::open(&config)?),

@@ -30,13 +30,15 @@ pub(super) struct Mp4 {
 }
 
 impl Mp4 {
-    /// Creates the file; it has no contents before the first picture.
+    /// Prepares a recording. The file is made, or an older one of that name overwritten, with the first
+    /// picture: what goes wrong before costs nobody a recording.
     ///
     /// # Errors
-    /// [`SinkError::Record`] if the file cannot be created.
-    pub(super) fn create(path: &Path) -> Result<Mp4, SinkError> {
+    /// [`SinkError::Record`] if the file could not be written.
+    pub(super) fn prepare(path: &Path) -> Result<Mp4, SinkError> {
         let record = |why: String| SinkError::Record { path: path.to_owned(), why };
-        std::fs::File::create(path).map_err(|e| record(e.to_string()))?;
+        writable(path)
+            .map_err(|e| record(format!("{e}; name a .mp4 file in a folder that can be written to")))?;
         let failed = |e: gst::glib::BoolError| record(e.to_string());
         let entry = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(0).build();
         let parse = gst::ElementFactory::make("h264parse").build().map_err(failed)?;
@@ -61,15 +63,27 @@ impl Mp4 {
             pad.set_property("trak-timescale", 90_000_u32);
         }
         let bus = pipeline.bus().ok_or_else(|| record("the muxer has no bus".into()))?;
-        if pipeline.set_state(gst::State::Playing).is_err() {
-            let why = bus_error(&bus).unwrap_or_else(|| "the muxer does not start".into());
-            return Err(record(why));
-        }
         Ok(Mp4 { path: path.to_owned(), pipeline, entry, bus, pictures: 0, zero: None, finished: false })
     }
 
     fn failed(&self, why: impl Into<String>) -> SinkError {
         SinkError::Record { path: self.path.clone(), why: why.into() }
+    }
+}
+
+/// Whether a file can be written at `path`; an existing one stays as it is.
+fn writable(path: &Path) -> std::io::Result<()> {
+    use std::io::{Error, ErrorKind};
+    let mut options = std::fs::OpenOptions::new();
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err(Error::from(ErrorKind::IsADirectory)),
+        // A device or a pipe would be taken for a file and would not become one.
+        Ok(there) if !there.is_file() => Err(Error::other("it is no regular file")),
+        Ok(_) => options.write(true).open(path).map(drop),
+        Err(_) => {
+            options.write(true).create_new(true).open(path)?;
+            std::fs::remove_file(path)
+        }
     }
 }
 
@@ -80,6 +94,10 @@ impl Outlet for Mp4 {
                 return Ok(());
             }
             self.entry.set_caps(Some(&unit.caps));
+            if self.pipeline.set_state(gst::State::Playing).is_err() {
+                let why = bus_error(&self.bus).unwrap_or_else(|| "the muxer does not start".into());
+                return Err(self.failed(why));
+            }
         }
         let start = Instant::now();
         while waiting(&self.entry) >= WAITING && start.elapsed() < PATIENCE {
@@ -109,7 +127,7 @@ impl Outlet for Mp4 {
         }
         if self.pictures == 0 {
             let _ = self.pipeline.set_state(gst::State::Null);
-            return std::fs::remove_file(&self.path).map_err(|e| self.failed(e.to_string()));
+            return Ok(());
         }
         let ended = self.entry.end_of_stream().map_err(|e| e.to_string()).and_then(|_| {
             let wait = gst::ClockTime::try_from(PATIENCE).unwrap_or(gst::ClockTime::MAX);

@@ -39,11 +39,11 @@ pub struct VideoOut {
 }
 
 impl VideoOut {
-    /// Finds an encoder, binds the ports and creates the file. `rate` is the frames' rate if it
+    /// Finds an encoder, binds the ports and sees whether the file can be written. `rate` is the frames' rate if it
     /// is constant. Encoding starts with the first frame, whose size the video keeps.
     ///
     /// # Errors
-    /// Addresses that are none, ports that are taken, files that cannot be created, and
+    /// Addresses that are none, ports that are taken, files that cannot be written, and
     /// [`SinkError::NoEncoder`].
     pub fn open(
         config: &OutputConfig,
@@ -68,7 +68,7 @@ impl VideoOut {
             outlets.push(Box::new(server));
         }
         if let Some(path) = &config.record {
-            outlets.push(Box::new(Mp4::create(path)?));
+            outlets.push(Box::new(Mp4::prepare(path)?));
         }
         tracing::info!(encoder = encoder.name, ?urls, record = ?config.record, "video output");
         let shared = FanOut {

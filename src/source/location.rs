@@ -64,6 +64,21 @@ impl Location {
         }
     }
 
+    /// The file that is read, or the folder that the pictures lie in; nothing for what is no file.
+    pub fn on_disk(&self) -> Option<PathBuf> {
+        match self {
+            Location::Video(path) => Some(path.clone()),
+            Location::Images(text) if Path::new(text).exists() => Some(text.into()),
+            // A glob: the folder up to the first wildcard.
+            Location::Images(text) => {
+                let fixed = text.find(['*', '?', '[']).map_or(text.as_str(), |at| &text[..at]);
+                let folder = fixed.rfind('/').map_or(".", |at| &fixed[..=at]);
+                Some(folder.into())
+            }
+            _ => None,
+        }
+    }
+
     fn path(text: &str) -> Location {
         let path = Path::new(text);
         let pattern = text.contains(['*', '?', '[']) && !path.exists();

@@ -40,7 +40,7 @@ impl Land {
         let into = (s - stretch * STRETCH) as f32;
         let here = self.stretch(side, stretch as i64);
         // The last metres of a stretch lead over to the next one.
-        let lead = 9.0;
+        let lead = 14.0;
         let t = ((into - (STRETCH as f32 - lead)) / lead).clamp(0.0, 1.0);
         if t == 0.0 {
             return here;
@@ -55,7 +55,7 @@ impl Land {
         let mut dice = Dice::new(self.seed, if side > 0.0 { 42 } else { 43 }, index);
         let wide = dice.chance(0.55 * town);
         let edge = if side > 0.0 {
-            if wide { 4.3 } else { 2.2 }
+            if wide { 4.6 } else { 2.2 }
         } else if wide {
             -7.4
         } else {
@@ -68,8 +68,8 @@ impl Land {
     /// Whether cars may be parked at `s`, and at which sideways place.
     pub fn parking(&self, side: f32, s: f64) -> Option<f32> {
         let strips = self.strips(side, s);
-        if side > 0.0 && strips.edge > 4.2 {
-            Some(3.25)
+        if side > 0.0 && strips.edge > 4.5 {
+            Some(3.5)
         } else if side < 0.0 && strips.edge < -7.3 {
             Some(-6.35)
         } else {
@@ -90,10 +90,10 @@ impl Land {
 
     /// Whether `s` lies on a zebra crossing.
     pub fn zebra(&self, s: f64) -> bool {
-        let cell = (s / 85.0).floor();
-        let into = s - cell * 85.0;
+        let cell = (s / 60.0).floor();
+        let into = s - cell * 60.0;
         (20.0..23.4).contains(&into)
             && Dice::new(self.seed, 46, cell as i64).chance(0.6)
-            && self.town(cell * 85.0) > 0.45
+            && self.town(cell * 60.0) > 0.4
     }
 }

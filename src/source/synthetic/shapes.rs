@@ -17,19 +17,35 @@ pub fn shade(it: &Stranger, textures: &Textures, at: [f32; 2], z: f32, light: f3
     let spot = textures.blotch.smooth(0, x * 16.0 + it.grain, y * 16.0);
     let [main, second] = it.colours;
     let colour = match it.kind {
-        Kind::Animal => animal(p, q, w / h, main, second, spot)?,
+        Kind::Animal => animal(it, p, q, main, second, spot)?,
         Kind::Tyre => tyre(p, 2.0 * q - 1.0)?,
-        Kind::Sofa => sofa(p, q, main)?,
+        Kind::Sofa => sofa(p, q, cloth(it, x, y, z))?,
         Kind::Ladder => ladder(p, q, main)?,
         Kind::Ball => ball(p, 2.0 * q - 1.0, main, second)?,
-        Kind::Carton => carton(p, q, main, second)?,
-        Kind::Barrel => barrel(p, q, main, second)?,
-        Kind::Trolley => trolley(p, q, main, z)?,
+        Kind::Carton => carton(it, p, q)?,
+        Kind::Barrel => barrel(p, q, cloth(it, x, y, z), second)?,
+        Kind::Trolley => trolley(p, q, main, cloth(it, x, y, z))?,
         Kind::Log => log(x, y, w, h, main, grain)?,
         Kind::Rubble => rubble(x, y, p, q, h, main, second)?,
-        Kind::Tent => tent(p, q, main, second)?,
+        Kind::Tent => tent(p, q, cloth(it, x, y, z), second)?,
     };
     Some(scale(colour, 1.0 + 0.13 * grain + 0.08 * spot + 0.12 * light * p))
+}
+
+/// The pattern of two colours that a thing of cloth or tin has, at `x`, `y` metres on it.
+fn cloth(it: &Stranger, x: f32, y: f32, z: f32) -> Rgb {
+    let [main, second] = it.colours;
+    let pitch = 0.14 + 0.0012 * it.grain;
+    let on = |t: f32| (t / pitch).rem_euclid(2.0) < 1.0;
+    let share = match it.grain as u32 % 4 {
+        0 => f32::from(u8::from(on(x))),
+        1 => f32::from(u8::from(on(x + y))),
+        2 => 0.5 * (f32::from(u8::from(on(x))) + f32::from(u8::from(on(y)))),
+        _ => f32::from(u8::from(on(x) != on(y))),
+    };
+    // Finer than the pixels it turns into one even colour.
+    let sharp = (1.4 - z * 0.004 / pitch).clamp(0.0, 1.0);
+    mix(main, second, 0.5 + (share - 0.5) * sharp)
 }
 
 fn ellipse(p: f32, q: f32, cx: f32, cy: f32, rx: f32, ry: f32) -> f32 {
@@ -37,8 +53,10 @@ fn ellipse(p: f32, q: f32, cx: f32, cy: f32, rx: f32, ry: f32) -> f32 {
     1.0 - u * u - v * v
 }
 
-fn animal(p: f32, q: f32, aspect: f32, main: Rgb, second: Rgb, spot: f32) -> Option<Rgb> {
-    let coat = if spot > 0.25 { second } else { main };
+fn animal(it: &Stranger, p: f32, q: f32, main: Rgb, second: Rgb, spot: f32) -> Option<Rgb> {
+    let aspect = it.size[0] / it.size[1];
+    let marked = if it.grain < 128.0 { spot > 0.1 } else { (p * 22.0 + 3.0 * spot).sin() > 0.1 };
+    let coat = if marked { second } else { main };
     let body = ellipse(p, q, -0.08, 0.6, 0.66, 0.2).max(ellipse(p, q, 0.32, 0.62, 0.3, 0.22));
     if body > 0.0 {
         return Some(scale(coat, 0.72 + 0.5 * (q - 0.4) + 0.12 * body));
@@ -94,13 +112,13 @@ fn sofa(p: f32, q: f32, main: Rgb) -> Option<Rgb> {
 
 fn ladder(p: f32, q: f32, main: Rgb) -> Option<Rgb> {
     let reach = 0.22 + 0.72 * (1.0 - q);
-    let rail = (p.abs() - reach).abs() < 0.075;
-    let rung = p.abs() < reach && (q * 6.0).fract() < 0.24 && q > 0.05;
+    let rail = (p.abs() - reach).abs() < 0.10;
+    let rung = p.abs() < reach && (q * 6.0).fract() < 0.4 && q > 0.05;
     let back = (p - 0.15).abs() < 0.9 * reach && ((p.abs() - 0.7 * reach).abs() < 0.04);
     if rail {
         Some(scale(main, 1.1))
     } else if rung {
-        Some(scale(main, if (q * 6.0).fract() < 0.08 { 0.6 } else { 0.95 }))
+        Some(scale(main, if (q * 6.0).fract() < 0.13 { 0.6 } else { 0.95 }))
     } else {
         back.then(|| scale(main, 0.62))
     }
@@ -117,7 +135,8 @@ fn ball(p: f32, q: f32, main: Rgb, second: Rgb) -> Option<Rgb> {
     Some(scale(if panel { main } else { second }, 0.5 + 0.4 * depth + 0.22 * q))
 }
 
-fn carton(p: f32, q: f32, main: Rgb, second: Rgb) -> Option<Rgb> {
+fn carton(it: &Stranger, p: f32, q: f32) -> Option<Rgb> {
+    let [main, second] = it.colours;
     // A corner looks at the camera; flaps stand open.
     let edge = 0.22;
     let (u, left) =
@@ -129,8 +148,11 @@ fn carton(p: f32, q: f32, main: Rgb, second: Rgb) -> Option<Rgb> {
     }
     let board = scale(main, if left { 0.98 } else { 0.70 });
     if q < lip {
-        let label = left && (0.35..0.75).contains(&u) && (0.34..0.52).contains(&q);
-        let tape = (u - 0.5).abs() < 0.05 && q > 0.6;
+        // Two rows of print: bars of chance length.
+        let line = (q * 14.0) as i32;
+        let print = speck((u * 11.0) as i32 + it.grain as i32, line) > 0.4;
+        let label = matches!(line, 3 | 4 | 7) && (0.15..0.85).contains(&u) && print;
+        let tape = (u - 0.5).abs() < 0.07 && q > 0.55 || (q - 0.17).abs() < 0.03;
         return Some(if label {
             second
         } else if tape {
@@ -158,7 +180,7 @@ fn barrel(p: f32, q: f32, main: Rgb, second: Rgb) -> Option<Rgb> {
     Some(scale(if ring { second } else { main }, round))
 }
 
-fn trolley(p: f32, q: f32, main: Rgb, z: f32) -> Option<Rgb> {
+fn trolley(p: f32, q: f32, main: Rgb, load: Rgb) -> Option<Rgb> {
     let wheel = |at: f32| ellipse(p, q, at, 0.07, 0.08, 0.07) > 0.0;
     if wheel(-0.55) || wheel(0.55) {
         return Some(RUBBER);
@@ -176,7 +198,7 @@ fn trolley(p: f32, q: f32, main: Rgb, z: f32) -> Option<Rgb> {
     }
     let rim = q > high - 0.04 || q < low + 0.03 || p > end - 0.04;
     let mesh = (p * 9.0).rem_euclid(1.0) < 0.32 || (q * 14.0).rem_euclid(1.0) < 0.3;
-    if rim || mesh { Some(scale(main, 1.08)) } else { (z > 14.0 || q < 0.55).then(|| scale(main, 0.45)) }
+    if rim || mesh { Some(scale(main, 1.08)) } else { (q < high - 0.1).then(|| scale(load, 0.8)) }
 }
 
 fn log(x: f32, y: f32, w: f32, h: f32, main: Rgb, grain: f32) -> Option<Rgb> {

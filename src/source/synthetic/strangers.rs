@@ -13,7 +13,7 @@ use super::view::NEAR;
 /// Every stretch of this many metres begins with a row of strangers and ends without any.
 pub const CELL: f64 = 120.0;
 /// Metres ahead from which strangers are drawn.
-pub const SIGHT: f32 = 50.0;
+pub const SIGHT: f32 = 45.0;
 /// The most strangers in one row.
 const ROW: usize = 9;
 /// Metres ahead at which the camera begins to drive around what stands on its lane.
@@ -109,13 +109,12 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
     let half = 0.5 * width;
     // What stands on the own lane is driven around: it slides aside as it comes near.
     let side = if dice.chance(0.5) { 1.0 } else { -1.0 };
-    let mut x = match dice.below(11) {
-        7..=10 => dice.range(-0.9, 0.9) + side * SWERVE * (SWERVE_FROM - z).max(0.0),
-        0 | 1 => CENTRE_LINE - dice.range(0.0, 0.4),
-        2 => -5.3 + dice.range(0.0, 0.6) - half,
-        3 => scene.land.strips(-1.0, s).edge - dice.range(0.2, 2.0) - half,
-        4 => scene.land.strips(1.0, s).edge + dice.range(0.2, 2.0) + half,
-        _ => 1.6 + half + dice.range(0.0, 0.6),
+    let mut x = match dice.below(12) {
+        6..=11 => dice.range(-0.9, 0.9) + side * SWERVE * (SWERVE_FROM - z).max(0.0),
+        0 | 1 => (CENTRE_LINE + 0.9 - half).min(CENTRE_LINE) - dice.range(0.0, 0.5),
+        2 => scene.land.strips(-1.0, s).edge - dice.range(0.0, 1.0) - half,
+        3 => scene.land.strips(1.0, s).edge + dice.range(0.0, 1.0) + half,
+        _ => 1.4 + half + dice.range(0.0, 0.5),
     };
     if kind == Kind::Animal || kind == Kind::Ball {
         // They cross the road in front and are out of the way in time.
@@ -137,11 +136,16 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
         _ => PAINTS,
     };
     let main = tint(&mut dice, paints);
-    let second = match kind {
-        Kind::Animal | Kind::Log => tint(&mut dice, WOODS),
-        Kind::Carton | Kind::Rubble => tint(&mut dice, WALLS),
-        _ => tint(&mut dice, PAINTS),
+    let others: &[Rgb] = match kind {
+        Kind::Log => WOODS,
+        Kind::Animal | Kind::Carton | Kind::Rubble => WALLS,
+        _ => PAINTS,
     };
+    // Of a few colours the one that stands out most from the first.
+    let contrast = |colour: &Rgb| (0..3).map(|i| (colour[i] - main[i]).abs()).sum::<f32>();
+    let second = (0..3)
+        .map(|_| tint(&mut dice, others))
+        .fold(main, |best, next| if contrast(&next) > contrast(&best) { next } else { best });
     Stranger {
         kind,
         id: (number.rem_euclid(255) + 1) as u8,
@@ -157,7 +161,7 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
 impl Kind {
     /// Width and height in metres of one of the kind.
     fn size(self, dice: &mut Dice) -> (f32, f32) {
-        let k = dice.range(0.9, 1.4);
+        let k = dice.range(1.0, 1.6);
         let (w, h) = match self {
             Kind::Animal => [(1.3, 1.0), (2.2, 1.9), (2.7, 1.8)][dice.below(3)],
             Kind::Tyre => [(1.0, 1.0), (1.6, 1.6)][dice.below(2)],
