@@ -83,8 +83,45 @@ impl RgbFromYcbcr {
     }
 }
 
-/// Converts an I420 picture to packed RGB, `width x height x 3` bytes in `rgb` (resized to
-/// that); each chroma sample counts for its 2 x 2 pixels.
+/// Parts of a chroma sample in the sums of [`ChromaRow`]: four of the rows times four of the columns.
+const PARTS: i32 = 16;
+
+/// One row of chroma at the luma's resolution, interpolated linearly, in units of 1 / [`PARTS`].
+struct ChromaRow {
+    /// The two nearest rows of samples, weighted by their distance, 4 parts.
+    down: Vec<i32>,
+    /// One number per luma sample.
+    across: Vec<i32>,
+}
+
+impl ChromaRow {
+    fn new(width: usize) -> Self {
+        ChromaRow { down: vec![0; width.div_ceil(2)], across: vec![0; width] }
+    }
+
+    /// Fills `across` with luma row `y` of `plane`, whose samples lie `beside` every second column or between two.
+    fn fill(&mut self, plane: &[u8], stride: usize, rows: usize, y: usize, beside: bool) {
+        // Between rows: three parts of the nearer one, one of the other; at the edges both are the same.
+        let near = y / 2;
+        let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(rows - 1) };
+        for (x, sum) in self.down.iter_mut().enumerate() {
+            *sum = 3 * i32::from(plane[near * stride + x]) + i32::from(plane[far * stride + x]);
+        }
+        let last = self.down.len() - 1;
+        for (x, pair) in self.across.chunks_mut(2).enumerate() {
+            let [left, here, right] =
+                [self.down[x.saturating_sub(1)], self.down[x], self.down[(x + 1).min(last)]];
+            let both = if beside { [4 * here, 2 * (here + right)] } else { [3 * here + left, 3 * here + right] };
+            pair.copy_from_slice(&both[..pair.len()]);
+        }
+    }
+}
+
+/// Converts an I420 picture to packed RGB, `width x height x 3` bytes in `rgb` (resized to that).
+///
+/// Chroma is interpolated linearly. Its samples lie between two rows of luma; of video on every second
+/// column, of full-range pictures (JFIF) between two columns. `features` reads frames in the same way, so
+/// that a picture written and read again looks to a model as the frame did.
 ///
 /// # Panics
 /// If `pixels` is shorter than `layout.len`.
@@ -94,17 +131,20 @@ pub fn rgb_from_i420(pixels: &[u8], layout: &I420Layout, colour: Colour, rgb: &m
     if rgb.is_empty() {
         return;
     }
-    let convert = RgbFromYcbcr::new(colour);
+    let k = RgbFromYcbcr::new(colour);
     let (luma, cb, cr) = layout.planes(pixels);
+    let (mut blue, mut red) = (ChromaRow::new(width), ChromaRow::new(width));
     let rows = rgb.chunks_exact_mut(width * 3).zip(luma.chunks_exact(y_stride));
-    for (row, (out, luma)) in rows.enumerate() {
-        let chroma = row / 2 * uv_stride..row / 2 * uv_stride + layout.uv_width();
-        let chroma = cb[chroma.clone()].iter().zip(&cr[chroma]);
-        let pairs = out.chunks_mut(6).zip(luma[..width].chunks(2)).zip(chroma);
-        for ((out, luma), (&cb, &cr)) in pairs {
-            let chroma = convert.chroma(cb, cr);
-            for (out, &y) in out.chunks_exact_mut(3).zip(luma) {
-                out.copy_from_slice(&convert.with_luma(y, chroma));
+    let half = PARTS << (BITS - 1);
+    for (y, (out, luma)) in rows.enumerate() {
+        blue.fill(cb, uv_stride, layout.uv_height(), y, !colour.full_range);
+        red.fill(cr, uv_stride, layout.uv_height(), y, !colour.full_range);
+        for (((out, &y), cb), cr) in out.chunks_exact_mut(3).zip(luma).zip(&blue.across).zip(&red.across) {
+            let (cb, cr) = (cb - 128 * PARTS, cr - 128 * PARTS);
+            let luma = (i32::from(y) - k.luma_offset) * k.luma * PARTS + half;
+            let sums = [k.red_cr * cr, k.green_cb * cb + k.green_cr * cr, k.blue_cb * cb];
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = ((luma + sum) / (PARTS << BITS)).clamp(0, 255) as u8;
             }
         }
     }
@@ -156,22 +196,43 @@ mod tests {
         }
     }
 
+    /// A chroma plane at luma sample `x`, `y`: linear between samples, the edges repeated.
+    fn chroma_at(plane: &[u8], layout: &I420Layout, x: usize, y: usize, full_range: bool) -> f32 {
+        let clamp = |at: f32, count: usize| at.clamp(0.0, (count - 1) as f32);
+        let sited = if full_range { 0.25 } else { 0.0 };
+        let (u, v) = (
+            clamp(x as f32 / 2.0 - sited, layout.uv_width()),
+            clamp(y as f32 / 2.0 - 0.25, layout.uv_height()),
+        );
+        let at = |u: f32, v: f32| f32::from(plane[v as usize * layout.uv_stride + u as usize]);
+        let row = |v: f32| at(u.floor(), v) * (1.0 - u.fract()) + at(u.ceil(), v) * u.fract();
+        row(v.floor()) * (1.0 - v.fract()) + row(v.ceil()) * v.fract()
+    }
+
     #[test]
-    fn pictures_of_any_size_convert_as_their_pixels_do() {
+    fn pictures_of_any_size_convert_with_chroma_interpolated() {
         for (width, height) in [(1, 1), (2, 2), (3, 5), (17, 4), (64, 33), (0, 4)] {
-            let layout = I420Layout::new(width, height);
-            let pixels: Vec<u8> = (0..layout.len).map(|i| (i * 89 % 251) as u8).collect();
-            let mut rgb = Vec::new();
-            rgb_from_i420(&pixels, &layout, VIDEO_709, &mut rgb);
-            assert_eq!(rgb.len(), width * height * 3);
-            let (luma, cb, cr) = layout.planes(&pixels);
-            for y in 0..height {
-                for x in 0..width {
-                    let chroma = y / 2 * layout.uv_stride + x / 2;
-                    let ycbcr = [luma[y * layout.y_stride + x], cb[chroma], cr[chroma]];
-                    let expected = RgbFromYcbcr::new(VIDEO_709).pixel(ycbcr);
+            for colour in [VIDEO_709, JPEG] {
+                let layout = I420Layout::new(width, height);
+                let pixels: Vec<u8> = (0..layout.len).map(|i| (60 + i * 89 % 131) as u8).collect();
+                let mut rgb = Vec::new();
+                rgb_from_i420(&pixels, &layout, colour, &mut rgb);
+                assert_eq!(rgb.len(), width * height * 3);
+                let (luma, cb, cr) = layout.planes(&pixels);
+                let (offset, luma_steps, chroma_steps) = quantisation(colour.full_range);
+                let (kr, kb) = luma_weights(colour.matrix);
+                for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                    let l = (f32::from(luma[y * layout.y_stride + x]) - offset) * 255.0 / luma_steps;
+                    let [cb, cr] = [cb, cr].map(|plane| {
+                        (chroma_at(plane, &layout, x, y, colour.full_range) - 128.0) * 255.0 / chroma_steps
+                    });
+                    let (r, b) = (l + 2.0 * (1.0 - kr) * cr, l + 2.0 * (1.0 - kb) * cb);
+                    let expected = [r, (l - kr * r - kb * b) / (1.0 - kr - kb), b];
                     let at = (y * width + x) * 3;
-                    assert_eq!(rgb[at..at + 3], expected, "{width}x{height} at {x},{y}");
+                    for (got, want) in rgb[at..at + 3].iter().zip(expected) {
+                        let difference = (f32::from(*got) - want.clamp(0.0, 255.0)).abs();
+                        assert!(difference <= 1.0, "{width}x{height} at {x},{y}: {got}, not {want}");
+                    }
                 }
             }
         }

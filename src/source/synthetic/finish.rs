@@ -78,12 +78,11 @@ impl Sensor {
             let us = &mut u_plane[y * layout.uv_stride..][..half];
             let vs = &mut v_plane[y * layout.uv_stride..][..half];
             for x in 0..half {
-                let sum = |i: usize| {
-                    i32::from(top[2 * x][i])
-                        + i32::from(top[2 * x + 1][i])
-                        + i32::from(low[2 * x][i])
-                        + i32::from(low[2 * x + 1][i])
-                };
+                // Chroma of video lies on every second column: half of that one, a quarter of each beside it.
+                let left = (2 * x).saturating_sub(1);
+                let column = |x: usize, i: usize| i32::from(top[x][i]) + i32::from(low[x][i]);
+                let sum =
+                    |i: usize| (column(left, i) + 2 * column(2 * x, i) + column(2 * x + 1, i) + 1) >> 1;
                 let (r, g, b) = (sum(0), sum(1), sum(2));
                 // Chroma noise is half as strong as that of the luma.
                 let (nu, nv) =
