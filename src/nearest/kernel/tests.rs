@@ -1,0 +1,1 @@
+//! Each kernel against plain arithmetic.
