@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::bound::{Known, Whole, row_square};
 use super::encode::{Code, Encode};
+use super::head;
 use super::kernel::{BLOCK, Block, Kernel};
 use super::lines::Lines;
 use super::space::Space;
@@ -139,7 +140,9 @@ impl Index {
 
     /// The index of `rows` for searches with `kernel`.
     pub(super) fn of(rows: Rows<'_>, width: usize, kernel: &'static Kernel) -> Index {
-        Index::new(rows, Space::around(rows, width), width, kernel)
+        let mut space = Space::around(rows, width);
+        let head = head::choose(rows, &mut space, kernel);
+        Index::new(rows, space, head, kernel)
     }
 
     /// Debug.
@@ -283,7 +286,7 @@ pub(super) fn code(
     };
     let head = encode(first, numbers);
     // Underflow when scaling loses less than this.
-    let error = space.error() * norm + 1e-37 * (turned.len() as f64).sqrt();
+    let error = space.error() * norm + 1e-33 * (turned.len() as f64).sqrt();
     let Some(rest) = rest else {
         let slack = head.slack + error;
         return Coded { head, tail: 0.0, square: head.square, slack, whole: Whole::default(), rest_sum: 0 };

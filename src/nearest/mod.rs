@@ -6,6 +6,7 @@ mod cpu;
 mod device;
 mod encode;
 mod exact;
+mod head;
 mod index;
 mod kernel;
 mod lines;

@@ -19,6 +19,7 @@ pub(in crate::nearest) static AMX: Kernel = Kernel {
     strip: STRIP,
     step: DEPTH,
     limit: 127.0,
+    cost: 1.0 / 600.0,
     bias: 0,
     rest_bias: 128,
     begin,

@@ -18,6 +18,7 @@ pub(in crate::nearest) static AVX2: Kernel = Kernel {
     strip: STRIP,
     step: 4,
     limit: 63.0,
+    cost: 1.0 / 20.0,
     bias: 128,
     rest_bias: 128,
     begin: nothing,
@@ -31,7 +32,7 @@ pub(in crate::nearest) static AVX2: Kernel = Kernel {
 
 /// With the VNNI of AVX (Alder Lake, Zen 5 and newer), which does not pass through 16 bits.
 pub(in crate::nearest) static AVX_VNNI: Kernel =
-    Kernel { limit: 127.0, screen: screen_vnni, dot: dot_vnni, ..AVX2 };
+    Kernel { limit: 127.0, cost: 1.0 / 50.0, screen: screen_vnni, dot: dot_vnni, ..AVX2 };
 
 /// Defines `screen` and `dot` with one way to multiply bytes: `sum` plus the products of four unsigned
 /// bytes in each of eight lanes with four signed ones.

@@ -17,6 +17,7 @@ pub(in crate::nearest) static AVX512_VNNI: Kernel = Kernel {
     strip: STRIP,
     step: 4,
     limit: 127.0,
+    cost: 1.0 / 100.0,
     bias: 128,
     rest_bias: 128,
     begin: nothing,

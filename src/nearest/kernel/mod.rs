@@ -89,6 +89,8 @@ pub(super) struct Kernel {
     pub(super) step: usize,
     /// Numbers of patches lie within plus and minus this.
     pub(super) limit: f32,
+    /// About how many cycles it takes per product of two numbers.
+    pub(super) cost: f64,
     /// Added to the int8 numbers of blocks.
     pub(super) bias: u8,
     /// Added to the int8 numbers of rows outside of blocks.

@@ -10,6 +10,7 @@ pub(in crate::nearest) static PORTABLE: Kernel = Kernel {
     strip: 4,
     step: 4,
     limit: 127.0,
+    cost: 0.5,
     bias: 0,
     rest_bias: 0,
     begin: nothing,
