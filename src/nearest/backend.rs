@@ -98,8 +98,12 @@ impl Backend {
 fn special(backend: Backend) -> Result<&'static Kernel, &'static str> {
     use std::arch::is_x86_feature_detected as has;
     let avx2 = has!("avx2") && has!("fma") && has!("f16c");
-    let avx512 =
-        avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("avx512vnni");
+    let avx512 = avx2
+        && has!("avx512f")
+        && has!("avx512bw")
+        && has!("avx512dq")
+        && has!("avx512vl")
+        && has!("avx512vnni");
     match backend {
         Backend::AmxInt8 if !avx512 => Err("this processor has no AVX-512 VNNI"),
         Backend::AmxInt8 => kernel::may_use_amx().map(|()| &kernel::AMX),

@@ -27,7 +27,7 @@ use super::backend::Backend;
 use super::exact::{Found, squared_distance};
 use super::index::Index;
 use super::patches::Patches;
-use super::worker::{Frame, Worker};
+use super::worker::{Counts, Frame, Worker};
 use super::{Nearest, SearchError};
 use crate::bank::Bank;
 use crate::grid::{Distances, Features, Grid};
@@ -96,6 +96,27 @@ impl CpuSearch {
             grid: Grid::default(),
             faulty: 0,
         })
+    }
+
+    /// The backend that it runs on, never `Auto`.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// What the bounds left over since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        let mut all = Counts::default();
+        for worker in &mut self.workers {
+            let counts = worker.get_mut().unwrap_or_else(PoisonError::into_inner).take_counts();
+            all.passed += counts.passed;
+            all.measured += counts.measured;
+        }
+        all
+    }
+
+    /// How many numbers of each row are compared first, and how many there are.
+    pub fn head(&self) -> (usize, usize) {
+        (self.index.head(), self.index.space.width())
     }
 
     /// Fills `nearest`.
@@ -252,20 +273,5 @@ impl Nearest for CpuSearch {
 
     fn faulty(&self) -> u64 {
         self.faulty
-    }
-}
-
-impl CpuSearch {
-    /// Counters.
-    pub fn counters(&mut self) -> String {
-        let (mut a, mut b) = (0, 0);
-        for w in &mut self.workers {
-            let w = w.get_mut().unwrap_or_else(PoisonError::into_inner);
-            a += w.passed;
-            b += w.measured;
-            w.passed = 0;
-            w.measured = 0;
-        }
-        format!("passed {a} measured {b} {}", self.index.describe())
     }
 }

@@ -94,8 +94,10 @@ mod tests {
         for width in [1usize, 5, 16, 64, 100, 384] {
             for (name, size) in [("usual", 1.0f32), ("tiny", 1e-25), ("subnormal", 1e-42), ("large", 1e15)] {
                 for limit in [63.0f32, 127.0] {
-                    let values: Vec<f32> =
-                        (0..width).map(|i| ((i * 7919 + 3) % 1009) as f32 / 504.5 - 1.0).map(|x| x * size).collect();
+                    let values: Vec<f32> = (0..width)
+                        .map(|i| ((i * 7919 + 3) % 1009) as f32 / 504.5 - 1.0)
+                        .map(|x| x * size)
+                        .collect();
                     let mut out = vec![1; width + 7];
                     let code = encode(Encode { values: &values, limit, out: &mut out });
                     let part = |(x, n): (&f32, &i8)| {
@@ -104,7 +106,8 @@ mod tests {
                     };
                     let (error, square) =
                         values.iter().zip(&out).map(part).fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-                    let case = format!("{name}, {width} wide, limit {limit}: {code:?}, error {}", error.sqrt());
+                    let case =
+                        format!("{name}, {width} wide, limit {limit}: {code:?}, error {}", error.sqrt());
                     if error.sqrt() > code.slack || (square - code.square).abs() > 1e-12 * square {
                         wrong.push(case.clone());
                     }

@@ -101,8 +101,11 @@ impl Index {
         // All blocks share the tails if there are none.
         let tails = self.tails.chunks_mut(BLOCK);
         let mut unused = vec![[0.0; BLOCK]; if self.rest.is_some() { 0 } else { count.div_ceil(BLOCK) }];
-        let tails: Vec<&mut [f32]> =
-            if self.rest.is_some() { tails.collect() } else { unused.iter_mut().map(|t| &mut t[..]).collect() };
+        let tails: Vec<&mut [f32]> = if self.rest.is_some() {
+            tails.collect()
+        } else {
+            unused.iter_mut().map(|t| &mut t[..]).collect()
+        };
         let rest: Vec<Option<(&mut [u8], &mut [RowWhole])>> = match &mut self.rest {
             Some(rest) => {
                 let numbers = rest.numbers.bytes_mut().chunks_mut(BLOCK * rest.width);
@@ -143,11 +146,6 @@ impl Index {
         let mut space = Space::around(rows, width);
         let head = head::choose(rows, &mut space, kernel);
         Index::new(rows, space, head, kernel)
-    }
-
-    /// Debug.
-    pub(super) fn describe(&self) -> String {
-        format!("head {} width {}", self.head, self.width)
     }
 
     /// Numbers of the head.

@@ -26,6 +26,7 @@ use crate::grid::{Distances, Features};
 pub use backend::{Backend, NoBackend};
 pub use cpu::CpuSearch;
 pub use device::{Device, NoCuda, findings};
+pub use worker::Counts;
 
 /// A nearest-neighbour engine that holds a bank and searches it exactly.
 pub trait Nearest: Send {
@@ -123,7 +124,10 @@ pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchErr
         (Device::Cuda, why) => return Err(why.into()),
         (Device::Auto, why) => Some(why),
     };
-    Ok(Search { engine: Box::new(CpuSearch::with(config.backend, config.k, config.threads, bank)?), fallback })
+    Ok(Search {
+        engine: Box::new(CpuSearch::with(config.backend, config.k, config.threads, bank)?),
+        fallback,
+    })
 }
 
 #[cfg(test)]

@@ -123,7 +123,10 @@ fn different(
         for (i, (distance, row)) in truth.iter().enumerate() {
             // Distances here are exact up to the last bits: rows differ only where those do.
             if rows[p * k + i] != *row && (f64::from(near[p * k + i]) - distance).abs() > 1e-6 * distance {
-                wrong.push(format!("{case}: patch {p}, neighbour {i}: row {} instead of {row}", rows[p * k + i]));
+                wrong.push(format!(
+                    "{case}: patch {p}, neighbour {i}: row {} instead of {row}",
+                    rows[p * k + i]
+                ));
             }
             if !close(f64::from(near[p * k + i]), *distance) {
                 wrong.push(format!(
@@ -225,6 +228,54 @@ fn clusters_of_near_duplicates_are_searched_exactly() {
     let bank = bank(DataType::F32, 32, &data);
     let frame = features(32, centre.iter().chain(&centre).map(|c| c + 1e-4).collect());
     assert_eq!(differences("cluster", &bank, &frame, 3, 2), [""; 0]);
+}
+
+#[test]
+fn what_was_seen_before_and_how_many_threads_change_nothing() {
+    // Frames that follow each other, a cut, another size, and back.
+    let mut noise = Noise(11);
+    let bank = bank(DataType::F16, 64, &noise.many(1500 * 64, 1.0, 0.0));
+    let still = noise.many(48 * 64, 1.0, 0.0);
+    let mut frames: Vec<Features> = (0..3)
+        .map(|_| {
+            let moved = still.iter().zip(noise.many(48 * 64, 0.1, 0.0)).map(|(x, n)| x + n).collect();
+            Features { grid: Grid { rows: 6, cols: 8 }, ..features(64, moved) }
+        })
+        .collect();
+    frames.push(Features { grid: Grid { rows: 6, cols: 8 }, ..features(64, noise.many(48 * 64, 1.0, 0.0)) });
+    frames.push(features(64, noise.many(5 * 64, 1.0, 0.0)));
+    frames.push(features(64, Vec::new()));
+    frames.push(frames[0].clone());
+    let mut wrong = Vec::new();
+    for threads in [1, 3] {
+        for mut engine in engines(3, threads, &bank) {
+            for (f, frame) in frames.iter().enumerate() {
+                let truth: Vec<_> = frame.data.chunks(64).map(|patch| naive(&bank, patch, 3)).collect();
+                let case = format!("frame {f}, {}", engine.name());
+                wrong.extend(different(&case, &mut engine, &bank, frame, &truth));
+                let (mut rows, mut near, mut fresh_rows, mut fresh) = (vec![], vec![], vec![], vec![]);
+                engine.neighbours(frame, &mut rows, &mut near).unwrap();
+                let mut other = CpuSearch::with(engine.backend(), 3, 2, &bank).unwrap();
+                other.neighbours(frame, &mut fresh_rows, &mut fresh).unwrap();
+                if rows != fresh_rows || near != fresh {
+                    wrong.push(format!("{case}: not the answer of a fresh search"));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn a_backend_that_is_not_here_is_refused_with_the_key() {
+    let bank = bank(DataType::F16, 4, &[0.0; 40]);
+    let foreign = if cfg!(target_arch = "x86_64") { Backend::NeonDotprod } else { Backend::Avx2 };
+    let config = SearchConfig { device: Device::Cpu, backend: foreign, ..SearchConfig::default() };
+    let err = open(&config, &bank).err().unwrap().to_string();
+    assert!(err.contains("search.backend") && err.contains(foreign.name()), "{err}");
+    for backend in Backend::ALL {
+        assert_eq!(serde_json::to_value(backend).unwrap(), backend.name());
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::exact::{Found, squared_distance};
 use super::index::Index;
-use super::kernel::{Hits, Strip, Terms};
+use super::kernel::{BLOCK, Hits, Strip, Terms};
 use super::patches::Patches;
 use crate::bank::Rows;
 use crate::grid::Features;
@@ -32,9 +32,16 @@ pub(super) struct Worker {
     terms: Vec<Terms>,
     hits: Box<Hits>,
     waiting: Vec<Waiting>,
-    /// Pairs that the kernel let pass, and that were measured, since the start.
-    pub(super) passed: u64,
-    pub(super) measured: u64,
+    counts: Counts,
+}
+
+/// Pairs of a patch and a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// That the test of the heads did not rule out.
+    pub passed: u64,
+    /// That were measured in double precision. It may vary a little with the timing of the threads.
+    pub measured: u64,
 }
 
 /// A pair to be measured.
@@ -54,13 +61,17 @@ impl Default for Worker {
             terms: Vec::new(),
             hits: Hits::new(),
             waiting: Vec::with_capacity(WAITING),
-            passed: 0,
-            measured: 0,
+            counts: Counts::default(),
         }
     }
 }
 
 impl Worker {
+    /// What was counted since the last call.
+    pub(super) fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
     /// Starts a frame.
     pub(super) fn begin(&mut self, frame: &Frame) {
         let count = frame.patches.strips.len() * frame.index.kernel.strip;
@@ -112,7 +123,8 @@ impl Worker {
             let known = frame.patches.known(patch, frame.index.kernel.strip);
             self.bars[patch] = bar;
             self.distances[patch] =
-                (bar.sqrt() * f64::from(space.factor) * space.stretch() * (1.0 + ROUNDING)).min(known.farthest);
+                (bar.sqrt() * f64::from(space.factor) * space.stretch() * (1.0 + ROUNDING))
+                    .min(known.farthest);
             self.terms[patch] = known.terms(self.distances[patch]);
         }
     }
@@ -126,11 +138,11 @@ impl Worker {
             while rows != 0 {
                 let r = rows.trailing_zeros() as usize;
                 rows &= rows - 1;
-                self.passed += 1;
+                self.counts.passed += 1;
                 let part = &frame.patches.strips[strip];
                 let rest = &part.rests.numbers()[q * rest_width..][..rest_width];
-                let product = self.hits.products[q * super::kernel::BLOCK + r];
-                let row = block * super::kernel::BLOCK + r;
+                let product = self.hits.products[q * BLOCK + r];
+                let row = block * BLOCK + r;
                 let (square, slack) = frame.index.between(&part.known[q], product, rest, row);
                 if self.beyond(patch, square, slack) {
                     continue;
@@ -159,7 +171,7 @@ impl Worker {
             if self.beyond(patch, pair.square, pair.slack) {
                 continue;
             }
-            self.measured += 1;
+            self.counts.measured += 1;
             let features = &frame.features.data[patch * width..][..width];
             let square = squared_distance(frame.index.kernel, features, frame.rows, pair.row as usize);
             frame.found[patch].offer(square, pair.row);

@@ -57,8 +57,7 @@ pub(in crate::nearest) fn may_use() -> Result<(), &'static str> {
             return Err("AMX is asked for in Linux' way only");
         }
         // SAFETY: arch_prctl with this request only grants or refuses.
-        let answer =
-            unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) };
+        let answer = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) };
         if answer == 0 { Ok(()) } else { Err("the system does not grant AMX to this process") }
     })
 }
@@ -74,7 +73,8 @@ struct Configuration {
 }
 
 fn begin() {
-    let mut all = Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+    let mut all =
+        Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
     all.row_bytes[..8].fill(DEPTH as u16);
     all.rows[..8].fill(16);
     // SAFETY: `may_use` said yes, and palette 1 has eight such tiles. Tiles are no registers that
@@ -143,9 +143,8 @@ fn screen(block: &Block, strip: &Strip, hits: &mut Hits) -> bool {
         strip.terms.iter().zip(hits.products.as_chunks::<BLOCK>().0).zip(&mut hits.rows)
     {
         // SAFETY: 16 numbers are a vector.
-        let products = std::array::from_fn(|v| unsafe {
-            _mm512_loadu_si512(products.as_ptr().add(16 * v).cast())
-        });
+        let products =
+            std::array::from_fn(|v| unsafe { _mm512_loadu_si512(products.as_ptr().add(16 * v).cast()) });
         *rows = avx512::test(block, terms, &products);
         any |= *rows;
     }

@@ -140,9 +140,8 @@ fn test(block: &Block, first: usize, terms: &Terms, products: &[__m256i; 2]) -> 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn add_squares(sums: &mut [__m256d; 2], patch: __m256, row: __m256) {
-    let halves = |x: __m256| {
-        [_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x)].map(|x| _mm256_cvtps_pd(x))
-    };
+    let halves =
+        |x: __m256| [_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x)].map(|x| _mm256_cvtps_pd(x));
     for (sum, (a, b)) in sums.iter_mut().zip(halves(patch).into_iter().zip(halves(row))) {
         let difference = _mm256_sub_pd(a, b);
         *sum = _mm256_fmadd_pd(difference, difference, *sum);

@@ -128,9 +128,8 @@ pub(super) fn distance_f16(patch: &[f32], row: &[f16]) -> f64 {
     let mut sums = [_mm512_setzero_pd(); 2];
     for (a, b) in a.iter().zip(b) {
         // SAFETY: 16 numbers of 32 or 16 bits are a vector of 512 or 256.
-        let (a, b) = unsafe {
-            (_mm512_loadu_ps(a.as_ptr()), _mm512_cvtph_ps(_mm256_loadu_si256(b.as_ptr().cast())))
-        };
+        let (a, b) =
+            unsafe { (_mm512_loadu_ps(a.as_ptr()), _mm512_cvtph_ps(_mm256_loadu_si256(b.as_ptr().cast()))) };
         add_squares(&mut sums, a, b);
     }
     let rest = rest_a.iter().zip(rest_b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));

@@ -116,12 +116,12 @@ pub(super) struct Kernel {
 fn nothing() {}
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use {amx::AMX, avx2::AVX2, avx2::AVX_VNNI, avx512::AVX512_VNNI};
-#[cfg(target_arch = "x86_64")]
 pub(super) use amx::may_use as may_use_amx;
 #[cfg(target_arch = "aarch64")]
 pub(super) use neon::NEON_DOTPROD;
 pub(super) use portable::PORTABLE;
+#[cfg(target_arch = "x86_64")]
+pub(super) use {amx::AMX, avx2::AVX_VNNI, avx2::AVX2, avx512::AVX512_VNNI};
 
 #[cfg(test)]
 mod tests;
