@@ -12,7 +12,7 @@ use crate::cli::InspectArgs;
 /// # Errors
 /// If the file is no whole bank.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
-    let bank = Bank::open(&args.bank, 1)?;
+    let bank = Bank::open_any(&args.bank)?;
     let summary = summary(&bank);
     let mut out = std::io::stdout().lock();
     if args.json {
