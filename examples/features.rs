@@ -59,6 +59,11 @@ fn main() -> Result<()> {
     });
     let json = format!("{}.json", args[3]);
     write_whole(Path::new(&json), |out| writeln!(out, "{about:#}"))?;
-    println!("{numbers}: {made} frames x {} patches x {}, {:.1} ms per frame", grid.len(), features.width, times[made / 2]);
+    println!(
+        "{numbers}: {made} frames x {} patches x {}, {:.1} ms per frame",
+        grid.len(),
+        features.width,
+        times[made / 2]
+    );
     Ok(())
 }

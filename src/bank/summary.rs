@@ -123,7 +123,11 @@ impl fmt::Display for Summary {
             return writeln!(f, "  shard        {shard}: no bank before all are merged (farout bank merge)");
         }
         let Some(split) = &self.held_out else {
-            let why = if build.pruned.is_some() { "pruned without held-out frames" } else { "no frames could be held out" };
+            let why = if build.pruned.is_some() {
+                "pruned without held-out frames"
+            } else {
+                "no frames could be held out"
+            };
             return writeln!(f, "  calibration  none: {why}");
         };
         writeln!(f, "  calibration  {} held-out frames; {split}", self.held_out_frames)?;

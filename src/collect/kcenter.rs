@@ -45,7 +45,7 @@ pub(super) fn centres(
     width: usize,
     to: usize,
     first: usize,
-    told: &mut dyn FnMut(usize),
+    told: &mut (dyn FnMut(usize) + Send),
     stop: &Stop,
 ) -> Option<Centres> {
     let count = rows.count(width);
@@ -54,10 +54,8 @@ pub(super) fn centres(
     rows.copy_to(first * width, &mut numbers);
     let mut state: Vec<(f32, usize)> = vec![(f32::INFINITY, 0); count];
     // Squared distances are not negative: their bits are ordered as they are.
-    let mut heap: BinaryHeap<(u32, Reverse<usize>)> = (0..count)
-        .filter(|row| *row != first)
-        .map(|row| (f32::INFINITY.to_bits(), Reverse(row)))
-        .collect();
+    let mut heap: BinaryHeap<(u32, Reverse<usize>)> =
+        (0..count).filter(|row| *row != first).map(|row| (f32::INFINITY.to_bits(), Reverse(row))).collect();
     let mut batch: Vec<Waiting> = Vec::new();
     loop {
         if stop.asked() {
@@ -223,7 +221,6 @@ mod tests {
                 let found = pool
                     .install(|| {
                         let mut told = |n| seen.push(n);
-                        // The closure stays on the thread that calls it.
                         centres(rows.view(), width, to, first, &mut told, &Stop::new())
                     })
                     .unwrap();

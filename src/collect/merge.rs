@@ -103,10 +103,8 @@ pub fn merge(
         progress.frames(done as u64 + 1);
     }
     complete(&given)?;
-    let joined: Joined = joined.ok_or_else(|| MergeError::NoPart {
-        path: PathBuf::new(),
-        why: "no file was given".to_owned(),
-    })?;
+    let joined: Joined = joined
+        .ok_or_else(|| MergeError::NoPart { path: PathBuf::new(), why: "no file was given".to_owned() })?;
     let Joined { sampler, held_out, record, common, splits, mut terms, inputs, .. } = joined;
     terms.shard = ShardNumber { number: 1, of: 1 };
     terms.split = splits.into_iter().collect::<Vec<_>>().join("; ");

@@ -10,9 +10,11 @@ mod config;
 mod digest;
 mod error;
 mod inputs;
+mod kcenter;
 mod labels;
 mod merge;
 mod part;
+mod prune;
 mod sample;
 mod split;
 
@@ -24,6 +26,7 @@ pub use inputs::{Input, InputError, InputKind, list};
 pub use labels::{LabelError, LabelMask, attach_labels};
 pub use merge::{MergeError, merge};
 pub use part::Built;
+pub use prune::{PruneConfig, PruneError, PruneMethod, prune};
 pub use sample::{PatchKey, Sample, Sampler};
 pub use split::{Place, Side, Split};
 

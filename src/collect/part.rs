@@ -89,9 +89,7 @@ impl Built {
     /// # Errors
     /// Names `path` and the reason.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
-        write_whole(path, |w| {
-            std::io::Write::write_all(w, &self.to_bytes().map_err(std::io::Error::other)?)
-        })
+        write_whole(path, |w| std::io::Write::write_all(w, &self.to_bytes().map_err(std::io::Error::other)?))
     }
 }
 

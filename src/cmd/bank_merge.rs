@@ -1,0 +1,20 @@
+//! `farout bank merge`: from shards to the bank that one run would have built.
+
+use anyhow::Result;
+
+use super::bank_build::{Shown, tell};
+use crate::cli::MergeArgs;
+use crate::{collect, file};
+
+/// Merges shards and writes the bank whole.
+///
+/// # Errors
+/// The first file that is no shard or does not fit the others, by name.
+pub fn merge(args: &MergeArgs) -> Result<()> {
+    file::try_place(&args.output)?;
+    let mut shown = Shown::new("shards", "shards");
+    let built = collect::merge(&args.shards, args.keep_held_out, 0, &mut shown);
+    shown.end();
+    built?.write(&args.output)?;
+    tell(&args.output, args.json)
+}
