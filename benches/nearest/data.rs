@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use farout::bank::{Bank, BankContents, BuildRecord, FORMAT, Metadata, Origin, RowsBuf};
+use anyhow::{Context, Result, bail, ensure};
+use farout::bank::{Bank, BankContents, BuildRecord, FORMAT, Metadata, Origin, Rows, RowsBuf};
 use farout::identity::ModelIdentity;
 use half::f16;
 
 /// A bank and frames of queries, T x C numbers each.
 pub struct Work {
-    /// `gaussian`, `dinov2`, `vit-ti` or `video`.
+    /// `gaussian`, `dinov2`, `vit-ti`, `effvit` or `video`.
     pub data: String,
     /// The reference features.
     pub bank: Arc<Bank>,
@@ -71,6 +71,12 @@ pub fn bank_of(data: Vec<f16>, width: usize) -> Result<Arc<Bank>> {
         sources: Vec::new(),
     };
     Ok(Arc::new(Bank::from_contents(BankContents { features: RowsBuf::F16(data), origins, metadata }, 1)?))
+}
+
+/// A bank of the first `rows` of another: a uniform sample, since rows are ordered by hash.
+pub fn first_rows(bank: &Bank, rows: usize) -> Result<Arc<Bank>> {
+    let Rows::F16(data) = bank.features() else { bail!("{} is not of f16", bank.path().display()) };
+    bank_of(data[..rows * bank.width()].to_vec(), bank.width())
 }
 
 /// Standard normal numbers: no structure to use, the worst case.

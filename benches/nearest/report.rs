@@ -24,7 +24,7 @@ pub struct Report {
 pub struct Row {
     /// What the engine calls itself.
     pub backend: String,
-    /// `gaussian`, `dinov2`, `vit-ti` or `video`.
+    /// `gaussian`, `dinov2`, `vit-ti`, `effvit` or `video`.
     pub data: String,
     /// Reference features.
     pub n: usize,
