@@ -1,121 +1,125 @@
-//! Exact search on the CPU: distances by matrix products in tiles that stay in the cache, then
-//! the few candidates measured again in double precision.
+//! The search on the CPU: int8 codes rule out nearly all rows, the few others are measured in double
+//! precision.
 //!
-//! ||q - r||^2 = ||q||^2 - 2 q.r + ||r||^2 loses all digits where the distance is small beside the
-//! norms. Hence both sides are centred by the bank's mean, the product only proposes candidates, and
-//! `exact` bounds what its rounding can hide.
+//! When a bank is opened its rows are centred by their mean and encoded ([`super::space`],
+//! [`super::encode`], [`super::index`]: one byte per number). For each frame
+//!
+//! 1. every patch is encoded alike ([`super::patches`]);
+//! 2. it is measured exactly against the rows that were nearest to it and to its neighbours in the
+//!    frame before, which gives a bar: the k nearest rows are no further than this. In a video it
+//!    is nearly the final one; after a cut it only costs time;
+//! 3. a kernel ([`super::kernel`]) multiplies all codes in registers and tests every pair against the
+//!    patch's bar there ([`super::bound`] has the proof): distances are never written to memory;
+//! 4. each row that is not ruled out is measured in double precision from the stored numbers, which
+//!    lowers the bar for the rows to come ([`super::exact`]).
+//!
+//! Whatever the bars were on the way, no row that belongs to the k nearest is ruled out, so the result
+//! depends on nothing but the bank and the patch: not on threads, not on the frames before.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::ensure;
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::Nearest;
-use super::exact::{self, Query};
-use super::top::{offer, scan};
-use crate::bank::{Bank, Rows};
-use crate::grid::{Distances, Features};
+use super::backend::Backend;
+use super::exact::{Found, squared_distance};
+use super::index::Index;
+use super::patches::Patches;
+use super::worker::{Counts, Frame, Worker};
+use super::{Nearest, SearchError};
+use crate::bank::Bank;
+use crate::grid::{Distances, Features, Grid};
 
-/// Reference rows per tile; products of a tile with [`QUERY_BLOCK`] patches stay in the L2 cache.
-const TILE: usize = 512;
-/// Rows of a tile that are converted together. Tiles are padded to a multiple of it, which no vector
-/// of the matrix product exceeds: a tile of another height would be packed into new memory each time.
-const LANES: usize = 16;
-/// Patches per product.
-const QUERY_BLOCK: usize = 512;
-/// Candidates kept beyond k, so that a rescan is rare.
-const MARGIN: usize = 13;
+/// Blocks that a thread takes at once.
+const TASK: usize = 16;
+/// Bytes of the patches that are compared in one pass over the bank: they stay in the L2 cache.
+const PASS: usize = 512 << 10;
+/// Rows that a patch is measured against when nothing is known from a frame before.
+const FIRST_ROWS: usize = 16;
 
-/// The engine. Keeps the bank mapped; converts and centres one tile at a time.
-pub struct CpuGemm {
+/// The engine. Keeps the bank mapped beside its codes.
+pub struct CpuSearch {
     bank: Arc<Bank>,
     k: usize,
+    backend: Backend,
     pool: ThreadPool,
-    /// Mean of the bank, C numbers.
-    mean: Vec<f32>,
-    /// Squared norm of each centred row.
-    norms: Vec<f32>,
-    /// Largest norm of a centred row.
-    reach: f64,
-    /// Centred patches of the present frame, T x C.
-    centred: Vec<f32>,
-    /// Squared norm of each centred patch; NaN marks a patch that is not finite.
-    squares: Vec<f64>,
+    index: Index,
+    patches: Patches,
     workers: Vec<Mutex<Worker>>,
-    /// T x k: squared distance and row.
-    found: Vec<(f64, u32)>,
+    found: Vec<Found>,
+    /// T x k: squared distances and rows of the present frame, and until they are overwritten of
+    /// the one before.
+    nearest: Vec<(f64, u32)>,
+    /// The grid of the frame that `nearest` belongs to.
+    grid: Grid,
     faulty: u64,
-    rescans: u64,
 }
 
-/// What one thread needs.
-#[derive(Default)]
-struct Worker {
-    /// [`LANES`] rows as they are read, C numbers each.
-    rows: Vec<f32>,
-    /// C columns of a tile's rows, padded to a multiple of [`LANES`].
-    tile: Vec<f32>,
-    products: Vec<f32>,
-    /// T lists of candidates.
-    candidates: Vec<(f32, u32)>,
-}
-
-/// The vector instructions that the matrix product uses here.
-pub(super) fn instructions() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            return "AVX-512";
-        }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            return "AVX2";
-        }
-    }
-    if cfg!(target_arch = "aarch64") { "NEON" } else { "no vector instructions" }
-}
-
-impl CpuGemm {
+impl CpuSearch {
     /// Prepares the search of the `k` nearest in `bank` on `threads` threads (0: one per
-    /// processor). `k` is cut to the number of rows.
+    /// processor) with the fastest backend of this machine. `k` is cut to the number of rows.
     ///
     /// # Errors
     /// If the threads cannot be started.
-    pub fn new(k: usize, threads: usize, bank: &Arc<Bank>) -> Result<CpuGemm, ThreadPoolBuildError> {
+    pub fn new(k: usize, threads: usize, bank: &Arc<Bank>) -> Result<CpuSearch, SearchError> {
+        CpuSearch::with(Backend::Auto, k, threads, bank)
+    }
+
+    /// The same with the backend named.
+    ///
+    /// # Errors
+    /// If this machine does not have the backend, or the threads cannot be started.
+    pub fn with(
+        backend: Backend,
+        k: usize,
+        threads: usize,
+        bank: &Arc<Bank>,
+    ) -> Result<CpuSearch, SearchError> {
+        let backend = backend.resolve()?;
+        let kernel = backend.kernel()?;
         let pool =
             ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("search-{i}")).build()?;
-        let (rows, width) = (bank.features(), bank.width());
-        let (mean, norms) = pool.install(|| {
-            let mean = mean_row(rows, width);
-            let norms = centred_norms(rows, &mean);
-            (mean, norms)
-        });
-        let reach = norms.iter().fold(0.0, |m: f64, n| m.max(*n)).sqrt();
+        let index = pool.install(|| Index::of(bank.features(), bank.width(), kernel));
         let workers = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
-        Ok(CpuGemm {
+        Ok(CpuSearch {
             bank: Arc::clone(bank),
             k: k.clamp(1, bank.rows()),
+            backend,
             pool,
-            mean,
-            norms: norms.iter().map(|n| *n as f32).collect(),
-            reach,
-            centred: Vec::new(),
-            squares: Vec::new(),
+            index,
+            patches: Patches::default(),
             workers,
             found: Vec::new(),
+            nearest: Vec::new(),
+            grid: Grid::default(),
             faulty: 0,
-            rescans: 0,
         })
     }
 
-    /// How many patches had to be compared with the whole bank in double precision, because
-    /// rounding hid which rows are nearest.
-    pub fn rescans(&self) -> u64 {
-        self.rescans
+    /// The backend that it runs on, never `Auto`.
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
-    /// Fills `found` with the k nearest of each patch.
+    /// What the bounds left over since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        let mut all = Counts::default();
+        for worker in &mut self.workers {
+            let counts = worker.get_mut().unwrap_or_else(PoisonError::into_inner).take_counts();
+            all.passed += counts.passed;
+            all.measured += counts.measured;
+        }
+        all
+    }
+
+    /// How many numbers of each row are compared first, and how many there are.
+    pub fn head(&self) -> (usize, usize) {
+        (self.index.head(), self.index.space.width())
+    }
+
+    /// Fills `nearest`.
     fn search(&mut self, features: &Features) -> anyhow::Result<()> {
         let (width, patches) = (self.bank.width(), features.grid.len());
         ensure!(
@@ -126,210 +130,120 @@ impl CpuGemm {
             features.data.len(),
             self.bank.path().display(),
         );
-        self.centre(features);
-        let kept = (self.k + MARGIN).min(self.bank.rows());
-        self.propose(kept);
-
-        let lists: Vec<&[(f32, u32)]> = self
-            .workers
-            .iter_mut()
-            .map(|w| w.get_mut().unwrap_or_else(PoisonError::into_inner).candidates.as_slice())
-            .collect();
-        let (rows, k, reach, squares) = (self.bank.features(), self.k, self.reach, &self.squares);
-        self.found.clear();
-        self.found.resize(patches * k, (f64::INFINITY, u32::MAX));
-        let rescans = AtomicUsize::new(0);
-        let found = &mut self.found;
-        self.pool.install(|| {
-            found
-                .par_chunks_mut(k)
-                .zip(features.data.par_chunks(width))
-                .enumerate()
-                .with_min_len(8)
-                .for_each_init(
-                    || (vec![0.0; width], vec![(f32::INFINITY, u32::MAX); kept]),
-                    |(row, merged), (patch, (found, features))| {
-                        if squares[patch].is_nan() {
-                            return;
-                        }
-                        merged.fill((f32::INFINITY, u32::MAX));
-                        for list in &lists {
-                            for (key, row) in &list[patch * kept..(patch + 1) * kept] {
-                                offer(merged, *key, *row);
-                            }
-                        }
-                        let query = Query { features, square: squares[patch], reach };
-                        if !exact::refine(&query, rows, merged, row, found) {
-                            rescans.fetch_add(1, Ordering::Relaxed);
-                            exact::rescan(&query, rows, row, found);
-                        }
-                    },
-                );
-        });
-        self.rescans += rescans.into_inner() as u64;
+        let (index, frame) = (&self.index, &mut self.patches);
+        self.pool.install(|| frame.encode(&features.data, index));
+        self.first_bars(features);
+        self.screen(features);
+        self.measure_the_rest(features);
+        self.grid = features.grid;
+        self.nearest.clear();
+        for found in &mut self.found {
+            self.nearest.extend_from_slice(found.list());
+        }
+        let faulty = features.data.chunks_exact(width).filter(|p| !p.iter().all(|x| x.is_finite()));
+        self.faulty += faulty.count() as u64;
         Ok(())
     }
 
-    /// Centres the patches of a frame; one that is not finite becomes zeros and is counted.
-    fn centre(&mut self, features: &Features) {
-        self.centred.clear();
-        self.squares.clear();
-        for patch in features.data.chunks_exact(features.width) {
-            let start = self.centred.len();
-            self.centred.extend(patch.iter().zip(&self.mean).map(|(x, m)| x - m));
-            let centred = &mut self.centred[start..];
-            if patch.iter().all(|x| x.is_finite()) {
-                self.squares.push(exact::square(centred));
-            } else {
-                centred.fill(0.0);
-                self.squares.push(f64::NAN);
-                self.faulty += 1;
-            }
-        }
-    }
-
-    /// Lets every thread list its `kept` likeliest rows for each patch, tile by tile.
-    fn propose(&mut self, kept: usize) {
-        let (rows, width, patches) = (self.bank.features(), self.bank.width(), self.squares.len());
-        let next = AtomicUsize::new(0);
-        let (mean, norms, centred, workers) = (&self.mean, &self.norms, &self.centred, &self.workers);
-        self.pool.broadcast(|thread| {
-            let mut worker = workers[thread.index()].lock().unwrap_or_else(PoisonError::into_inner);
-            let Worker { rows: read, tile, products, candidates } = &mut *worker;
-            candidates.clear();
-            candidates.resize(patches * kept, (f32::INFINITY, u32::MAX));
-            read.resize(LANES * width, 0.0);
-            tile.resize(TILE * width, 0.0);
-            products.resize(TILE * QUERY_BLOCK, 0.0);
-            loop {
-                let first = next.fetch_add(1, Ordering::Relaxed) * TILE;
-                if first >= norms.len() {
-                    break;
-                }
-                let norms = &norms[first..norms.len().min(first + TILE)];
-                let height = norms.len().next_multiple_of(LANES);
-                let tile = &mut tile[..height * width];
-                centred_tile(rows, first, norms.len(), mean, read, tile);
-                for (block, queries) in centred.chunks(QUERY_BLOCK * width).enumerate() {
-                    let count = queries.len() / width;
-                    let products = &mut products[..height * count];
-                    product(tile, queries, width, products);
-                    for (q, products) in products.chunks_exact(height).enumerate() {
-                        let patch = block * QUERY_BLOCK + q;
-                        scan(
-                            &mut candidates[patch * kept..(patch + 1) * kept],
-                            norms,
-                            &products[..norms.len()],
-                            first as u32,
-                        );
+    /// Measures each patch against rows that are likely to be near.
+    fn first_bars(&mut self, features: &Features) {
+        let (k, kernel, rows, grid) = (self.k, self.index.kernel, self.bank.features(), features.grid);
+        self.found.resize_with(grid.len(), || Found::new(k));
+        let known = grid == self.grid && self.nearest.len() == grid.len() * k;
+        let (before, count) = (&self.nearest, self.bank.rows());
+        let patches = &self.patches;
+        self.pool.install(|| {
+            self.found
+                .par_iter_mut()
+                .zip(features.data.par_chunks(features.width))
+                .enumerate()
+                .with_min_len(16)
+                .for_each(|(p, (found, patch))| {
+                    found.clear();
+                    if !patches.known(p, kernel.strip).sound {
+                        return;
                     }
-                }
-            }
+                    let measure = |row: usize| {
+                        if row < count {
+                            found.offer(squared_distance(kernel, patch, rows, row), row as u32);
+                        }
+                    };
+                    if known {
+                        before[p * k..][..k].iter().for_each(|near| measure(near.1 as usize));
+                        around(grid, p, |n| measure(before[n * k].1 as usize));
+                    } else {
+                        (0..FIRST_ROWS).for_each(|i| measure(i * count / FIRST_ROWS));
+                    }
+                });
         });
     }
-}
 
-/// `out[q][r] = -2 tile[r].queries[q]`; the tile is column by column, the others are row by row. In
-/// this layout the product allocates nothing on x86-64; on aarch64 it packs the patches into new memory.
-fn product(tile: &[f32], queries: &[f32], width: usize, out: &mut [f32]) {
-    let (rows, count) = (tile.len() / width, queries.len() / width);
-    assert!(out.len() == rows * count && tile.len() == rows * width && queries.len() == count * width);
-    // SAFETY: the lengths were checked; element (r, c) of the left side is tile[c * rows + r],
-    // (c, q) of the right one queries[q * width + c], (r, q) of the result out[q * rows + r].
-    unsafe {
-        gemm::gemm::<f32>(
-            rows,
-            count,
-            width,
-            out.as_mut_ptr(),
-            rows as isize,
-            1,
-            false,
-            tile.as_ptr(),
-            rows as isize,
-            1,
-            queries.as_ptr(),
-            width as isize,
-            1,
-            0.0,
-            -2.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+    /// Lets every row that is not ruled out be measured.
+    fn screen(&mut self, features: &Features) {
+        let strip = self.index.kernel.strip;
+        let frame = Frame {
+            index: &self.index,
+            rows: self.bank.features(),
+            features,
+            patches: &self.patches,
+            found: &self.found,
+        };
+        let strips = self.patches.strips.len();
+        if strips == 0 || !self.index.space.sound {
+            return;
+        }
+        let per_pass = (PASS / (strip * self.index.head_width())).clamp(1, strips);
+        let (passes, tasks) = (strips.div_ceil(per_pass), self.index.blocks().div_ceil(TASK));
+        let next = AtomicUsize::new(0);
+        let workers = &self.workers;
+        self.pool.broadcast(|thread| {
+            let mut worker = workers[thread.index()].lock().unwrap_or_else(PoisonError::into_inner);
+            worker.begin(&frame);
+            loop {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if task >= passes * tasks {
+                    break;
+                }
+                let (pass, task) = (task / tasks, task % tasks);
+                let strips = pass * per_pass..strips.min((pass + 1) * per_pass);
+                let blocks = task * TASK..frame.index.blocks().min((task + 1) * TASK);
+                worker.work(&frame, strips, blocks);
+            }
+            worker.end(&frame);
+        });
     }
-}
 
-/// The `count` rows from `first` on as f32, less the mean, column by column; the padding is zero.
-/// `read` takes [`LANES`] rows.
-fn centred_tile(
-    rows: Rows<'_>,
-    first: usize,
-    count: usize,
-    mean: &[f32],
-    read: &mut [f32],
-    tile: &mut [f32],
-) {
-    let (width, height) = (mean.len(), tile.len() / mean.len());
-    for start in (0..height).step_by(LANES) {
-        let there = (count - start).min(LANES);
-        let (present, padding) = read.split_at_mut(there * width);
-        centred_rows(rows, first + start, mean, present);
-        padding.fill(0.0);
-        for (c, column) in tile.chunks_exact_mut(height).enumerate() {
-            for (lane, x) in column[start..start + LANES].iter_mut().enumerate() {
-                *x = read[lane * width + c];
+    /// Measures patches that have no code against the whole bank.
+    fn measure_the_rest(&mut self, features: &Features) {
+        let (kernel, rows, count) = (self.index.kernel, self.bank.features(), self.bank.rows());
+        let (patches, found) = (&self.patches, &self.found);
+        for (p, patch) in features.data.chunks_exact(features.width).enumerate() {
+            if !patches.known(p, kernel.strip).sound && patch.iter().all(|x| x.is_finite()) {
+                self.pool.install(|| {
+                    (0..count).into_par_iter().with_min_len(512).for_each(|row| {
+                        found[p].offer(squared_distance(kernel, patch, rows, row), row as u32);
+                    });
+                });
             }
         }
     }
 }
 
-/// The rows from `first` on as f32, less the mean, row by row.
-fn centred_rows(rows: Rows<'_>, first: usize, mean: &[f32], out: &mut [f32]) {
-    rows.copy_to(first * mean.len(), out);
-    for row in out.chunks_exact_mut(mean.len()) {
-        for (x, m) in row.iter_mut().zip(mean) {
-            *x -= m;
+/// The up to eight patches around `patch`.
+fn around(grid: Grid, patch: usize, mut each: impl FnMut(usize)) {
+    let (row, col) = (patch / grid.cols, patch % grid.cols);
+    for r in row.saturating_sub(1)..(row + 2).min(grid.rows) {
+        for c in col.saturating_sub(1)..(col + 2).min(grid.cols) {
+            if (r, c) != (row, col) {
+                each(r * grid.cols + c);
+            }
         }
     }
 }
 
-/// Mean of all rows; the sums are joined in the order of the tiles, whatever the threads.
-fn mean_row(rows: Rows<'_>, width: usize) -> Vec<f32> {
-    let count = rows.count(width);
-    let sums: Vec<Vec<f64>> = (0..count.div_ceil(4096))
-        .into_par_iter()
-        .map(|part| {
-            let (mut row, mut sum) = (vec![0.0f32; width], vec![0.0f64; width]);
-            for r in part * 4096..count.min((part + 1) * 4096) {
-                rows.copy_to(r * width, &mut row);
-                sum.iter_mut().zip(&row).for_each(|(s, x)| *s += f64::from(*x));
-            }
-            sum
-        })
-        .collect();
-    (0..width).map(|c| (sums.iter().map(|s| s[c]).sum::<f64>() / count as f64) as f32).collect()
-}
-
-/// Squared norms of the rows as [`centred_rows`] gives them.
-fn centred_norms(rows: Rows<'_>, mean: &[f32]) -> Vec<f64> {
-    (0..rows.count(mean.len()))
-        .into_par_iter()
-        .with_min_len(512)
-        .map_init(
-            || vec![0.0; mean.len()],
-            |row, r| {
-                centred_rows(rows, r, mean, row);
-                exact::square(row)
-            },
-        )
-        .collect()
-}
-
-impl Nearest for CpuGemm {
+impl Nearest for CpuSearch {
     fn name(&self) -> String {
-        format!("cpu-gemm ({} threads, {})", self.pool.current_num_threads(), instructions())
+        format!("{} ({} threads)", self.backend.name(), self.pool.current_num_threads())
     }
 
     fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {
@@ -339,7 +253,7 @@ impl Nearest for CpuGemm {
         let mean = |near: &[(f64, u32)]| {
             (near.iter().map(|(d, _)| d.sqrt()).sum::<f64>() / near.len() as f64) as f32
         };
-        out.data.extend(self.found.chunks_exact(self.k).map(mean));
+        out.data.extend(self.nearest.chunks_exact(self.k).map(mean));
         Ok(())
     }
 
@@ -351,9 +265,9 @@ impl Nearest for CpuGemm {
     ) -> anyhow::Result<()> {
         self.search(features)?;
         rows.clear();
-        rows.extend(self.found.iter().map(|(_, row)| *row));
+        rows.extend(self.nearest.iter().map(|(_, row)| *row));
         distances.clear();
-        distances.extend(self.found.iter().map(|(d, _)| d.sqrt() as f32));
+        distances.extend(self.nearest.iter().map(|(d, _)| d.sqrt() as f32));
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use cudarc::driver::sys::CUdevice_attribute;
 use cudarc::driver::{DriverError, result, sys};
 use serde::{Deserialize, Serialize};
 
+use super::backend::Backend;
 use crate::finding::{Finding, Standing};
 
 /// Where to search.
@@ -68,14 +69,7 @@ fn cuda_device() -> Result<String, NoCuda> {
 
 /// What `farout doctor` tells about the search.
 pub fn findings() -> Vec<Finding> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let cpu = Finding {
-        topic: "search",
-        name: "cpu-gemm".to_owned(),
-        standing: Standing::Good,
-        detail: format!("{threads} threads, {}", super::cpu::instructions()),
-        remedy: None,
-    };
+    let mut findings = backends();
     let (standing, detail, remedy) = match cuda_device() {
         Ok(device) => (Standing::Absent, format!("{device}; {}", NoCuda::NotBuilt), None),
         Err(why) => {
@@ -83,5 +77,22 @@ pub fn findings() -> Vec<Finding> {
             (Standing::Absent, why.to_string(), Some(remedy))
         }
     };
-    vec![cpu, Finding { topic: "search", name: "cuda".to_owned(), standing, detail, remedy }]
+    findings.push(Finding { topic: "search", name: "cuda".to_owned(), standing, detail, remedy });
+    findings
+}
+
+/// The CPU search's backends for processors of this family, the fastest first.
+fn backends() -> Vec<Finding> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let chosen = Backend::Auto.resolve();
+    let here = |backend: &Backend| backend.architecture().is_none_or(|a| a == std::env::consts::ARCH);
+    let finding = |backend: Backend| {
+        let (standing, detail) = match backend.resolve() {
+            Ok(_) if chosen == Ok(backend) => (Standing::Good, format!("chosen, {threads} threads")),
+            Ok(_) => (Standing::Good, "could be used".to_owned()),
+            Err(no) => (Standing::Absent, no.why.to_owned()),
+        };
+        Finding { topic: "search", name: backend.name().to_owned(), standing, detail, remedy: None }
+    };
+    Backend::ALL.into_iter().filter(here).map(finding).collect()
 }

@@ -1,9 +1,20 @@
 //! The search: how far each patch of a frame lies from the reference features.
 
+mod backend;
+mod bound;
 mod cpu;
 mod device;
+mod encode;
 mod exact;
+mod head;
+mod index;
+mod kernel;
+mod lines;
+mod patches;
+mod rotation;
+mod space;
 mod top;
+mod worker;
 
 use std::sync::Arc;
 
@@ -12,8 +23,10 @@ use serde::{Deserialize, Serialize};
 use crate::bank::Bank;
 use crate::grid::{Distances, Features};
 
-pub use cpu::CpuGemm;
+pub use backend::{Backend, NoBackend};
+pub use cpu::CpuSearch;
 pub use device::{Device, NoCuda, findings};
+pub use worker::Counts;
 
 /// A nearest-neighbour engine that holds a bank and searches it exactly.
 pub trait Nearest: Send {
@@ -55,13 +68,16 @@ pub struct SearchConfig {
     pub k: usize,
     /// Where to search: "auto" (CUDA if there is one, else the CPU), "cpu", or "cuda" (insists).
     pub device: Device,
+    /// The CPU search's inner loops: "auto" (the fastest that this machine has) or a backend by name,
+    /// as `farout doctor` lists them.
+    pub backend: Backend,
     /// Threads of the CPU search; 0, the default, for as many as there are processors.
     pub threads: usize,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        SearchConfig { k: 3, device: Device::Auto, threads: 0 }
+        SearchConfig { k: 3, device: Device::Auto, backend: Backend::Auto, threads: 0 }
     }
 }
 
@@ -87,6 +103,9 @@ pub enum SearchError {
         /// Features there are.
         rows: usize,
     },
+    /// The backend that was named is not for this machine.
+    #[error("{0}")]
+    NoBackend(#[from] NoBackend),
     /// The threads could not be started.
     #[error("cannot start the search threads: {0}; lower search.threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -105,7 +124,10 @@ pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchErr
         (Device::Cuda, why) => return Err(why.into()),
         (Device::Auto, why) => Some(why),
     };
-    Ok(Search { engine: Box::new(CpuGemm::new(config.k, config.threads, bank)?), fallback })
+    Ok(Search {
+        engine: Box::new(CpuSearch::with(config.backend, config.k, config.threads, bank)?),
+        fallback,
+    })
 }
 
 #[cfg(test)]
