@@ -3,7 +3,8 @@
 //!
 //! `--full` runs the whole grid (an hour), `--backend NAME` forces a backend (may be repeated), `--features DIR` names
 //! the folder of real features (see `docs/results/search.md`), `--python FILE` the interpreter with the peers,
-//! `--threads N` is 2 by default, `--seconds S` (1) how long each is timed. Writes `target/bench/nearest.json`.
+//! `--threads N` is 2 by default, `--seconds S` (1) how long each is timed, `--only gaussian` or `--only real` runs one half.
+//! Writes `target/bench/nearest.json`, or the file given with `--out`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ struct Options {
     python: Option<PathBuf>,
     threads: usize,
     seconds: f64,
+    only: Option<String>,
+    out: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -42,7 +45,8 @@ fn main() -> Result<()> {
     let mut bench = Bench::new(&options, &folder.join("nearest"))?;
     println!("{}, {} threads; peers: {:?}", bench.report.machine, options.threads, bench.report.peers);
     println!("{}", report::heading(&bench.columns()));
-    for (n, c, ts) in grid(options.full) {
+    let gaussian = if options.only.as_deref() == Some("real") { Vec::new() } else { grid(options.full) };
+    for (n, c, ts) in gaussian {
         let mut held = false;
         for (t, ks, slow) in ts {
             let work = data::gaussian(n, c, t)?;
@@ -52,10 +56,11 @@ fn main() -> Result<()> {
         }
     }
     match &options.features {
+        _ if options.only.as_deref() == Some("gaussian") => {}
         Some(features) => real(&mut bench, features)?,
         None => eprintln!("skipped: rows with real features, since --features names no folder of them"),
     }
-    let out = folder.join("nearest.json");
+    let out = options.out.clone().unwrap_or_else(|| folder.join("nearest.json"));
     write_whole(&out, |w| Ok(serde_json::to_writer_pretty(w, &bench.report)?))?;
     println!("{}", out.display());
     Ok(())
@@ -206,8 +211,16 @@ fn machine() -> String {
 }
 
 fn options() -> Result<Options> {
-    let mut options =
-        Options { full: false, backends: Vec::new(), features: None, python: None, threads: 2, seconds: 1.0 };
+    let mut options = Options {
+        full: false,
+        backends: Vec::new(),
+        features: None,
+        python: None,
+        threads: 2,
+        seconds: 1.0,
+        only: None,
+        out: None,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} wants a value"));
@@ -219,7 +232,14 @@ fn options() -> Result<Options> {
             "--python" => options.python = Some(value()?.into()),
             "--threads" => options.threads = value()?.parse()?,
             "--seconds" => options.seconds = value()?.parse()?,
-            _ => bail!("unknown option {arg}; --full, --backend, --features, --python, --threads, --seconds"),
+            "--out" => options.out = Some(value()?.into()),
+            "--only" => match value()?.as_str() {
+                part @ ("gaussian" | "real") => options.only = Some(part.to_owned()),
+                other => bail!("--only {other}: give gaussian or real"),
+            },
+            _ => bail!(
+                "unknown option {arg}; there are --full, --backend, --features, --python, --threads, --seconds, --only and --out"
+            ),
         }
     }
     if options.backends.is_empty() {
