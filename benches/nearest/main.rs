@@ -189,8 +189,9 @@ impl<'a> Bench<'a> {
             for peer in peers.present.clone() {
                 if slow || !matches!(peer.as_str(), "numpy" | "sklearn") {
                     let theirs = peers.time(&peer, work, k, &distances, least)?;
-                    rows.iter_mut()
-                        .for_each(|row| drop(row.ratio.insert(peer.clone(), theirs / row.seconds)));
+                    for row in &mut rows {
+                        row.ratio.insert(peer.clone(), theirs / row.seconds);
+                    }
                 }
             }
         }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::bank_build::{Shown, tell};
-use super::signals;
+use super::{apart, signals};
 use crate::bank::Bank;
 use crate::cli::{PruneArgs, PruneBy};
 use crate::collect::{self, PruneConfig, PruneMethod};
@@ -15,6 +15,7 @@ use crate::stop::Stop;
 /// # Errors
 /// If the bank cannot be opened, or is smaller than what it shall be pruned to.
 pub fn prune(args: &PruneArgs) -> Result<()> {
+    apart::from_inputs(&[&args.input], &args.output)?;
     let bank = Bank::open(&args.input, 1)?;
     file::try_place(&args.output)?;
     let stop = Stop::new();
