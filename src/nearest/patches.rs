@@ -86,7 +86,7 @@ impl PatchStrip {
                 slack: coded.slack,
                 start: -i32::from(kernel.bias) * coded.head.sum,
                 whole: Whole { start: -i32::from(kernel.rest_bias) * coded.rest_sum, ..coded.whole },
-                farthest: (norm + 1.0) * space.stretch(),
+                farthest: (norm + 1.0) * space.stretch() * (1.0 + 1e-6),
                 sound: true,
             };
         }

@@ -267,6 +267,36 @@ fn what_was_seen_before_and_how_many_threads_change_nothing() {
 }
 
 #[test]
+fn a_rotation_is_used_where_it_helps_and_the_codes_stay_small() {
+    let mut noise = Noise(4);
+    let mut wrong = Vec::new();
+    for (name, width, thin, whole) in
+        [("flat", 192, 1.0, true), ("thin", 192, 0.05, false), ("thin", 384, 0.05, false)]
+    {
+        let mut stored = noise.many(2500 * width, 1.0, 0.0);
+        stored.chunks_mut(24).for_each(|row| row[3..].iter_mut().for_each(|x| *x *= thin));
+        let bank = bank(DataType::F16, width, &stored);
+        for engine in engines(3, 1, &bank) {
+            let (head, all) = engine.head();
+            // With AMX products cost so little that a head need not pay, in plain Rust so much that it always may.
+            let clear = match engine.backend() {
+                Backend::AmxInt8 => whole,
+                Backend::Portable => !whole,
+                _ => true,
+            };
+            if clear && (head == all) != whole {
+                wrong.push(format!("{name}, {width} wide, {}: a head of {head}", engine.name()));
+            }
+            let share = engine.index_bytes() as f64 / (2500 * width * 2) as f64;
+            if share > 0.6 {
+                wrong.push(format!("{name}, {width} wide, {}: {share} of the bank", engine.name()));
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
 fn a_backend_that_is_not_here_is_refused_with_the_key() {
     let bank = bank(DataType::F16, 4, &[0.0; 40]);
     let foreign = if cfg!(target_arch = "x86_64") { Backend::NeonDotprod } else { Backend::Avx2 };
