@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Draws the time of the search against N and C from target/bench/nearest.json: tools/plot_search.py JSON OUT.svg
+"""Draws the time of the search against N and C from target/bench/nearest.json, and prints its rows as a table:
+tools/plot_search.py JSON [OUT.svg]
 
-Plain SVG, no library. Both axes are logarithmic; a slope of one decade per decade is what brute force costs.
+Plain SVG, no library. Both axes are logarithmic; a slope of one decade per decade is what brute force costs. The table is
+Markdown, for docs/results/search.md.
 """
 
 import json
@@ -60,11 +62,28 @@ def panel(lines, left, title, label):
     return out
 
 
+def table(report):
+    peers = [name for name, version in report["peers"].items() if not version.startswith("absent")]
+    lines = [f"{report['machine']}, {report['threads']} threads; " + ", ".join(f"{p} {report['peers'][p]}" for p in peers), ""]
+    lines.append("| data | N | C | T | k | backend | ms per frame | " + " | ".join(f"{p} / ours" for p in peers) + " | of the peak | error |")
+    lines.append("|---" * (9 + len(peers)) + "|")
+    for row in report["rows"]:
+        ratios = [f"{row['ratio'][p]:.1f}" if p in row["ratio"] else "" for p in peers]
+        peak = "" if row["peak_fraction"] is None else f"{row['peak_fraction']:.2f}"
+        backend = row["backend"].split(" ")[0]
+        cells = [row["data"], f"{row['n']:,}", row["c"], row["t"], row["k"], backend, f"{row['seconds'] * 1e3:.1f}"]
+        lines.append("| " + " | ".join(map(str, [*cells, *ratios, peak, f"{row['max_rel_error']:.0e}"])) + " |")
+    return "\n".join(lines)
+
+
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     with open(sys.argv[1]) as file:
         report = json.load(file)
+    print(table(report))
+    if len(sys.argv) == 2:
+        return
     usual = {"n": 100_000, "c": 384, "t": 1200, "k": 3}
     total = 2 * WIDTH + 2 * GAP + 30
     out = [
