@@ -16,7 +16,7 @@ use report::{Report, Row};
 fn the_report_has_its_keys() {
     let work = data::gaussian(300, 24, 20).unwrap();
     let config = measure::config(3, 1, None).unwrap();
-    let ours = measure::ours(&work, &config, 0.0).unwrap();
+    let ours = measure::ours(&work, &config, measure::Clock::Wall, 0.0).unwrap();
     assert!(ours.seconds > 0.0 && ours.distances.len() == 20);
     let row = Row {
         backend: ours.backend,
@@ -37,6 +37,7 @@ fn the_report_has_its_keys() {
     let report = Report {
         machine: "a processor".into(),
         threads: 1,
+        clock: measure::Clock::Wall.name(),
         peers: Default::default(),
         peaks: Default::default(),
         rows: vec![row],
@@ -60,7 +61,8 @@ fn the_report_has_its_keys() {
 #[test]
 fn a_wrong_answer_is_noticed() {
     let work = data::gaussian(300, 24, 20).unwrap();
-    let ours = measure::ours(&work, &measure::config(3, 1, None).unwrap(), 0.0).unwrap();
+    let ours =
+        measure::ours(&work, &measure::config(3, 1, None).unwrap(), measure::Clock::Processor, 0.0).unwrap();
     assert!(measure::error(&work, 1, 3, &ours.distances) < 1e-5);
     let mut wrong = ours.distances.clone();
     wrong[0] *= 1.001;

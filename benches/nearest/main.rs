@@ -4,6 +4,8 @@
 //! `--full` runs the whole grid (an hour), `--backend NAME` forces a backend (may be repeated), `--features DIR` names
 //! the folder of real features (see `docs/results/search.md`), `--python FILE` the interpreter with the peers,
 //! `--threads N` is 2 by default, `--seconds S` (1) how long each is timed, `--only gaussian` or `--only real` runs one half.
+//! `--goals` runs three Gaussian problems only. `--processor-time` counts processor time instead of the time that passes: for a
+//! machine that is not idle, with `--threads 1`, since waiting threads of the peers burn it.
 //! Writes `target/bench/nearest.json`, or the file given with `--out`.
 
 use std::path::{Path, PathBuf};
@@ -20,15 +22,18 @@ mod peers;
 mod report;
 
 use data::{Clip, Work};
+use measure::Clock;
 use peers::Peers;
 use report::{Report, Row};
 
 struct Options {
     full: bool,
+    goals: bool,
     backends: Vec<Option<String>>,
     features: Option<PathBuf>,
     python: Option<PathBuf>,
     threads: usize,
+    clock: Clock,
     seconds: f64,
     only: Option<String>,
     out: Option<PathBuf>,
@@ -39,13 +44,15 @@ fn main() -> Result<()> {
     if !std::env::args().any(|a| a == "--bench") {
         return Ok(());
     }
-    let options = options()?;
+    let options = &options()?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     std::fs::create_dir_all(folder.join("nearest"))?;
-    let mut bench = Bench::new(&options, &folder.join("nearest"))?;
-    println!("{}, {} threads; peers: {:?}", bench.report.machine, options.threads, bench.report.peers);
+    let mut bench = Bench::new(options, &folder.join("nearest"))?;
+    println!("{}, {} threads, {} time", bench.report.machine, options.threads, options.clock.name());
+    println!("peers: {:?}", bench.report.peers);
     println!("{}", report::heading(&bench.columns()));
-    let gaussian = if options.only.as_deref() == Some("real") { Vec::new() } else { grid(options.full) };
+    let gaussian =
+        if options.only.as_deref() == Some("real") { Vec::new() } else { grid(options.full, options.goals) };
     for (n, c, ts) in gaussian {
         let mut held = false;
         for (t, ks, slow) in ts {
@@ -68,7 +75,7 @@ fn main() -> Result<()> {
 
 /// N, C, and for each T its values of k and whether the slow peers run too.
 #[allow(clippy::type_complexity)]
-fn grid(full: bool) -> Vec<(usize, usize, Vec<(usize, Vec<usize>, bool)>)> {
+fn grid(full: bool, goals: bool) -> Vec<(usize, usize, Vec<(usize, Vec<usize>, bool)>)> {
     if full {
         let all = |_| [600, 1200, 3600].map(|t| (t, vec![1, 3, 10], false)).to_vec();
         let widths = [64, 192, 384, 768];
@@ -78,6 +85,9 @@ fn grid(full: bool) -> Vec<(usize, usize, Vec<(usize, Vec<usize>, bool)>)> {
             .collect();
     }
     let one = |slow| vec![(1200, vec![3], slow)];
+    if goals {
+        return [192, 384, 768].map(|c| (100_000, c, one(false))).to_vec();
+    }
     vec![
         (100_000, 64, one(false)),
         (100_000, 192, one(false)),
@@ -126,7 +136,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(options: &'a Options, folder: &Path) -> Result<Bench<'a>> {
         let peers = match &options.python {
-            Some(python) => Some(Peers::start(python, folder, options.threads)?),
+            Some(python) => Some(Peers::start(python, folder, options.threads, options.clock)?),
             None => {
                 eprintln!(
                     "skipped: the peers, since --python names no interpreter that has them (see benches/nearest.sh)"
@@ -142,6 +152,7 @@ impl<'a> Bench<'a> {
         let report = Report {
             machine: machine(),
             threads: options.threads,
+            clock: options.clock.name(),
             peers: versions,
             peaks: Default::default(),
             rows: Vec::new(),
@@ -160,7 +171,7 @@ impl<'a> Bench<'a> {
         let mut distances = Vec::new();
         for backend in &self.options.backends {
             let config = measure::config(k, threads, backend.as_deref())?;
-            let ours = measure::ours(work, &config, least)
+            let ours = measure::ours(work, &config, self.options.clock, least)
                 .with_context(|| format!("backend {}", backend.as_deref().unwrap_or("auto")))?;
             let (n, c) = (work.bank.rows(), work.bank.width());
             let t = work.frames[0].len() / c;
@@ -214,10 +225,12 @@ fn machine() -> String {
 fn options() -> Result<Options> {
     let mut options = Options {
         full: false,
+        goals: false,
         backends: Vec::new(),
         features: None,
         python: None,
         threads: 2,
+        clock: Clock::Wall,
         seconds: 1.0,
         only: None,
         out: None,
@@ -233,13 +246,15 @@ fn options() -> Result<Options> {
             "--python" => options.python = Some(value()?.into()),
             "--threads" => options.threads = value()?.parse()?,
             "--seconds" => options.seconds = value()?.parse()?,
+            "--processor-time" => options.clock = Clock::Processor,
+            "--goals" => options.goals = true,
             "--out" => options.out = Some(value()?.into()),
             "--only" => match value()?.as_str() {
                 part @ ("gaussian" | "real") => options.only = Some(part.to_owned()),
                 other => bail!("--only {other}: give gaussian or real"),
             },
             _ => bail!(
-                "unknown option {arg}; there are --full, --backend, --features, --python, --threads, --seconds, --only and --out"
+                "unknown option {arg}; there are --full, --backend, --features, --python, --threads, --seconds, --processor-time, --goals, --only and --out"
             ),
         }
     }

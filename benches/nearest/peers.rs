@@ -10,6 +10,7 @@ use farout::bank::Rows;
 use serde_json::{Value, json};
 
 use super::data::Work;
+use super::measure::Clock;
 
 /// Relative error that a peer in single precision may have; it only must have searched the same.
 const ALLOWED: f64 = 2e-2;
@@ -28,7 +29,7 @@ pub struct Peers {
 
 impl Peers {
     /// Starts `python` with the peers' script.
-    pub fn start(python: &Path, folder: &Path, threads: usize) -> Result<Peers> {
+    pub fn start(python: &Path, folder: &Path, threads: usize, clock: Clock) -> Result<Peers> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/nearest/peers.py");
         let mut command = Command::new(python);
         for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"] {
@@ -47,7 +48,7 @@ impl Peers {
             present: Vec::new(),
             versions: BTreeMap::new(),
         };
-        let hello = peers.call(&json!({"do": "hello", "threads": threads}))?;
+        let hello = peers.call(&json!({"do": "hello", "threads": threads, "clock": clock.name()}))?;
         peers.present = serde_json::from_value(hello["present"].clone())?;
         peers.versions = serde_json::from_value(hello["versions"].clone())?;
         Ok(peers)

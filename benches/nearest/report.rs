@@ -11,6 +11,8 @@ pub struct Report {
     pub machine: String,
     /// Threads of ours and of the peers.
     pub threads: usize,
+    /// What seconds are: `wall`, or `processor` time of all threads.
+    pub clock: &'static str,
     /// Version of each peer, or why it is absent.
     pub peers: BTreeMap<String, String>,
     /// Multiply-adds per second that this machine was measured to reach, by instruction.
