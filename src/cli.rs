@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bank::ShardNumber;
+
 /// Marks, live, what road video shows and the training data never did.
 ///
 /// farout measures how far each patch of a frame lies from a bank of features of normal driving,
@@ -61,6 +63,10 @@ pub enum Command {
 pub enum BankCommand {
     /// Build a bank from images or videos of normal driving
     Build(BuildArgs),
+    /// Join the shards of a bank that was built in parts
+    Merge(MergeArgs),
+    /// Make a bank smaller, so that the search is faster
+    Prune(PruneArgs),
     /// Tell what a bank file holds
     Inspect(InspectArgs),
 }
@@ -222,6 +228,12 @@ pub struct BuildArgs {
     /// Number format of the stored features
     #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
     pub dtype: Dtype,
+    /// Build shard I of N (from 1): every machine is given all images, and looks at its share only
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<ShardNumber>,
+    /// Keep the held-out frames in the bank, so that prune and merge can calibrate anew (a shard always does)
+    #[arg(long)]
+    pub keep_held_out: bool,
     /// Neighbours for which the calibration's distances are computed
     #[arg(short, long, value_name = "K", default_value_t = 3, value_parser = at_least_one)]
     pub k: usize,
@@ -240,6 +252,59 @@ pub enum Dtype {
     F16,
     /// IEEE single precision
     F32,
+}
+
+/// `farout bank merge`
+#[derive(Debug, Clone, Args)]
+pub struct MergeArgs {
+    /// All shards, in any order
+    #[arg(value_name = "SHARD", num_args = 1.., required = true)]
+    pub shards: Vec<PathBuf>,
+    /// Keep the held-out frames in the bank, so that prune can calibrate anew
+    #[arg(long)]
+    pub keep_held_out: bool,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The bank to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// `farout bank prune`
+#[derive(Debug, Clone, Args)]
+pub struct PruneArgs {
+    /// The bank to make smaller
+    #[arg(short, long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Features that stay
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub to: usize,
+    /// How they are chosen
+    #[arg(long, value_enum, default_value = "kcenter", value_name = "METHOD")]
+    pub method: PruneBy,
+    /// Seed of the first centre, or of the draw
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Keep the held-out frames in the smaller bank too
+    #[arg(long)]
+    pub keep_held_out: bool,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The bank to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// How the features that stay are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PruneBy {
+    /// Greedy k-centre coreset: the farthest feature is added, again and again
+    #[value(name = "kcenter")]
+    KCenter,
+    /// Drawn uniformly, for comparison
+    Random,
 }
 
 /// `farout bank inspect`

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::ShardNumber;
 use crate::identity::ModelIdentity;
 
 /// A bank that cannot be used.
@@ -54,6 +55,14 @@ pub enum BankError {
         bank: Box<ModelIdentity>,
         /// The model that runs.
         model: Box<ModelIdentity>,
+    },
+    /// It is a part of a bank.
+    #[error("{path} is shard {shard} of a bank, with neither all features nor a calibration; join all shards with: farout bank merge SHARDS... -o BANK", path = path.display())]
+    Shard {
+        /// The file.
+        path: PathBuf,
+        /// Which one.
+        shard: ShardNumber,
     },
     /// A feature with NaN or infinity would poison every distance.
     #[error("bank {path}: the feature in row {row} has NaN or infinite numbers; the file is damaged or its model broken: rebuild it with: farout bank build", path = path.display())]

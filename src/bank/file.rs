@@ -4,6 +4,8 @@
 //! - `origins` U32 `[N, 4]`: source file number, frame number, patch row, patch column;
 //! - metadata `farout`: [`Metadata`] as JSON.
 //!
+//! Shards have further tensors, whose names and meaning only those know who build and merge them.
+//!
 //! Equal contents give equal bytes: keys are written in a fixed order, nothing depends on time,
 //! machine or path.
 
@@ -18,7 +20,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::{BankError, Calibration, DataType, Rows, RowsBuf};
+use super::{BankError, Calibration, DataType, PruneRecord, Rows, RowsBuf, ShardNumber};
 use crate::file::{WriteError, write_whole};
 use crate::identity::ModelIdentity;
 
@@ -76,6 +78,12 @@ pub struct BuildRecord {
     pub void_patches: u64,
     /// Of these, ones with NaN or infinite numbers.
     pub faulty_patches: u64,
+    /// Set in a shard, which is no bank before it is merged with the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardNumber>,
+    /// Set in a bank that was made smaller after it was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<PruneRecord>,
 }
 
 /// Everything in a bank but the numbers.
@@ -113,6 +121,14 @@ impl BankContents {
     /// If the parts do not fit together or the list of sources exceeds what a safetensors
     /// header may hold (100 MB).
     pub fn to_bytes(&self) -> Result<Vec<u8>, SafeTensorError> {
+        self.to_bytes_with(Vec::new())
+    }
+
+    /// The same with further tensors that ride along, found again by [`super::Bank::rider`].
+    ///
+    /// # Errors
+    /// As [`BankContents::to_bytes`].
+    pub fn to_bytes_with(&self, riders: Vec<(&str, TensorView<'_>)>) -> Result<Vec<u8>, SafeTensorError> {
         let json = serde_json::to_string(&self.metadata)?;
         let width = self.metadata.model.width;
         let (dtype, data): (_, &[u8]) = match self.features.view() {
@@ -124,7 +140,8 @@ impl BankContents {
             TensorView::new(Dtype::U32, vec![self.origins.len(), 4], bytemuck::cast_slice(&self.origins))?;
         // One entry only: the order of several would be that of a hash map.
         let metadata = HashMap::from([("farout".to_owned(), json)]);
-        safetensors::serialize([("features", features), ("origins", origins)], Some(metadata))
+        let tensors = [("features", features), ("origins", origins)].into_iter().chain(riders);
+        safetensors::serialize(tensors, Some(metadata))
     }
 
     /// Writes the file whole: `path` is complete or as it was.
@@ -162,6 +179,14 @@ impl Store {
                     DataType::F32 => bytemuck::try_cast_slice(bytes).map(Rows::F32).map_err(misaligned),
                 }
             }
+        }
+    }
+
+    /// The bytes of a tensor that rides along in the file; `None` if there is none of that name.
+    pub(super) fn rider(&self, name: &str) -> Option<&[u8]> {
+        match self {
+            Store::Owned { .. } => None,
+            Store::Mapped { map, .. } => Some(SafeTensors::deserialize(map).ok()?.tensor(name).ok()?.data()),
         }
     }
 

@@ -4,6 +4,7 @@
 mod calibration;
 mod error;
 mod file;
+mod record;
 mod rows;
 mod summary;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub use calibration::{Calibration, MethodCalibration, Threshold, statistics_of};
 pub use error::BankError;
 pub use file::{BankContents, BuildRecord, FORMAT, Metadata, Origin, SourceFile};
+pub use record::{PruneRecord, ShardNumber};
 pub use rows::{DataType, Rows, RowsBuf};
 pub use summary::{Summary, ThresholdLine, summary};
 
@@ -36,8 +38,24 @@ impl Bank {
     /// [`BankError`]: missing, cut short, no bank at all, a row with NaN or infinity, or
     /// fewer rows than `k`. Each names the file and what to try.
     pub fn open(path: &Path, k: usize) -> Result<Bank, BankError> {
+        let bank = Bank::open_any(path)?;
+        if let Some(shard) = bank.metadata.build.shard {
+            return Err(BankError::Shard { path: bank.path, shard });
+        }
+        match bank.rows < k.max(1) {
+            true => Err(BankError::TooFew { path: bank.path, rows: bank.rows, k: k.max(1) }),
+            false => Ok(bank),
+        }
+    }
+
+    /// As [`Bank::open`], but takes shards and banks without a single row too: for looking and merging, not
+    /// for searching.
+    ///
+    /// # Errors
+    /// As [`Bank::open`].
+    pub fn open_any(path: &Path) -> Result<Bank, BankError> {
         let (store, metadata, bytes) = file::map(path)?;
-        Bank::checked(path.to_owned(), bytes, metadata, store, k)
+        Bank::checked(path.to_owned(), bytes, metadata, store, 0)
     }
 
     /// The bank that writing `contents` and opening the file would give.
@@ -46,7 +64,7 @@ impl Bank {
     /// As [`Bank::open`], for what can be wrong without a file.
     pub fn from_contents(contents: BankContents, k: usize) -> Result<Bank, BankError> {
         let store = Store::Owned { rows: contents.features, origins: contents.origins };
-        Bank::checked(PathBuf::from("(in memory)"), 0, contents.metadata, store, k)
+        Bank::checked(PathBuf::from("(in memory)"), 0, contents.metadata, store, k.max(1))
     }
 
     /// The contents of a bank made by [`Bank::from_contents`]; `None` for one that lies in a file.
@@ -71,8 +89,8 @@ impl Bank {
         if let Some(row) = rows.first_not_finite(metadata.model.width) {
             return Err(BankError::NotFinite { path, row });
         }
-        if count < k.max(1) {
-            return Err(BankError::TooFew { path, rows: count, k: k.max(1) });
+        if count < k {
+            return Err(BankError::TooFew { path, rows: count, k });
         }
         Ok(Bank { path, bytes, metadata, store, rows: count })
     }
@@ -96,6 +114,11 @@ impl Bank {
     /// Where the feature in `row` came from; `None` if there is no such row.
     pub fn provenance(&self, row: usize) -> Option<Origin> {
         self.store.origin(row)
+    }
+
+    /// The bytes of a further tensor in the file, as it was given to [`BankContents::to_bytes_with`].
+    pub fn rider(&self, name: &str) -> Option<&[u8]> {
+        self.store.rider(name)
     }
 
     /// The file that `origin` names by number.

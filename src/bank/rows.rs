@@ -72,6 +72,20 @@ impl Rows<'_> {
         }
     }
 
+    /// The rows in another order, or some of them: row i of the result is row `order[i]` of this.
+    ///
+    /// # Panics
+    /// If `order` names a row that is not there.
+    pub fn reordered(&self, order: &[usize], width: usize) -> RowsBuf {
+        fn pick<T: Copy>(data: &[T], order: &[usize], width: usize) -> Vec<T> {
+            order.iter().flat_map(|&row| data[row * width..(row + 1) * width].iter().copied()).collect()
+        }
+        match self {
+            Rows::F16(data) => RowsBuf::F16(pick(data, order, width)),
+            Rows::F32(data) => RowsBuf::F32(pick(data, order, width)),
+        }
+    }
+
     /// The first row with NaN or infinity. Looks at exponents only, so that a pass over the
     /// whole bank costs no more than reading it.
     pub fn first_not_finite(&self, width: usize) -> Option<usize> {
@@ -136,17 +150,11 @@ impl RowsBuf {
         }
     }
 
-    /// The rows in another order: row i of the result is row `order[i]` of this.
+    /// As [`Rows::reordered`].
     ///
     /// # Panics
     /// If `order` names a row that is not there.
     pub fn reordered(&self, order: &[usize], width: usize) -> RowsBuf {
-        fn pick<T: Copy>(data: &[T], order: &[usize], width: usize) -> Vec<T> {
-            order.iter().flat_map(|&row| data[row * width..(row + 1) * width].iter().copied()).collect()
-        }
-        match self {
-            RowsBuf::F16(data) => RowsBuf::F16(pick(data, order, width)),
-            RowsBuf::F32(data) => RowsBuf::F32(pick(data, order, width)),
-        }
+        self.view().reordered(order, width)
     }
 }

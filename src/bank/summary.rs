@@ -112,8 +112,23 @@ impl fmt::Display for Summary {
             "  built from   {} frames of {} files, {} patches, {} of them void, seed {}, farout {}",
             build.frames, self.sources, build.patches, build.void_patches, build.seed, self.farout
         )?;
+        if let Some(pruned) = &build.pruned {
+            writeln!(
+                f,
+                "  pruned       from {} rows by {}, seed {}: covering radius {:.3}, mean distance {:.3}",
+                pruned.from, pruned.method, pruned.seed, pruned.covering_radius, pruned.mean_distance
+            )?;
+        }
+        if let Some(shard) = build.shard {
+            return writeln!(f, "  shard        {shard}: no bank before all are merged (farout bank merge)");
+        }
         let Some(split) = &self.held_out else {
-            return writeln!(f, "  calibration  none: no frames could be held out");
+            let why = if build.pruned.is_some() {
+                "pruned without held-out frames"
+            } else {
+                "no frames could be held out"
+            };
+            return writeln!(f, "  calibration  none: {why}");
         };
         writeln!(f, "  calibration  {} held-out frames; {split}", self.held_out_frames)?;
         for m in &self.methods {

@@ -31,6 +31,21 @@ pub fn apart(source: &str, outputs: &[Output<'_>]) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Checks that `output` is none of the files that are read.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with the file.
+pub fn from_inputs(inputs: &[&Path], output: &Path) -> Result<(), ConfigError> {
+    let place = real(output);
+    match inputs.iter().find(|input| real(input) == place) {
+        Some(input) => Err(ConfigError::Invalid(format!(
+            "--output would overwrite {}, which is read; choose another place for it",
+            input.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The path without links and dots, as far as it exists.
 fn real(path: &Path) -> PathBuf {
     let whole = path.canonicalize().or_else(|_| {

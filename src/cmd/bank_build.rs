@@ -1,6 +1,7 @@
 //! `farout bank build`: from images of normal driving to a bank.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
@@ -43,6 +44,8 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         },
         video_step: args.every,
         k: args.k,
+        shard: args.shard,
+        keep_held_out: args.keep_held_out,
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
         ..BuildConfig::default()
@@ -52,15 +55,18 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         let location = input.path.to_string_lossy();
         Ok(source::open(&location, &SourceConfig::default(), Purpose::Offline, token.clone())?)
     };
-    let mut shown = Shown { bar: progress::bar(Some(0), "frames"), calibrating: false };
-    let contents = collect::build(&inputs, &build, &mut open, &mut extractor, &mut shown, &stop);
-    shown.bar.finish_and_clear();
-    let contents = contents?;
-    contents.write(&args.output)?;
-    let bank = Bank::open(&args.output, args.k)?;
-    let summary = summary(&bank);
+    let mut shown = Shown::new("features", "frames");
+    let built = collect::build_part(&inputs, &build, &mut open, &mut extractor, &mut shown, &stop);
+    shown.end();
+    built?.write(&args.output)?;
+    tell(&args.output, args.json)
+}
+
+/// Opens the bank just written at `path` and prints its summary.
+pub(super) fn tell(path: &Path, json: bool) -> Result<()> {
+    let summary = summary(&Bank::open_any(path)?);
     let mut out = std::io::stdout().lock();
-    if args.json {
+    if json {
         serde_json::to_writer_pretty(&mut out, &summary)?;
         writeln!(out)?;
     } else {
@@ -69,15 +75,37 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     Ok(())
 }
 
-/// The build's progress as a bar.
-struct Shown {
+/// The progress of work on banks as a bar.
+pub(super) struct Shown {
     bar: ProgressBar,
+    /// What the bar counts, one message for each time that it begins.
+    messages: Vec<&'static str>,
     calibrating: bool,
+}
+
+impl Shown {
+    /// A bar over `unit`s of the work that `message` names.
+    pub(super) fn new(message: &'static str, unit: &'static str) -> Shown {
+        Shown { bar: progress::bar(Some(0), unit), messages: vec![message], calibrating: false }
+    }
+
+    /// Names the work that begins after that.
+    pub(super) fn then(mut self, message: &'static str) -> Shown {
+        self.messages.push(message);
+        self
+    }
+
+    /// Removes the bar.
+    pub(super) fn end(self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 impl Progress for Shown {
     fn begin(&mut self, frames: u64) {
-        self.bar.set_message("features");
+        let message = if self.messages.len() > 1 { self.messages.remove(0) } else { self.messages[0] };
+        self.bar.reset();
+        self.bar.set_message(message);
         self.bar.set_length(frames);
     }
 

@@ -3,6 +3,8 @@
 mod apart;
 mod bank_build;
 mod bank_inspect;
+mod bank_merge;
+mod bank_prune;
 mod doctor;
 mod limited;
 mod outputs;
@@ -27,6 +29,8 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
+        Command::Bank(BankCommand::Merge(args)) => bank_merge::merge(&args),
+        Command::Bank(BankCommand::Prune(args)) => bank_prune::prune(&args),
         Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }

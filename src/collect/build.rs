@@ -1,16 +1,18 @@
 //! `farout bank build`: every frame once, through features into the sample or the held-out part.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use super::calibrate::HeldOut;
+use super::complete::Gathered;
 use super::config::BuildConfig;
-use super::digest::{Digest, frame_digest, sha256_of_file};
+use super::digest::{Digest, digest_of, frame_digest, hex, sha256_of_file};
 use super::error::BuildError;
 use super::inputs::{Input, InputKind};
 use super::labels::LabelMask;
+use super::part::{Built, Terms};
 use super::sample::{PatchKey, Sampler};
 use super::split::{Place, Side, Split};
-use crate::bank::{Bank, BankContents, BuildRecord, DataType, FORMAT, Metadata};
+use crate::bank::{BankContents, BuildRecord, DataType, ShardNumber};
 use crate::frame::Frame;
 use crate::grid::{Features, Logits};
 use crate::identity::ModelIdentity;
@@ -68,18 +70,45 @@ pub fn build(
     progress: &mut dyn Progress,
     stop: &Stop,
 ) -> Result<BankContents, BuildError> {
+    build_part(inputs, config, open, extractor, progress, stop).map(|built| built.contents)
+}
+
+/// As [`build`], with what a shard or a bank that keeps its held-out frames has besides. `inputs` are those of
+/// all shards: all of them decide which frames are held out, only its own are looked at for a shard.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_part(
+    inputs: &[Input],
+    config: &BuildConfig,
+    open: &mut Open,
+    extractor: &mut dyn Extract,
+    progress: &mut dyn Progress,
+    stop: &Stop,
+) -> Result<Built, BuildError> {
     let model = extractor.identity();
-    let (places, frames) = places(inputs, config, open, stop)?;
+    let mine = config.shard.map(|shard| share_of(inputs, shard));
+    let is_mine = |input: &Input| mine.as_ref().is_none_or(|names| names.contains(input.name.as_str()));
+    let (places, frames) = places(inputs, &is_mine, config, open, stop)?;
     progress.begin(frames);
     let split =
         Split::new(config.seed, config.held_out_share, config.held_out_block, config.held_out_guard, &places);
     drop(places);
+    let terms = Terms {
+        shard: config.shard.unwrap_or(ShardNumber { number: 1, of: 1 }),
+        inputs: digest_of_names(inputs),
+        k: config.k,
+        held_out_frames: config.held_out_frames,
+        min_region_px: config.min_region_px,
+        split: split.describe(),
+    };
     let record = BuildRecord {
         seed: config.seed,
         size: config.size,
         labels: inputs.iter().any(|i| i.label.is_some()),
         void: config.void.clone(),
         video_step: config.video_step.max(1),
+        shard: config.shard,
         ..BuildRecord::default()
     };
     let mut pass = Pass {
@@ -93,7 +122,7 @@ pub fn build(
         void: Vec::new(),
     };
     let mut done = 0;
-    for input in inputs {
+    for input in inputs.iter().filter(|input| is_mine(input)) {
         let file = sha256_of_file(&input.path)
             .map_err(|source| BuildError::File { path: input.path.clone(), source })?;
         let mask = input.label.as_deref().map(LabelMask::read).transpose()?;
@@ -124,12 +153,32 @@ pub fn build(
             return Err(BuildError::Stopped);
         }
     }
-    pass.finish(model, progress)
+    let Pass { sampler, held_out, record, .. } = pass;
+    let gathered = Gathered { sampler, held_out, record, model, terms };
+    if config.shard.is_some() {
+        return Ok(gathered.shard());
+    }
+    gathered.bank(config.threads, config.keep_held_out, progress)
 }
 
-/// The places of all frames, and how many will be looked at.
+/// The names of the inputs that `shard` looks at: names are dealt out in turn, so that it does not matter where
+/// a machine has its data.
+fn share_of(inputs: &[Input], shard: ShardNumber) -> BTreeSet<&str> {
+    let names: BTreeSet<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
+    names.into_iter().enumerate().filter(|(i, _)| shard.has(*i)).map(|(_, name)| name).collect()
+}
+
+/// SHA-256 over the names of all inputs in their order, with a 0 after each.
+fn digest_of_names(inputs: &[Input]) -> String {
+    let mut names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
+    names.sort_unstable();
+    hex(&digest_of(&names.iter().flat_map(|name| [name.as_bytes(), b"\0"]).collect::<Vec<_>>()))
+}
+
+/// The places of all frames, and how many of those that are mine will be looked at.
 fn places(
     inputs: &[Input],
+    is_mine: &dyn Fn(&Input) -> bool,
     config: &BuildConfig,
     open: &mut Open,
     stop: &Stop,
@@ -139,7 +188,7 @@ fn places(
     for input in inputs {
         if input.kind == InputKind::Still {
             places.push(Place::of_still(&input.name));
-            total += 1;
+            total += u64::from(is_mine(input));
             continue;
         }
         let failed = |source| BuildError::Frame { name: input.name.clone(), source };
@@ -148,7 +197,7 @@ fn places(
             Some(frames) => frames,
             None => count(source.as_mut(), stop)?,
         };
-        total += frames.div_ceil(step);
+        total += if is_mine(input) { frames.div_ceil(step) } else { 0 };
         let known = (0..frames.max(1)).step_by(step as usize);
         places.extend(known.map(|number| Place { series: input.name.clone(), number }));
     }
@@ -203,7 +252,11 @@ impl Pass<'_> {
             Side::HeldOut => self.record.held_out_frames += 1,
             Side::Bank => self.record.frames += 1,
         }
-        if side == Side::Guard || (side == Side::HeldOut && !self.held_out.wants(&image)) {
+        if side == Side::HeldOut && !self.held_out.wants(&image) {
+            self.held_out.also_in(&image, self.split.block(&place));
+            return Ok(());
+        }
+        if side == Side::Guard {
             return Ok(());
         }
         let extracted = extractor.extract(frame, &mut self.features, self.logits.as_mut());
@@ -242,53 +295,5 @@ impl Pass<'_> {
             self.sampler.offer(key, file, name, number, feature);
         }
         Ok(())
-    }
-
-    fn finish(
-        mut self,
-        model: ModelIdentity,
-        progress: &mut dyn Progress,
-    ) -> Result<BankContents, BuildError> {
-        let r = &self.record;
-        if self.sampler.len() < self.config.k.max(1) {
-            let why = format!(
-                "{} frames gave {} patches, {} of them void, {} not finite; {} frames were held out; {} features are too few for k = {}",
-                r.frames,
-                r.patches,
-                r.void_patches,
-                r.faulty_patches,
-                r.held_out_frames,
-                self.sampler.len(),
-                self.config.k
-            );
-            return Err(BuildError::Empty { why });
-        }
-        if r.faulty_patches > 0 {
-            progress.warn(&format!(
-                "{} of {} patches had NaN or infinite features and were left out",
-                r.faulty_patches, r.patches
-            ));
-        }
-        self.held_out.without_images_of(&self.sampler);
-        let (features, origins, sources) = self.sampler.finish();
-        let farout = env!("CARGO_PKG_VERSION").to_owned();
-        let metadata =
-            Metadata { format: FORMAT, farout, model, build: self.record, calibration: None, sources };
-        let mut contents = BankContents { features, origins, metadata };
-        let failed = |source: anyhow::Error| BuildError::Frame { name: "calibration".to_owned(), source };
-        // The search wants to own its bank; a copy would double the memory, so it is lent and taken back.
-        let bank = Arc::new(Bank::from_contents(contents, self.config.k).map_err(|e| failed(e.into()))?);
-        let mut told = |done, of| progress.calibrated(done, of);
-        let calibration = self
-            .held_out
-            .calibrate(&bank, self.config.k, self.config.threads, self.split.describe(), &mut told)
-            .map_err(failed)?;
-        let back = Arc::into_inner(bank).and_then(Bank::into_contents);
-        contents = back.ok_or_else(|| failed(anyhow::anyhow!("the search still holds the bank")))?;
-        if calibration.is_none() {
-            progress.warn("no frame could be held out: the bank has no calibration, and the threshold must be given as a number");
-        }
-        contents.metadata.calibration = calibration;
-        Ok(contents)
     }
 }

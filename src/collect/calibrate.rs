@@ -7,7 +7,6 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::digest::{Digest, hash};
-use super::sample::Sampler;
 use crate::bank::{Bank, Calibration, statistics_of};
 use crate::grid::{Distances, Features, Grid, Logits};
 use crate::nearest::{CpuSearch, Nearest};
@@ -17,18 +16,20 @@ use crate::score::{AlarmLevel, lse};
 const SCORES_PER_FRAME: usize = 4096;
 
 /// One frame that waits.
-struct Frame {
-    image: Digest,
-    block: (String, u64),
-    grid: Grid,
-    features: Vec<f16>,
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Frame {
+    pub(super) image: Digest,
+    pub(super) block: (String, u64),
+    pub(super) grid: Grid,
+    pub(super) features: Vec<f16>,
     /// Patches that are neither void nor faulty.
-    valid: Vec<bool>,
+    pub(super) valid: Vec<bool>,
     /// LSE scores and their alarm level, where the model has logits.
-    lse: Option<(Vec<f32>, Option<f32>)>,
+    pub(super) lse: Option<(Vec<f32>, Option<f32>)>,
 }
 
-/// The held-out frames with the smallest hash of (seed, image), at most so many.
+/// The held-out frames with the smallest hash of (seed, image), at most so many. Of an image given under
+/// several names the block that sorts first counts.
 pub(super) struct HeldOut {
     seed: u64,
     most: usize,
@@ -54,6 +55,16 @@ impl HeldOut {
             && (!full || self.frames.last_key_value().is_some_and(|(last, _)| key < *last))
     }
 
+    /// Notes that the image lies in `block` too.
+    pub(super) fn also_in(&mut self, image: &Digest, block: (String, u64)) {
+        let key = self.key(image);
+        if let Some(frame) = self.frames.get_mut(&key)
+            && block < frame.block
+        {
+            frame.block = block;
+        }
+    }
+
     /// Keeps a frame. `void` marks patches whose label is void.
     pub(super) fn keep(
         &mut self,
@@ -71,16 +82,28 @@ impl HeldOut {
             .map(|(i, row)| !void.get(i).is_some_and(|v| *v) && row.iter().all(|x| x.is_finite()));
         let valid = valid.collect();
         let lse = logits.map(|logits| lse_scores(logits, features.grid, void, &mut self.alarm));
-        let frame = Frame { image: *image, block, grid: features.grid, features: halves, valid, lse };
-        self.frames.insert(self.key(image), frame);
+        self.add(Frame { image: *image, block, grid: features.grid, features: halves, valid, lse });
+    }
+
+    /// Keeps a frame that was measured before.
+    pub(super) fn add(&mut self, frame: Frame) {
+        if !self.wants(&frame.image) {
+            return self.also_in(&frame.image, frame.block);
+        }
+        self.frames.insert(self.key(&frame.image), frame);
         if self.frames.len() > self.most {
             self.frames.pop_last();
         }
     }
 
-    /// Frees frames whose very image also gave patches to the sample (given under two names).
-    pub(super) fn without_images_of(&mut self, sample: &Sampler) {
-        self.frames.retain(|_, frame| !sample.holds(&frame.image));
+    /// The frames by rising key.
+    pub(super) fn frames(&self) -> impl ExactSizeIterator<Item = &Frame> {
+        self.frames.values()
+    }
+
+    /// Frees frames whose very image also gave patches to the bank (given under two names).
+    pub(super) fn without_images(&mut self, in_bank: impl Fn(&Digest) -> bool) {
+        self.frames.retain(|_, frame| !in_bank(&frame.image));
     }
 
     /// Measures all frames against `bank`; `None` if there are none.
@@ -88,7 +111,7 @@ impl HeldOut {
     /// # Errors
     /// If the search fails; `done` is told after each frame.
     pub(super) fn calibrate(
-        mut self,
+        &mut self,
         bank: &Arc<Bank>,
         k: usize,
         threads: usize,
@@ -101,7 +124,7 @@ impl HeldOut {
         let (mut features, mut distances) = (Features::default(), Distances::default());
         let (mut knn, mut knn_levels, mut parametric, mut parametric_levels) =
             (vec![], vec![], vec![], vec![]);
-        for (count, frame) in self.frames.into_values().enumerate() {
+        for (count, frame) in self.frames.values().enumerate() {
             features.grid = frame.grid;
             features.width = bank.width();
             features.data.resize(frame.features.len(), 0.0);
@@ -114,9 +137,9 @@ impl HeldOut {
             }
             knn.extend(distances.data.iter().filter(|d| d.is_finite()));
             knn_levels.extend(self.alarm.of(frame.grid, &distances.data));
-            if let Some((scores, Some(level))) = frame.lse {
+            if let Some((scores, Some(level))) = &frame.lse {
                 parametric.extend(scores);
-                parametric_levels.push(level);
+                parametric_levels.push(*level);
             }
             done(count + 1, total);
         }

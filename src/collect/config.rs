@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bank::DataType;
+use crate::bank::{DataType, ShardNumber};
 
 /// How a bank is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,11 @@ pub struct BuildConfig {
     pub k: usize,
     /// Threads of the calibration's search, 0 for one per processor. Default 0.
     pub threads: usize,
+    /// Look at this part of the inputs only, and make a shard. Default none: all.
+    pub shard: Option<ShardNumber>,
+    /// Keep the held-out frames beside the bank, so that it can be calibrated again when it is pruned or
+    /// merged; a shard always does. Default false.
+    pub keep_held_out: bool,
 }
 
 impl Default for BuildConfig {
@@ -50,6 +55,8 @@ impl Default for BuildConfig {
             min_region_px: 100,
             k: 3,
             threads: 0,
+            shard: None,
+            keep_held_out: false,
         }
     }
 }

@@ -5,21 +5,29 @@
 
 mod build;
 mod calibrate;
+mod complete;
 mod config;
 mod digest;
 mod error;
 mod inputs;
+mod kcenter;
 mod labels;
+mod merge;
+mod part;
+mod prune;
 mod sample;
 mod split;
 
-pub use build::{Extract, Open, Progress, build};
+pub use build::{Extract, Open, Progress, build, build_part};
 pub use config::BuildConfig;
-pub use digest::{Digest, frame_digest, hex, sha256_of_file};
+pub use digest::{Digest, frame_digest, hex, sha256_of_file, unhex};
 pub use error::BuildError;
 pub use inputs::{Input, InputError, InputKind, list};
 pub use labels::{LabelError, LabelMask, attach_labels};
-pub use sample::{PatchKey, Sampler};
+pub use merge::{MergeError, merge};
+pub use part::Built;
+pub use prune::{PruneConfig, PruneError, PruneMethod, prune};
+pub use sample::{PatchKey, Sample, Sampler};
 pub use split::{Place, Side, Split};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The sample: of all patches the N with the smallest hash, in memory bounded by N.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::digest::{Digest, hash, hex};
 use crate::bank::{DataType, Origin, RowsBuf, SourceFile};
@@ -30,6 +30,19 @@ struct Image {
     name: String,
     frame: u32,
     patches: usize,
+}
+
+/// A finished sample: rows by rising key.
+#[derive(Debug)]
+pub struct Sample {
+    /// The features.
+    pub features: RowsBuf,
+    /// Where each came from.
+    pub origins: Vec<Origin>,
+    /// The files that the origins name by number.
+    pub sources: Vec<SourceFile>,
+    /// Which of these are videos, ascending.
+    pub videos: Vec<u32>,
 }
 
 /// Keeps the N patches with the smallest keys of all that are offered. A patch offered twice
@@ -105,24 +118,39 @@ impl Sampler {
         self.images.contains_key(image)
     }
 
-    /// The features by rising key, where each came from, and the files these numbers name.
-    pub fn finish(self) -> (RowsBuf, Vec<Origin>, Vec<SourceFile>) {
-        let mut files: BTreeMap<Digest, &str> = BTreeMap::new();
-        for image in self.images.values() {
-            let name = files.entry(image.file).or_insert(&image.name);
-            *name = (*name).min(&image.name);
+    /// The sample as it stands in a bank. A file that was given under several names has the one that
+    /// sorts first; with `all_names` it stands in the list once per name, so that parts of a sample can
+    /// be joined without losing which image had which.
+    pub fn finish(self, all_names: bool) -> Sample {
+        let mut files: BTreeMap<(Digest, &str), &str> = BTreeMap::new();
+        let key = |image: &Image| (image.file, if all_names { image.name.clone() } else { String::new() });
+        let keys: HashMap<Digest, (Digest, String)> =
+            self.images.iter().map(|(digest, image)| (*digest, key(image))).collect();
+        for (digest, image) in &self.images {
+            if let Some((file, name)) = keys.get(digest) {
+                let first = files.entry((*file, name)).or_insert(&image.name);
+                *first = (*first).min(&image.name);
+            }
         }
-        let numbers: HashMap<Digest, u32> =
+        let numbers: HashMap<(Digest, &str), u32> =
             files.keys().zip(0..).map(|(file, number)| (*file, number)).collect();
-        let origin = |key: &PatchKey| {
-            let image = self.images.get(&key.image);
-            let source = image.and_then(|i| numbers.get(&i.file)).copied().unwrap_or(u32::MAX);
-            Origin { source, frame: image.map_or(0, |i| i.frame), row: key.row, col: key.col }
+        let number = |image: &Digest| {
+            keys.get(image).and_then(|(file, name)| numbers.get(&(*file, name.as_str()))).copied()
+        };
+        let origin = |key: &PatchKey| Origin {
+            source: number(&key.image).unwrap_or(u32::MAX),
+            frame: self.images.get(&key.image).map_or(0, |i| i.frame),
+            row: key.row,
+            col: key.col,
         };
         let origins = self.kept.keys().map(origin).collect();
         let order: Vec<usize> = self.kept.values().copied().collect();
         let sources =
-            files.iter().map(|(file, name)| SourceFile { sha256: hex(file), name: (*name).to_owned() });
-        (self.rows.reordered(&order, self.width), origins, sources.collect())
+            files.iter().map(|((file, _), name)| SourceFile { sha256: hex(file), name: (*name).to_owned() });
+        // The digest of a still is that of its file, that of a video's frame is another.
+        let of_videos = self.images.iter().filter(|(digest, image)| **digest != image.file);
+        let videos: BTreeSet<u32> = of_videos.filter_map(|(digest, _)| number(digest)).collect();
+        let features = self.rows.reordered(&order, self.width);
+        Sample { features, origins, sources: sources.collect(), videos: videos.into_iter().collect() }
     }
 }

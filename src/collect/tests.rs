@@ -13,6 +13,7 @@ use crate::source::{Source, SourceError};
 use crate::stop::Stop;
 
 mod given;
+mod parts;
 
 /// Mean colour of patches of 8 pixels; the logits are the same numbers on the same grid.
 struct MeanColour {

@@ -1,0 +1,141 @@
+"""The peers of the search bench: told what to do by JSON lines on standard input, answers the same way.
+
+Every peer is brute force in float32 on the same stored features, with the same number of threads. A peer that cannot be
+imported is reported as absent with the reason.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+# Products that are held at once: larger ones would only measure the memory.
+HELD = 1 << 27
+
+
+class Numpy:
+    """Matrix product and argpartition."""
+
+    def __init__(self, threads):
+        self.module = np
+
+    def hold(self, bank):
+        self.bank, self.norms = bank, np.einsum("ij,ij->i", bank, bank)
+
+    def search(self, queries, k):
+        step = max(1, HELD // len(self.bank))
+        means = np.empty(len(queries), np.float32)
+        for i in range(0, len(queries), step):
+            q = queries[i : i + step]
+            d = q @ self.bank.T
+            d *= -2
+            d += self.norms
+            near = np.take_along_axis(d, np.argpartition(d, k - 1, axis=1)[:, :k], 1)
+            near += np.einsum("ij,ij->i", q, q)[:, None]
+            means[i : i + step] = np.sqrt(np.maximum(near, 0)).mean(1)
+        return means
+
+
+class Sklearn:
+    """NearestNeighbors with algorithm="brute"."""
+
+    def __init__(self, threads):
+        from sklearn.neighbors import NearestNeighbors
+
+        self.module, self.kind, self.threads = importlib.import_module("sklearn"), NearestNeighbors, threads
+
+    def hold(self, bank):
+        self.index = self.kind(algorithm="brute", n_jobs=self.threads).fit(bank)
+
+    def search(self, queries, k):
+        return self.index.kneighbors(queries, n_neighbors=k)[0].mean(1).astype(np.float32)
+
+
+class Faiss:
+    """IndexFlatL2."""
+
+    def __init__(self, threads):
+        import faiss
+
+        self.module = faiss
+        faiss.omp_set_num_threads(threads)
+
+    def hold(self, bank):
+        self.index = self.module.IndexFlatL2(bank.shape[1])
+        self.index.add(bank)
+
+    def search(self, queries, k):
+        return np.sqrt(np.maximum(self.index.search(queries, k)[0], 0)).mean(1)
+
+
+class Torch:
+    """Matrix product and topk on the CPU."""
+
+    def __init__(self, threads):
+        import torch
+
+        self.module = torch
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+
+    def hold(self, bank):
+        self.bank = self.module.from_numpy(bank)
+        self.norms = (self.bank * self.bank).sum(1)
+
+    def search(self, queries, k):
+        torch, step = self.module, max(1, HELD // len(self.bank))
+        means = []
+        for q in torch.from_numpy(queries).split(step):
+            d = torch.addmm(self.norms, q, self.bank.T, alpha=-2)
+            near = d.topk(k, dim=1, largest=False, sorted=False).values + (q * q).sum(1, keepdim=True)
+            means.append(near.clamp_min(0).sqrt().mean(1))
+        return torch.cat(means).numpy()
+
+
+KINDS = {"faiss": Faiss, "torch": Torch, "numpy": Numpy, "sklearn": Sklearn}
+
+
+def main():
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints does not mix with the answers
+    peers, bank, now = {}, None, time.perf_counter
+    held = set()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            if asked["do"] == "hello":
+                versions = {}
+                now = time.process_time if asked["clock"] == "processor" else time.perf_counter
+                for name, kind in KINDS.items():
+                    try:
+                        peers[name] = kind(asked["threads"])
+                        versions[name] = peers[name].module.__version__
+                    except Exception as why:  # noqa: BLE001 a broken library is as absent as a missing one
+                        versions[name] = f"absent: {why}".splitlines()[0]
+                answer = {"present": list(peers), "versions": versions}
+            elif asked["do"] == "bank":
+                bank = np.fromfile(asked["path"], "<f2").astype(np.float32).reshape(-1, asked["c"])
+                held.clear()
+                answer = {}
+            else:
+                peer = peers[asked["peer"]]
+                if asked["peer"] not in held:
+                    peer.hold(bank)
+                    held.add(asked["peer"])
+                queries = np.fromfile(asked["path"], "<f4").reshape(-1, bank.shape[1])
+                peer.search(queries, asked["k"]).astype("<f4").tofile(asked["means"])
+                times, begun = [], now()
+                while not times or now() - begun < asked["least"]:
+                    start = now()
+                    peer.search(queries, asked["k"])
+                    times.append(now() - start)
+                answer = {"seconds": float(np.median(times))}
+        except Exception as why:  # noqa: BLE001 the bench prints it and ends
+            answer = {"error": f"{type(why).__name__}: {why}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+main()

@@ -1,0 +1,254 @@
+//! `farout bank merge`: shards become the bank that one run would have built, byte for byte.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::build::Progress;
+use super::calibrate::HeldOut;
+use super::complete::Gathered;
+use super::digest::{Digest, frame_digest, unhex};
+use super::error::BuildError;
+use super::part::{Built, Part, Terms};
+use super::sample::{PatchKey, Sampler};
+use crate::bank::{Bank, BankError, BuildRecord, DataType, ShardNumber};
+use crate::identity::ModelIdentity;
+
+/// Why files cannot be merged.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// One cannot be opened.
+    #[error(transparent)]
+    Bank(#[from] BankError),
+    /// One lacks its held-out frames, or was pruned.
+    #[error("{path} cannot be merged: {why}", path = path.display())]
+    NoPart {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks and what to do.
+        why: String,
+    },
+    /// Two were built in different ways.
+    #[error("{first} and {second} do not fit together: {differences}; build all shards with the same program, model and options", first = first.display(), second = second.display())]
+    Different {
+        /// The file that came first.
+        first: PathBuf,
+        /// The one that does not fit it.
+        second: PathBuf,
+        /// What differs, values of the second file first.
+        differences: String,
+    },
+    /// The same shard twice.
+    #[error("{first} and {second} are both shard {shard} of the same inputs; give each shard once", first = first.display(), second = second.display())]
+    Twice {
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// Which shard.
+        shard: ShardNumber,
+    },
+    /// Not all shards were given.
+    #[error("shards {missing} of {of} are missing beside {beside}; give all, or build them with: farout bank build --shard I/{of}", beside = beside.display())]
+    Missing {
+        /// Their numbers.
+        missing: String,
+        /// How many there are in all.
+        of: u32,
+        /// A file of the same inputs that was given.
+        beside: PathBuf,
+    },
+    /// What came out is no bank.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// What is the same in all files.
+#[derive(PartialEq)]
+struct Common {
+    model: ModelIdentity,
+    data_type: DataType,
+    /// Version of farout, parameters and calibration, by name.
+    rest: BTreeMap<&'static str, String>,
+}
+
+/// Joins `paths`: all shards of one list of inputs, or several such sets. The order does not matter. Memory is
+/// bounded by the sample and the held-out frames, whatever the number of shards.
+///
+/// # Errors
+/// [`MergeError`]: a file that is no shard, that does not fit the others, or one too many or too few.
+pub fn merge(
+    paths: &[PathBuf],
+    keep_held_out: bool,
+    threads: usize,
+    progress: &mut dyn Progress,
+) -> Result<Built, MergeError> {
+    let (mut joined, mut given) = (None, BTreeMap::new());
+    progress.begin(paths.len() as u64);
+    for (done, path) in paths.iter().enumerate() {
+        let bank = Bank::open_any(path)?;
+        let no_part = |why: String| MergeError::NoPart { path: path.clone(), why };
+        if bank.metadata().build.pruned.is_some() {
+            return Err(no_part("it was pruned; merge first, then prune".to_owned()));
+        }
+        let part = Part::of(&bank).map_err(|why| no_part(format!("{why}; copy or build it again")))?;
+        let part = part.ok_or_else(|| {
+            no_part("it has no held-out frames; build it with --shard I/N or --keep-held-out".to_owned())
+        })?;
+        let terms = &part.terms;
+        if let Some(first) = given.insert((terms.inputs.clone(), terms.shard), path.clone()) {
+            return Err(MergeError::Twice { first, second: path.clone(), shard: terms.shard });
+        }
+        let joined = joined.get_or_insert_with(|| Joined::new(path, &bank, &part));
+        joined.add(path, &bank, part)?;
+        progress.frames(done as u64 + 1);
+    }
+    complete(&given)?;
+    let joined: Joined = joined
+        .ok_or_else(|| MergeError::NoPart { path: PathBuf::new(), why: "no file was given".to_owned() })?;
+    let Joined { sampler, held_out, record, common, splits, mut terms, inputs, .. } = joined;
+    terms.shard = ShardNumber { number: 1, of: 1 };
+    terms.split = splits.into_iter().collect::<Vec<_>>().join("; ");
+    // Of several lists of inputs, the digest of their digests; of one, its own, as one run has it.
+    if inputs.len() > 1 {
+        let all: Vec<&[u8]> = inputs.iter().map(String::as_bytes).collect();
+        terms.inputs = super::digest::hex(&super::digest::digest_of(&all));
+    }
+    let gathered = Gathered { sampler, held_out, record, model: common.model, terms };
+    Ok(gathered.bank(threads, keep_held_out, progress)?)
+}
+
+/// Checks that of each list of inputs all shards are there, dealt out in one way.
+fn complete(given: &BTreeMap<(String, ShardNumber), PathBuf>) -> Result<(), MergeError> {
+    let mut lists: BTreeMap<&str, Vec<(ShardNumber, &Path)>> = BTreeMap::new();
+    for ((inputs, shard), path) in given {
+        lists.entry(inputs).or_default().push((*shard, path));
+    }
+    for shards in lists.values() {
+        let (first, beside) = shards[0];
+        if let Some((other, second)) = shards.iter().find(|(shard, _)| shard.of != first.of) {
+            return Err(MergeError::Different {
+                first: beside.to_owned(),
+                second: (*second).to_owned(),
+                differences: format!("number of shards: {}, not {}", other.of, first.of),
+            });
+        }
+        let numbers: BTreeSet<u32> = shards.iter().map(|(shard, _)| shard.number).collect();
+        let missing: Vec<String> =
+            (1..=first.of).filter(|n| !numbers.contains(n)).map(|n| n.to_string()).collect();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            return Err(MergeError::Missing { missing, of: first.of, beside: beside.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// What the files so far give.
+struct Joined {
+    first: PathBuf,
+    common: Common,
+    terms: Terms,
+    sampler: Sampler,
+    held_out: HeldOut,
+    record: BuildRecord,
+    splits: BTreeSet<String>,
+    inputs: BTreeSet<String>,
+}
+
+impl Joined {
+    fn new(path: &Path, bank: &Bank, part: &Part) -> Joined {
+        let (build, terms) = (&bank.metadata().build, &part.terms);
+        Joined {
+            first: path.to_owned(),
+            common: Common::of(bank, part),
+            terms: terms.clone(),
+            sampler: Sampler::new(build.size, bank.width(), bank.features().data_type()),
+            held_out: HeldOut::new(build.seed, terms.held_out_frames, terms.min_region_px),
+            record: BuildRecord {
+                seed: build.seed,
+                size: build.size,
+                void: build.void.clone(),
+                video_step: build.video_step,
+                ..BuildRecord::default()
+            },
+            splits: BTreeSet::new(),
+            inputs: BTreeSet::new(),
+        }
+    }
+
+    fn add(&mut self, path: &Path, bank: &Bank, part: Part) -> Result<(), MergeError> {
+        let differences = self.common.differences(&Common::of(bank, &part));
+        if !differences.is_empty() {
+            return Err(MergeError::Different {
+                first: self.first.clone(),
+                second: path.to_owned(),
+                differences: differences.join("; "),
+            });
+        }
+        self.inputs.insert(part.terms.inputs);
+        self.splits.insert(part.terms.split);
+        part.frames.into_iter().for_each(|frame| self.held_out.add(frame));
+        let (record, build) = (&mut self.record, &bank.metadata().build);
+        record.labels |= build.labels;
+        record.frames += build.frames;
+        record.held_out_frames += build.held_out_frames;
+        record.guard_frames += build.guard_frames;
+        record.patches += build.patches;
+        record.void_patches += build.void_patches;
+        record.faulty_patches += build.faulty_patches;
+        let broken = |row: usize| MergeError::NoPart {
+            path: path.to_owned(),
+            why: format!("row {row} names no file that it came from; copy or build it again"),
+        };
+        let files: Vec<Option<Digest>> =
+            bank.metadata().sources.iter().map(|source| unhex(&source.sha256)).collect();
+        let mut feature = vec![0.0; bank.width()];
+        for row in 0..bank.rows() {
+            let origin = bank.provenance(row).ok_or_else(|| broken(row))?;
+            let source = bank.source(&origin).ok_or_else(|| broken(row))?;
+            let file = files.get(origin.source as usize).copied().flatten().ok_or_else(|| broken(row))?;
+            let image = match part.videos.binary_search(&origin.source) {
+                Ok(_) => frame_digest(&file, u64::from(origin.frame)),
+                Err(_) => file,
+            };
+            bank.features().copy_to(row * bank.width(), &mut feature);
+            let key = PatchKey::new(self.record.seed, &image, origin.row, origin.col);
+            self.sampler.offer(key, &file, &source.name, origin.frame, &feature);
+        }
+        Ok(())
+    }
+}
+
+impl Common {
+    fn of(bank: &Bank, part: &Part) -> Common {
+        let (metadata, terms) = (bank.metadata(), &part.terms);
+        let build = &metadata.build;
+        let rest = BTreeMap::from([
+            ("version of farout", metadata.farout.clone()),
+            ("seed", build.seed.to_string()),
+            ("size", build.size.to_string()),
+            ("void labels", format!("{:?}", build.void)),
+            ("step through videos", build.video_step.to_string()),
+            ("k", terms.k.to_string()),
+            ("held-out frames", terms.held_out_frames.to_string()),
+            ("smallest region", terms.min_region_px.to_string()),
+        ]);
+        Common { model: metadata.model.clone(), data_type: bank.features().data_type(), rest }
+    }
+
+    /// One line per difference, values of `other` first.
+    fn differences(&self, other: &Common) -> Vec<String> {
+        let mut lines = other.model.differences(&self.model);
+        let (these, those) = (self.data_type.name(), other.data_type.name());
+        if these != those {
+            lines.push(format!("number format: {those}, not {these}"));
+        }
+        for (what, this) in &self.rest {
+            let that = other.rest.get(what).map_or("", String::as_str);
+            if this != that {
+                lines.push(format!("{what}: {that}, not {this}"));
+            }
+        }
+        lines
+    }
+}

@@ -1,0 +1,181 @@
+//! What rides along in a shard, or in a bank that keeps its held-out frames: those frames, and all that a
+//! merge must know to continue where one run would be.
+//!
+//! In the bank's file these are further tensors: `held_out` (U8, [`Record`] as JSON), and of all frames one
+//! after another `held_out.features` (F16 `[patches, C]`), `held_out.valid` (U8 `[patches]`),
+//! `held_out.levels` (F32 `[frames]`, NaN for none) and `held_out.scores` (F32).
+
+use std::path::Path;
+
+use half::f16;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensorError};
+use serde::{Deserialize, Serialize};
+
+use super::calibrate::Frame;
+use super::digest::{Digest, hex, unhex};
+use crate::bank::{Bank, BankContents, ShardNumber};
+use crate::file::{WriteError, write_whole};
+use crate::grid::Grid;
+
+/// Which part of which inputs a file was built from, and how. Files merge if all of this but the shard's
+/// number is equal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Terms {
+    /// The shard; 1 of 1 for a bank that was built in one run.
+    pub(super) shard: ShardNumber,
+    /// SHA-256 over the names of all inputs, those of other shards too.
+    pub(super) inputs: String,
+    /// Neighbours of the calibration.
+    pub(super) k: usize,
+    /// At most so many held-out frames are measured.
+    pub(super) held_out_frames: usize,
+    /// Size from which a region counts.
+    pub(super) min_region_px: u32,
+    /// How frames were held out, in words.
+    pub(super) split: String,
+}
+
+/// The held-out frames and the terms of one file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Part {
+    pub(super) terms: Terms,
+    /// Sources that are videos, by number.
+    pub(super) videos: Vec<u32>,
+    pub(super) frames: Vec<Frame>,
+}
+
+/// The JSON of a part.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    terms: Terms,
+    videos: Vec<u32>,
+    frames: Vec<FrameRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FrameRecord {
+    image: String,
+    series: String,
+    block: u64,
+    rows: usize,
+    cols: usize,
+    /// Scores of the parametric method; absent if the model has no logits.
+    scores: Option<usize>,
+}
+
+/// A finished build: a bank or a shard.
+#[derive(Debug)]
+pub struct Built {
+    /// The bank, or the shard's features without a calibration.
+    pub contents: BankContents,
+    pub(super) part: Option<Part>,
+}
+
+impl Built {
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// As [`BankContents::to_bytes`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, SafeTensorError> {
+        match &self.part {
+            None => self.contents.to_bytes(),
+            Some(part) => part.ride(&self.contents),
+        }
+    }
+
+    /// Writes the file whole: `path` is complete or as it was.
+    ///
+    /// # Errors
+    /// Names `path` and the reason.
+    pub fn write(&self, path: &Path) -> Result<(), WriteError> {
+        write_whole(path, |w| std::io::Write::write_all(w, &self.to_bytes().map_err(std::io::Error::other)?))
+    }
+}
+
+impl Part {
+    fn ride(&self, contents: &BankContents) -> Result<Vec<u8>, SafeTensorError> {
+        let frame = |f: &Frame| FrameRecord {
+            image: hex(&f.image),
+            series: f.block.0.clone(),
+            block: f.block.1,
+            rows: f.grid.rows,
+            cols: f.grid.cols,
+            scores: f.lse.as_ref().map(|(scores, _)| scores.len()),
+        };
+        let record = Record {
+            terms: self.terms.clone(),
+            videos: self.videos.clone(),
+            frames: self.frames.iter().map(frame).collect(),
+        };
+        let json = serde_json::to_vec(&record)?;
+        let features: Vec<f16> = self.frames.iter().flat_map(|f| f.features.iter().copied()).collect();
+        let valid: Vec<u8> = self.frames.iter().flat_map(|f| f.valid.iter().map(|v| u8::from(*v))).collect();
+        let level = |f: &Frame| f.lse.as_ref().and_then(|(_, level)| *level).unwrap_or(f32::NAN);
+        let levels: Vec<f32> = self.frames.iter().map(level).collect();
+        let scores: Vec<f32> =
+            self.frames.iter().flat_map(|f| f.lse.iter().flat_map(|l| &l.0)).copied().collect();
+        let width = contents.metadata.model.width;
+        let tensor = TensorView::new;
+        contents.to_bytes_with(vec![
+            ("held_out", tensor(Dtype::U8, vec![json.len()], &json)?),
+            (
+                "held_out.features",
+                tensor(Dtype::F16, vec![valid.len(), width], bytemuck::cast_slice(&features))?,
+            ),
+            ("held_out.valid", tensor(Dtype::U8, vec![valid.len()], &valid)?),
+            ("held_out.levels", tensor(Dtype::F32, vec![levels.len()], bytemuck::cast_slice(&levels))?),
+            ("held_out.scores", tensor(Dtype::F32, vec![scores.len()], bytemuck::cast_slice(&scores))?),
+        ])
+    }
+
+    /// The part that rides along in `bank`; `None` if there is none.
+    ///
+    /// # Errors
+    /// What does not fit together.
+    pub(super) fn of(bank: &Bank) -> Result<Option<Part>, String> {
+        let Some(json) = bank.rider("held_out") else { return Ok(None) };
+        let record: Record = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        let bytes = |name: &str| bank.rider(name).ok_or_else(|| format!("it has no tensor {name}"));
+        let mut features = Numbers { bytes: bytes("held_out.features")?, of: "features" };
+        let mut valid = Numbers { bytes: bytes("held_out.valid")?, of: "valid" };
+        let mut levels = Numbers { bytes: bytes("held_out.levels")?, of: "levels" };
+        let mut scores = Numbers { bytes: bytes("held_out.scores")?, of: "scores" };
+        let mut frames = Vec::new();
+        for f in &record.frames {
+            let image: Digest = unhex(&f.image).ok_or_else(|| format!("{:?} is no SHA-256", f.image))?;
+            let patches = f.rows.checked_mul(f.cols).ok_or("a frame's grid is too large")?;
+            let numbers = patches.checked_mul(bank.width()).ok_or("a frame's grid is too large")?;
+            let halves = features.take::<f16>(numbers)?;
+            let valid = valid.take::<u8>(patches)?.into_iter().map(|v| v != 0).collect();
+            let level = levels.take::<f32>(1)?.first().copied().filter(|l| !l.is_nan());
+            let lse = f.scores.map(|n| scores.take::<f32>(n)).transpose()?.map(|scores| (scores, level));
+            let block = (f.series.clone(), f.block);
+            let grid = Grid { rows: f.rows, cols: f.cols };
+            frames.push(Frame { image, block, grid, features: halves, valid, lse });
+        }
+        for rest in [features, valid, levels, scores] {
+            if !rest.bytes.is_empty() {
+                return Err(format!("held_out.{} is longer than its frames", rest.of));
+            }
+        }
+        Ok(Some(Part { terms: record.terms, videos: record.videos, frames }))
+    }
+}
+
+/// Numbers that are taken from the front.
+struct Numbers<'a> {
+    bytes: &'a [u8],
+    of: &'static str,
+}
+
+impl Numbers<'_> {
+    fn take<T: bytemuck::AnyBitPattern>(&mut self, count: usize) -> Result<Vec<T>, String> {
+        let split = count.checked_mul(size_of::<T>()).and_then(|n| self.bytes.split_at_checked(n));
+        let (taken, rest) =
+            split.ok_or_else(|| format!("held_out.{} is shorter than its frames", self.of))?;
+        self.bytes = rest;
+        // The tensor need not be aligned in the file.
+        Ok(taken.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect())
+    }
+}

@@ -1,0 +1,251 @@
+//! `farout bank prune`: fewer reference features, how well they cover the others, and a calibration that is
+//! true of them or none.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::build::Progress;
+use super::calibrate::HeldOut;
+use super::complete::calibrated;
+use super::digest::{Digest, frame_digest, hash, unhex};
+use super::error::BuildError;
+use super::kcenter;
+use super::part::{Built, Part};
+use crate::bank::{Bank, BankContents, PruneRecord, SourceFile};
+use crate::grid::{Distances, Features, Grid};
+use crate::nearest::{self, SearchConfig};
+use crate::stop::Stop;
+
+/// Rows searched at once when the covering is measured.
+const QUERIES: usize = 2048;
+
+/// How the rows that stay are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PruneMethod {
+    /// Greedy k-centre: no row of the large bank is far from one that stays.
+    KCenter,
+    /// Drawn uniformly.
+    Random,
+}
+
+impl PruneMethod {
+    /// Its name on the command line and in the bank.
+    pub fn name(self) -> &'static str {
+        match self {
+            PruneMethod::KCenter => "kcenter",
+            PruneMethod::Random => "random",
+        }
+    }
+}
+
+/// How a bank is made smaller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PruneConfig {
+    /// Rows that stay.
+    pub to: usize,
+    /// How they are chosen.
+    pub method: PruneMethod,
+    /// Decides the first centre, or the draw.
+    pub seed: u64,
+    /// Keep the held-out frames in the smaller bank too.
+    pub keep_held_out: bool,
+    /// Threads, 0 for one per processor.
+    pub threads: usize,
+}
+
+/// Why a bank cannot be made smaller.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    /// A number that does not fit the bank.
+    #[error("cannot prune {path} to {to} features: it holds {rows}, and its calibration needs {k}; choose {k} to {rows}", path = path.display())]
+    Size {
+        /// The bank.
+        path: PathBuf,
+        /// Rows asked for.
+        to: usize,
+        /// Rows there are.
+        rows: usize,
+        /// Fewest that make sense.
+        k: usize,
+    },
+    /// Its held-out frames are damaged.
+    #[error("{path}: {why}; copy or build it again", path = path.display())]
+    Damaged {
+        /// The bank.
+        path: PathBuf,
+        /// What does not fit together.
+        why: String,
+    },
+    /// The search or the calibration failed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// Chooses rows of `bank` that stay, in their old order, measures how far every row is from them, and
+/// calibrates anew if the bank has kept its held-out frames. If it has not, the statistics of the distances are
+/// left out, since they would be those of a denser bank. Memory beside the bank: the rows that stay, as f32.
+///
+/// # Errors
+/// [`PruneError`].
+pub fn prune(
+    bank: &Bank,
+    config: &PruneConfig,
+    progress: &mut (dyn Progress + Send),
+    stop: &Stop,
+) -> Result<Built, PruneError> {
+    let part = Part::of(bank).map_err(|why| PruneError::Damaged { path: bank.path().to_owned(), why })?;
+    let k = part.as_ref().map_or(1, |part| part.terms.k.max(1));
+    if config.to < k || config.to > bank.rows() {
+        let path = bank.path().to_owned();
+        return Err(PruneError::Size { path, to: config.to, rows: bank.rows(), k });
+    }
+    let kept = match config.method {
+        PruneMethod::Random => drawn(bank.rows(), config),
+        PruneMethod::KCenter => centres(bank, config, progress, stop)?,
+    };
+    let (contents, numbers) = subset(bank, &kept);
+    let (mut contents, radius, mean) = measured(bank, contents, config, progress, stop)?;
+    contents.metadata.build.pruned = Some(PruneRecord {
+        method: config.method.name().to_owned(),
+        seed: config.seed,
+        from: bank.rows(),
+        covering_radius: radius,
+        mean_distance: mean,
+    });
+    let Some(mut part) = part else {
+        if let Some(calibration) = &mut contents.metadata.calibration {
+            calibration.methods.retain(|method| method.k.is_none());
+        }
+        contents.metadata.calibration =
+            contents.metadata.calibration.take().filter(|c| !c.methods.is_empty());
+        progress.warn(
+            "the bank has no held-out frames: distances to the smaller bank are larger, so their statistics were left out, and \
+             the threshold must be given as a number; bank build --keep-held-out lets prune measure them anew",
+        );
+        return Ok(Built { contents, part: None });
+    };
+    let build = &bank.metadata().build;
+    let mut held_out = HeldOut::new(build.seed, part.terms.held_out_frames, part.terms.min_region_px);
+    part.frames.iter().for_each(|frame| held_out.add(frame.clone()));
+    let images = images(bank, &part);
+    held_out.without_images(|image| images.contains(image));
+    let (terms, threads) = (&part.terms, config.threads);
+    let contents = calibrated(contents, &mut held_out, k, threads, &terms.split, progress)?;
+    let renumbered = part.videos.iter().filter_map(|v| numbers.get(*v as usize)).copied();
+    part.videos = renumbered.filter(|v| *v != u32::MAX).collect();
+    Ok(Built { contents, part: config.keep_held_out.then_some(part) })
+}
+
+/// The rows with the smallest hashes of seed and number, ascending.
+fn drawn(rows: usize, config: &PruneConfig) -> Vec<usize> {
+    let key = |row: &usize| hash(&[b"prune", &config.seed.to_le_bytes(), &(*row as u64).to_le_bytes()]);
+    let mut all: Vec<usize> = (0..rows).collect();
+    all.sort_by_cached_key(key);
+    all.truncate(config.to);
+    all.sort_unstable();
+    all
+}
+
+fn centres(
+    bank: &Bank,
+    config: &PruneConfig,
+    progress: &mut (dyn Progress + Send),
+    stop: &Stop,
+) -> Result<Vec<usize>, BuildError> {
+    let failed = |e: rayon::ThreadPoolBuildError| search_failed(e.into());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build().map_err(failed)?;
+    let first = hash(&[b"first centre", &config.seed.to_le_bytes()]) % bank.rows() as u128;
+    progress.begin(config.to as u64);
+    let mut told = |done| progress.frames(done as u64);
+    let found = pool.install(|| {
+        kcenter::centres(bank.features(), bank.width(), config.to, first as usize, &mut told, stop)
+    });
+    let kcenter::Centres { mut rows, squared_radius } = found.ok_or(BuildError::Stopped)?;
+    tracing::debug!(radius = squared_radius.sqrt(), "the centres are chosen");
+    rows.sort_unstable();
+    Ok(rows)
+}
+
+fn search_failed(source: anyhow::Error) -> BuildError {
+    BuildError::Frame { name: "search".to_owned(), source }
+}
+
+/// The rows `kept` of `bank` with the files that they came from, and the new number of each old file, `u32::MAX` for
+/// one that is gone.
+fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
+    let mut metadata = bank.metadata().clone();
+    let mut origins: Vec<_> = kept.iter().filter_map(|row| bank.provenance(*row)).collect();
+    let mut used = vec![false; metadata.sources.len()];
+    for origin in &origins {
+        if let Some(used) = used.get_mut(origin.source as usize) {
+            *used = true;
+        }
+    }
+    let mut numbers = vec![u32::MAX; used.len()];
+    let mut sources: Vec<SourceFile> = Vec::new();
+    for (number, source) in metadata.sources.into_iter().enumerate().filter(|(number, _)| used[*number]) {
+        numbers[number] = sources.len() as u32;
+        sources.push(source);
+    }
+    for origin in &mut origins {
+        origin.source = numbers.get(origin.source as usize).copied().unwrap_or(u32::MAX);
+    }
+    metadata.sources = sources;
+    let features = bank.features().reordered(kept, bank.width());
+    (BankContents { features, origins, metadata }, numbers)
+}
+
+/// The largest and the mean distance from every row of `bank` to `contents`, which is lent to the search.
+fn measured(
+    bank: &Bank,
+    contents: BankContents,
+    config: &PruneConfig,
+    progress: &mut (dyn Progress + Send),
+    stop: &Stop,
+) -> Result<(BankContents, f32, f64), BuildError> {
+    let small = Bank::from_contents(contents, 1).map_err(|e| search_failed(e.into()))?;
+    let small = Arc::new(small);
+    let search = SearchConfig {
+        k: 1,
+        device: nearest::Device::Cpu,
+        threads: config.threads,
+        ..SearchConfig::default()
+    };
+    let mut engine = nearest::open(&search, &small).map_err(|e| search_failed(e.into()))?.engine;
+    let (width, rows) = (bank.width(), bank.rows());
+    let (mut features, mut distances) = (Features::default(), Distances::default());
+    let (mut largest, mut sum) = (0.0f32, 0.0f64);
+    features.width = width;
+    progress.begin(rows as u64);
+    for first in (0..rows).step_by(QUERIES) {
+        if stop.asked() {
+            return Err(BuildError::Stopped);
+        }
+        features.grid = Grid { rows: 1, cols: QUERIES.min(rows - first) };
+        features.data.resize(features.grid.len() * width, 0.0);
+        bank.features().copy_to(first * width, &mut features.data);
+        engine.distances(&features, &mut distances).map_err(search_failed)?;
+        largest = distances.data.iter().copied().fold(largest, f32::max);
+        sum += distances.data.iter().map(|d| f64::from(*d)).sum::<f64>();
+        progress.frames((first + features.grid.len()) as u64);
+    }
+    drop(engine);
+    let back = Arc::into_inner(small).and_then(Bank::into_contents);
+    let contents = back.ok_or_else(|| search_failed(anyhow::anyhow!("the search still holds the bank")))?;
+    Ok((contents, largest, sum / rows.max(1) as f64))
+}
+
+/// The images that gave features to `bank`.
+fn images(bank: &Bank, part: &Part) -> HashSet<Digest> {
+    let files: Vec<Option<Digest>> = bank.metadata().sources.iter().map(|s| unhex(&s.sha256)).collect();
+    let image = |row| {
+        let origin = bank.provenance(row)?;
+        let file = files.get(origin.source as usize).copied().flatten()?;
+        Some(match part.videos.binary_search(&origin.source) {
+            Ok(_) => frame_digest(&file, u64::from(origin.frame)),
+            Err(_) => file,
+        })
+    };
+    (0..bank.rows()).filter_map(image).collect()
+}
