@@ -1,10 +1,12 @@
 //! The search: how far each patch of a frame lies from the reference features.
 
 mod cpu;
+pub mod cuda;
 mod device;
 mod exact;
 mod top;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -55,13 +57,16 @@ pub struct SearchConfig {
     pub k: usize,
     /// Where to search: "auto" (CUDA if there is one, else the CPU), "cpu", or "cuda" (insists).
     pub device: Device,
+    /// Folder of ready GPU code, made by `farout kernels build`, for where NVRTC is not installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<PathBuf>,
     /// Threads of the CPU search; 0, the default, for as many as there are processors.
     pub threads: usize,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        SearchConfig { k: 3, device: Device::Auto, threads: 0 }
+        SearchConfig { k: 3, device: Device::Auto, kernels: None, threads: 0 }
     }
 }
 
@@ -100,10 +105,12 @@ pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchErr
     if config.k == 0 || config.k > bank.rows() {
         return Err(SearchError::Neighbours { k: config.k, rows: bank.rows() });
     }
-    let fallback = match (config.device, device::cuda_search()) {
-        (Device::Cpu, _) => None,
-        (Device::Cuda, why) => return Err(why.into()),
-        (Device::Auto, why) => Some(why),
+    let cuda = (config.device != Device::Cpu).then(|| cuda::open(config, bank));
+    let fallback = match (config.device, cuda) {
+        (_, None) => None,
+        (_, Some(Ok(engine))) => return Ok(Search { engine, fallback: None }),
+        (Device::Cuda, Some(Err(why))) => return Err(why.into()),
+        (_, Some(Err(why))) => Some(why),
     };
     Ok(Search { engine: Box::new(CpuGemm::new(config.k, config.threads, bank)?), fallback })
 }
