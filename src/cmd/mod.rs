@@ -4,6 +4,7 @@ mod apart;
 mod bank_build;
 mod bank_inspect;
 mod doctor;
+mod kernels;
 mod limited;
 mod outputs;
 mod progress;
@@ -13,7 +14,7 @@ mod settings;
 mod signals;
 mod watch;
 
-use crate::cli::{BankCommand, Command};
+use crate::cli::{BankCommand, Command, KernelsCommand};
 use crate::config::ConfigError;
 use crate::flow::FlowError;
 use crate::source::SourceError;
@@ -28,6 +29,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => replay::replay(&args),
         Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
         Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),
+        Command::Kernels(KernelsCommand::Build(args)) => kernels::build(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }

@@ -49,7 +49,9 @@ pub enum NoCuda {
         most: usize,
     },
     /// The device's memory does not suffice.
-    #[error("the GPU has too little memory for {what} ({bytes} bytes wanted, {free} free); prune the bank or free memory")]
+    #[error(
+        "the GPU has too little memory for {what} ({bytes} bytes wanted, {free} free); prune the bank or free memory"
+    )]
     OutOfMemory {
         /// What it was for.
         what: String,

@@ -348,16 +348,26 @@ void meet_warp() {
     }
 }
 
-void reads(const void* address, size_t size) { access(address, size, READ); }
-void writes(void* address, size_t size) { access(address, size, WRITE); }
-void writes_atomically(void* address, size_t size) { access(address, size, ATOMIC); }
+unsigned add(unsigned* address, unsigned by) {
+    access(address, sizeof *address, ATOMIC);
+    const unsigned before = *address;
+    *address += by;
+    return before;
+}
+
+unsigned raise(unsigned* address, unsigned other) {
+    access(address, sizeof *address, ATOMIC);
+    const unsigned before = *address;
+    *address = before < other ? other : before;
+    return before;
+}
 
 void copy_later(void* to, const void* from, size_t size) {
     if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) {
         fail("a copy of 16 bytes is not aligned to 16 bytes");
     }
-    reads(from, size);
-    writes(to, size);
+    access(from, size, READ);
+    access(to, size, WRITE);
     each_cell(to, size, [](Cell& cell, const char*, size_t) { cell.arriving = true; });
     memset(to, POISON, size);
     fibers[running]->uncommitted.push_back({to, from, size});
@@ -374,7 +384,7 @@ void wait_for_copies(size_t under_way) {
     while (self.groups.size() > under_way) {
         for (const Copy& copy : self.groups.front()) {
             each_cell(copy.shared, copy.size, [](Cell& cell, const char*, size_t) { cell.arriving = false; });
-            writes(copy.shared, copy.size);
+            access(copy.shared, copy.size, WRITE);
             memcpy(copy.shared, copy.global, copy.size);
         }
         self.groups.pop_front();

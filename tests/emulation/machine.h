@@ -27,10 +27,9 @@ void meet_warp();
 // apart. Orders no memory.
 const unsigned char* exchange(const char* what, const void* mine, size_t size);
 
-// Accesses that the compiler does not instrument, by the running thread.
-void reads(const void* address, size_t size);
-void writes(void* address, size_t size);
-void writes_atomically(void* address, size_t size);
+// Atomic sum and maximum; give what was there before.
+unsigned add(unsigned* address, unsigned by);
+unsigned raise(unsigned* address, unsigned other);
 
 // cp.async: nothing is there until its group was waited for.
 void copy_later(void* shared, const void* global, size_t size);

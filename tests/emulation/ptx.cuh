@@ -75,22 +75,8 @@ static inline unsigned __ballot_sync(unsigned, int condition) {
 }
 static inline int __all_sync(unsigned mask, int condition) { return __ballot_sync(mask, condition) == 0xffffffffu; }
 
-static inline unsigned atomicAdd(unsigned* address, unsigned by) {
-    emulation::writes_atomically(address, 4);
-    unsigned before;
-    memcpy(&before, address, 4);
-    const unsigned after = before + by;
-    memcpy(address, &after, 4);
-    return before;
-}
-static inline unsigned atomicMax(unsigned* address, unsigned other) {
-    emulation::writes_atomically(address, 4);
-    unsigned before;
-    memcpy(&before, address, 4);
-    const unsigned after = before < other ? other : before;
-    memcpy(address, &after, 4);
-    return before;
-}
+static inline unsigned atomicAdd(unsigned* address, unsigned by) { return emulation::add(address, by); }
+static inline unsigned atomicMax(unsigned* address, unsigned other) { return emulation::raise(address, other); }
 
 #if FAROUT_ARCH >= 750
 static inline void load_matrices(unsigned (&out)[4], const void* row) {
@@ -98,7 +84,6 @@ static inline void load_matrices(unsigned (&out)[4], const void* row) {
     const unsigned lane = threadIdx.x & 31;
     for (unsigned matrix = 0; matrix < 4; ++matrix) {
         const unsigned char* from = of_lane<const unsigned char*>(all, 8 * matrix + lane / 4) + 4 * (lane % 4);
-        emulation::reads(from, 4);
         memcpy(&out[matrix], from, 4);
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn place(card: &mut impl Card, bank: &Bank, problem: &mut Problem) ->
     let (rows, width) = (bank.features(), bank.width());
     let (n, padded_n) = (bank.rows(), bank.rows().next_multiple_of(TILE));
     let padded_c = width.next_multiple_of(DEPTH);
-    let too_large = |_| NoCuda::Failed { what: "placing the bank", why: format!("{n} x {width} are too many numbers") };
+    let too_large =
+        |_| NoCuda::Failed { what: "placing the bank", why: format!("{n} x {width} are too many numbers") };
     let number = |x: usize| u32::try_from(x).map_err(too_large);
     (problem.n, problem.padded_n) = (number(n)?, number(padded_n)?);
     (problem.c, problem.padded_c) = (number(width)?, number(padded_c)?);

@@ -74,8 +74,8 @@ fn cache_name(target: Target, compiler: &str) -> String {
 fn read(path: &Path, target: Target) -> Result<Vec<u8>, String> {
     let file = std::fs::read(path).map_err(|e| e.to_string())?;
     let end = file.iter().position(|b| *b == b'\n').ok_or("it is no file of farout's GPU code")?;
-    let label: Label =
-        serde_json::from_slice(&file[..end]).map_err(|e| format!("it is no file of farout's GPU code ({e})"))?;
+    let label: Label = serde_json::from_slice(&file[..end])
+        .map_err(|e| format!("it is no file of farout's GPU code ({e})"))?;
     let code = &file[end + 1..];
     if label.farout_kernels != FORMAT || label.target != target.name() {
         return Err(format!("it holds code for {} in format {}", label.target, label.farout_kernels));
@@ -172,7 +172,8 @@ pub(super) fn code_for(arch: Arch, folder: Option<&Path>, cache: Option<&Path>) 
     let bytes = compiler.compile(target).map_err(both)?.code;
     if let Some(path) = &cached {
         let kept = path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|e| e.to_string());
-        if let Err(why) = kept.and_then(|()| write(path, target, &version, &bytes).map_err(|e| e.to_string())) {
+        if let Err(why) = kept.and_then(|()| write(path, target, &version, &bytes).map_err(|e| e.to_string()))
+        {
             tracing::warn!(%why, "the compiled GPU code cannot be kept; the next start compiles again");
         }
     }
@@ -190,7 +191,11 @@ pub fn build(archs: &[Arch], folder: &Path, mut done: impl FnMut(&Path)) -> anyh
     let known = compiler.known()?;
     if let Some(unknown) = archs.iter().find(|arch| !known.contains(arch)) {
         let known: Vec<String> = known.iter().map(Arch::to_string).collect();
-        anyhow::bail!("NVRTC {} does not compile for {unknown}; it knows {}", compiler.version(), known.join(", "));
+        anyhow::bail!(
+            "NVRTC {} does not compile for {unknown}; it knows {}",
+            compiler.version(),
+            known.join(", ")
+        );
     }
     std::fs::create_dir_all(folder).map_err(|source| WriteError { path: folder.to_owned(), source })?;
     let newest = archs.iter().max().map(|arch| Target::Ptx(*arch));

@@ -108,7 +108,9 @@ impl Compiler {
         }
         match known.iter().filter(|known| **known < arch).max() {
             Some(older) => Ok(Target::Ptx(*older)),
-            None => Err(NoCuda::NoKernels(format!("NVRTC {} knows no architecture like {arch}", self.version()))),
+            None => {
+                Err(NoCuda::NoKernels(format!("NVRTC {} knows no architecture like {arch}", self.version())))
+            }
         }
     }
 
@@ -136,7 +138,8 @@ impl Compiler {
         let unit = text(&source::unit())?;
         let names = source::FILES.iter().map(|(name, _)| text(name)).collect::<Result<Vec<_>, _>>()?;
         let files = source::FILES.iter().map(|(_, file)| text(file)).collect::<Result<Vec<_>, _>>()?;
-        let pointers = |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).collect::<Vec<*const c_char>>();
+        let pointers =
+            |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).collect::<Vec<*const c_char>>();
         let mut program = Program(std::ptr::null_mut());
         // SAFETY: all strings outlive the program, and both lists are as long as said.
         unsafe {
@@ -154,7 +157,8 @@ impl Compiler {
         // SAFETY: the program was made above and lives until the end of this function.
         let outcome = unsafe { result::compile_program(program.0, &options(target)) };
         // SAFETY: as above.
-        let log = unsafe { result::get_program_log(program.0) }.map_or_else(|e| e.to_string(), |log| readable(&log));
+        let log = unsafe { result::get_program_log(program.0) }
+            .map_or_else(|e| e.to_string(), |log| readable(&log));
         outcome.map_err(|e| failed("cannot compile", format!("{e}\n{log}")))?;
         let code = program.code(target).map_err(|e| failed("gives no code", e.to_string()))?;
         Ok(Compiled { code, log })
@@ -213,7 +217,9 @@ fn preload() {
     }
     places.extend(folder(Path::new(".nvrtc")));
     for home in ["CUDA_HOME", "CUDA_PATH"] {
-        places.extend(std::env::var_os(home).into_iter().flat_map(|home| folder(&PathBuf::from(home).join("lib64"))));
+        places.extend(
+            std::env::var_os(home).into_iter().flat_map(|home| folder(&PathBuf::from(home).join("lib64"))),
+        );
     }
     places.extend(folder(Path::new("/usr/local/cuda/lib64")));
     for place in places.iter().filter(|place| place.is_file()) {

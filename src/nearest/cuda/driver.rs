@@ -66,7 +66,10 @@ impl Found {
     /// Name, architecture and driver, for people.
     pub(in super::super) fn describe(&self) -> String {
         let (major, minor) = (self.driver / 1000, self.driver % 1000 / 10);
-        format!("{}, {}, {} processors, driver for CUDA {major}.{minor}", self.name, self.arch, self.processors)
+        format!(
+            "{}, {}, {} processors, driver for CUDA {major}.{minor}",
+            self.name, self.arch, self.processors
+        )
     }
 }
 
@@ -81,9 +84,11 @@ fn words(e: DriverError) -> String {
 /// An error of a call that does `what`.
 fn failed(what: &'static str) -> impl Fn(DriverError) -> NoCuda {
     move |e| match e.0 {
-        CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-            NoCuda::OutOfMemory { what: what.to_owned(), bytes: 0, free: result::mem_get_info().map_or(0, |m| m.0) }
-        }
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => NoCuda::OutOfMemory {
+            what: what.to_owned(),
+            bytes: 0,
+            free: result::mem_get_info().map_or(0, |m| m.0),
+        },
         CUresult::CUDA_ERROR_INVALID_VALUE
         | CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
         | CUresult::CUDA_ERROR_INVALID_PTX
@@ -165,9 +170,14 @@ impl DriverCard {
     /// # Safety
     /// `stream` is a stream of this device's primary context (which is ONNX Runtime's too) and outlives
     /// the card.
-    pub(super) unsafe fn open(found: Found, code: &Code, stream: Option<*mut c_void>) -> Result<DriverCard, NoCuda> {
+    pub(super) unsafe fn open(
+        found: Found,
+        code: &Code,
+        stream: Option<*mut c_void>,
+    ) -> Result<DriverCard, NoCuda> {
         // SAFETY: the driver gave the device; released by `drop`.
-        let context = unsafe { result::primary_ctx::retain(found.device) }.map_err(failed("opening the device"))?;
+        let context =
+            unsafe { result::primary_ctx::retain(found.device) }.map_err(failed("opening the device"))?;
         let mut card = DriverCard {
             found,
             context,
@@ -188,15 +198,17 @@ impl DriverCard {
             card.stream = result::stream::create(kind).map_err(failed("making a stream"))?;
             card.owns_stream = true;
         }
-        card.event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(failed("making an event"))?;
+        card.event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
+            .map_err(failed("making an event"))?;
         // SAFETY: the code is a whole cubin, or PTX that ends with a zero, and was checked against its digest
         // or just compiled.
-        card.module =
-            unsafe { result::module::load_data(code.bytes.as_ptr().cast()) }.map_err(failed("loading the kernels"))?;
+        card.module = unsafe { result::module::load_data(code.bytes.as_ptr().cast()) }
+            .map_err(failed("loading the kernels"))?;
         for kernel in Kernel::ALL {
             let name = CString::new(kernel.name()).unwrap_or_default();
             // SAFETY: the module is loaded.
-            let function = unsafe { result::module::get_function(card.module, name) }.map_err(failed("finding a kernel"))?;
+            let function = unsafe { result::module::get_function(card.module, name) }
+                .map_err(failed("finding a kernel"))?;
             card.functions.push(function);
         }
         let bytes = card.code.geometry().shared_bytes();
@@ -270,7 +282,8 @@ impl Card for DriverCard {
             let address = to.address + (offset + number * STAGE) as u64;
             // SAFETY: the destination holds the bytes (checked above); the source is only written to again
             // after a wait.
-            unsafe { result::memcpy_htod_async(address, staged, self.stream) }.map_err(failed("copying to the device"))?;
+            unsafe { result::memcpy_htod_async(address, staged, self.stream) }
+                .map_err(failed("copying to the device"))?;
         }
         Ok(())
     }
@@ -324,8 +337,12 @@ impl Card for DriverCard {
         // SAFETY: the caller vouches for the other stream; event and own stream are alive.
         unsafe {
             result::event::record(self.event, other).map_err(failed("marking a stream"))?;
-            result::stream::wait_event(self.stream, self.event, sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT)
-                .map_err(failed("following a stream"))
+            result::stream::wait_event(
+                self.stream,
+                self.event,
+                sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT,
+            )
+            .map_err(failed("following a stream"))
         }
     }
 }

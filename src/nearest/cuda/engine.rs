@@ -82,7 +82,16 @@ impl<C: Card> Engine<C> {
         let mut problem = Problem { k: k as u32, kept: candidates(k) as u32, ..Problem::default() };
         bank::place(&mut card, bank, &mut problem)?;
         let memory = FrameMemory::default();
-        Ok(Engine { card, bank: Arc::clone(bank), problem, memory, read: vec![], patches: 0, faulty: 0, rescans: 0 })
+        Ok(Engine {
+            card,
+            bank: Arc::clone(bank),
+            problem,
+            memory,
+            read: vec![],
+            patches: 0,
+            faulty: 0,
+            rescans: 0,
+        })
     }
 
     pub(super) fn k(&self) -> usize {
@@ -152,7 +161,7 @@ impl<C: Card> Engine<C> {
     }
 
     /// The mean distance of each patch of the last search.
-    pub(super) fn distances(&self) -> impl Iterator<Item = f32> {
+    pub(super) fn means(&self) -> impl Iterator<Item = f32> {
         self.results(0, self.patches)
     }
 
@@ -178,7 +187,8 @@ impl<C: Card> Engine<C> {
             return Ok(());
         }
         let old = std::mem::take(&mut self.memory);
-        for memory in [old.queries, old.centred, old.facts, old.lists, old.unproven, old.rescans, old.results] {
+        for memory in [old.queries, old.centred, old.facts, old.lists, old.unproven, old.rescans, old.results]
+        {
             self.card.free(memory);
         }
         // Fewer patches are split into more parts, but never into more lists than this.

@@ -151,9 +151,15 @@ mod tests {
     #[test]
     fn the_parts_of_a_bank_cover_it_once_and_fill_the_card() {
         let geometry = Arch::of(90).geometry();
-        for (processors, query_tiles, row_tiles) in
-            [(132, 10, 782), (132, 29, 782), (132, 65, 7813), (132, 300, 80), (14, 1, 1), (1, 1, 5), (8, 1, 3)]
-        {
+        for (processors, query_tiles, row_tiles) in [
+            (132, 10, 782),
+            (132, 29, 782),
+            (132, 65, 7813),
+            (132, 300, 80),
+            (14, 1, 1),
+            (1, 1, 5),
+            (8, 1, 3),
+        ] {
             let (splits, tiles) = geometry.split(processors, query_tiles, row_tiles);
             assert!(splits * tiles >= row_tiles && (splits - 1) * tiles < row_tiles, "{splits} x {tiles}");
             assert!(splits == 1 || splits * query_tiles <= processors * geometry.blocks);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::super::Nearest;
 use super::super::device::NoCuda;
+use super::card::Card;
 use super::code;
 use super::driver::{self, DriverCard};
 use super::engine::{DeviceFeatures, Engine, Patches};
-use super::card::Card;
 use crate::bank::Bank;
 use crate::grid::{Distances, Features};
 
@@ -78,7 +78,7 @@ impl CudaSearch {
 fn fill<C: Card>(engine: &Engine<C>, grid: crate::grid::Grid, out: &mut Distances) {
     out.grid = grid;
     out.data.clear();
-    out.data.extend(engine.distances());
+    out.data.extend(engine.means());
 }
 
 impl<C: Card> Nearest for Engine<C> {

@@ -24,7 +24,11 @@ pub(super) const FILES: [(&str, &str); 11] = files![
 
 /// The translation unit: every kernel.
 pub(super) fn unit() -> String {
-    FILES.iter().filter(|(name, _)| name.ends_with(".cu")).map(|(name, _)| format!("#include <{name}>\n")).collect()
+    FILES
+        .iter()
+        .filter(|(name, _)| name.ends_with(".cu"))
+        .map(|(name, _)| format!("#include <{name}>\n"))
+        .collect()
 }
 
 /// SHA-256 of the source, in hexadecimal digits.

@@ -28,7 +28,8 @@ impl WithSpare {
         };
         let Some(spare) = self.spare.take() else { return Err(error) };
         let failed = self.engine.name();
-        let other = spare().map_err(|e| anyhow::Error::new(e).context(format!("{error:#}; no other search opens")))?;
+        let other = spare()
+            .map_err(|e| anyhow::Error::new(e).context(format!("{error:#}; no other search opens")))?;
         self.faulty += self.engine.faulty();
         self.engine = other;
         tracing::error!(

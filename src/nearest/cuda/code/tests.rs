@@ -22,7 +22,10 @@ fn a_file_is_read_back_and_any_damage_is_noticed() {
             *bytes.last_mut().unwrap() ^= 1;
             bytes
         }),
-        ("another source", String::from_utf8_lossy(&whole).replacen(&source::digest()[..8], "00000000", 1).into_bytes()),
+        (
+            "another source",
+            String::from_utf8_lossy(&whole).replacen(&source::digest()[..8], "00000000", 1).into_bytes(),
+        ),
     ] {
         std::fs::write(&path, damage).unwrap();
         assert!(read(&path, target).is_err(), "{what}");
@@ -46,7 +49,9 @@ fn the_cache_tells_apart_all_that_the_code_depends_on() {
 #[test]
 fn ready_code_is_its_own_or_the_newest_that_the_card_can_translate() {
     let folder = tempfile::tempdir().unwrap();
-    let put = |target: Target, code: &[u8]| write(&folder.path().join(ready_name(target)), target, "12.6", code).unwrap();
+    let put = |target: Target, code: &[u8]| {
+        write(&folder.path().join(ready_name(target)), target, "12.6", code).unwrap()
+    };
     assert!(ready(folder.path(), ARCH).unwrap_err().contains("no code for sm_87"));
     put(Target::Ptx(Arch::of(75)), b"ptx 75");
     put(Target::Ptx(Arch::of(80)), b"ptx 80");
@@ -72,7 +77,8 @@ fn code_is_compiled_once_and_again_after_damage() {
     let cache = tempfile::tempdir().unwrap();
     let first = code_for(ARCH, None, Some(cache.path())).unwrap();
     assert!(first.origin.starts_with("NVRTC") && first.target == Target::Cubin(ARCH));
-    let files: Vec<_> = std::fs::read_dir(cache.path().join("kernels")).unwrap().map(|e| e.unwrap().path()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(cache.path().join("kernels")).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(files.len(), 1);
     let second = code_for(ARCH, None, Some(cache.path())).unwrap();
     assert_eq!((second.origin, &second.bytes), (files[0].display().to_string(), &first.bytes));

@@ -13,7 +13,9 @@ fn compiler() -> Option<Compiler> {
         Ok(compiler) => Some(compiler),
         Err(why) => {
             assert!(std::env::var_os("FAROUT_TEST_NVRTC").is_none(), "{why}");
-            eprintln!("SKIPPED: the kernels are not compiled for any GPU: {why}; scripts/test brings the compiler");
+            eprintln!(
+                "SKIPPED: the kernels are not compiled for any GPU: {why}; scripts/test brings the compiler"
+            );
             None
         }
     }
@@ -86,7 +88,10 @@ fn faults(compiler: Compiler, arch: Arch) -> Vec<String> {
         }
         let shared = found.static_shared + dynamic;
         if found.static_shared != 0 || shared > arch.shared_limit() {
-            faults.push(format!("{arch}: {name} takes {shared} bytes of shared memory ({} static)", found.static_shared));
+            faults.push(format!(
+                "{arch}: {name} takes {shared} bytes of shared memory ({} static)",
+                found.static_shared
+            ));
         }
         // The system takes 1 KiB of each block.
         if blocks * (shared + 1024) > shared_of_processor(arch) {
@@ -128,7 +133,10 @@ fn the_log_is_read_rightly() {
          ptxas info    : Used 113 registers, used 1 barriers, 4096 bytes smem, 544 bytes cmem[0]\n\
          ptxas info    : Compiling entry function 'refine' for 'sm_80'\n\
          ptxas info    : Used 40 registers, 544 bytes cmem[0]\n";
-    assert_eq!(resources(log, "propose"), Some(Resources { registers: 113, spilled: 24, static_shared: 4096 }));
+    assert_eq!(
+        resources(log, "propose"),
+        Some(Resources { registers: 113, spilled: 24, static_shared: 4096 })
+    );
     assert_eq!(resources(log, "refine"), Some(Resources { registers: 40, ..Default::default() }));
     assert_eq!(resources(log, "gather"), None);
 }

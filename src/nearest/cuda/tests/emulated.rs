@@ -30,7 +30,8 @@ pub(super) type Edit<'a> = (&'a str, &'a str, &'a str);
 fn compile(arguments: &[&str]) {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".to_owned());
     let done = Command::new(&compiler).args(arguments).output();
-    let done = done.unwrap_or_else(|e| panic!("{compiler} does not start: {e}; install g++ or name another in CXX"));
+    let done =
+        done.unwrap_or_else(|e| panic!("{compiler} does not start: {e}; install g++ or name another in CXX"));
     assert!(done.status.success(), "{compiler}:\n{}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -41,7 +42,18 @@ fn emulator() -> &'static Path {
         let folder = tempfile::tempdir().unwrap();
         let object = folder.path().join("machine.o");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/emulation/machine.cpp");
-        compile(&["-std=c++17", "-O2", "-fPIC", "-Wall", "-Wextra", "-Werror", "-c", source, "-o", object.to_str().unwrap()]);
+        compile(&[
+            "-std=c++17",
+            "-O2",
+            "-fPIC",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-c",
+            source,
+            "-o",
+            object.to_str().unwrap(),
+        ]);
         (folder, object)
     });
     object
@@ -51,7 +63,8 @@ impl Machine {
     /// Compiles the kernels, changed by `edits`.
     pub(super) fn build(arch: Arch, edits: &[Edit<'_>]) -> Arc<Machine> {
         let folder = tempfile::tempdir().unwrap();
-        let mut files: HashMap<&str, String> = source::FILES.iter().map(|(n, text)| (*n, (*text).to_owned())).collect();
+        let mut files: HashMap<&str, String> =
+            source::FILES.iter().map(|(n, text)| (*n, (*text).to_owned())).collect();
         for (file, from, to) in edits {
             let text = files.get_mut(file).unwrap();
             assert_eq!(text.matches(from).count(), 1, "{file} does not hold this once: {from}");
@@ -106,7 +119,14 @@ pub(super) struct EmulatedCard {
 
 impl EmulatedCard {
     pub(super) fn new(machine: &Arc<Machine>, processors: usize, seed: u64) -> EmulatedCard {
-        EmulatedCard { machine: Arc::clone(machine), processors, seed, allocated: vec![], room: 1 << 30, lost: false }
+        EmulatedCard {
+            machine: Arc::clone(machine),
+            processors,
+            seed,
+            allocated: vec![],
+            room: 1 << 30,
+            lost: false,
+        }
     }
 
     fn with<T>(&self, name: &str, call: impl FnOnce(&libloading::Library, &[u8]) -> T) -> T {
@@ -144,7 +164,8 @@ impl Card for EmulatedCard {
             return Err(NoCuda::OutOfMemory { what: what.to_owned(), bytes, free: self.room - used });
         }
         // SAFETY: the function has this signature.
-        let start = self.with("emulation_alloc", |l, name| unsafe { l.get::<Allocate>(name).unwrap()(bytes) });
+        let start =
+            self.with("emulation_alloc", |l, name| unsafe { l.get::<Allocate>(name).unwrap()(bytes) });
         let memory = Memory { address: start as u64, bytes };
         self.allocated.push(memory);
         Ok(memory)
@@ -192,7 +213,17 @@ impl Card for EmulatedCard {
             let problem = (&raw const *problem).cast();
             let (x, y) = (grid.0 as u32, grid.1 as u32);
             let room = message.len();
-            l.get::<Run>(run).unwrap()(entry, x, y, THREADS as u32, shared_bytes, problem, self.seed, message.as_mut_ptr(), room)
+            l.get::<Run>(run).unwrap()(
+                entry,
+                x,
+                y,
+                THREADS as u32,
+                shared_bytes,
+                problem,
+                self.seed,
+                message.as_mut_ptr(),
+                room,
+            )
         });
         if fine {
             return Ok(());
