@@ -132,10 +132,11 @@ fn check(search: &mut CudaSearch, bank: &Arc<Bank>, queries: &[f16], c: usize, k
     nearest::open(&config, bank)?.engine.distances(&frame, &mut want)?;
     let mut worst = 0.0f64;
     for (got, want) in got.data.iter().zip(want.data.iter()) {
-        worst = worst.max(f64::from((got - want).abs() / want.max(f32::MIN_POSITIVE)));
-    }
-    if !(worst <= 1e-4) {
-        bail!("the GPU's distances differ from the CPU's by {worst:e}, relative");
+        let error = f64::from((got - want).abs() / want.max(f32::MIN_POSITIVE));
+        if error.is_nan() || error > 1e-4 {
+            bail!("the GPU finds a mean distance of {got}, the CPU {want}");
+        }
+        worst = worst.max(error);
     }
     Ok(worst)
 }
