@@ -194,17 +194,29 @@ impl<C: Card> Engine<C> {
         // Fewer patches are split into more parts, but never into more lists than this.
         let lists = (self.card.processors() * self.card.arch().geometry().blocks * TILE).max(padded);
         let (c, padded_c, k) = (self.bank.width(), self.problem.padded_c as usize, self.k());
-        let mut make = |what, bytes| self.card.allocate(what, bytes);
-        self.memory = FrameMemory {
-            patches: padded,
-            queries: make("the patches", padded * c * 4)?,
-            centred: make("the patches' copy for the products", padded * padded_c * 2)?,
-            facts: make("the patches' bounds", padded * FACT_BYTES)?,
-            lists: make("the candidates", lists * LIST * 8)?,
-            unproven: make("the patches without proof", padded * 4)?,
-            rescans: make("the rescans", padded.min(WAVE) * RESCAN_SPLITS * MOST_NEAR * 8)?,
-            results: make("the results", COUNTER_BYTES + padded * 4 * (1 + 2 * k))?,
-        };
+        let wanted = [
+            ("the patches", padded * c * 4),
+            ("the patches' copy for the products", padded * padded_c * 2),
+            ("the patches' bounds", padded * FACT_BYTES),
+            ("the candidates", lists * LIST * 8),
+            ("the patches without proof", padded * 4),
+            ("the rescans", padded.min(WAVE) * RESCAN_SPLITS * MOST_NEAR * 8),
+            ("the results", COUNTER_BYTES + padded * 4 * (1 + 2 * k)),
+        ];
+        let mut made = [Memory::default(); 7];
+        for (at, (what, bytes)) in wanted.into_iter().enumerate() {
+            match self.card.allocate(what, bytes) {
+                Ok(memory) => made[at] = memory,
+                Err(why) => {
+                    // The next frame tries again: nothing may pile up.
+                    made[..at].iter().for_each(|memory| self.card.free(*memory));
+                    return Err(why);
+                }
+            }
+        }
+        let [queries, centred, facts, lists, unproven, rescans, results] = made;
+        self.memory =
+            FrameMemory { patches: padded, queries, centred, facts, lists, unproven, rescans, results };
         Ok(())
     }
 

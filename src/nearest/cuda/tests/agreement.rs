@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::super::card::Card;
+use super::super::driver;
 use super::super::engine::{DeviceFeatures, Engine, Patches};
 use super::super::geometry::Arch;
+use super::super::search::CudaSearch;
 use super::emulated::{EmulatedCard, Machine};
 use crate::bank::{Bank, DataType};
 use crate::grid::{Distances, Features, Grid};
@@ -147,6 +149,21 @@ fn the_ada_kernel_agrees() {
 }
 
 #[test]
+fn a_gpu_agrees_where_there_is_one() {
+    if let Err(why) = driver::find() {
+        eprintln!("SKIPPED: the kernels run on no real GPU: {why}");
+        return;
+    }
+    let mut wrong = Vec::new();
+    for given in CASES {
+        let (bank, frame) = case(given, DataType::F32);
+        let mut engine = CudaSearch::open(given.4, None, &bank).unwrap();
+        wrong.extend(differences(given.0, &mut engine, &bank, &frame, given.4));
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
+}
+
+#[test]
 fn clusters_of_near_duplicates_and_strange_patches_are_measured_whole() {
     // 300 rows within 1e-3 of one another, far from the mean: the product cannot order them.
     let mut noise = Noise(5);
@@ -260,6 +277,15 @@ fn what_cannot_be_is_an_error_with_its_reason() {
     small.room = 1000;
     let why = Engine::new(small, 3, &bank).err().unwrap().to_string();
     assert!(why.contains("the bank") && why.contains("too little memory"), "{why}");
+
+    // Room for the bank and not for a frame: the second try finds as much as the first.
+    let mut small = EmulatedCard::new(&machine, 2, 1);
+    small.room = 40_000;
+    let mut search = Engine::new(small, 3, &bank).unwrap();
+    let mut fails = || search.distances(&features(4, vec![0.0; 8]), &mut Distances::default()).unwrap_err();
+    let first = fails().downcast::<NoCuda>().unwrap();
+    assert!(matches!(first, NoCuda::OutOfMemory { .. }), "{first}");
+    assert_eq!(fails().downcast::<NoCuda>().unwrap(), first);
 
     let mut lost = EmulatedCard::new(&machine, 2, 1);
     lost.lost = true;
