@@ -295,7 +295,9 @@ impl<C: Card> Engine<C> {
     }
 }
 
-/// Candidates per list for k neighbours: enough beyond k that a rescan is rare.
+/// Candidates per list for k neighbours: enough beyond k that a rescan is rare. More of them cost more
+/// sorting. Computed for DINOv2 patches of two road clips and 100,000 rows, k = 3: 16 candidates leave 2 %
+/// and 0 % of the patches without proof, 32 leave none.
 fn candidates(k: usize) -> usize {
-    (2 * k + 8).clamp(LIST / 2, LIST)
+    (2 * k + 18).clamp(LIST / 2, LIST)
 }
