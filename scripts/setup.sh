@@ -4,6 +4,7 @@
 # setup PACKAGE...   installs the build's and the given apt packages, checks Rust, fetches ONNX Runtime
 
 ONNXRUNTIME_VERSION=1.23.2
+NVRTC_VERSION=12.9.86
 RUST_MINIMUM=1.92
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
@@ -66,6 +67,36 @@ PYTHON
     fi
     # Whoever has chosen a library keeps it.
     export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$PWD/$library}
+}
+
+# NVIDIA's run-time compiler out of its PyPI wheel, into a folder of the project. It needs no GPU; the
+# tests compile the kernels for every architecture with it.
+fetch_nvrtc() {
+    local folder=.nvrtc
+    if [ ! -e "$folder/libnvrtc.so.12" ]; then
+        say "Fetching NVRTC $NVRTC_VERSION"
+        local temporary
+        mkdir -p "$folder"
+        temporary=$(mktemp -d "$folder/.download-XXXXXX")
+        python3 -m pip download --quiet --no-deps --only-binary=:all: -d "$temporary" \
+            "nvidia-cuda-nvrtc-cu12==$NVRTC_VERSION" ||
+            { rm -rf "$temporary"; die "cannot download nvidia-cuda-nvrtc-cu12 $NVRTC_VERSION; put libnvrtc.so.12 and libnvrtc-builtins.so.* into $folder by hand"; }
+        python3 - "$temporary" <<'PYTHON'
+import pathlib, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+(wheel,) = folder.glob("*.whl")
+with zipfile.ZipFile(wheel) as archive:
+    for name in archive.namelist():
+        file = pathlib.Path(name).name
+        if "/lib/libnvrtc" in name and ".alt." not in file or file == "License.txt":
+            (folder / file).write_bytes(archive.read(name))
+PYTHON
+        # The library last: it stands for a complete folder.
+        mv "$temporary"/libnvrtc-builtins.so.* "$folder"/
+        mv "$temporary"/License.txt "$folder"/ 2>/dev/null || true
+        mv "$temporary"/libnvrtc.so.12 "$folder"/
+        rm -rf "$temporary"
+    fi
 }
 
 setup() {

@@ -54,6 +54,9 @@ pub enum Command {
     /// Build and look at banks of reference features
     #[command(subcommand)]
     Bank(BankCommand),
+    /// Make ready GPU code, for machines without NVIDIA's compiler
+    #[command(subcommand)]
+    Kernels(KernelsCommand),
     /// Tell what this machine has: ONNX Runtime, devices, codecs, cameras, ports, with remedies
     Doctor(DoctorArgs),
 }
@@ -313,6 +316,27 @@ pub struct InspectArgs {
     /// The bank
     #[arg(value_name = "BANK")]
     pub bank: PathBuf,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `farout kernels ...`
+#[derive(Debug, Subcommand)]
+pub enum KernelsCommand {
+    /// Compile the kernels of the search for GPU architectures; needs NVRTC, but no GPU
+    Build(KernelsArgs),
+}
+
+/// `farout kernels build`
+#[derive(Debug, Clone, Args)]
+pub struct KernelsArgs {
+    /// Architecture, e.g. sm_87 (Jetson Orin); may be repeated. Default: sm_75, 80, 86, 87, 89 and 90
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Vec<crate::nearest::cuda::Arch>,
+    /// Folder to write to; search.kernels names it where the code is used
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
     /// Report in JSON
     #[arg(long)]
     pub json: bool,

@@ -110,6 +110,7 @@ impl Config {
         };
         below(&mut self.model.path);
         below(&mut self.bank.path);
+        self.search.kernels.iter_mut().for_each(below);
         self.runtime.library.iter_mut().for_each(below);
         self.output.events.iter_mut().filter(|path| path.as_os_str() != "-").for_each(below);
         self.output.record.iter_mut().for_each(below);

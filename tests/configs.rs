@@ -68,6 +68,8 @@ fn no_key_is_missing_from_the_full_file() {
         patch = 8
         [runtime]
         library = "x"
+        [search]
+        kernels = "x"
         [output]
         record = "x"
         events = "x"

@@ -6,6 +6,7 @@ mod bank_inspect;
 mod bank_merge;
 mod bank_prune;
 mod doctor;
+mod kernels;
 mod limited;
 mod outputs;
 mod progress;
@@ -15,7 +16,7 @@ mod settings;
 mod signals;
 mod watch;
 
-use crate::cli::{BankCommand, Command};
+use crate::cli::{BankCommand, Command, KernelsCommand};
 use crate::config::ConfigError;
 use crate::flow::FlowError;
 use crate::source::SourceError;
@@ -32,6 +33,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Bank(BankCommand::Merge(args)) => bank_merge::merge(&args),
         Command::Bank(BankCommand::Prune(args)) => bank_prune::prune(&args),
         Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),
+        Command::Kernels(KernelsCommand::Build(args)) => kernels::build(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }

@@ -1,7 +1,5 @@
 //! Which devices the search could run on, and why it does not run on the others.
 
-use cudarc::driver::sys::CUdevice_attribute;
-use cudarc::driver::{DriverError, result, sys};
 use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
@@ -20,61 +18,79 @@ pub enum Device {
     Cuda,
 }
 
-/// Why the search does not run on CUDA.
+/// Why the search does not run, or does not go on, on CUDA.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoCuda {
     /// No driver library.
     #[error("no CUDA driver (libcuda) is installed")]
     NoDriver,
+    /// A driver from before CUDA 12. Versions count as NVIDIA's do: 12060 is 12.6.
+    #[error(
+        "the CUDA driver is too old: it knows CUDA {}.{}, and {}.{} is needed; install a newer NVIDIA driver",
+        found / 1000, found % 1000 / 10, oldest / 1000, oldest % 1000 / 10
+    )]
+    OldDriver {
+        /// What the driver supports.
+        found: i32,
+        /// What it has to support.
+        oldest: i32,
+    },
     /// A driver that does not work or sees no device.
     #[error("the CUDA driver gives no device: {0}")]
     NoDevice(String),
-    /// Driver and device are there, the code is not.
-    #[error("this build searches on the CPU")]
-    NotBuilt,
-}
-
-/// The CUDA search, once there is one; today the reason why there is none.
-pub(super) fn cuda_search() -> NoCuda {
-    match cuda_device() {
-        Err(why) => why,
-        Ok(_) => NoCuda::NotBuilt,
-    }
-}
-
-/// Name and compute capability of the first CUDA device.
-fn cuda_device() -> Result<String, NoCuda> {
-    // SAFETY: loads libcuda by its usual names and drops it again; its initialisers are NVIDIA's.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(NoCuda::NoDriver);
-    }
-    let told = |e: DriverError| match e.error_string() {
-        Ok(text) => NoCuda::NoDevice(text.to_string_lossy().into_owned()),
-        Err(_) => NoCuda::NoDevice(format!("error {:?}", e.0)),
-    };
-    result::init().map_err(told)?;
-    if result::device::get_count().map_err(told)? == 0 {
-        return Err(NoCuda::NoDevice("it counts 0 of them".to_owned()));
-    }
-    let device = result::device::get(0).map_err(told)?;
-    let name = result::device::get_name(device).map_err(told)?;
-    let attribute = |which| {
-        // SAFETY: `device` was given by the driver.
-        unsafe { result::device::get_attribute(device, which) }.map_err(told)
-    };
-    let major = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-    let minor = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-    Ok(format!("{name}, sm_{major}{minor}"))
+    /// Neither ready code nor a compiler for the device.
+    #[error("there is no GPU code for the device: {0}")]
+    NoKernels(String),
+    /// More neighbours than the kernels have room for.
+    #[error("search.k is {k}, and the CUDA search finds at most {most} neighbours")]
+    TooManyNeighbours {
+        /// What was asked for.
+        k: usize,
+        /// What there is room for.
+        most: usize,
+    },
+    /// The device's memory does not suffice.
+    #[error(
+        "the GPU has too little memory for {what} ({bytes} bytes wanted, {free} free); prune the bank or free memory"
+    )]
+    OutOfMemory {
+        /// What it was for.
+        what: String,
+        /// Bytes asked for, 0 if unknown.
+        bytes: usize,
+        /// Bytes that were free.
+        free: usize,
+    },
+    /// The device does not answer any more; it cannot be used again by this process.
+    #[error("the CUDA device was lost while {what}: {why}")]
+    Lost {
+        /// What was under way.
+        what: &'static str,
+        /// What the driver said.
+        why: String,
+    },
+    /// The driver refuses something else.
+    #[error("CUDA fails at {what}: {why}")]
+    Failed {
+        /// What was tried.
+        what: &'static str,
+        /// What the driver said.
+        why: String,
+    },
 }
 
 /// What `farout doctor` tells about the search.
 pub fn findings() -> Vec<Finding> {
     let mut findings = backends();
-    let (standing, detail, remedy) = match cuda_device() {
-        Ok(device) => (Standing::Absent, format!("{device}; {}", NoCuda::NotBuilt), None),
+    let (standing, detail, remedy) = match super::cuda::look() {
+        Ok(device) => (Standing::Good, device, None),
         Err(why) => {
-            let remedy = "for a search on the GPU install NVIDIA's driver (libcuda.so.1)".to_owned();
-            (Standing::Absent, why.to_string(), Some(remedy))
+            let remedy = match why {
+                NoCuda::NoDriver => "for a search on the GPU install NVIDIA's driver (libcuda.so.1)",
+                NoCuda::OldDriver { .. } => "for a search on the GPU install a newer NVIDIA driver",
+                _ => "see that nvidia-smi shows the GPU, and that this user may open /dev/nvidia*",
+            };
+            (Standing::Absent, why.to_string(), Some(remedy.to_owned()))
         }
     };
     findings.push(Finding { topic: "search", name: "cuda".to_owned(), standing, detail, remedy });

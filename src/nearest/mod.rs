@@ -3,6 +3,7 @@
 mod backend;
 mod bound;
 mod cpu;
+pub mod cuda;
 mod device;
 mod encode;
 mod exact;
@@ -16,6 +17,7 @@ mod space;
 mod top;
 mod worker;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -71,13 +73,16 @@ pub struct SearchConfig {
     /// The CPU search's inner loops: "auto" (the fastest that this machine has) or a backend by name,
     /// as `farout doctor` lists them.
     pub backend: Backend,
+    /// Folder of ready GPU code, made by `farout kernels build`, for where NVRTC is not installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<PathBuf>,
     /// Threads of the CPU search; 0, the default, for as many as there are processors.
     pub threads: usize,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        SearchConfig { k: 3, device: Device::Auto, backend: Backend::Auto, threads: 0 }
+        SearchConfig { k: 3, device: Device::Auto, backend: Backend::Auto, kernels: None, threads: 0 }
     }
 }
 
@@ -119,10 +124,12 @@ pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchErr
     if config.k == 0 || config.k > bank.rows() {
         return Err(SearchError::Neighbours { k: config.k, rows: bank.rows() });
     }
-    let fallback = match (config.device, device::cuda_search()) {
-        (Device::Cpu, _) => None,
-        (Device::Cuda, why) => return Err(why.into()),
-        (Device::Auto, why) => Some(why),
+    let cuda = (config.device != Device::Cpu).then(|| cuda::open(config, bank));
+    let fallback = match (config.device, cuda) {
+        (_, None) => None,
+        (_, Some(Ok(engine))) => return Ok(Search { engine, fallback: None }),
+        (Device::Cuda, Some(Err(why))) => return Err(why.into()),
+        (_, Some(Err(why))) => Some(why),
     };
     Ok(Search {
         engine: Box::new(CpuSearch::with(config.backend, config.k, config.threads, bank)?),

@@ -1,0 +1,177 @@
+//! The CUDA search timed, and checked against the CPU search; `benches/gpu.sh` sets the peers beside it.
+//!
+//! For each shape: features from `features/NAME-ROWSxC.f16` (raw little-endian halves; two files whose
+//! names begin with `bank` and `queries`) or random Gaussian ones, which are left in the output folder for the
+//! peers, and a line of JSON in `ours.jsonl`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use cudarc::driver::{CudaContext, result};
+use farout::bank::{Bank, BankContents, BuildRecord, DataType, FORMAT, Metadata, Origin, RowsBuf};
+use farout::grid::{Distances, Features, Grid};
+use farout::identity::ModelIdentity;
+use farout::nearest::cuda::{CudaSearch, DeviceFeatures};
+use farout::nearest::{self, Device, Nearest, SearchConfig};
+use farout::pool::Pooled;
+use half::f16;
+
+/// T, N, C, k.
+const SHAPES: [(usize, usize, usize, usize); 4] =
+    [(3600, 100_000, 768, 3), (1200, 100_000, 384, 3), (1200, 100_000, 192, 3), (600, 1_000_000, 384, 10)];
+/// Patches that are checked against the CPU.
+const CHECKED: usize = 200;
+
+fn main() -> Result<()> {
+    // `cargo test --benches` and `cargo bench` without a GPU have nothing to time.
+    let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
+    let Some(out) = arguments.next().map(PathBuf::from) else {
+        eprintln!("SKIPPED: the GPU is timed by benches/gpu.sh");
+        return Ok(());
+    };
+    let given = arguments.next().map(PathBuf::from);
+    std::fs::create_dir_all(&out)?;
+    let mut report = std::fs::File::create(out.join("ours.jsonl"))?;
+    for (t, n, c, k) in SHAPES {
+        let (bank, bank_file) = load(given.as_deref(), &out, "bank", n, c)?;
+        let (queries, query_file) = load(given.as_deref(), &out, "queries", t, c)?;
+        let (n, t) = (bank.len() / c, queries.len() / c);
+        let bank = open(c, bank)?;
+        let started = Instant::now();
+        let mut search = CudaSearch::open(k, None, &bank)?;
+        let opened = started.elapsed().as_secs_f64();
+        let worst = check(&mut search, &bank, &queries, c, k)?;
+        let (host, device) = time(&mut search, &queries, t, c)?;
+        let line = serde_json::json!({
+            "backend": search.name(), "bank": bank_file, "queries": query_file,
+            "n": n, "c": c, "t": t, "k": k, "open_seconds": opened,
+            "host_seconds": host, "device_seconds": device,
+            "rescans_per_frame": search.rescans(), "max_rel_error": worst,
+        });
+        eprintln!("{line}");
+        writeln!(report, "{line}")?;
+    }
+    Ok(())
+}
+
+/// The features of a file of `given` with `width` numbers per row, at most `rows`, or random ones.
+fn load(
+    given: Option<&Path>,
+    out: &Path,
+    name: &str,
+    rows: usize,
+    width: usize,
+) -> Result<(Vec<f16>, PathBuf)> {
+    let suffix = format!("x{width}.f16");
+    let mut found = None;
+    for entry in given.map(std::fs::read_dir).transpose()?.into_iter().flatten() {
+        let path = entry?.path();
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if file.starts_with(name) && file.ends_with(&suffix) {
+            found = Some(path);
+        }
+    }
+    if let Some(path) = found {
+        let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        ensure!(bytes.len() % (2 * width) == 0, "{} holds no whole rows of {width} halves", path.display());
+        let mut data: Vec<f16> = bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+        data.truncate(rows * width);
+        return Ok((data, path));
+    }
+    let mut state = (rows * width) as u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 + 0.5) / (1u64 << 24) as f32
+    };
+    // Box and Muller.
+    let data: Vec<f16> = (0..rows * width)
+        .map(|_| f16::from_f32((-2.0 * uniform().ln()).sqrt() * (std::f32::consts::TAU * uniform()).cos()))
+        .collect();
+    let path = out.join(format!("{name}-{rows}{suffix}"));
+    std::fs::write(&path, bytemuck::cast_slice::<f16, u8>(&data))?;
+    Ok((data, path))
+}
+
+fn open(width: usize, data: Vec<f16>) -> Result<Arc<Bank>> {
+    let model = ModelIdentity {
+        sha256: String::new(),
+        features: String::new(),
+        patch: 8,
+        input_size: String::new(),
+        normalisation: String::new(),
+        name: String::new(),
+        width,
+    };
+    let metadata = Metadata {
+        format: FORMAT,
+        farout: String::new(),
+        model,
+        build: BuildRecord::default(),
+        calibration: None,
+        sources: Vec::new(),
+    };
+    let origins = vec![Origin { source: 0, frame: 0, row: 0, col: 0 }; data.len() / width];
+    Ok(Arc::new(Bank::from_contents(BankContents { features: RowsBuf::F16(data), origins, metadata }, 1)?))
+}
+
+fn features(data: &[f16], width: usize) -> Features {
+    let plain: Vec<f32> = data.iter().map(|x| x.to_f32()).collect();
+    let grid = Grid { rows: 1, cols: data.len() / width };
+    Features { grid, width, data: Pooled::unpooled(plain) }
+}
+
+/// The largest relative difference of mean distances from the CPU search's.
+fn check(search: &mut CudaSearch, bank: &Arc<Bank>, queries: &[f16], c: usize, k: usize) -> Result<f64> {
+    let frame = features(&queries[..queries.len().min(CHECKED * c)], c);
+    let (mut got, mut want) = (Distances::default(), Distances::default());
+    search.distances(&frame, &mut got)?;
+    let config = SearchConfig { k, device: Device::Cpu, ..SearchConfig::default() };
+    nearest::open(&config, bank)?.engine.distances(&frame, &mut want)?;
+    let mut worst = 0.0f64;
+    for (got, want) in got.data.iter().zip(want.data.iter()) {
+        let error = f64::from((got - want).abs() / want.max(f32::MIN_POSITIVE));
+        if error.is_nan() || error > 1e-4 {
+            bail!("the GPU finds a mean distance of {got}, the CPU {want}");
+        }
+        worst = worst.max(error);
+    }
+    Ok(worst)
+}
+
+/// Median seconds per frame: features from the host, and features on the device.
+fn time(search: &mut CudaSearch, queries: &[f16], t: usize, c: usize) -> Result<(f64, f64)> {
+    let (frame, mut out) = (features(queries, c), Distances::default());
+    let host = median(|| search.distances(&frame, &mut out))?;
+    let context = CudaContext::new(0)?;
+    context.bind_to_thread()?;
+    // SAFETY: the context is current; the memory holds all halves and is freed below, after its last use.
+    let address = unsafe { result::malloc_sync(queries.len() * 2) }?;
+    // SAFETY: as above.
+    unsafe { result::memcpy_htod_sync(address, queries) }?;
+    // The copy above was given to the default stream.
+    let stream = Some(std::ptr::null_mut());
+    let grid = Grid { rows: 1, cols: t };
+    let given = DeviceFeatures { grid, width: c, data_type: DataType::F16, address, stream };
+    // SAFETY: the memory lives until after the last call.
+    let device = median(|| unsafe { search.distances_on_device(&given, &mut out) });
+    // SAFETY: allocated above, freed once.
+    unsafe { result::free_sync(address) }?;
+    Ok((host, device?))
+}
+
+fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    for _ in 0..5 {
+        work()?;
+    }
+    let mut seconds = Vec::new();
+    while seconds.len() < 50 && seconds.iter().sum::<f64>() < 5.0 {
+        let started = Instant::now();
+        work()?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
+}

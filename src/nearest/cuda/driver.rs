@@ -1,0 +1,377 @@
+//! A card through NVIDIA's driver: the sole place that calls it.
+
+use std::ffi::{CString, c_void};
+
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
+use cudarc::driver::{DriverError, result};
+
+use super::super::device::NoCuda;
+use super::card::{Card, Memory};
+use super::code::Code;
+use super::geometry::{Arch, THREADS};
+use super::problem::{Kernel, Problem};
+
+/// The oldest driver that loads what CUDA 12 compiles, as `cuDriverGetVersion` counts.
+const OLDEST_DRIVER: i32 = 12_000;
+/// Bytes that are copied to the card at once.
+const STAGE: usize = 16 << 20;
+
+/// A device that the driver gave.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Found {
+    device: sys::CUdevice,
+    /// What NVIDIA calls it.
+    pub name: String,
+    /// Its compute capability.
+    pub arch: Arch,
+    processors: usize,
+    driver: i32,
+}
+
+/// The first CUDA device.
+///
+/// # Errors
+/// [`NoCuda`]: no driver, one that is too old, or no device.
+pub(in super::super) fn find() -> Result<Found, NoCuda> {
+    // SAFETY: loads libcuda by its usual names and drops it again; its initialisers are NVIDIA's.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(NoCuda::NoDriver);
+    }
+    let told = |e: DriverError| NoCuda::NoDevice(words(e));
+    let mut driver = 0;
+    // SAFETY: the place lives through the call.
+    unsafe { sys::cuDriverGetVersion(&raw mut driver) }.result().map_err(told)?;
+    if driver < OLDEST_DRIVER {
+        return Err(NoCuda::OldDriver { found: driver, oldest: OLDEST_DRIVER });
+    }
+    result::init().map_err(told)?;
+    if result::device::get_count().map_err(told)? == 0 {
+        return Err(NoCuda::NoDevice("it counts 0 of them".to_owned()));
+    }
+    let device = result::device::get(0).map_err(told)?;
+    let name = result::device::get_name(device).map_err(told)?;
+    let attribute = |which| {
+        // SAFETY: `device` was given by the driver.
+        unsafe { result::device::get_attribute(device, which) }.map_err(told).map(|n| n.max(0) as u32)
+    };
+    let arch = Arch {
+        major: attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        minor: attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    };
+    let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
+    Ok(Found { device, name, arch, processors, driver })
+}
+
+impl Found {
+    /// Name, architecture and driver, for people.
+    pub(in super::super) fn describe(&self) -> String {
+        let (major, minor) = (self.driver / 1000, self.driver % 1000 / 10);
+        format!(
+            "{}, {}, {} processors, driver for CUDA {major}.{minor}",
+            self.name, self.arch, self.processors
+        )
+    }
+}
+
+/// What the driver says of an error.
+fn words(e: DriverError) -> String {
+    match e.error_string() {
+        Ok(text) => text.to_string_lossy().into_owned(),
+        Err(_) => format!("error {:?}", e.0),
+    }
+}
+
+/// An error of a call that does `what`.
+fn failed(what: &'static str) -> impl Fn(DriverError) -> NoCuda {
+    move |e| match e.0 {
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => NoCuda::OutOfMemory {
+            what: what.to_owned(),
+            bytes: 0,
+            free: result::mem_get_info().map_or(0, |m| m.0),
+        },
+        CUresult::CUDA_ERROR_INVALID_VALUE
+        | CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
+        | CUresult::CUDA_ERROR_INVALID_PTX
+        | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+        | CUresult::CUDA_ERROR_JIT_COMPILER_NOT_FOUND
+        | CUresult::CUDA_ERROR_JIT_COMPILATION_DISABLED
+        | CUresult::CUDA_ERROR_INVALID_IMAGE
+        | CUresult::CUDA_ERROR_NOT_FOUND
+        | CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
+        | CUresult::CUDA_ERROR_INVALID_HANDLE => NoCuda::Failed { what, why: words(e) },
+        // All else leaves a context that no call works in any more.
+        _ => NoCuda::Lost { what, why: words(e) },
+    }
+}
+
+/// Plain page-locked memory: copies to and from it need no help of the processor, and reading it back is
+/// not slow, as it is from write-combined memory.
+struct Pinned {
+    start: *mut u8,
+    bytes: usize,
+}
+
+impl Pinned {
+    const NONE: Pinned = Pinned { start: std::ptr::null_mut(), bytes: 0 };
+
+    /// At least `bytes`.
+    fn grow(&mut self, bytes: usize) -> Result<&mut [u8], NoCuda> {
+        if self.bytes < bytes {
+            self.free();
+            // SAFETY: a context is current; the memory is freed by `free`, once.
+            let start = unsafe { result::malloc_host(bytes, 0) }.map_err(failed("page-locked memory"))?;
+            // SAFETY: that many bytes were given; from here on they are initialised.
+            unsafe { std::ptr::write_bytes(start.cast::<u8>(), 0, bytes) };
+            *self = Pinned { start: start.cast(), bytes };
+        }
+        if bytes == 0 {
+            return Ok(&mut []);
+        }
+        // SAFETY: `start` holds at least `bytes` initialised bytes, and nobody else refers to them.
+        Ok(unsafe { std::slice::from_raw_parts_mut(self.start, bytes) })
+    }
+
+    fn free(&mut self) {
+        if !self.start.is_null() {
+            // SAFETY: given by the driver and freed once. There is nobody to tell of a failure.
+            let _ = unsafe { result::free_host(self.start.cast()) };
+        }
+        *self = Pinned::NONE;
+    }
+}
+
+/// A device with the kernels loaded, and a stream.
+pub(super) struct DriverCard {
+    found: Found,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    owns_stream: bool,
+    module: sys::CUmodule,
+    functions: Vec<sys::CUfunction>,
+    allocated: Vec<Memory>,
+    outgoing: Pinned,
+    incoming: Pinned,
+    /// Marks where another stream is.
+    event: sys::CUevent,
+    code: Arch,
+    origin: String,
+}
+
+// SAFETY: the driver's handles may be used by any thread in whose context they are, and every
+// method makes the context current first; the page-locked memory is reached through `&mut self` only.
+unsafe impl Send for DriverCard {}
+
+impl DriverCard {
+    /// Opens `found` with `code`. Work goes to `stream`, or to a stream of its own.
+    ///
+    /// # Errors
+    /// [`NoCuda`] if the driver refuses.
+    ///
+    /// # Safety
+    /// `stream` is a stream of this device's primary context (which is ONNX Runtime's too) and outlives
+    /// the card.
+    pub(super) unsafe fn open(
+        found: Found,
+        code: &Code,
+        stream: Option<*mut c_void>,
+    ) -> Result<DriverCard, NoCuda> {
+        // SAFETY: the driver gave the device; released by `drop`.
+        let context =
+            unsafe { result::primary_ctx::retain(found.device) }.map_err(failed("opening the device"))?;
+        let mut card = DriverCard {
+            found,
+            context,
+            stream: stream.map_or(std::ptr::null_mut(), |stream| stream.cast()),
+            owns_stream: false,
+            module: std::ptr::null_mut(),
+            functions: Vec::new(),
+            allocated: Vec::new(),
+            outgoing: Pinned::NONE,
+            incoming: Pinned::NONE,
+            event: std::ptr::null_mut(),
+            code: code.target.arch(),
+            origin: code.origin.clone(),
+        };
+        card.enter()?;
+        if stream.is_none() {
+            let kind = result::stream::StreamKind::NonBlocking;
+            card.stream = result::stream::create(kind).map_err(failed("making a stream"))?;
+            card.owns_stream = true;
+        }
+        card.event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
+            .map_err(failed("making an event"))?;
+        // SAFETY: the code is a whole cubin, or PTX that ends with a zero, and was checked against its digest
+        // or just compiled.
+        card.module = unsafe { result::module::load_data(code.bytes.as_ptr().cast()) }
+            .map_err(failed("loading the kernels"))?;
+        for kernel in Kernel::ALL {
+            let name = CString::new(kernel.name()).unwrap_or_default();
+            // SAFETY: the module is loaded.
+            let function = unsafe { result::module::get_function(card.module, name) }
+                .map_err(failed("finding a kernel"))?;
+            card.functions.push(function);
+        }
+        let bytes = card.code.geometry().shared_bytes();
+        if bytes > 48 << 10 {
+            let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let propose = card.functions[Kernel::Propose as usize];
+            // SAFETY: the function belongs to the loaded module.
+            unsafe { result::function::set_function_attribute(propose, attribute, bytes as i32) }
+                .map_err(failed("reserving shared memory"))?;
+        }
+        Ok(card)
+    }
+
+    /// Makes the context current in this thread.
+    fn enter(&self) -> Result<(), NoCuda> {
+        // SAFETY: the context is retained until `drop`.
+        unsafe { result::ctx::set_current(self.context) }.map_err(failed("entering the context"))
+    }
+
+    fn wait(&self) -> Result<(), NoCuda> {
+        // SAFETY: the stream is alive.
+        unsafe { result::stream::synchronize(self.stream) }.map_err(failed("searching"))
+    }
+}
+
+impl Card for DriverCard {
+    fn arch(&self) -> Arch {
+        self.code
+    }
+
+    fn processors(&self) -> usize {
+        self.found.processors
+    }
+
+    fn describe(&self) -> String {
+        format!("cuda-{} ({}, code from {})", self.found.arch, self.found.describe(), self.origin)
+    }
+
+    fn allocate(&mut self, what: &'static str, bytes: usize) -> Result<Memory, NoCuda> {
+        self.enter()?;
+        // SAFETY: freed by `free` or `drop`, once.
+        let address = unsafe { result::malloc_sync(bytes.max(16)) }.map_err(|e| match failed(what)(e) {
+            NoCuda::OutOfMemory { what, free, .. } => NoCuda::OutOfMemory { what, bytes, free },
+            other => other,
+        })?;
+        let memory = Memory { address, bytes };
+        self.allocated.push(memory);
+        Ok(memory)
+    }
+
+    fn free(&mut self, memory: Memory) {
+        if let Some(at) = self.allocated.iter().position(|known| *known == memory) {
+            self.allocated.swap_remove(at);
+            if self.enter().is_ok() {
+                // SAFETY: allocated by this card and freed once; cuMemFree waits for kernels that use it.
+                let _ = unsafe { result::free_sync(memory.address) };
+            }
+        }
+    }
+
+    fn upload(&mut self, to: Memory, offset: usize, bytes: &[u8]) -> Result<(), NoCuda> {
+        self.enter()?;
+        if offset + bytes.len() > to.bytes {
+            return Err(NoCuda::Failed { what: "copying to the device", why: "it does not fit".to_owned() });
+        }
+        for (number, part) in bytes.chunks(STAGE).enumerate() {
+            // What was copied before may still be on its way.
+            self.wait()?;
+            let staged = self.outgoing.grow(part.len())?;
+            staged.copy_from_slice(part);
+            let address = to.address + (offset + number * STAGE) as u64;
+            // SAFETY: the destination holds the bytes (checked above); the source is only written to again
+            // after a wait.
+            unsafe { result::memcpy_htod_async(address, staged, self.stream) }
+                .map_err(failed("copying to the device"))?;
+        }
+        Ok(())
+    }
+
+    fn zero(&mut self, memory: Memory, bytes: usize) -> Result<(), NoCuda> {
+        self.enter()?;
+        // SAFETY: within the memory.
+        unsafe { result::memset_d8_async(memory.address, 0, bytes.min(memory.bytes), self.stream) }
+            .map_err(failed("clearing memory"))
+    }
+
+    unsafe fn launch(
+        &mut self,
+        kernel: Kernel,
+        grid: (usize, usize),
+        shared_bytes: usize,
+        problem: &Problem,
+    ) -> Result<(), NoCuda> {
+        self.enter()?;
+        let mut problem = *problem;
+        let function = self.functions[kernel as usize];
+        let (grid, block) = ((grid.0 as u32, grid.1 as u32, 1), (THREADS as u32, 1, 1));
+        let arguments = &mut [(&raw mut problem).cast::<c_void>()];
+        // SAFETY: the kernels take one Problem by value, which the driver copies before it returns; the
+        // caller vouches for what it points to.
+        unsafe { result::launch_kernel(function, grid, block, shared_bytes as u32, self.stream, arguments) }
+            .map_err(failed("starting a kernel"))
+    }
+
+    fn download(&mut self, from: Memory, to: &mut [u8]) -> Result<(), NoCuda> {
+        self.enter()?;
+        if to.len() > from.bytes {
+            return Err(NoCuda::Failed { what: "copying from the device", why: "there is less".to_owned() });
+        }
+        let staged = self.incoming.grow(to.len())?;
+        // SAFETY: the source holds the bytes, and the destination is left alone until the wait.
+        unsafe { result::memcpy_dtoh_async(staged, from.address, self.stream) }
+            .map_err(failed("copying from the device"))?;
+        // SAFETY: the stream is alive.
+        unsafe { result::stream::synchronize(self.stream) }.map_err(failed("searching"))?;
+        to.copy_from_slice(staged);
+        Ok(())
+    }
+
+    unsafe fn follow(&mut self, stream: *mut c_void) -> Result<(), NoCuda> {
+        let other: sys::CUstream = stream.cast();
+        if other == self.stream {
+            return Ok(());
+        }
+        self.enter()?;
+        // SAFETY: the caller vouches for the other stream; event and own stream are alive.
+        unsafe {
+            result::event::record(self.event, other).map_err(failed("marking a stream"))?;
+            result::stream::wait_event(
+                self.stream,
+                self.event,
+                sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT,
+            )
+            .map_err(failed("following a stream"))
+        }
+    }
+}
+
+impl Drop for DriverCard {
+    fn drop(&mut self) {
+        if self.enter().is_err() {
+            return;
+        }
+        let _ = self.wait();
+        for memory in std::mem::take(&mut self.allocated) {
+            self.allocated.push(memory);
+            self.free(memory);
+        }
+        self.outgoing.free();
+        self.incoming.free();
+        // SAFETY: each was made by `open` and is destroyed once; after a loss of the device there is nobody
+        // to tell of failures.
+        unsafe {
+            if !self.event.is_null() {
+                let _ = result::event::destroy(self.event);
+            }
+            if !self.module.is_null() {
+                let _ = result::module::unload(self.module);
+            }
+            if self.owns_stream {
+                let _ = result::stream::destroy(self.stream);
+            }
+            let _ = result::primary_ctx::release(self.found.device);
+        }
+    }
+}

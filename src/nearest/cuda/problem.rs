@@ -1,0 +1,78 @@
+//! What the kernels are told: the mirror of kernels/problem.cuh.
+
+/// The kernels, by their names in the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kernel {
+    MeasureBank,
+    CentreBank,
+    PrepareQueries,
+    Propose,
+    Refine,
+    Rescan,
+    Gather,
+}
+
+impl Kernel {
+    pub(super) const ALL: [Kernel; 7] = [
+        Kernel::MeasureBank,
+        Kernel::CentreBank,
+        Kernel::PrepareQueries,
+        Kernel::Propose,
+        Kernel::Refine,
+        Kernel::Rescan,
+        Kernel::Gather,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kernel::MeasureBank => "measure_bank",
+            Kernel::CentreBank => "centre_bank",
+            Kernel::PrepareQueries => "prepare_queries",
+            Kernel::Propose => "propose",
+            Kernel::Refine => "refine",
+            Kernel::Rescan => "rescan",
+            Kernel::Gather => "gather",
+        }
+    }
+}
+
+/// Bytes of a `Fact` on the device.
+pub(super) const FACT_BYTES: usize = 20;
+
+/// `struct Problem`; pointers are addresses on the device.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Problem {
+    pub rows: u64,
+    pub centred_rows: u64,
+    pub norms: u64,
+    pub mean: u64,
+    pub extremes: u64,
+    pub queries: u64,
+    pub plain_queries: u64,
+    pub centred_queries: u64,
+    pub facts: u64,
+    pub lists: u64,
+    pub unproven: u64,
+    pub counters: u64,
+    pub rescans: u64,
+    pub distances: u64,
+    pub near_distances: u64,
+    pub near_rows: u64,
+    pub n: u32,
+    pub padded_n: u32,
+    pub c: u32,
+    pub padded_c: u32,
+    pub t: u32,
+    pub padded_t: u32,
+    pub k: u32,
+    pub kept: u32,
+    pub splits: u32,
+    pub tiles_per_split: u32,
+    pub row_type: u32,
+    pub query_type: u32,
+    pub wave: u32,
+    pub exponent: i32,
+    pub reach: f32,
+    pub residual: f32,
+}

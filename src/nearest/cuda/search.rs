@@ -1,0 +1,137 @@
+//! The CUDA search as callers see it.
+
+use std::ffi::c_void;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::Nearest;
+use super::super::device::NoCuda;
+use super::card::Card;
+use super::code;
+use super::driver::{self, DriverCard};
+use super::engine::{DeviceFeatures, Engine, Patches};
+use crate::bank::Bank;
+use crate::grid::{Distances, Features};
+
+/// Exact search on the first CUDA device. It holds the bank twice: as stored, and in half precision for
+/// the products.
+pub struct CudaSearch(Engine<DriverCard>);
+
+impl CudaSearch {
+    /// Opens the search of the `k` nearest, at most 16, in `bank`, with ready code from the folder
+    /// `kernels` if one is named. It works on a stream of its own.
+    ///
+    /// # Errors
+    /// [`NoCuda`]: no driver or device, no code, too little memory.
+    pub fn open(k: usize, kernels: Option<&Path>, bank: &Arc<Bank>) -> Result<CudaSearch, NoCuda> {
+        // SAFETY: no stream is given.
+        unsafe { CudaSearch::on_stream(k, kernels, bank, None) }
+    }
+
+    /// As [`CudaSearch::open`], on a stream (`CUstream`) of the caller, such as the one that ONNX Runtime
+    /// was given; the order of that stream is then the order of the work.
+    ///
+    /// # Errors
+    /// As [`CudaSearch::open`].
+    ///
+    /// # Safety
+    /// `stream` is a stream of the first device's primary context and outlives the search.
+    pub unsafe fn on_stream(
+        k: usize,
+        kernels: Option<&Path>,
+        bank: &Arc<Bank>,
+        stream: Option<*mut c_void>,
+    ) -> Result<CudaSearch, NoCuda> {
+        let found = driver::find()?;
+        let code = code::code_for(found.arch, kernels, code::cache_folder().as_deref())?;
+        // SAFETY: the caller vouches for the stream.
+        let card = unsafe { DriverCard::open(found, &code, stream) }?;
+        Ok(CudaSearch(Engine::new(card, k, bank)?))
+    }
+
+    /// As [`Nearest::distances`], of features that are on the device already.
+    ///
+    /// # Errors
+    /// As [`Nearest::distances`].
+    ///
+    /// # Safety
+    /// `features` names memory, and a stream if any, of the first device's primary context; the memory is
+    /// left alone until this returns.
+    pub unsafe fn distances_on_device(
+        &mut self,
+        features: &DeviceFeatures,
+        out: &mut Distances,
+    ) -> anyhow::Result<()> {
+        // SAFETY: the caller vouches for the memory and the stream.
+        unsafe { self.0.search(features.grid, features.width, &Patches::Device(*features), false) }?;
+        fill(&self.0, features.grid, out);
+        Ok(())
+    }
+
+    /// How many patches had to be compared with the whole bank, because rounding hid which rows are
+    /// nearest.
+    pub fn rescans(&self) -> u64 {
+        self.0.rescans
+    }
+}
+
+fn fill<C: Card>(engine: &Engine<C>, grid: crate::grid::Grid, out: &mut Distances) {
+    out.grid = grid;
+    out.data.clear();
+    out.data.extend(engine.means());
+}
+
+impl<C: Card> Nearest for Engine<C> {
+    fn name(&self) -> String {
+        Engine::name(self)
+    }
+
+    fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {
+        // SAFETY: the patches are on the host.
+        unsafe { self.search(features.grid, features.width, &Patches::Host(&features.data), false) }?;
+        fill(self, features.grid, out);
+        Ok(())
+    }
+
+    fn neighbours(
+        &mut self,
+        features: &Features,
+        rows: &mut Vec<u32>,
+        distances: &mut Vec<f32>,
+    ) -> anyhow::Result<()> {
+        // SAFETY: as above.
+        unsafe { self.search(features.grid, features.width, &Patches::Host(&features.data), true) }?;
+        rows.clear();
+        rows.extend(self.near_rows());
+        distances.clear();
+        distances.extend(self.near_distances());
+        Ok(())
+    }
+
+    fn faulty(&self) -> u64 {
+        self.faulty
+    }
+}
+
+impl Nearest for CudaSearch {
+    fn name(&self) -> String {
+        Nearest::name(&self.0)
+    }
+
+    fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {
+        Nearest::distances(&mut self.0, features, out)
+    }
+
+    fn neighbours(
+        &mut self,
+        features: &Features,
+        rows: &mut Vec<u32>,
+        distances: &mut Vec<f32>,
+    ) -> anyhow::Result<()> {
+        self.0.neighbours(features, rows, distances)
+    }
+
+    fn faulty(&self) -> u64 {
+        self.0.faulty
+    }
+}

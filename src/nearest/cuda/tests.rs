@@ -1,0 +1,6 @@
+//! The kernels without a GPU: compiled for every architecture, and executed on the CPU.
+
+mod agreement;
+mod compiled;
+mod emulated;
+mod faults;
