@@ -84,7 +84,7 @@ def scatter(pictures, classes, targets, generator):
     full = lambda x: F.interpolate(x[:, None], (height, width), mode="bilinear", align_corners=False)
     out, mask = targets, torch.zeros(count, 1, height, width)
     layers = []
-    for shapes in (2, 3):
+    for shapes in (3, 4):
         inside, centre = outlines(count, height // 4, width // 4, height * 0.0825, 0.25, shapes, generator)
         scrap = pieces(pictures, classes, centre, height, width, generator)
         slope = (torch.arange(height).view(1, 1, height, 1) / height - 0.5) * 0.3 * normal(1, 1, 1)

@@ -35,13 +35,13 @@ pub fn shade(it: &Stranger, textures: &Textures, at: [f32; 2], z: f32, light: f3
 /// The pattern of two colours that a thing of cloth or tin has, at `x`, `y` metres on it.
 fn cloth(it: &Stranger, x: f32, y: f32, z: f32) -> Rgb {
     let [main, second] = it.colours;
-    let pitch = 0.14 + 0.0012 * it.grain;
+    let pitch = 0.18 + 0.0012 * it.grain;
     let on = |t: f32| (t / pitch).rem_euclid(2.0) < 1.0;
     let share = match it.grain as u32 % 4 {
         0 => f32::from(u8::from(on(x))),
         1 => f32::from(u8::from(on(x + y))),
-        2 => 0.5 * (f32::from(u8::from(on(x))) + f32::from(u8::from(on(y)))),
-        _ => f32::from(u8::from(on(x) != on(y))),
+        2 => 0.5 * (f32::from(u8::from(on(x + y))) + f32::from(u8::from(on(x - y)))),
+        _ => f32::from(u8::from(on(x + y) != on(x - y))),
     };
     // Finer than the pixels it turns into one even colour.
     let sharp = (1.4 - z * 0.004 / pitch).clamp(0.0, 1.0);
@@ -198,7 +198,7 @@ fn trolley(p: f32, q: f32, main: Rgb, load: Rgb) -> Option<Rgb> {
     }
     let rim = q > high - 0.04 || q < low + 0.03 || p > end - 0.04;
     let mesh = (p * 9.0).rem_euclid(1.0) < 0.32 || (q * 14.0).rem_euclid(1.0) < 0.3;
-    if rim || mesh { Some(scale(main, 1.08)) } else { (q < high - 0.1).then(|| scale(load, 0.8)) }
+    if rim || mesh { Some(scale(main, 1.08)) } else { Some(scale(load, if q < high - 0.1 { 0.8 } else { 0.55 })) }
 }
 
 fn log(x: f32, y: f32, w: f32, h: f32, main: Rgb, grain: f32) -> Option<Rgb> {

@@ -11,11 +11,11 @@ use super::shapes;
 use super::view::NEAR;
 
 /// Every stretch of this many metres begins with a row of strangers and ends without any.
-pub const CELL: f64 = 120.0;
+pub const CELL: f64 = 170.0;
 /// Metres ahead from which strangers are drawn.
 pub const SIGHT: f32 = 45.0;
 /// The most strangers in one row.
-const ROW: usize = 9;
+const ROW: usize = 14;
 /// Metres ahead at which the camera begins to drive around what stands on its lane.
 const SWERVE_FROM: f32 = 13.0;
 /// Metres aside per metre ahead while driving around.
@@ -93,7 +93,7 @@ pub fn strangers(scene: &Scene, mut each: impl FnMut(&Stranger)) {
         let mut s = cell as f64 * CELL + f64::from(dice.range(0.0, 8.0));
         for i in 0..count {
             let stranger = place(scene, cell * ROW as i64 + i as i64, s);
-            s += f64::from(dice.range(6.0, 12.0));
+            s += f64::from(dice.range(4.5, 8.5));
             if (NEAR + 1.2..SIGHT).contains(&stranger.z) {
                 each(&stranger);
             }
@@ -161,19 +161,19 @@ fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
 impl Kind {
     /// Width and height in metres of one of the kind.
     fn size(self, dice: &mut Dice) -> (f32, f32) {
-        let k = dice.range(1.0, 1.6);
+        let k = dice.range(1.15, 1.8);
         let (w, h) = match self {
             Kind::Animal => [(1.3, 1.0), (2.2, 1.9), (2.7, 1.8)][dice.below(3)],
             Kind::Tyre => [(1.0, 1.0), (1.6, 1.6)][dice.below(2)],
             Kind::Sofa => (2.3, 1.1),
             Kind::Ladder => (1.4, 2.1),
             Kind::Ball => [(0.9, 0.9), (1.6, 1.6)][dice.below(2)],
-            Kind::Carton => (1.5, 1.25),
-            Kind::Barrel => (1.0, 1.45),
+            Kind::Carton => (1.6, 1.35),
+            Kind::Barrel => (1.15, 1.5),
             Kind::Trolley => (1.4, 1.4),
             Kind::Log => (3.0, 1.0),
             Kind::Rubble => (2.6, 1.2),
-            Kind::Tent => (3.0, 1.9),
+            Kind::Tent => (2.5, 1.7),
         };
         (w * k, h * k)
     }
