@@ -5,6 +5,8 @@ mod bank_build;
 mod bank_inspect;
 mod doctor;
 mod limited;
+mod model_inspect;
+mod model_prepare;
 mod outputs;
 mod progress;
 mod replay;
@@ -13,7 +15,7 @@ mod settings;
 mod signals;
 mod watch;
 
-use crate::cli::{BankCommand, Command};
+use crate::cli::{BankCommand, Command, ModelCommand};
 use crate::config::ConfigError;
 use crate::flow::FlowError;
 use crate::source::SourceError;
@@ -28,6 +30,8 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => replay::replay(&args),
         Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
         Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),
+        Command::Model(ModelCommand::Inspect(args)) => model_inspect::inspect(&args),
+        Command::Model(ModelCommand::Prepare(args)) => model_prepare::prepare(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }
