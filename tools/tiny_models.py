@@ -108,7 +108,7 @@ def timm_vit(seen, size, fused=True, **more):
     patch = more.pop("patch_size", 8)
     skip = more.pop("skip", 1)
     name = more.pop("name", "vit_tiny_patch16_224")
-    settings = dict(img_size=size, patch_size=patch, embed_dim=24, depth=2, num_heads=2, num_classes=0) | more
+    settings = dict(img_size=size, patch_size=patch, embed_dim=16, depth=2, num_heads=2, num_classes=0) | more
     run = more.pop("run", size)
     settings.pop("run", None)
     model = timm.create_model(name, **settings)
@@ -152,6 +152,9 @@ def hf_dinov2(seen, size, registers=0, run=None):
                     patch_size=14)  # fmt: skip
     if registers:
         model = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(num_register_tokens=registers, **settings))
+        # The TorchScript-based exporter knows no antialiased interpolation; at the size of the table none is needed.
+        embeddings = model.embeddings
+        embeddings.interpolate_pos_encoding = lambda *_arguments: embeddings.position_embeddings
     else:
         model = Dinov2Model(Dinov2Config(**settings))
     hf_hooks(seen, model, (run[0] // 14, run[1] // 14), 1 + registers)
@@ -164,15 +167,17 @@ def segformer(seen, size):
     config = SegformerConfig(depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 2, 2, 4],
                              sr_ratios=[4, 2, 2, 1], mlp_ratios=[2, 2, 2, 2], decoder_hidden_size=16, num_labels=5)  # fmt: skip
     model = SegformerForSemanticSegmentation(config)
-    attentions = [m for m in model.modules() if hasattr(m, "sr_ratio") or type(m).__name__.endswith("SelfAttention")]
-    for n, attention in enumerate(attentions, 1):
+    layers = [m for m in model.modules() if type(m).__name__ == "SegformerLayer"]
+    norms = [m for name, m in model.named_modules() if name.count(".") == 3 and name.endswith("layer_norm")]
+    for n, layer in enumerate(layers, 1):
         side, ratio = 2 ** (n + 1), [4, 2, 2, 1][n - 1]
         grid = (size[0] // side, size[1] // side)
-        projections = {name.rsplit(".", 1)[-1]: m for name, m in attention.named_modules()}
-        pick = lambda role: projections.get(role) or projections[f"{role[0]}_proj"]  # noqa: E731
-        seen.tokens(f"query:{n}", pick("query"), grid)
+        projections = {name.rsplit(".", 1)[-1]: m for name, m in layer.named_modules()}
+        seen.tokens(f"query:{n}", projections["q_proj"], grid)
         for role in ["key", "value"]:
-            seen.tokens(f"{role}:{n}", pick(role), (grid[0] // ratio, grid[1] // ratio))
+            seen.tokens(f"{role}:{n}", projections[f"{role[0]}_proj"], (grid[0] // ratio, grid[1] // ratio))
+        seen.tokens(f"tokens:{n}", layer, grid)
+        seen.tokens(f"norm:{n}", norms[n - 1], grid)
     return Wrapped(model, lambda out: out.logits)
 
 
@@ -208,7 +213,7 @@ class Segmenter(nn.Module):
 
 def segmenter(seen, size):
     grid = (size[0] // 8, size[1] // 8)
-    model = Segmenter(timm_vit(seen, size), 24, 5, grid)
+    model = Segmenter(timm_vit(seen, size, mlp_ratio=2), 16, 5, grid)
     seen.qkv(3, model.blocks[0].attn.qkv, grid)
     return model
 
@@ -226,19 +231,19 @@ class Setr(nn.Module):
     def forward(self, image):
         x = self.vit(image)[:, 1:].transpose(1, 2).reshape(1, self.width, *self.grid)
         for conv, norm in zip(self.convs, self.norms):
-            x = nn.functional.interpolate(conv(x).relu() if False else norm(conv(x)).relu(), scale_factor=2, mode="bilinear")
+            x = nn.functional.interpolate(norm(conv(x)).relu(), scale_factor=2, mode="bilinear")
         return nn.functional.interpolate(self.head(x), scale_factor=2, mode="bilinear")
 
 
 def setr(seen, size):
-    return Setr(timm_vit(seen, size), 24, 5, (size[0] // 8, size[1] // 8))
+    return Setr(timm_vit(seen, size, mlp_ratio=2), 16, 5, (size[0] // 8, size[1] // 8))
 
 
 def swin(seen, size):
     import timm
 
-    model = timm.create_model("swin_tiny_patch4_window7_224", img_size=size, window_size=4, embed_dim=12,
-                              depths=(2, 2), num_heads=(2, 2), num_classes=0, always_partition=True)  # fmt: skip
+    model = timm.create_model("swin_tiny_patch4_window7_224", img_size=size, window_size=4, embed_dim=8,
+                              depths=(2, 1), num_heads=(2, 2), mlp_ratio=2, num_classes=0, always_partition=True)  # fmt: skip
     n = 0
     for stage, layer in enumerate(model.layers):
         grid = (size[0] // (4 << stage), size[1] // (4 << stage))
@@ -289,7 +294,7 @@ class Queries(nn.Module):
 
 
 def mask_classifier(seen, size):
-    return Queries(timm_vit(seen, size), 24, 5, 7, (size[0] // 8, size[1] // 8))
+    return Queries(timm_vit(seen, size, mlp_ratio=2), 16, 5, 7, (size[0] // 8, size[1] // 8))
 
 
 def convnext(seen, size):
@@ -314,7 +319,7 @@ def resnet(seen, size):
 def efficientvit(seen, size):
     from timm.models.efficientvit_mit import EfficientVit
 
-    model = EfficientVit(widths=(4, 8, 8, 16, 16), depths=(1, 1, 1, 2, 2), head_dim=8, head_widths=(16, 16), num_classes=0)
+    model = EfficientVit(widths=(4, 4, 8, 8, 8), depths=(1, 1, 2, 2, 2), head_dim=4, expand_ratio=2, head_widths=(8, 8), num_classes=0)
     for n, stage in enumerate(model.stages, 1):
         seen.tokens(f"stage:{n}", stage, None, channels_first=True)
     return Features(model)
@@ -407,7 +412,7 @@ def shrink(path):
 
     model = onnx.load(path)
     for node in list(model.graph.node) + [n for f in model.functions for n in f.node]:
-        node.doc_string = ""
+        node.doc_string = node.name = ""
         del node.metadata_props[:]
     del model.graph.value_info[:]
     del model.graph.metadata_props[:]

@@ -56,7 +56,10 @@ pub fn find(web: &Web, cells: &CellMap, outputs: &[&str]) -> Option<Logits> {
             };
             outputs.iter().find(made_of_it).is_none()
         })
-        .find_map(|name| classes(web, cells, before_decision(web, name)))
+        .find_map(|name| {
+            let others: Vec<&str> = outputs.iter().copied().filter(|other| other != name).collect();
+            classes(web, cells, before_decision(web, name), &web.needed(&others))
+        })
 }
 
 /// What `name` means if the user says so.
@@ -93,44 +96,53 @@ fn before_decision<'a>(web: &Web<'a>, output: &'a str) -> &'a str {
     output
 }
 
-fn classes(web: &Web, cells: &CellMap, name: &str) -> Option<Logits> {
+/// Scores in `name`. `elsewhere` are the nodes that other outputs need: what those are made of is no end
+/// result.
+fn classes(web: &Web, cells: &CellMap, name: &str, elsewhere: &[bool]) -> Option<Logits> {
     let (shape, known) = (web.shape(name)?, cells.get(name)?);
-    if !(3..=4).contains(&shape.len()) || !is_scores(web, name, 0) {
+    let layer = scores(web, name, 0).filter(|&layer| !elsewhere[layer])?;
+    if !(3..=4).contains(&shape.len()) {
         return None;
     }
     let plan = Readout::plan(name, known, map_axis(shape)).ok()?;
+    // A layer that keeps the width of its tokens makes keys or the like.
+    let layer = &web.nodes[layer];
+    let inner = layer.arg(0).and_then(|from| web.shape(from)?.last().copied());
+    if shape.len() == 3 && web.changing(layer).len() == 1 && inner == Some(plan.width()) {
+        return None;
+    }
     (2..=4096).contains(&plan.width()).then(|| Logits::Classes { tensor: name.to_owned(), classes: plan.width() })
 }
 
-/// True if `name` comes straight from a linear map: features end in an activation, a norm or a sum.
-fn is_scores(web: &Web, name: &str, depth: usize) -> bool {
-    let Some(one) = web.making(name).filter(|_| depth < 16) else {
-        return false;
-    };
-    let Some(from) = one.arg(0) else {
-        return false;
-    };
-    let by_product = |name: &str| {
-        web.making(name).is_some_and(|one| {
-            matches!(one.op_type(), "MatMul" | "Einsum" | "FusedMatMul") && web.changing(one).len() == 2
-        })
+/// The linear layer (or product) that `name` comes straight from: features end in an activation, a norm
+/// or a sum.
+fn scores(web: &Web, name: &str, depth: usize) -> Option<usize> {
+    let at = web.maker(name).filter(|_| depth < 16)?;
+    let one = &web.nodes[at];
+    let from = one.arg(0)?;
+    let product = |name: &str| {
+        let at = web.maker(name)?;
+        let one = &web.nodes[at];
+        let is = matches!(one.op_type(), "MatMul" | "Einsum" | "FusedMatMul") && web.changing(one).len() == 2;
+        is.then_some(at)
     };
     match one.op_type() {
-        "Conv" | "ConvTranspose" | "MatMul" | "Gemm" | "Einsum" | "FusedMatMul" => true,
+        "Conv" | "ConvTranspose" | "MatMul" | "Gemm" | "Einsum" | "FusedMatMul" => Some(at),
         // Similarities to class embeddings are scores, normalised over the classes or not.
-        "LayerNormalization" => by_product(from),
+        "LayerNormalization" => product(from),
         "Add" => {
             let changing = web.changing(one);
-            let enlarged = |name: &str| {
-                web.making(name).is_some_and(|one| matches!(one.op_type(), "Conv" | "ConvTranspose" | "Resize"))
+            let enlarged = |name: &&str| {
+                let made = web.making(name).map(NodeProto::op_type);
+                matches!(made, Some("Conv" | "ConvTranspose" | "Resize"))
             };
             match changing[..] {
-                [single] => is_scores(web, single, depth + 1),
-                _ => changing.iter().all(|name| enlarged(name)),
+                [single] => scores(web, single, depth + 1),
+                _ => changing.iter().all(enlarged).then_some(at),
             }
         }
-        op if PLACING.contains(&op) => is_scores(web, from, depth + 1),
-        _ => false,
+        op if PLACING.contains(&op) => scores(web, from, depth + 1),
+        _ => None,
     }
 }
 

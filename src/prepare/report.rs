@@ -77,7 +77,7 @@ fn listed(one: &Candidate, size: InputSize) -> Listed {
 
 fn giga(macs: u64) -> String {
     match macs {
-        0..10_000_000 => format!("{:.2} MMAC", macs as f64 / 1e6),
+        0..1_000_000_000 => format!("{:.2} MMAC", macs as f64 / 1e6),
         _ => format!("{:.2} GMAC", macs as f64 / 1e9),
     }
 }
