@@ -1,8 +1,6 @@
 //! A prepared model from a traced one: the output `features` `[1, h, w, C]`, the output `logits`
 //! `[1, K, rows, cols]`, nothing that these do not need, and a section that says how to feed it.
 
-use std::collections::HashSet;
-
 use super::onnx::{
     Dimension, DimensionValue, GraphProto, ModelProto, StringStringEntryProto, TensorProto, data_type,
     int, int_tensor, node, tensor_value,
@@ -50,12 +48,9 @@ pub fn assemble(traced: &Traced, survey: &Survey, wanted: &Assembly) -> Result<M
     }
     let plans: Vec<Readout> = wanted.features.iter().map(|one| one.plan.clone()).collect();
     let model = with_outputs(traced, survey, wanted, &plans)?;
-    match narrowed(&model, &plans) {
+    match narrowed(traced, &model, &plans) {
         None => Ok(model),
-        Some((slim, plans)) => {
-            let slim = Traced { model: slim, input: traced.input.clone(), size: traced.size, shapes: traced.shapes.clone() };
-            with_outputs(&slim, survey, wanted, &plans)
-        }
+        Some((slim, plans)) => with_outputs(&slim, survey, wanted, &plans),
     }
 }
 
@@ -134,29 +129,30 @@ fn section_text(section: &ModelConfig) -> Result<String, String> {
     toml::to_string(&table).map_err(|e| e.to_string())
 }
 
-/// Where only some channels of a linear layer are wanted and nobody else reads it, a copy of the model
-/// with only these channels in the layer, and plans that take them all.
-fn narrowed(model: &ModelProto, plans: &[Readout]) -> Option<(ModelProto, Vec<Readout>)> {
-    let mut model = model.clone();
+/// Where only some channels of a linear layer are wanted and nothing else in the `assembled` model reads it,
+/// a copy of the traced model with only these channels in the layer, and plans that take them all.
+fn narrowed(traced: &Traced, assembled: &ModelProto, plans: &[Readout]) -> Option<(Traced, Vec<Readout>)> {
+    let cut = assembled.graph.as_ref()?;
+    let mut slim = traced.model.clone();
     let mut plans = plans.to_vec();
     let mut any = false;
     for at in 0..plans.len() {
         let plan = &plans[at];
         let shared = plans.iter().filter(|other| other.tensor == plan.tensor).count() > 1;
         let (Some(picks), &[axis], false) = (&plan.picks, &plan.channels[..], shared) else { continue };
-        let graph = model.graph.as_mut()?;
-        if let Some(()) = narrow(graph, &plan.tensor, picks) {
+        if narrow(slim.graph.as_mut()?, cut, &plan.tensor, picks).is_some() {
             any = true;
             let plan = &mut plans[at];
             plan.dims[axis] = plan.width();
             plan.picks = None;
         }
     }
-    any.then_some((model, plans))
+    let (input, size, shapes) = (traced.input.clone(), traced.size, traced.shapes.clone());
+    any.then_some((Traced { model: slim, input, size, shapes }, plans))
 }
 
-fn narrow(graph: &mut GraphProto, tensor: &str, picks: &[usize]) -> Option<()> {
-    let readers = |name: &str| graph.node.iter().filter(|one| one.reads().contains(&name)).count();
+fn narrow(graph: &mut GraphProto, cut: &GraphProto, tensor: &str, picks: &[usize]) -> Option<()> {
+    let readers = |name: &str| cut.node.iter().filter(|one| one.reads().contains(&name)).count();
     let maker = |name: &str| graph.node.iter().position(|one| one.out(0) == name);
     let constant = |name: &str| graph.initializer.iter().find(|tensor| tensor.name() == name);
     if readers(tensor) != 1 {
@@ -199,10 +195,4 @@ fn narrow(graph: &mut GraphProto, tensor: &str, picks: &[usize]) -> Option<()> {
         graph.initializer.push(picked);
     }
     Some(())
-}
-
-/// Names in the graph that would be lost on a reader: none may be made twice.
-pub fn is_sound(graph: &GraphProto) -> bool {
-    let mut seen = HashSet::new();
-    graph.node.iter().flat_map(|one| &one.output).filter(|name| !name.is_empty()).all(|name| seen.insert(name))
 }
