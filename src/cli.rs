@@ -77,6 +77,34 @@ pub enum ModelCommand {
     Inspect(ModelInspectArgs),
     /// Write a model that gives features [1,h,w,C] and logits [1,K,h,w] and says how it is fed
     Prepare(Box<ModelPrepareArgs>),
+    /// Download a known model, verify it and prepare it: dinov2-s
+    Fetch(ModelFetchArgs),
+}
+
+/// `farout model fetch`
+#[derive(Debug, Clone, Args)]
+pub struct ModelFetchArgs {
+    /// Which: dinov2-s
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The prepared file to write (default: in the cache)
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What to take as features; several are put side by side (default: keys of the last block)
+    #[arg(long, value_name = "SELECTOR,SELECTOR", value_delimiter = ',')]
+    pub features: Vec<String>,
+    /// Size of the input (default: one of 16 to 9 near 640x360)
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<InputSize>,
+    /// Folder that keeps what was fetched (default: $XDG_CACHE_HOME/farout or ~/.cache/farout)
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// The ONNX Runtime library, or the folder that holds it, overrides ORT_DYLIB_PATH
+    #[arg(long, value_name = "FILE")]
+    pub library: Option<PathBuf>,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `farout model inspect`

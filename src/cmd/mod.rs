@@ -5,6 +5,7 @@ mod bank_build;
 mod bank_inspect;
 mod doctor;
 mod limited;
+mod model_fetch;
 mod model_inspect;
 mod model_prepare;
 mod outputs;
@@ -30,6 +31,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => replay::replay(&args),
         Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
         Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),
+        Command::Model(ModelCommand::Fetch(args)) => model_fetch::fetch(&args),
         Command::Model(ModelCommand::Inspect(args)) => model_inspect::inspect(&args),
         Command::Model(ModelCommand::Prepare(args)) => model_prepare::prepare(&args),
         Command::Doctor(args) => doctor::doctor(&args),
