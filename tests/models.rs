@@ -67,7 +67,8 @@ fn rows_first(map: &TensorProto) -> TensorProto {
     let [_, k, h, w] = map.dims[..] else { panic!("{:?}", map.dims) };
     let data = map.floats().unwrap();
     let cells = (h * w) as usize;
-    let turned: Vec<f32> = (0..cells).flat_map(|cell| data.iter().skip(cell).step_by(cells).copied()).collect();
+    let turned: Vec<f32> =
+        (0..cells).flat_map(|cell| data.iter().skip(cell).step_by(cells).copied()).collect();
     farout::model::onnx::float_tensor("map", vec![1, h, w, k], &turned)
 }
 
@@ -140,4 +141,52 @@ fn every_architecture_is_understood_from_both_exporters() {
     }
     assert!(all.is_empty(), "{} faults in {seen} models:\n{}", all.len(), all.join("\n"));
     assert!(seen >= 28, "{seen} models");
+}
+
+/// Real files, where they are at hand: what is found by structure is what their makers named.
+#[test]
+fn real_models_are_understood() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/models");
+    let cases: [(&str, &[(&str, &str)], Option<usize>); 2] = [
+        (
+            "vit_tiny_p16_384x768_keys.onnx",
+            &[("key:9", "key_l9"), ("key:12", "key_l12"), ("norm", "tokens")],
+            None,
+        ),
+        (
+            "efficientvit_seg_b0_cityscapes_512x1024.onnx",
+            &[("stage:3", "stage3_s16"), ("stage:4", "stage4_s32")],
+            Some(19),
+        ),
+    ];
+    for (name, pairs, classes) in cases {
+        let path = shared.join(name);
+        if !path.is_file() {
+            eprintln!("SKIPPED: {} is not here", path.display());
+            continue;
+        }
+        let Examined { traced, facts, .. } = examine(&path, None, &cpu()).unwrap();
+        let survey = Survey::of(&traced);
+        assert_eq!(survey.logits.as_ref().map(|logits| logits.classes()), classes, "{name}");
+        let image = picture(facts.size.width, facts.size.height);
+        for (selector, named) in pairs {
+            let run = |selector: &str| {
+                let features = [survey.select(selector).unwrap()];
+                let section = ModelConfig::default();
+                let assembly = Assembly { features: &features, logits: None, section, origin: String::new() };
+                let model = assemble(&traced, &survey, &assembly).unwrap();
+                let mut session = BareSession::open(&model.encode_to_vec(), &cpu(), true).unwrap();
+                let image =
+                    Some((traced.input.as_str(), [1, 3, facts.size.height, facts.size.width], &image[..]));
+                session.run(image).unwrap()[0].floats().unwrap()
+            };
+            let (found, told) = (run(selector), run(named));
+            let largest = told.iter().fold(0.0_f32, |most, number| most.max(number.abs()));
+            let off = found.iter().zip(&told).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+            assert!(
+                found.len() == told.len() && off < 1e-4 * largest,
+                "{name} {selector}: {off} of {largest}"
+            );
+        }
+    }
 }

@@ -28,7 +28,8 @@ fn prepare(model: &Path, output: &Path, more: &[&str]) -> Outcome {
 fn a_prepared_file_needs_no_word_about_its_tensors() {
     let dir = tempfile::tempdir().unwrap();
     let (model, bank) = (dir.path().join("vit.onnx"), dir.path().join("vit.bank"));
-    let told = prepare(&tiny("timm-vit.ts.onnx"), &model, &["--features", "key:2", "--json"]).succeeded().json();
+    let told =
+        prepare(&tiny("timm-vit.ts.onnx"), &model, &["--features", "key:2", "--json"]).succeeded().json();
     assert_eq!((told["width"].as_u64(), told["grid"][0].as_u64()), (Some(16), Some(4)), "{told}");
     assert!(told["macs"][1].as_u64() < told["macs"][0].as_u64(), "{told}");
     assert!(told["nodes"][1].as_u64() < told["nodes"][0].as_u64(), "{told}");
@@ -65,8 +66,12 @@ fn features_are_joined_and_logits_come_along() {
     let origin: serde_json::Value = serde_json::from_str(origin.value()).unwrap();
     assert_eq!((origin["classes"][1].as_str(), origin["sha256"].as_str().unwrap().len()), (Some("car"), 64));
     let again = dir.path().join("again.onnx");
-    prepare(&tiny("segmenter.dy.onnx"), &again, &["--concat", "key:1,value:2", "--classes", names, "--mean", "0.5", "--std", "0.5"])
-        .succeeded();
+    prepare(
+        &tiny("segmenter.dy.onnx"),
+        &again,
+        &["--concat", "key:1,value:2", "--classes", names, "--mean", "0.5", "--std", "0.5"],
+    )
+    .succeeded();
     assert!(std::fs::read(&out).unwrap() == std::fs::read(&again).unwrap(), "two preparations differ");
 }
 
@@ -76,7 +81,8 @@ fn with_external_data(from: &Path, to: &Path) {
     let mut data = Vec::new();
     for tensor in &mut model.graph.as_mut().unwrap().initializer {
         let Some(raw) = tensor.raw_data.take_if(|raw| raw.len() >= 256) else { continue };
-        let entry = |key: &str, value: String| StringStringEntryProto { key: Some(key.into()), value: Some(value) };
+        let entry =
+            |key: &str, value: String| StringStringEntryProto { key: Some(key.into()), value: Some(value) };
         tensor.external_data = vec![
             entry("location", "weights.bin".into()),
             entry("offset", data.len().to_string()),
@@ -99,7 +105,11 @@ fn weights_beside_the_model_are_taken_in() {
     farout(["model", "inspect", text(&out)]).succeeded();
     let fault = prepare(&model, &dir.path().join("no.onnx"), &["--features", "norm"]);
     assert_eq!(fault.code, Some(1));
-    assert!(fault.stderr.contains("weights.bin") && fault.stderr.contains("copy that file along"), "{}", fault.stderr);
+    assert!(
+        fault.stderr.contains("weights.bin") && fault.stderr.contains("copy that file along"),
+        "{}",
+        fault.stderr
+    );
 }
 
 #[test]
@@ -118,8 +128,12 @@ fn what_cannot_be_done_is_said_and_nothing_is_written() {
         (&at("none.onnx"), key, &["none.onnx", "No such file"]),
         (&vit, &["--features", "key:3"], &["no \"key:3\"", "key:1..2", "norm", "tokens:1..2"]),
         (&resnet, key, &["no \"key:2\"", "stage:1..4"]),
-        (&vit, &["--features", "key:2", "--size", "64x64"], &["64x64", "declares 48x32", "free height and width"]),
-        (&swin, &["--concat", "key:1,key:4"], &["key:1", "24x16", "one grid"]),
+        (
+            &vit,
+            &["--features", "key:2", "--size", "64x64"],
+            &["64x64", "declares 48x32", "free height and width"],
+        ),
+        (&swin, &["--concat", "key:1,key:3"], &["key:1", "24x16", "one grid"]),
         (&vit, &["--features", "key:2", "--logits", "nothing"], &["--logits", "nothing"]),
         (&vit, &["--features", "key:2", "--mean", "1,2"], &["--mean", "three"]),
         (&vit, &["--features", "key:2", "--layout", "nhwc"], &["--layout says nhwc", "[1, 3, 32, 48]"]),

@@ -44,7 +44,8 @@ impl BareSession {
     pub fn run(&mut self, image: Option<(&str, [usize; 4], &[f32])>) -> anyhow::Result<Vec<TensorProto>> {
         let outputs = match image {
             Some((name, dims, data)) => {
-                let tensor = TensorRef::from_array_view((dims, data)).context("the input has the wrong length")?;
+                let tensor =
+                    TensorRef::from_array_view((dims, data)).context("the input has the wrong length")?;
                 self.inner.run(ort::inputs![name => tensor])
             }
             None => self.inner.run(Vec::<(&str, SessionInputValue)>::new()),

@@ -103,8 +103,14 @@ impl Session {
         let seen = |output: usize| runs.iter().filter_map(|run| run.get(output).cloned()).collect::<Vec<_>>();
         let skip = config.skip_tokens.unwrap_or_default();
         let features = seen(0);
-        self.features = Readout::find(&features, config.patch, skip, loaded.patch_hint, config.layout.unwrap_or_default())
-            .map_err(|why| anyhow!("the feature tensor {}: {why}", loaded.features))?;
+        self.features = Readout::find(
+            &features,
+            config.patch,
+            skip,
+            loaded.patch_hint,
+            config.layout.unwrap_or_default(),
+        )
+        .map_err(|why| anyhow!("the feature tensor {}: {why}", loaded.features))?;
         let width_of = |readout: &Readout, seen: &[Seen]| {
             seen.first()
                 .map_or(Ok(0), |one| readout.width(&one.shape, &one.placement))

@@ -68,7 +68,12 @@ impl Array {
     }
 
     /// The labels of `dims`, each found by mapping its position to one of `self`'s.
-    fn build(&self, dims: Vec<usize>, varies: Vec<bool>, mut find: impl FnMut(&[usize], &[usize]) -> i32) -> Array {
+    fn build(
+        &self,
+        dims: Vec<usize>,
+        varies: Vec<bool>,
+        mut find: impl FnMut(&[usize], &[usize]) -> i32,
+    ) -> Array {
         let mut array = Array { dims, varies, data: Vec::new() };
         let strides = self.strides();
         let mut data = Vec::new();
@@ -126,13 +131,8 @@ impl Array {
                 }
             }
             let busy = (from..i).any(|axis| self.varies[axis] && self.dims[axis] > 1);
-            // One long axis among ones keeps its own.
-            for axis in from..i {
-                whole.varies[axis] = busy;
-            }
-            for axis in to..j {
-                varies[axis] = busy;
-            }
+            whole.varies[from..i].fill(busy);
+            varies[to..j].fill(busy);
         }
         let data = if whole.varies == self.varies {
             self.data.clone()

@@ -2,8 +2,8 @@
 //! `[1, K, rows, cols]`, nothing that these do not need, and a section that says how to feed it.
 
 use super::onnx::{
-    Dimension, DimensionValue, GraphProto, ModelProto, StringStringEntryProto, TensorProto, data_type,
-    int, int_tensor, node, tensor_value,
+    Dimension, DimensionValue, GraphProto, ModelProto, StringStringEntryProto, TensorProto, data_type, int,
+    int_tensor, node, tensor_value,
 };
 use super::readout::Readout;
 use super::rewrite;
@@ -119,7 +119,8 @@ fn finish(graph: &mut GraphProto, made: &str, name: &str, dims: &[usize]) {
     }
     // An image input of this name stays what it is; whoever runs the model goes by it.
     graph.node.push(rewrite::cast(made, name, data_type::FLOAT));
-    let dim = |&side: &usize| Dimension { value: Some(DimensionValue::DimValue(side as i64)), denotation: None };
+    let dim =
+        |&side: &usize| Dimension { value: Some(DimensionValue::DimValue(side as i64)), denotation: None };
     graph.output.push(tensor_value(name, data_type::FLOAT, Some(dims.iter().map(dim).collect())));
 }
 

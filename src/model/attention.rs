@@ -44,13 +44,44 @@ pub struct Attention {
 
 /// Between the product and the softmax.
 const BEFORE: [&str; 20] = [
-    "Add", "Sub", "Mul", "Div", "Where", "Cast", "Reshape", "Identity", "Unsqueeze", "Squeeze", "Clip", "Tanh", "Min",
-    "Max", "Expand", "Neg", "Dropout", "Flatten", "QuantizeLinear", "DequantizeLinear",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Where",
+    "Cast",
+    "Reshape",
+    "Identity",
+    "Unsqueeze",
+    "Squeeze",
+    "Clip",
+    "Tanh",
+    "Min",
+    "Max",
+    "Expand",
+    "Neg",
+    "Dropout",
+    "Flatten",
+    "QuantizeLinear",
+    "DequantizeLinear",
 ];
 /// Between the softmax and the values.
 const AFTER: [&str; 15] = [
-    "Cast", "Dropout", "Identity", "Reshape", "Where", "IsNaN", "Mul", "Transpose", "Expand", "Unsqueeze", "Squeeze",
-    "Flatten", "Slice", "QuantizeLinear", "DequantizeLinear",
+    "Cast",
+    "Dropout",
+    "Identity",
+    "Reshape",
+    "Where",
+    "IsNaN",
+    "Mul",
+    "Transpose",
+    "Expand",
+    "Unsqueeze",
+    "Squeeze",
+    "Flatten",
+    "Slice",
+    "QuantizeLinear",
+    "DequantizeLinear",
 ];
 /// More nodes than these lie between no product and its softmax.
 const FARTHEST: usize = 24;

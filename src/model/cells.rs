@@ -97,8 +97,20 @@ fn step(web: &Web, one: &NodeProto, map: &CellMap) -> Found {
 
 fn is_movement(op: &str) -> bool {
     [
-        "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile", "Slice", "Split", "Gather",
-        "Concat", "Pad", "DepthToSpace", "SpaceToDepth",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Expand",
+        "Tile",
+        "Slice",
+        "Split",
+        "Gather",
+        "Concat",
+        "Pad",
+        "DepthToSpace",
+        "SpaceToDepth",
     ]
     .contains(&op)
 }
@@ -206,7 +218,8 @@ fn einsum(one: &NodeProto, map: &CellMap, out: &[usize]) -> Option<Cells> {
         let Some(cells) = map.get(name) else { continue };
         let term: Vec<char> = term.chars().collect();
         let array = &cells.array;
-        let lost = term.iter().enumerate().any(|(n, c)| array.varies.get(n) == Some(&true) && !letters.contains(c));
+        let lost =
+            term.iter().enumerate().any(|(n, c)| array.varies.get(n) == Some(&true) && !letters.contains(c));
         if term.len() != array.dims.len() || lost || !array.varies.contains(&true) {
             continue;
         }
@@ -220,10 +233,8 @@ fn einsum(one: &NodeProto, map: &CellMap, out: &[usize]) -> Option<Cells> {
         let present: Vec<usize> = letters.iter().filter_map(|c| term.iter().position(|t| t == c)).collect();
         let rest: Vec<usize> = (0..term.len()).filter(|n| !present.contains(n)).collect();
         let turned = kept.transpose(&[rest, present].concat());
-        let dims: Vec<usize> = letters
-            .iter()
-            .map(|c| term.iter().position(|t| t == c).map_or(1, |n| array.dims[n]))
-            .collect();
+        let dims: Vec<usize> =
+            letters.iter().map(|c| term.iter().position(|t| t == c).map_or(1, |n| array.dims[n])).collect();
         let array = turned.reshape(&dims)?.broadcast(out)?;
         return Some(Cells { grid: cells.grid, array });
     }

@@ -112,7 +112,8 @@ pub fn image_input(graph: &GraphProto) -> Result<String, String> {
 /// As [`image_input`].
 pub fn picture_input(graph: &GraphProto) -> Result<(String, Layout), String> {
     image_input(graph).map(|name| (name, Layout::Nchw)).or_else(|why| {
-        let inputs: Vec<_> = graph.input.iter().filter(|value| !is_initializer(graph, value.name())).collect();
+        let inputs: Vec<_> =
+            graph.input.iter().filter(|value| !is_initializer(graph, value.name())).collect();
         let last = |value: &&&ValueInfoProto| {
             dims(value).len() == 4
                 && number(dims(value).get(3)) == Some(3)
@@ -191,8 +192,12 @@ pub fn require(graph: &GraphProto, name: &str) -> Result<(), String> {
 /// # Errors
 /// If none does: the closest names.
 pub fn require_among(nodes: &[NodeProto], name: &str) -> Result<(), String> {
-    let all: BTreeSet<&str> =
-        nodes.iter().flat_map(|node| &node.output).map(String::as_str).filter(|name| !name.is_empty()).collect();
+    let all: BTreeSet<&str> = nodes
+        .iter()
+        .flat_map(|node| &node.output)
+        .map(String::as_str)
+        .filter(|name| !name.is_empty())
+        .collect();
     if all.contains(name) {
         return Ok(());
     }

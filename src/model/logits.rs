@@ -38,7 +38,16 @@ pub enum Logits {
 const POSTPROCESSING: [&str; 4] = ["Softmax", "LogSoftmax", "ArgMax", "Sigmoid"];
 /// Changes the place of scores only.
 const PLACING: [&str; 11] = [
-    "Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Slice", "Resize", "Upsample",
+    "Identity",
+    "Cast",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Flatten",
+    "Slice",
+    "Resize",
+    "Upsample",
     "DepthToSpace",
 ];
 
@@ -51,9 +60,8 @@ pub fn find(web: &Web, cells: &CellMap, outputs: &[&str]) -> Option<Logits> {
         .iter()
         .filter(|name| {
             // Something else that is given out is made of it: then it is no end result.
-            let made_of_it = |other: &&&str| {
-                other != name && web.maker(name).is_some_and(|n| web.needed(&[**other])[n])
-            };
+            let made_of_it =
+                |other: &&&str| other != name && web.maker(name).is_some_and(|n| web.needed(&[**other])[n]);
             outputs.iter().find(made_of_it).is_none()
         })
         .find_map(|name| {
@@ -111,7 +119,9 @@ fn classes(web: &Web, cells: &CellMap, name: &str, elsewhere: &[bool]) -> Option
     if shape.len() == 3 && web.changing(layer).len() == 1 && inner == Some(plan.width()) {
         return None;
     }
-    (2..=4096).contains(&plan.width()).then(|| Logits::Classes { tensor: name.to_owned(), classes: plan.width() })
+    (2..=4096)
+        .contains(&plan.width())
+        .then(|| Logits::Classes { tensor: name.to_owned(), classes: plan.width() })
 }
 
 /// The linear layer (or product) that `name` comes straight from: features end in an activation, a norm
@@ -229,7 +239,12 @@ impl Logits {
                 ];
                 let nodes = vec![
                     node("Softmax", &[tensor], &at("all"), vec![int("axis", 2)]),
-                    node("Slice", &[&at("all"), &at("starts"), &at("ends"), &at("axes")], &at("some"), vec![]),
+                    node(
+                        "Slice",
+                        &[&at("all"), &at("starts"), &at("ends"), &at("axes")],
+                        &at("some"),
+                        vec![],
+                    ),
                     node("Transpose", &[&at("some")], &at("turned"), vec![ints("perm", vec![0, 2, 1])]),
                     node("Sigmoid", &[masks], &at("inside"), vec![]),
                     node("Reshape", &[&at("inside"), &at("flat")], &at("rows"), vec![]),

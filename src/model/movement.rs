@@ -125,8 +125,7 @@ fn pad(one: &NodeProto, data: Array, out: &[usize], numbers: &Numbers) -> Option
         let (cut, keep) = (before.min(0).abs(), data.dims[along] as i64 + before.min(0) + after.min(0));
         data = data.slice(along, cut, 1, usize::try_from(keep).ok()?);
         let (first, last) = (edge(before.max(0), &data), edge(after.max(0), &data));
-        let parts: Vec<Array> =
-            [first, data, last].into_iter().filter(|part| part.dims[along] > 0).collect();
+        let parts: Vec<Array> = [first, data, last].into_iter().filter(|part| part.dims[along] > 0).collect();
         data = Array::concat(along, &parts)?;
     }
     (data.dims == out).then_some(data)

@@ -43,12 +43,7 @@ pub fn find(web: &Web, operand: &Operand) -> Result<Projection, String> {
         .ok_or_else(|| format!("no linear layer is found before {}", operand.tensor))?;
     let (channels, heads) = channels(web, &layer, operand)
         .ok_or_else(|| format!("the way from {} to {} cannot be followed", layer.tensor, operand.tensor))?;
-    Ok(Projection {
-        tensor: layer.tensor.to_owned(),
-        channel_axis: layer.channel_axis,
-        channels,
-        heads,
-    })
+    Ok(Projection { tensor: layer.tensor.to_owned(), channel_axis: layer.channel_axis, channels, heads })
 }
 
 fn is_linear(web: &Web, one: &NodeProto) -> bool {
@@ -66,7 +61,8 @@ fn adds_bias(web: &Web, one: &NodeProto) -> bool {
     let [from] = web.changing(one)[..] else {
         return false;
     };
-    let bias = one.input.iter().find(|name| *name != from).and_then(|name| web.dims(name)).unwrap_or_default();
+    let bias =
+        one.input.iter().find(|name| *name != from).and_then(|name| web.dims(name)).unwrap_or_default();
     let made_by = web.making(from);
     let flat = bias.iter().rev().skip(1).all(|&dim| dim == 1);
     flat && made_by.is_some_and(|one| is_linear(web, one)) && web.shape(from) == web.shape(one.out(0))
@@ -121,7 +117,8 @@ fn channels(web: &Web, layer: &Layer, operand: &Operand) -> Option<(Vec<usize>, 
         }
     }
     // Windows that overlap show a row several times over.
-    let once = (1..=list.len()).find(|&n| list.len().is_multiple_of(n) && list[n..] == list[..list.len() - n]);
+    let once =
+        (1..=list.len()).find(|&n| list.len().is_multiple_of(n) && list[n..] == list[..list.len() - n]);
     let once = once.unwrap_or(list.len());
     list.truncate(once);
     for (row, channel) in labels.iter().filter_map(|&label| split(label)) {
@@ -142,8 +139,7 @@ fn follow(web: &Web, layer: &Layer, operand: &Operand) -> Option<Array> {
     let mut known: HashMap<&str, Array> =
         HashMap::from([(layer.tensor, Array::counting(dims, vec![true; dims.len()]))]);
     let needed = web.needed(&[&operand.tensor]);
-    for n in first + 1..=last {
-        let one = &web.nodes[n];
+    for (n, one) in web.nodes.iter().enumerate().take(last + 1).skip(first + 1) {
         if !needed[n] || !one.input.iter().any(|name| known.contains_key(name.as_str())) {
             continue;
         }
@@ -154,7 +150,8 @@ fn follow(web: &Web, layer: &Layer, operand: &Operand) -> Option<Array> {
             Some(arrays) => arrays,
             // Scaling, normalising, rotating: each element goes on as itself.
             None => {
-                let same = one.input.iter().find_map(|name| known.get(name.as_str()).filter(|a| a.dims == out));
+                let same =
+                    one.input.iter().find_map(|name| known.get(name.as_str()).filter(|a| a.dims == out));
                 match same {
                     Some(array) => vec![array.clone()],
                     None => continue,

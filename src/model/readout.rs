@@ -115,7 +115,10 @@ impl Readout {
         let picks: Vec<usize> = picks.iter().map(|&pick| offset(&self.channels, pick)).collect();
         let row = |&row: &usize| {
             let start = offset(&self.positions, row);
-            picks.iter().map(move |&pick| data.get(start + pick).copied().unwrap_or(f32::NAN)).collect::<Vec<_>>()
+            picks
+                .iter()
+                .map(move |&pick| data.get(start + pick).copied().unwrap_or(f32::NAN))
+                .collect::<Vec<_>>()
         };
         self.rows.iter().flat_map(row).collect()
     }
@@ -177,7 +180,8 @@ impl Made<'_> {
         for (name, (_, values)) in names.iter().zip(numbers) {
             self.constants.push(int_tensor(name, values));
         }
-        let inputs: Vec<&str> = [self.at.as_str()].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let inputs: Vec<&str> =
+            [self.at.as_str()].into_iter().chain(names.iter().map(String::as_str)).collect();
         self.nodes.push(node(op, &inputs, &to, attribute));
         self.at = to;
     }

@@ -12,7 +12,18 @@ const FIRST_STRIDE: usize = 4;
 
 /// Operators after a sum that are still part of it.
 const ACTIVATIONS: [&str; 12] = [
-    "Relu", "Gelu", "Sigmoid", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Clip", "PRelu", "Mish", "Selu", "Celu",
+    "Relu",
+    "Gelu",
+    "Sigmoid",
+    "HardSwish",
+    "HardSigmoid",
+    "LeakyRelu",
+    "Elu",
+    "Clip",
+    "PRelu",
+    "Mish",
+    "Selu",
+    "Celu",
 ];
 
 /// One map `[1, C, rows, cols]`.
@@ -54,7 +65,16 @@ pub fn find(web: &Web, cells: &CellMap, anyhow: bool) -> Vec<Stage> {
     let bottlenecks = bottlenecks(web, &body);
     let mut best: BTreeMap<std::cmp::Reverse<usize>, (&Map, u8)> = BTreeMap::new();
     for map in maps.iter().filter(|map| body[map.node]) {
-        let rank = 2 * u8::from(map.residual && bottlenecks[map.node]) + u8::from(bottlenecks[map.node]);
+        // A sum of branches, else what is handed to the next convolution as it is (not expanded inside a
+        // block), else whatever everything goes through.
+        let handed_on = web.nodes[map.node].op_type() == "Conv"
+            && web.readers(map.tensor).iter().all(|&n| web.nodes[n].op_type() == "Conv");
+        let rank = match (bottlenecks[map.node], map.residual, handed_on) {
+            (true, true, _) => 3,
+            (true, false, true) => 2,
+            (true, false, false) => 1,
+            (false, _, _) => 0,
+        };
         let place = best.entry(std::cmp::Reverse(map.grid.len())).or_insert((map, rank));
         if rank >= place.1 {
             *place = (map, rank);
@@ -97,7 +117,8 @@ fn maps<'a>(web: &Web<'a>, cells: &CellMap) -> Vec<Map<'a>> {
         let sum = one.op_type() == "Add"
             && changing.len() == 2
             && changing.iter().all(|input| web.shape(input) == web.shape(name));
-        let active = ACTIVATIONS.contains(&one.op_type()) && one.arg(0).is_some_and(|from| sums.contains(from));
+        let active =
+            ACTIVATIONS.contains(&one.op_type()) && one.arg(0).is_some_and(|from| sums.contains(from));
         if sum || active {
             sums.insert(name);
         }

@@ -52,7 +52,6 @@ fn written_out<'a>(web: &Web<'a>, quotient: &'a NodeProto) -> Option<(&'a str, &
             to = web.nodes[n].out(0);
         }
     }
-    // Every norm has been followed as far as it goes; what is behind the quotient names it.
     Some((from, to))
 }
 
@@ -84,9 +83,13 @@ pub fn find(web: &Web, blocks: &[Attention], norms: &HashMap<&str, Vec<&str>>) -
 /// The two addends of a sum that both change with the picture.
 fn addends<'n>(web: &Web, one: &'n NodeProto) -> Option<(&'n str, &'n str, &'n str)> {
     let sum = match one.op_type() {
-        "Add" | "Sum" => one.out(0),
+        "Add" | "Sum" if one.input.len() == 2 => one.out(0),
         "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {
-            if one.out(3).is_empty() { one.out(0) } else { one.out(3) }
+            if one.out(3).is_empty() {
+                one.out(0)
+            } else {
+                one.out(3)
+            }
         }
         _ => return None,
     };
@@ -111,8 +114,7 @@ fn of_block(web: &Web, block: &Attention, end: usize, norms: &HashMap<&str, Vec<
         reached.extend(one.output.iter().map(String::as_str));
     }
     let (joined, before) = (joined?, before?);
-    let (output, normed) = second_half(web, joined, at, end, norms);
-    let _ = normed;
+    let output = second_half(web, joined, at, end, norms);
     Some(Stream { joined: joined.to_owned(), before: before.to_owned(), output: output.to_owned() })
 }
 
@@ -123,7 +125,7 @@ fn second_half<'a>(
     at: usize,
     end: usize,
     norms: &HashMap<&'a str, Vec<&'a str>>,
-) -> (&'a str, bool) {
+) -> &'a str {
     // The stream itself under other shapes, normalised once (blocks that normalise behind the sum).
     let mut itself: HashSet<&str> = HashSet::from([joined]);
     let mut normed: HashSet<&str> = norms.get(joined).into_iter().flatten().copied().collect();
@@ -136,7 +138,7 @@ fn second_half<'a>(
             for (skip, other) in [(a, b), (b, a)] {
                 let known = itself.contains(skip) || normed.contains(skip);
                 if known && reached.contains(other) && !itself.contains(other) {
-                    return (sum, normed.contains(skip));
+                    return sum;
                 }
             }
         }
@@ -152,7 +154,7 @@ fn second_half<'a>(
         }
         reached.extend(one.output.iter().map(String::as_str));
     }
-    (joined, false)
+    joined
 }
 
 /// The tensor that `name` is another shape of, as far back as that goes.

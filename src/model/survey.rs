@@ -126,8 +126,13 @@ impl<'a> Survey<'a> {
         match &attention.factors {
             Factors::Apart { query, key, value } => {
                 for (role, operand) in [("query", query), ("key", key), ("value", value)] {
+                    // Fused operators split into heads inside.
+                    let one = &self.web.nodes[attention.node];
+                    let own = if role == "query" { "q_num_heads" } else { "kv_num_heads" };
+                    let inside = one.int("num_heads").or_else(|| one.int(own));
+                    let inside = inside.and_then(|heads| usize::try_from(heads).ok());
                     match self.factor(operand) {
-                        Ok((plan, heads)) => factors.push((role, plan, heads)),
+                        Ok((plan, heads)) => factors.push((role, plan, inside.or(heads))),
                         Err(why) if role == "key" => return Err(why),
                         // Queries that are no patches ask about patches: the keys will do.
                         Err(_) => {}
@@ -152,9 +157,10 @@ impl<'a> Survey<'a> {
     fn factor(&self, operand: &Operand) -> Result<(Readout, Option<usize>), String> {
         match projection::find(&self.web, operand) {
             Ok(projection) => {
-                let known = self.cells.get(&projection.tensor).ok_or_else(|| {
-                    format!("{}: its rows are no parts of the picture", projection.tensor)
-                })?;
+                let known = self
+                    .cells
+                    .get(&projection.tensor)
+                    .ok_or_else(|| format!("{}: its rows are no parts of the picture", projection.tensor))?;
                 let plan = Readout::plan(&projection.tensor, known, Some(projection.channel_axis))?;
                 Ok((plan.with_picks(projection.channels), Some(projection.heads)))
             }
@@ -238,12 +244,17 @@ impl<'a> Survey<'a> {
                 Some((role, number)) => (role, number.parse::<usize>().ok()),
                 None => (one.selector.as_str(), None),
             };
-            let known = groups.iter().find(|(_, (name, list))| name == role && list.is_empty() == number.is_none());
+            let known =
+                groups.iter().find(|(_, (name, list))| name == role && list.is_empty() == number.is_none());
             let place = known.map_or(at, |(&place, _)| place);
             groups.entry(place).or_insert_with(|| (role.to_owned(), Vec::new())).1.extend(number);
         }
         let words: Vec<String> = groups.values().map(|(role, numbers)| named(role, numbers)).collect();
-        if words.is_empty() { "no attention and no stage that could be followed".to_owned() } else { words.join(", ") }
+        if words.is_empty() {
+            "no attention and no stage that could be followed".to_owned()
+        } else {
+            words.join(", ")
+        }
     }
 }
 

@@ -112,9 +112,9 @@ pub fn probe(model: &ModelProto, input: &str) -> Probe {
     let (mut shapes, mut values) = (Vec::new(), Vec::new());
     if let Some(graph) = &mut model.graph {
         let on = Dependence::of(graph, input);
-        let made: HashSet<&str> =
-            graph.node.iter().flat_map(|one| &one.output).map(String::as_str).collect();
-        let staying: HashSet<&str> = graph.node.iter().filter(|one| stays(one)).map(|one| one.out(0)).collect();
+        let made: HashSet<&str> = graph.node.iter().flat_map(|one| &one.output).map(String::as_str).collect();
+        let staying: HashSet<&str> =
+            graph.node.iter().filter(|one| stays(one)).map(|one| one.out(0)).collect();
         let mut seen = HashSet::new();
         let mut asking = Vec::new();
         for one in &graph.node {
@@ -214,7 +214,9 @@ impl Traced {
         for one in std::mem::take(&mut graph.node).into_iter().rev() {
             let is = |set: &HashSet<String>| one.output.iter().any(|name| set.contains(name));
             if stays(&one) || is(&on.numbers) || is(&wanted) {
-                wanted.extend(one.reads().into_iter().filter(|name| !values.contains_key(*name)).map(str::to_owned));
+                wanted.extend(
+                    one.reads().into_iter().filter(|name| !values.contains_key(*name)).map(str::to_owned),
+                );
                 kept.push(one);
             }
         }

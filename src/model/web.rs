@@ -100,7 +100,11 @@ impl<'a> Web<'a> {
 
     /// Inputs that change with the picture.
     pub fn changing<'n>(&self, one: &'n NodeProto) -> Vec<&'n str> {
-        one.input.iter().map(String::as_str).filter(|name| !name.is_empty() && !self.is_constant(name)).collect()
+        one.input
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !name.is_empty() && !self.is_constant(name))
+            .collect()
     }
 
     /// Numbers of all nodes that `names` need, as a mask over the nodes.

