@@ -147,7 +147,8 @@ fn every_architecture_is_understood_from_both_exporters() {
 #[test]
 fn real_models_are_understood() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/models");
-    let cases: [(&str, &[(&str, &str)], Option<usize>); 2] = [
+    type Case = (&'static str, &'static [(&'static str, &'static str)], Option<usize>);
+    let cases: [Case; 2] = [
         (
             "vit_tiny_p16_384x768_keys.onnx",
             &[("key:9", "key_l9"), ("key:12", "key_l12"), ("norm", "tokens")],
