@@ -1,10 +1,13 @@
 //! Subcommands and flags; the doc comments are the help.
 
+mod model;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bank::ShardNumber;
+pub use model::*;
 
 /// Marks, live, what road video shows and the training data never did.
 ///
@@ -57,6 +60,9 @@ pub enum Command {
     /// Make ready GPU code, for machines without NVIDIA's compiler
     #[command(subcommand)]
     Kernels(KernelsCommand),
+    /// Look into models and prepare them: any ONNX file becomes one that needs no configuration
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Tell what this machine has: ONNX Runtime, devices, codecs, cameras, ports, with remedies
     Doctor(DoctorArgs),
 }

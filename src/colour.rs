@@ -111,7 +111,8 @@ impl ChromaRow {
         for (x, pair) in self.across.chunks_mut(2).enumerate() {
             let [left, here, right] =
                 [self.down[x.saturating_sub(1)], self.down[x], self.down[(x + 1).min(last)]];
-            let both = if beside { [4 * here, 2 * (here + right)] } else { [3 * here + left, 3 * here + right] };
+            let both =
+                if beside { [4 * here, 2 * (here + right)] } else { [3 * here + left, 3 * here + right] };
             pair.copy_from_slice(&both[..pair.len()]);
         }
     }

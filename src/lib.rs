@@ -22,7 +22,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
-//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank) |
+//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
 //! | 0, words | [`frame`], [`grid`], [`region`], [`identity`], [`colour`], [`finding`], [`pool`], [`mod@file`], [`stop`] |
 //!
@@ -67,6 +67,7 @@ pub mod model;
 pub mod nearest;
 pub mod overlay;
 pub mod pool;
+pub mod prepare;
 pub mod region;
 pub mod score;
 pub mod sink;

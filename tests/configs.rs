@@ -63,6 +63,7 @@ fn no_key_is_missing_from_the_full_file() {
         mean = [0.0, 0.0, 0.0]
         std = [1.0, 1.0, 1.0]
         features = "f"
+        layout = "nchw"
         skip_tokens = 1
         logits = "l"
         patch = 8

@@ -8,6 +8,9 @@ mod bank_prune;
 mod doctor;
 mod kernels;
 mod limited;
+mod model_fetch;
+mod model_inspect;
+mod model_prepare;
 mod outputs;
 mod progress;
 mod replay;
@@ -16,7 +19,7 @@ mod settings;
 mod signals;
 mod watch;
 
-use crate::cli::{BankCommand, Command, KernelsCommand};
+use crate::cli::{BankCommand, Command, KernelsCommand, ModelCommand};
 use crate::config::ConfigError;
 use crate::flow::FlowError;
 use crate::source::SourceError;
@@ -34,6 +37,9 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Bank(BankCommand::Prune(args)) => bank_prune::prune(&args),
         Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),
         Command::Kernels(KernelsCommand::Build(args)) => kernels::build(&args),
+        Command::Model(ModelCommand::Fetch(args)) => model_fetch::fetch(&args),
+        Command::Model(ModelCommand::Inspect(args)) => model_inspect::inspect(&args),
+        Command::Model(ModelCommand::Prepare(args)) => model_prepare::prepare(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }

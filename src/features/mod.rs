@@ -4,6 +4,7 @@
 //! [`Session::open`] first; its [`Session::input_spec`] makes the [`Preprocessor`], which may
 //! live on another thread.
 
+pub mod bare;
 pub mod config;
 pub mod doctor;
 pub mod placement;
@@ -14,6 +15,7 @@ pub mod resample;
 pub mod runtime;
 pub mod session;
 
+pub use bare::BareSession;
 pub use config::{Device, Provider, RuntimeConfig};
 pub use doctor::findings;
 pub use placement::{InputSpec, Placement};

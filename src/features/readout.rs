@@ -3,7 +3,7 @@
 
 use super::placement::Placement;
 use crate::grid::Grid;
-use crate::model::SkipTokens;
+use crate::model::{self, SkipTokens};
 
 /// More tokens at the front than this are no class and register tokens but a misunderstanding.
 const MOST_SKIPPED: usize = 64;
@@ -18,6 +18,8 @@ pub enum Layout {
     },
     /// `[1, C, rows, cols]`.
     Map,
+    /// `[1, rows, cols, C]`.
+    Cells,
 }
 
 /// How the cells of one output are found.
@@ -52,6 +54,7 @@ impl Readout {
         patch: Option<usize>,
         skip: SkipTokens,
         hint: Option<usize>,
+        order: model::Layout,
     ) -> Result<Readout, String> {
         let Some(first) = seen.first() else {
             return Err("the model was not run".to_owned());
@@ -59,20 +62,26 @@ impl Readout {
         let (width, height) = (first.placement.width, first.placement.height);
         let shape = &first.shape;
         let failed = |why: &str| Err(format!("its shape is {shape:?} for a {width}x{height} input: {why}"));
-        match sides(shape)[..] {
-            [1, _, rows, cols] if rows > 0 && cols > 0 => {
+        let sides_now = sides(shape);
+        let map = match (order, &sides_now[..]) {
+            (model::Layout::Nchw, &[1, _, rows, cols]) => Some((rows, cols, Layout::Map)),
+            (model::Layout::Nhwc, &[1, rows, cols, _]) => Some((rows, cols, Layout::Cells)),
+            _ => None,
+        };
+        match (map, &sides_now[..]) {
+            (Some((rows, cols, layout)), _) if rows > 0 && cols > 0 => {
                 let patch = patch.unwrap_or(height / rows);
                 let fits = patch > 0 && first.placement.input_grid(patch) == Grid { rows, cols };
                 if fits
                     && (height.is_multiple_of(patch) && width.is_multiple_of(patch) || patch == height / rows)
                 {
-                    return Ok(Readout { patch, layout: Layout::Map });
+                    return Ok(Readout { patch, layout });
                 }
                 failed(
                     "that is no map [1, C, rows, cols] of square patches; keys split into heads do not count, take them before the split",
                 )
             }
-            [1, tokens, _] if tokens > 0 => {
+            (None, &[1, tokens, _]) if tokens > 0 => {
                 let candidates = match patch {
                     Some(patch) => patch..=patch,
                     None => 1..=width.min(height),
@@ -112,6 +121,7 @@ impl Readout {
         let Grid { rows, cols } = placement.input_grid(self.patch);
         match (self.layout, &sides(shape)[..]) {
             (Layout::Map, &[1, width, h, w]) if (h, w) == (rows, cols) => Ok(width),
+            (Layout::Cells, &[1, h, w, width]) if (h, w) == (rows, cols) => Ok(width),
             (Layout::Tokens { skip }, &[1, n, width]) if n == skip + rows * cols => Ok(width),
             _ => Err(format!(
                 "its shape is {shape:?} for a {}x{} input, not that of {rows}x{cols} patches",
@@ -141,6 +151,10 @@ impl Readout {
             match self.layout {
                 Layout::Tokens { skip } => {
                     let start = (skip + r * whole.cols) * width;
+                    row.copy_from_slice(&data[start..start + row.len()]);
+                }
+                Layout::Cells => {
+                    let start = r * whole.cols * width;
                     row.copy_from_slice(&data[start..start + row.len()]);
                 }
                 Layout::Map => transpose(&data[r * whole.cols..], whole.len(), grid.cols, width, row),
@@ -173,7 +187,8 @@ impl Readout {
                     let start = channel * whole.len() + r * whole.cols;
                     row.copy_from_slice(&data[start..start + grid.cols]);
                 }
-                Layout::Tokens { skip } => {
+                Layout::Tokens { .. } | Layout::Cells => {
+                    let skip = if let Layout::Tokens { skip } = self.layout { skip } else { 0 };
                     let tokens = data[(skip + r * whole.cols) * width..].chunks_exact(width);
                     row.iter_mut().zip(tokens).for_each(|(to, token)| *to = token[channel]);
                 }
@@ -230,7 +245,7 @@ mod tests {
             (vec![seen(224, 224, &[1, 0, 8])], None, auto, Err(())),
         ];
         for (runs, patch, skip, expected) in cases {
-            let found = Readout::find(&runs, patch, skip, None).map_err(|_why| ());
+            let found = Readout::find(&runs, patch, skip, None, model::Layout::Nchw).map_err(|_why| ());
             assert_eq!(found, expected, "{runs:?} {patch:?} {skip:?}");
         }
     }
@@ -245,6 +260,7 @@ mod tests {
             .map(|_| -1.0)
             .chain((0..12).flat_map(|cell| (0..width).map(move |c| value(cell, c))))
             .collect();
+        let cells_first = tokens[skip * width..].to_vec();
         let map: Vec<f32> = (0..width).flat_map(|c| (0..12).map(move |cell| value(cell, c))).collect();
         let cells = [0, 1, 2, 4, 5, 6];
         let by_cell: Vec<f32> =
@@ -252,6 +268,7 @@ mod tests {
         let by_channel: Vec<f32> =
             (0..width).flat_map(|c| cells.iter().map(move |&cell| value(cell, c))).collect();
         let layouts = [
+            (Layout::Cells, vec![1, whole.rows as i64, whole.cols as i64, width as i64], &cells_first),
             (Layout::Tokens { skip }, vec![1, 14, width as i64], &tokens),
             (Layout::Map, vec![1, width as i64, whole.rows as i64, whole.cols as i64], &map),
         ];

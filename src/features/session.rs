@@ -103,8 +103,14 @@ impl Session {
         let seen = |output: usize| runs.iter().filter_map(|run| run.get(output).cloned()).collect::<Vec<_>>();
         let skip = config.skip_tokens.unwrap_or_default();
         let features = seen(0);
-        self.features = Readout::find(&features, config.patch, skip, loaded.patch_hint)
-            .map_err(|why| anyhow!("the feature tensor {}: {why}", loaded.features))?;
+        self.features = Readout::find(
+            &features,
+            config.patch,
+            skip,
+            loaded.patch_hint,
+            config.layout.unwrap_or_default(),
+        )
+        .map_err(|why| anyhow!("the feature tensor {}: {why}", loaded.features))?;
         let width_of = |readout: &Readout, seen: &[Seen]| {
             seen.first()
                 .map_or(Ok(0), |one| readout.width(&one.shape, &one.placement))
@@ -115,7 +121,7 @@ impl Session {
         let mut unit = lcm(self.features.patch, config.multiple.unwrap_or(1));
         if let Some(name) = &config.logits {
             let logits = seen(1);
-            let readout = Readout::find(&logits, None, skip, loaded.patch_hint)
+            let readout = Readout::find(&logits, None, skip, loaded.patch_hint, model::Layout::Nchw)
                 .map_err(|why| anyhow!("the logits tensor {name}: {why}"))?;
             self.classes = Some(width_of(&readout, &logits)?);
             self.logits = Some(readout);

@@ -42,6 +42,10 @@ pub struct ModelConfig {
     /// `[1,C,h,w]`. Default: the only output besides `logits`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<String>,
+    /// Order of the axes of features with four of them: `"nchw"`, `[1,C,h,w]`, or `"nhwc"`,
+    /// `[1,h,w,C]`. Default: nchw; a prepared file says nhwc.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
     /// Class and register tokens at the front that are no patches: a number or `"auto"`.
     /// Default: auto, what exceeds the grid.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +72,7 @@ impl ModelConfig {
             mean: self.mean.or(defaults.mean),
             std: self.std.or(defaults.std),
             features: self.features.or(defaults.features),
+            layout: self.layout.or(defaults.layout),
             skip_tokens: self.skip_tokens.or(defaults.skip_tokens),
             logits: self.logits.or(defaults.logits),
             patch: self.patch.or(defaults.patch),
@@ -94,6 +99,17 @@ pub enum Channels {
     Rgb,
     /// Blue first.
     Bgr,
+}
+
+/// Order of the axes of an image or a map: batch, channels, height, width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Channels before rows and columns.
+    #[default]
+    Nchw,
+    /// Channels last.
+    Nhwc,
 }
 
 /// How many tokens at the front are no patches.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::config::InputSize;
-use super::onnx::{Dimension, DimensionValue, GraphProto, ValueInfoProto, type_proto};
+use super::config::{InputSize, Layout};
+use super::onnx::{Dimension, DimensionValue, GraphProto, NodeProto, ValueInfoProto, data_type, type_proto};
 
 /// What a file says about the sides of its image input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,32 @@ pub fn describe(value: &ValueInfoProto) -> String {
     format!("{} [{}]", value.name(), dims(value).iter().map(side).collect::<Vec<_>>().join(", "))
 }
 
+/// As [`describe`], with the number format.
+pub fn describe_typed(value: &ValueInfoProto) -> String {
+    format!("{} {}", describe(value), format_name(tensor_type(value).and_then(|tensor| tensor.elem_type)))
+}
+
+/// Number format of the input `name`.
+pub fn format_of(graph: &GraphProto, name: &str) -> &'static str {
+    let value = graph.input.iter().find(|value| value.name() == name);
+    format_name(value.and_then(tensor_type).and_then(|tensor| tensor.elem_type))
+}
+
+fn format_name(kind: Option<i32>) -> &'static str {
+    match kind {
+        Some(data_type::FLOAT) => "float32",
+        Some(data_type::FLOAT16) => "float16",
+        Some(data_type::BFLOAT16) => "bfloat16",
+        Some(data_type::DOUBLE) => "float64",
+        Some(data_type::UINT8) => "uint8",
+        Some(data_type::INT8) => "int8",
+        Some(data_type::INT32) => "int32",
+        Some(data_type::INT64) => "int64",
+        Some(data_type::BOOL) => "bool",
+        _ => "of another number format",
+    }
+}
+
 /// The name of the input that takes the image.
 ///
 /// # Errors
@@ -80,15 +106,48 @@ pub fn image_input(graph: &GraphProto) -> Result<String, String> {
     Ok(image.name().to_owned())
 }
 
+/// The input that takes the image, channels before rows or behind columns.
+///
+/// # Errors
+/// As [`image_input`].
+pub fn picture_input(graph: &GraphProto) -> Result<(String, Layout), String> {
+    image_input(graph).map(|name| (name, Layout::Nchw)).or_else(|why| {
+        let inputs: Vec<_> =
+            graph.input.iter().filter(|value| !is_initializer(graph, value.name())).collect();
+        let last = |value: &&&ValueInfoProto| {
+            dims(value).len() == 4
+                && number(dims(value).get(3)) == Some(3)
+                && matches!(number(dims(value).first()), None | Some(1))
+        };
+        let images: Vec<_> = inputs.iter().filter(last).collect();
+        match images[..] {
+            [one] => Ok((one.name().to_owned(), Layout::Nhwc)),
+            _ => Err(why),
+        }
+    })
+}
+
 /// What the image input `name` declares about its sides.
 ///
 /// # Errors
 /// If the sides are beyond all reason.
 pub fn declared_size(graph: &GraphProto, name: &str) -> Result<Declared, String> {
+    declared_sides(graph, name, Layout::Nchw)
+}
+
+/// As [`declared_size`], for an image whose axes lie in this order.
+///
+/// # Errors
+/// As [`declared_size`].
+pub fn declared_sides(graph: &GraphProto, name: &str, layout: Layout) -> Result<Declared, String> {
+    let first = match layout {
+        Layout::Nchw => 2,
+        Layout::Nhwc => 1,
+    };
     let Some(value) = graph.input.iter().find(|value| value.name() == name) else {
         return Ok(Declared::Free);
     };
-    match (number(dims(value).get(2)), number(dims(value).get(3))) {
+    match (number(dims(value).get(first)), number(dims(value).get(first + 1))) {
         (Some(height), Some(width)) if height.max(width) <= 1 << 15 => {
             Ok(Declared::Fixed(InputSize { width, height }))
         }
@@ -118,8 +177,22 @@ pub fn only_output(graph: &GraphProto, logits: Option<&str>) -> Result<String, S
 /// # Errors
 /// If none does: the tensors with the closest names, and the outputs.
 pub fn require(graph: &GraphProto, name: &str) -> Result<(), String> {
-    let all: BTreeSet<&str> = graph
-        .node
+    let near = match require_among(&graph.node, name) {
+        Ok(()) => return Ok(()),
+        Err(near) => near,
+    };
+    Err(format!(
+        "it has no tensor {name:?}; the closest names are: {near}; its outputs: {}",
+        graph.output.iter().map(describe).collect::<Vec<_>>().join("; ")
+    ))
+}
+
+/// Whether one of `nodes` gives the tensor `name`.
+///
+/// # Errors
+/// If none does: the closest names.
+pub fn require_among(nodes: &[NodeProto], name: &str) -> Result<(), String> {
+    let all: BTreeSet<&str> = nodes
         .iter()
         .flat_map(|node| &node.output)
         .map(String::as_str)
@@ -138,11 +211,7 @@ pub fn require(graph: &GraphProto, name: &str) -> Result<(), String> {
         })
         .collect();
     near.sort();
-    Err(format!(
-        "it has no tensor {name:?}; the closest names are: {}; its outputs: {}",
-        near.iter().take(5).map(|(_, name)| *name).collect::<Vec<_>>().join(", "),
-        graph.output.iter().map(describe).collect::<Vec<_>>().join("; ")
-    ))
+    Err(near.iter().take(5).map(|(_, name)| *name).collect::<Vec<_>>().join(", "))
 }
 
 /// Levenshtein's edit distance in bytes.

@@ -1,15 +1,31 @@
 //! What an ONNX file is: reading it, choosing tensors, rewriting it in memory. Knows nothing
 //! of how it is run.
 
+pub mod array;
+pub mod assemble;
+pub mod attention;
+pub mod cells;
 pub mod config;
+pub mod cost;
 pub mod graph;
+pub mod inline;
+pub mod logits;
+pub mod movement;
 pub mod onnx;
+pub mod projection;
 pub mod read;
+pub mod readout;
 pub mod rewrite;
+pub mod stages;
+pub mod stream;
+pub mod survey;
+pub mod trace;
+pub mod unfuse;
+pub mod web;
 
 use std::path::PathBuf;
 
-pub use config::{Channels, InputSize, ModelConfig, Normalisation, SizeRule, SkipTokens};
+pub use config::{Channels, InputSize, Layout, ModelConfig, Normalisation, SizeRule, SkipTokens};
 
 use onnx::ModelProto;
 use prost::Message;

@@ -6,8 +6,11 @@
 //! where each field is explained.
 #![allow(missing_docs, reason = "the names are ONNX's own and explained there")]
 
+mod make;
 mod sharding;
+mod values;
 
+pub use make::*;
 pub use sharding::*;
 
 use prost::{Message, Oneof};
@@ -15,7 +18,11 @@ use prost::{Message, Oneof};
 /// `TensorProto.DataType`: the number formats that are told apart here.
 pub mod data_type {
     pub const FLOAT: i32 = 1;
+    pub const UINT8: i32 = 2;
+    pub const INT8: i32 = 3;
+    pub const INT32: i32 = 6;
     pub const INT64: i32 = 7;
+    pub const BOOL: i32 = 9;
     pub const FLOAT16: i32 = 10;
     pub const DOUBLE: i32 = 11;
     pub const BFLOAT16: i32 = 16;

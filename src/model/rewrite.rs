@@ -1,22 +1,16 @@
 //! Changes to a graph in memory: other input sizes, inner tensors as outputs, unneeded nodes gone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::config::SizeRule;
 use super::graph::tensor_type;
 use super::onnx::{
-    AttributeProto, Dimension, DimensionValue, GraphProto, NodeProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, attribute_type, data_type, type_proto,
+    AttributeProto, Dimension, DimensionValue, GraphProto, NodeProto, ValueInfoProto, attribute_type,
+    data_type, ints, node, tensor_value, type_proto,
 };
 
-fn tensor_value(name: &str, elem_type: i32, dim: Option<Vec<Dimension>>) -> ValueInfoProto {
-    let tensor =
-        type_proto::Tensor { elem_type: Some(elem_type), shape: dim.map(|dim| TensorShapeProto { dim }) };
-    let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), denotation: None };
-    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(r#type), ..Default::default() }
-}
-
-fn cast(from: &str, to: &str, elem_type: i32) -> NodeProto {
+/// A node that turns `from` into `to` of another number format.
+pub fn cast(from: &str, to: &str, elem_type: i32) -> NodeProto {
     NodeProto {
         input: vec![from.to_owned()],
         output: vec![to.to_owned()],
@@ -32,7 +26,8 @@ fn cast(from: &str, to: &str, elem_type: i32) -> NodeProto {
     }
 }
 
-fn fresh(graph: &GraphProto, wish: &str) -> String {
+/// `wish`, or what comes nearest and is no tensor's name yet.
+pub fn fresh(graph: &GraphProto, wish: &str) -> String {
     let taken = |name: &str| {
         graph.node.iter().flat_map(|node| &node.output).any(|output| output == name)
             || graph.input.iter().chain(&graph.output).any(|value| value.name() == name)
@@ -73,13 +68,69 @@ pub fn set_input_size(graph: &mut GraphProto, name: &str, rule: SizeRule, change
     }
 }
 
-fn rename_uses(graph: &mut GraphProto, from: &str, to: &str) {
+/// Lets the image input `name`, whose channels come last, take an image whose channels come first.
+pub fn set_channels_first(graph: &mut GraphProto, name: &str) {
+    let inner = fresh(graph, "farout_channels_last");
+    rename_uses(graph, name, &inner);
+    graph.node.insert(0, node("Transpose", &[name], &inner, vec![ints("perm", vec![0, 2, 3, 1])]));
+}
+
+/// Lets everything that reads the tensor `from` read `to`.
+pub fn rename_uses(graph: &mut GraphProto, from: &str, to: &str) {
     for node in &mut graph.node {
         for input in node.input.iter_mut().filter(|input| *input == from) {
             to.clone_into(input);
         }
         for inner in node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)) {
             rename_uses(inner, from, to);
+        }
+    }
+}
+
+/// Gives the tensor `from` the name `to` wherever it stands, but among the graph's inputs.
+pub fn rename(graph: &mut GraphProto, from: &str, to: &str) {
+    rename_uses(graph, from, to);
+    let made = graph.node.iter_mut().flat_map(|node| &mut node.output);
+    for name in made.filter(|name| *name == from) {
+        to.clone_into(name);
+    }
+    for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.name() == from) {
+        tensor.name = Some(to.to_owned());
+    }
+}
+
+/// Removes nodes that only copy what they read.
+pub fn drop_copies(graph: &mut GraphProto) {
+    let outputs: HashSet<String> = graph.output.iter().map(|value| value.name().to_owned()).collect();
+    let mut same: HashMap<String, String> = HashMap::new();
+    let mut kept = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node) {
+        match (node.op_type(), node.arg(0)) {
+            ("Identity", Some(from)) if !outputs.contains(node.out(0)) => {
+                let from = same.get(from).cloned().unwrap_or_else(|| from.to_owned());
+                same.insert(node.out(0).to_owned(), from);
+            }
+            _ => kept.push(node),
+        }
+    }
+    graph.node = kept;
+    rename_all(graph, &same);
+}
+
+fn rename_all(graph: &mut GraphProto, names: &HashMap<String, String>) {
+    for node in &mut graph.node {
+        for input in &mut node.input {
+            if let Some(to) = names.get(input) {
+                to.clone_into(input);
+            }
+        }
+        for inner in node.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)) {
+            for value in &mut inner.output {
+                if let Some(to) = names.get(value.name()) {
+                    value.name = Some(to.clone());
+                }
+            }
+            rename_all(inner, names);
         }
     }
 }

@@ -81,8 +81,7 @@ impl Sensor {
                 // Chroma of video lies on every second column: half of that one, a quarter of each beside it.
                 let left = (2 * x).saturating_sub(1);
                 let column = |x: usize, i: usize| i32::from(top[x][i]) + i32::from(low[x][i]);
-                let sum =
-                    |i: usize| (column(left, i) + 2 * column(2 * x, i) + column(2 * x + 1, i) + 1) >> 1;
+                let sum = |i: usize| (column(left, i) + 2 * column(2 * x, i) + column(2 * x + 1, i) + 1) >> 1;
                 let (r, g, b) = (sum(0), sum(1), sum(2));
                 // Chroma noise is half as strong as that of the luma.
                 let (nu, nv) =

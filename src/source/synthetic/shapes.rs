@@ -198,7 +198,11 @@ fn trolley(p: f32, q: f32, main: Rgb, load: Rgb) -> Option<Rgb> {
     }
     let rim = q > high - 0.04 || q < low + 0.03 || p > end - 0.04;
     let mesh = (p * 9.0).rem_euclid(1.0) < 0.32 || (q * 14.0).rem_euclid(1.0) < 0.3;
-    if rim || mesh { Some(scale(main, 1.08)) } else { Some(scale(load, if q < high - 0.1 { 0.8 } else { 0.55 })) }
+    if rim || mesh {
+        Some(scale(main, 1.08))
+    } else {
+        Some(scale(load, if q < high - 0.1 { 0.8 } else { 0.55 }))
+    }
 }
 
 fn log(x: f32, y: f32, w: f32, h: f32, main: Rgb, grain: f32) -> Option<Rgb> {

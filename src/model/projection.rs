@@ -1,0 +1,166 @@
+//! From a factor of attention back to the linear layer that made it, and which of the layer's channels
+//! it is: past splits into queries, keys and values, into heads and windows, past scaling, normalising
+//! and rotation.
+
+use std::collections::HashMap;
+
+use super::array::Array;
+use super::attention::Operand;
+use super::movement;
+use super::onnx::NodeProto;
+use super::web::Web;
+
+/// The tensor that a linear layer (bias included) made, and the part of it that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Projection {
+    /// The layer's output.
+    pub tensor: String,
+    /// Its channel axis.
+    pub channel_axis: usize,
+    /// The wanted channels, heads one after the other.
+    pub channels: Vec<usize>,
+    /// Number of heads.
+    pub heads: usize,
+}
+
+/// More nodes than these lie between no layer and its attention.
+const FARTHEST: usize = 200;
+/// Labels beyond this many elements are not followed.
+const LARGEST: usize = 1 << 27;
+
+/// Where a walk back ends.
+struct Layer<'a> {
+    tensor: &'a str,
+    channel_axis: usize,
+}
+
+/// The layer that `operand` comes from.
+///
+/// # Errors
+/// Why it is not found, or its channels not told apart.
+pub fn find(web: &Web, operand: &Operand) -> Result<Projection, String> {
+    let layer = layer(web, &operand.tensor)
+        .ok_or_else(|| format!("no linear layer is found before {}", operand.tensor))?;
+    let (channels, heads) = channels(web, &layer, operand)
+        .ok_or_else(|| format!("the way from {} to {} cannot be followed", layer.tensor, operand.tensor))?;
+    Ok(Projection { tensor: layer.tensor.to_owned(), channel_axis: layer.channel_axis, channels, heads })
+}
+
+fn is_linear(web: &Web, one: &NodeProto) -> bool {
+    match one.op_type() {
+        "MatMul" | "Gemm" | "MatMulInteger" | "QLinearMatMul" | "FusedMatMul" => web.changing(one).len() == 1,
+        _ => false,
+    }
+}
+
+/// True if `one` adds the bias of the linear layer that made its other input.
+fn adds_bias(web: &Web, one: &NodeProto) -> bool {
+    if one.op_type() != "Add" {
+        return false;
+    }
+    let [from] = web.changing(one)[..] else {
+        return false;
+    };
+    let bias =
+        one.input.iter().find(|name| *name != from).and_then(|name| web.dims(name)).unwrap_or_default();
+    let made_by = web.making(from);
+    let flat = bias.iter().rev().skip(1).all(|&dim| dim == 1);
+    flat && made_by.is_some_and(|one| is_linear(web, one)) && web.shape(from) == web.shape(one.out(0))
+}
+
+fn layer<'a>(web: &Web<'a>, tensor: &str) -> Option<Layer<'a>> {
+    let mut at = web.maker(tensor)?;
+    for _ in 0..FARTHEST {
+        let one = &web.nodes[at];
+        let tensor = one.out(0);
+        let rank = web.shape(tensor).or_else(|| web.shape(one.out(0)))?.len();
+        if adds_bias(web, one) || is_linear(web, one) {
+            return Some(Layer { tensor, channel_axis: rank.checked_sub(1)? });
+        }
+        if one.op_type() == "Conv" {
+            return Some(Layer { tensor, channel_axis: 1 });
+        }
+        let next = web.changing(one).into_iter().next()?;
+        at = web.maker(next)?;
+    }
+    None
+}
+
+/// The channels of `layer` in the order of `operand`'s heads, and how many heads there are.
+fn channels(web: &Web, layer: &Layer, operand: &Operand) -> Option<(Vec<usize>, usize)> {
+    let dims = web.shape(layer.tensor)?;
+    let count = dims.iter().product::<usize>();
+    if count == 0 || count > LARGEST {
+        return None;
+    }
+    let labels = follow(web, layer, operand)?;
+    let width = *labels.dims.get(operand.channel_axis)?;
+    // Batch axes (heads and windows), tokens, then the channels of one head.
+    let mut perm: Vec<usize> = (0..labels.dims.len())
+        .filter(|&axis| axis != operand.channel_axis && axis != operand.token_axis)
+        .collect();
+    perm.extend([operand.token_axis, operand.channel_axis]);
+    let inner: usize = dims[layer.channel_axis + 1..].iter().product();
+    let split = |label: i32| {
+        let label = usize::try_from(label).ok()?;
+        let channel = label / inner % dims[layer.channel_axis];
+        Some((label / (inner * dims[layer.channel_axis]) * inner + label % inner, channel))
+    };
+    // The first row met gives the list; all others must agree.
+    let mut list: Vec<usize> = Vec::new();
+    let mut seen: HashMap<usize, usize> = HashMap::new();
+    let labels = labels.labels(&perm);
+    let (reference, _) = labels.iter().find_map(|&label| split(label))?;
+    for (row, channel) in labels.iter().filter_map(|&label| split(label)) {
+        if row == reference {
+            list.push(channel);
+        }
+    }
+    // Windows that overlap show a row several times over.
+    let once =
+        (1..=list.len()).find(|&n| list.len().is_multiple_of(n) && list[n..] == list[..list.len() - n]);
+    let once = once.unwrap_or(list.len());
+    list.truncate(once);
+    for (row, channel) in labels.iter().filter_map(|&label| split(label)) {
+        let at = seen.entry(row).or_insert(0);
+        if list.get(*at % once) != Some(&channel) {
+            return None;
+        }
+        *at += 1;
+    }
+    let heads = list.len().checked_div(width)?;
+    (heads >= 1 && heads * width == list.len()).then_some((list, heads))
+}
+
+/// The labels of the layer's elements as they arrive in `operand`.
+fn follow(web: &Web, layer: &Layer, operand: &Operand) -> Option<Array> {
+    let (first, last) = (web.maker(layer.tensor)?, web.maker(&operand.tensor)?);
+    let dims = web.shape(layer.tensor)?;
+    let mut known: HashMap<&str, Array> =
+        HashMap::from([(layer.tensor, Array::counting(dims, vec![true; dims.len()]))]);
+    let needed = web.needed(&[&operand.tensor]);
+    for (n, one) in web.nodes.iter().enumerate().take(last + 1).skip(first + 1) {
+        if !needed[n] || !one.input.iter().any(|name| known.contains_key(name.as_str())) {
+            continue;
+        }
+        let label = |name: &str| known.get(name).cloned();
+        let moved = movement::apply(web, one, &label);
+        let out = web.shape(one.out(0))?;
+        let arrays = match moved {
+            Some(arrays) => arrays,
+            // Scaling, normalising, rotating: each element goes on as itself.
+            None => {
+                let same =
+                    one.input.iter().find_map(|name| known.get(name.as_str()).filter(|a| a.dims == out));
+                match same {
+                    Some(array) => vec![array.clone()],
+                    None => continue,
+                }
+            }
+        };
+        for (name, array) in one.output.iter().zip(arrays) {
+            known.insert(name, array);
+        }
+    }
+    known.remove(operand.tensor.as_str())
+}

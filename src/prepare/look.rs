@@ -1,0 +1,217 @@
+//! Reading a model and running it once, so that every shape in it is known.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use prost::Message;
+use serde::Serialize;
+
+use crate::features::{BareSession, RuntimeConfig};
+use crate::model::graph::{self, Declared};
+use crate::model::onnx::{ModelProto, data_type};
+use crate::model::trace::{self, Traced};
+use crate::model::{InputSize, Layout, METADATA_KEY, ModelError, SizeRule, inline, read, rewrite, unfuse};
+
+/// Conditions that depend on conditions: no export nests deeper.
+const DEEPEST: usize = 8;
+/// Sides of square inputs that a model of any size is tried on if the usual one fails.
+const TRIAL_SIDES: [usize; 5] = [224, 256, 448, 512, 518];
+
+/// What the file says of itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct Facts {
+    /// The file.
+    pub file: String,
+    /// SHA-256 of it and of the external data it names.
+    pub sha256: String,
+    /// Who wrote it, and which version.
+    pub producer: String,
+    /// Sets of operators with their versions.
+    pub operators: Vec<String>,
+    /// Inputs with their sizes and number formats.
+    pub inputs: Vec<String>,
+    /// Outputs likewise.
+    pub outputs: Vec<String>,
+    /// Numbers that were learnt.
+    pub parameters: u64,
+    /// Nodes.
+    pub nodes: usize,
+    /// The size that it declares for its image.
+    pub declared: Option<InputSize>,
+    /// The size that it was looked at with.
+    pub size: InputSize,
+    /// Order of the axes of its image input.
+    pub layout: Layout,
+    /// Number format of its image input.
+    pub input_format: &'static str,
+    /// True if 16-bit floats are among its constants.
+    pub half_precision: bool,
+    /// The section that a prepared file carries.
+    pub section: Option<String>,
+}
+
+/// A model, looked at.
+#[derive(Debug)]
+pub struct Examined {
+    /// What the file says of itself.
+    pub facts: Facts,
+    /// The graph as it is in the file, functions inlined, for the size looked at.
+    pub whole: ModelProto,
+    /// The graph with everything folded that does not depend on the picture.
+    pub traced: Traced,
+}
+
+/// Reads the model in `path` and runs it on an empty picture of `size`; without one, of the size that it
+/// declares, or of the first that it runs on.
+///
+/// # Errors
+/// [`ModelError`] by downcast if the file is no such model; else why it does not run.
+pub fn examine(path: &Path, size: Option<InputSize>, runtime: &RuntimeConfig) -> Result<Examined> {
+    let (mut model, sha256) = read::read(path)?;
+    let unfit = |why: String| ModelError::Unfit { path: path.to_owned(), why };
+    let parameters = parameters(&model);
+    inline::functions(&mut model).map_err(unfit)?;
+    let graph = model.graph.clone().unwrap_or_default();
+    let graph = &graph;
+    let (input, layout) = graph::picture_input(graph).map_err(unfit)?;
+    let real = |name: &str| !graph::is_initializer(graph, name);
+    if let Some(other) = graph.input.iter().find(|value| value.name() != input && real(value.name())) {
+        let why = format!(
+            "besides the image {input} it wants {}; only models of one image can run",
+            graph::describe(other)
+        );
+        return Err(unfit(why).into());
+    }
+    let declared = match graph::declared_sides(graph, &input, layout).map_err(unfit)? {
+        Declared::Fixed(size) => Some(size),
+        Declared::Free | Declared::Half => None,
+    };
+    let hint = graph::patch_hint(graph, &input);
+    let mut facts = Facts {
+        file: path.display().to_string(),
+        sha256,
+        producer: [model.producer_name(), model.producer_version()].join(" ").trim().to_owned(),
+        operators: model.opset_import.iter().map(opset).collect(),
+        inputs: graph.input.iter().filter(|value| real(value.name())).map(graph::describe_typed).collect(),
+        outputs: graph.output.iter().map(graph::describe_typed).collect(),
+        parameters,
+        nodes: graph.node.len(),
+        declared,
+        size: InputSize { width: 0, height: 0 },
+        layout,
+        input_format: graph::format_of(graph, &input),
+        half_precision: graph.initializer.iter().any(|t| t.data_type() == data_type::FLOAT16),
+        section: model.metadata_props.iter().find(|e| e.key() == METADATA_KEY).and_then(|e| e.value.clone()),
+    };
+    let mut faults = Vec::new();
+    let sizes = sizes(size, declared, hint);
+    for &tried in &sizes {
+        match trace_at(&model, &input, layout, tried, runtime) {
+            Ok((whole, traced)) => {
+                facts.size = tried;
+                return Ok(Examined { facts, whole, traced });
+            }
+            // A library that is missing is missing for every size.
+            Err(why) if why.is::<crate::features::RuntimeError>() => return Err(why),
+            Err(why) => faults.push(format!("{tried}: {}", first_line(&why))),
+        }
+    }
+    let told = match (size, declared) {
+        (Some(_), Some(own)) => format!(
+            "the file declares {own}, and its graph may allow no other: export it with free height and width"
+        ),
+        (Some(_), None) => "ask for another with --size, e.g. a multiple of 32 or of the patch".to_owned(),
+        (None, Some(_)) => "that is the size that it declares; export it again".to_owned(),
+        (None, None) => "give --size WxH with one that it takes".to_owned(),
+    };
+    bail!("{}: the model does not run ({}); {told}", path.display(), faults.join("; "))
+}
+
+fn first_line(why: &anyhow::Error) -> String {
+    let text = format!("{why:#}");
+    text.lines().next().unwrap_or_default().chars().take(400).collect()
+}
+
+fn opset(set: &crate::model::onnx::OperatorSetIdProto) -> String {
+    let domain = if set.domain().is_empty() { "onnx" } else { set.domain() };
+    format!("{domain} {}", set.version())
+}
+
+/// Floats among the constants of the graph, functions and branches included.
+fn parameters(model: &ModelProto) -> u64 {
+    fn of_nodes(nodes: &[crate::model::onnx::NodeProto]) -> u64 {
+        let constants = nodes.iter().filter(|one| one.op_type() == "Constant");
+        let own: u64 = constants
+            .filter_map(|one| one.attr("value")?.t.as_ref().filter(|t| t.is_float()))
+            .map(|tensor| tensor.elements() as u64)
+            .sum();
+        own + nodes.iter().flat_map(|one| one.bodies()).map(of_graph).sum::<u64>()
+    }
+    fn of_graph(graph: &crate::model::onnx::GraphProto) -> u64 {
+        let learnt = |t: &&crate::model::onnx::TensorProto| t.is_float() || t.data_type() == data_type::INT8;
+        let own: u64 = graph.initializer.iter().filter(learnt).map(|tensor| tensor.elements() as u64).sum();
+        own + of_nodes(&graph.node)
+    }
+    let functions: u64 = model.functions.iter().map(|function| of_nodes(&function.node)).sum();
+    functions + model.graph.as_ref().map_or(0, of_graph)
+}
+
+/// What to try, best first. About 640x360 where the file leaves it open.
+fn sizes(asked: Option<InputSize>, declared: Option<InputSize>, patch: Option<usize>) -> Vec<InputSize> {
+    if let Some(size) = asked.or(declared) {
+        return vec![size];
+    }
+    let unit = patch.filter(|&patch| patch >= 8).unwrap_or(32);
+    let side = |pixels: usize| ((pixels + unit / 2) / unit).max(1) * unit;
+    let squares = TRIAL_SIDES.map(|side| InputSize { width: side, height: side });
+    [InputSize { width: side(640), height: side(360) }].into_iter().chain(squares).collect()
+}
+
+fn trace_at(
+    model: &ModelProto,
+    input: &str,
+    layout: Layout,
+    size: InputSize,
+    runtime: &RuntimeConfig,
+) -> Result<(ModelProto, Traced)> {
+    let mut whole = model.clone();
+    let graph = whole.graph.get_or_insert_default();
+    if layout == Layout::Nhwc {
+        rewrite::set_channels_first(graph, input);
+    }
+    rewrite::set_input_size(graph, input, SizeRule::Fixed(size), true);
+    for output in &mut graph.output {
+        // Inferred for another size.
+        output.r#type = None;
+    }
+    let empty = vec![0.0; 3 * size.width * size.height];
+    let image = (input, [1, 3, size.height, size.width], &empty[..]);
+    for _ in 0..DEEPEST {
+        let graph = whole.graph.get_or_insert_default();
+        let conditions = trace::open_conditions(graph, input);
+        if conditions.is_empty() {
+            break;
+        }
+        let probe = trace::probe_values(&whole, conditions);
+        let reads =
+            probe.model.graph.as_ref().is_some_and(|g| g.input.iter().any(|value| value.name() == input));
+        let mut session = BareSession::open(&probe.model.encode_to_vec(), runtime, false)?;
+        let (_, values) = probe.read(session.run(reads.then_some(image))?).map_err(|why| anyhow!(why))?;
+        let known = values
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, *value.whole_numbers()?.first()? != 0)));
+        let known = known.collect();
+        if inline::branches(whole.graph.get_or_insert_default(), &known) == 0 {
+            break;
+        }
+    }
+    let probe = trace::probe(&whole, input);
+    let mut session = BareSession::open(&probe.model.encode_to_vec(), runtime, false)?;
+    let outputs = session.run(Some(image)).context("running it")?;
+    drop(session);
+    let (shapes, values) = probe.read(outputs).map_err(|why| anyhow!(why))?;
+    drop(probe);
+    let mut traced = Traced::fold(whole.clone(), input, size, shapes, values);
+    unfuse::lay_open(&mut traced);
+    Ok((whole, traced))
+}

@@ -1,0 +1,14 @@
+//! From an ONNX file of anywhere to one that says all about itself: looking at it with a run of its
+//! graph, rewriting it, and running both against each other.
+
+mod fetch;
+mod look;
+mod parity;
+mod report;
+mod write;
+
+pub use fetch::{Fetch, KNOWN, Known, cache, fetch, known};
+pub use look::{Examined, Facts, examine};
+pub use parity::{Compared, Picture};
+pub use report::{Inspection, Listed, inspection};
+pub use write::{LogitsChoice, Prepared, Request, prepare};

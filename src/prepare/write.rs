@@ -1,0 +1,310 @@
+//! Making a prepared file: what was asked for is chosen, assembled, checked against the original, written.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use prost::Message;
+use serde::Serialize;
+
+use super::look::{Examined, examine};
+use super::parity::{Compared, Comparison, Picture, compare};
+use crate::features::{InputSpec, ModelInput, Preprocessor, RuntimeConfig};
+use crate::file;
+use crate::grid::Grid;
+use crate::model::assemble::{Assembly, assemble};
+use crate::model::logits::{self, Logits};
+use crate::model::survey::{Candidate, Survey};
+use crate::model::{InputSize, Layout, ModelConfig, SizeRule};
+use crate::source::{self, Purpose, SourceConfig};
+use crate::stop::Stop;
+
+/// ONNX files are one protobuf message, which cannot be larger.
+const LARGEST: usize = (1 << 31) - 1;
+/// Allowed difference from the original as part of the largest number: rounding of 32-bit floats.
+const TOLERANCE: f32 = 1e-4;
+/// The same where 16-bit floats are used inside.
+const TOLERANCE_HALF: f32 = 5e-3;
+
+/// Which logits to give out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogitsChoice {
+    /// Those found, if any.
+    Auto,
+    /// None.
+    None,
+    /// This tensor.
+    Tensor(String),
+}
+
+/// What to make.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The file of anywhere.
+    pub path: PathBuf,
+    /// Selectors of the features, to be put side by side.
+    pub features: Vec<String>,
+    /// The logits.
+    pub logits: LogitsChoice,
+    /// Size of the input.
+    pub size: Option<InputSize>,
+    /// Order of the axes of the image input, if it is not to be found from its shape.
+    pub layout: Option<Layout>,
+    /// Order of the channels, scale, mean and deviation, where they are given.
+    pub preprocessing: ModelConfig,
+    /// Names of the classes, in their order.
+    pub classes: Vec<String>,
+    /// Real pictures to compare on: files, folders, globs.
+    pub pictures: Vec<String>,
+}
+
+/// What was made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Prepared {
+    /// The file written.
+    pub file: String,
+    /// Its bytes.
+    pub bytes: usize,
+    /// Input size.
+    pub size: InputSize,
+    /// True if nobody chose the size: not the user, not the file.
+    pub size_assumed: bool,
+    /// True if mean and deviation were not given and ImageNet's were taken.
+    pub normalisation_assumed: bool,
+    /// How pixels become numbers.
+    pub normalisation: String,
+    /// Selectors of the features.
+    pub features: Vec<String>,
+    /// Rows and columns of their grid.
+    pub grid: (usize, usize),
+    /// Numbers per cell.
+    pub width: usize,
+    /// The logits.
+    pub logits: Option<Logits>,
+    /// Nodes before and after.
+    pub nodes: (usize, usize),
+    /// Multiply-accumulates per frame before and after.
+    pub macs: (u64, u64),
+    /// The comparison with the original.
+    pub compared: Vec<Compared>,
+}
+
+/// Where a prepared file comes from; stored in it.
+#[derive(Debug, Serialize)]
+struct Origin<'a> {
+    file: String,
+    sha256: &'a str,
+    producer: &'a str,
+    features: Vec<[&'a str; 2]>,
+    logits: Option<&'a Logits>,
+    classes: &'a [String],
+    normalisation_assumed: bool,
+    farout: &'static str,
+}
+
+/// Prepares a model and writes it to `output`.
+///
+/// # Errors
+/// [`crate::model::ModelError`] by downcast for what is no model; else what was asked for and is not there, what
+/// cannot be done, or how the result differs from the original. Nothing is written then.
+pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Result<Prepared> {
+    let same =
+        |a: &Path, b: &Path| a.canonicalize().ok().is_some_and(|real| b.canonicalize().ok() == Some(real));
+    if same(&request.path, output) {
+        bail!(
+            "{} would be overwritten by its own preparation; choose another name for --output",
+            output.display()
+        );
+    }
+    file::try_place(output)?;
+    let Examined { facts, whole, traced } = examine(&request.path, request.size, runtime)?;
+    if let Some(layout) = request.layout.filter(|layout| *layout != facts.layout) {
+        bail!(
+            "{}: --layout says {}, but its input is {}",
+            request.path.display(),
+            named(layout),
+            facts.inputs.join("; ")
+        );
+    }
+    let survey = Survey::of(&traced);
+    let what = request.path.display();
+    let features: Vec<Candidate> = request
+        .features
+        .iter()
+        .map(|selector| survey.select(selector).map_err(|why| anyhow!("{what}: {why}")))
+        .collect::<Result<_>>()?;
+    let first =
+        features.first().ok_or_else(|| anyhow!("name the features to take, e.g. --features key:12"))?;
+    let grid = first.plan.grid;
+    let patch = patch(facts.size, grid).with_context(|| format!("{what}: {}", first.selector))?;
+    let logits = match &request.logits {
+        LogitsChoice::None => None,
+        LogitsChoice::Auto => survey.logits.clone(),
+        LogitsChoice::Tensor(name) => {
+            let found = logits::named(&survey.web, &survey.cells, name);
+            Some(found.map_err(|why| anyhow!("{what}: --logits: {why}"))?)
+        }
+    };
+    if let (Some(logits), false) = (&logits, request.classes.is_empty())
+        && logits.classes() != request.classes.len()
+    {
+        bail!(
+            "{what}: {} names of classes are given, its logits have {} classes",
+            request.classes.len(),
+            logits.classes()
+        );
+    }
+    let raw_bytes = facts.input_format == "uint8";
+    let (section, assumed) = section(request, patch, raw_bytes);
+    let normalisation = section.normalisation();
+    let origin = Origin {
+        file: request.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        sha256: &facts.sha256,
+        producer: &facts.producer,
+        features: features.iter().map(|one| [one.selector.as_str(), one.plan.tensor.as_str()]).collect(),
+        logits: logits.as_ref(),
+        classes: &request.classes,
+        normalisation_assumed: assumed,
+        farout: env!("CARGO_PKG_VERSION"),
+    };
+    let assembly = Assembly {
+        features: &features,
+        logits: logits.as_ref(),
+        section: section.clone(),
+        origin: serde_json::to_string(&origin)?,
+    };
+    let model = assemble(&traced, &survey, &assembly).map_err(|why| anyhow!("{what}: {why}"))?;
+    let bytes = model.encode_to_vec();
+    if bytes.len() > LARGEST {
+        bail!(
+            "{what}: the prepared model would have {} bytes, an ONNX file holds at most {LARGEST}",
+            bytes.len()
+        );
+    }
+    let spec = InputSpec { size: SizeRule::Fixed(facts.size), unit: patch, normalisation };
+    let pictures = pictures(&spec, facts.size, &request.pictures)?;
+    let laid_open = !features.iter().all(|one| makes(&whole, &one.plan.tensor));
+    let against = Comparison {
+        whole: if laid_open { &traced.model } else { &whole },
+        prepared: &bytes,
+        features: &features,
+        logits: logits.as_ref(),
+        survey: &survey,
+        tolerance: if facts.half_precision { TOLERANCE_HALF } else { TOLERANCE },
+    };
+    let compared = compare(&against, &pictures, (facts.size.width, facts.size.height), runtime)
+        .with_context(|| format!("{what}: comparing the prepared model with the original"))?;
+    let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
+    let mut needed: Vec<&str> = features.iter().map(|one| one.plan.tensor.as_str()).collect();
+    needed.extend(logits.iter().flat_map(Logits::tensors));
+    let macs = crate::model::cost::macs_up_to(&survey.web, &survey.costs, &needed);
+    file::write_whole(output, |writer| writer.write_all(&bytes))?;
+    Ok(Prepared {
+        file: output.display().to_string(),
+        bytes: bytes.len(),
+        size: facts.size,
+        size_assumed: request.size.is_none() && facts.declared.is_none(),
+        normalisation_assumed: assumed,
+        normalisation: normalisation.to_string(),
+        features: features.iter().map(|one| one.selector.clone()).collect(),
+        grid: (grid.rows, grid.cols),
+        width: features.iter().map(|one| one.plan.width()).sum(),
+        logits,
+        nodes: (facts.nodes, nodes),
+        macs: (survey.macs, macs),
+        compared,
+    })
+}
+
+fn named(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Nchw => "nchw",
+        Layout::Nhwc => "nhwc",
+    }
+}
+
+fn makes(model: &crate::model::onnx::ModelProto, name: &str) -> bool {
+    model.graph.iter().flat_map(|graph| &graph.node).any(|one| one.output.iter().any(|output| output == name))
+}
+
+/// Side of a cell in pixels.
+fn patch(size: InputSize, grid: Grid) -> Result<usize> {
+    let side = size.height / grid.rows.max(1);
+    if side == 0 || size.width / side != grid.cols || size.height / side != grid.rows {
+        bail!(
+            "an input of {size} gives {}x{} cells, which are not square patches of whole pixels; give --size a multiple of about {}",
+            grid.cols,
+            grid.rows,
+            side.max(1)
+        );
+    }
+    Ok(side)
+}
+
+/// The section that the file carries, and whether the normalisation in it is a guess.
+fn section(request: &Request, patch: usize, raw_bytes: bool) -> (ModelConfig, bool) {
+    let given = &request.preprocessing;
+    let nothing = given.mean.is_none() && given.std.is_none();
+    let defaults = match raw_bytes {
+        true => {
+            ModelConfig { scale: Some(1.0), mean: Some([0.0; 3]), std: Some([1.0; 3]), ..Default::default() }
+        }
+        false => ModelConfig::default(),
+    };
+    let merged = given.clone().or(defaults);
+    let all = merged.normalisation();
+    let section = ModelConfig {
+        channels: Some(all.channels),
+        scale: Some(all.scale),
+        mean: Some(all.mean),
+        std: Some(all.std),
+        patch: Some(patch),
+        ..Default::default()
+    };
+    (section, nothing && !raw_bytes)
+}
+
+/// Noise, a rendered road, and the pictures of the user.
+fn pictures(spec: &InputSpec, size: InputSize, given: &[String]) -> Result<Vec<Picture>> {
+    let mut pictures: Vec<Picture> = (1..=2).map(|seed| noise(spec, size, seed)).collect();
+    let drive = format!(
+        "synthetic:seed=7,width={},height={},frames=1",
+        size.width.max(64) & !1,
+        size.height.max(64) & !1
+    );
+    let mut preprocessor = Preprocessor::new(spec);
+    for location in std::iter::once(&drive).chain(given) {
+        let opened = source::open(location, &SourceConfig::default(), Purpose::Offline, Stop::new());
+        let mut opened = opened.with_context(|| format!("pictures to compare on: {location}"))?;
+        let mut any = false;
+        while let Some(frame) = opened.next()? {
+            let mut input = ModelInput::default();
+            preprocessor.step(&frame, &mut input)?;
+            let name = if *location == drive {
+                "a rendered road".to_owned()
+            } else {
+                format!("{location} #{}", frame.id)
+            };
+            pictures.push(Picture { name, data: std::mem::take(&mut input.data) });
+            any = true;
+        }
+        if !any {
+            bail!("pictures to compare on: {location} holds none");
+        }
+    }
+    Ok(pictures)
+}
+
+/// Uniform noise over all values of a pixel, from a linear congruential generator.
+fn noise(spec: &InputSpec, size: InputSize, seed: u32) -> Picture {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as f32
+    };
+    let norm = &spec.normalisation;
+    let plane = size.width * size.height;
+    let data =
+        (0..3 * plane).map(|n| (next() * norm.scale - norm.mean[n / plane]) / norm.std[n / plane]).collect();
+    Picture { name: format!("noise {seed}"), data }
+}

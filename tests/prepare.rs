@@ -1,0 +1,174 @@
+//! `farout model` from outside: what is prepared runs with no word about its tensors, and what cannot be
+//! done is said clearly.
+#![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
+mod support {
+    pub mod given;
+    pub mod program;
+    pub mod tiny_model;
+}
+
+use std::path::{Path, PathBuf};
+
+use farout::model::onnx::{EXTERNAL, ModelProto, StringStringEntryProto};
+use farout::model::read;
+use prost::Message;
+use support::given::{DRIVE, build, given, text};
+use support::program::{Outcome, farout};
+
+fn tiny(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(name)
+}
+
+fn prepare(model: &Path, output: &Path, more: &[&str]) -> Outcome {
+    farout([&["model", "prepare", text(model), "-o", text(output)], more].concat())
+}
+
+#[test]
+fn a_prepared_file_needs_no_word_about_its_tensors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, bank) = (dir.path().join("vit.onnx"), dir.path().join("vit.bank"));
+    let told =
+        prepare(&tiny("timm-vit.ts.onnx"), &model, &["--features", "key:2", "--json"]).succeeded().json();
+    assert_eq!((told["width"].as_u64(), told["grid"][0].as_u64()), (Some(16), Some(4)), "{told}");
+    assert!(told["macs"][1].as_u64() < told["macs"][0].as_u64(), "{told}");
+    assert!(told["nodes"][1].as_u64() < told["nodes"][0].as_u64(), "{told}");
+    assert_eq!(told["compared"][0]["pictures"].as_array().unwrap().len(), 3, "{told}");
+    let seen = farout(["model", "inspect", text(&model), "--json"]).succeeded().json();
+    assert!(seen["section"].as_str().unwrap().contains("features = \"features\""), "{seen}");
+    assert_eq!(seen["outputs"][0], "features [1, 4, 6, 16] float32");
+    build(&model, &given().pictures, &bank);
+    let scores = dir.path().join("scores");
+    let replayed = ["replay", DRIVE, "--frames", "3", "--model", text(&model), "--bank", text(&bank)];
+    let told = farout([&replayed[..], &["--scores", text(&scores), "--json"]].concat()).succeeded().json();
+    assert_eq!(told["frames"], 3);
+    assert_eq!(scores.read_dir().unwrap().count(), 3);
+}
+
+#[test]
+fn features_are_joined_and_logits_come_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.onnx");
+    let names = "road,car,sky,tree,pole";
+    let told = prepare(
+        &tiny("segmenter.dy.onnx"),
+        &out,
+        &["--concat", "key:1,value:2", "--classes", names, "--mean", "0.5", "--std", "0.5", "--json"],
+    );
+    let told = told.succeeded().json();
+    assert_eq!((told["width"].as_u64(), told["logits"]["classes"].as_u64()), (Some(32), Some(5)), "{told}");
+    assert!(!told["normalisation_assumed"].as_bool().unwrap());
+    let compared: Vec<&str> =
+        told["compared"].as_array().unwrap().iter().map(|one| one["output"].as_str().unwrap()).collect();
+    assert_eq!(compared, ["features", "logits"]);
+    let (model, _) = read::read(&out).unwrap();
+    let origin = model.metadata_props.iter().find(|entry| entry.key() == "farout.origin").unwrap();
+    let origin: serde_json::Value = serde_json::from_str(origin.value()).unwrap();
+    assert_eq!((origin["classes"][1].as_str(), origin["sha256"].as_str().unwrap().len()), (Some("car"), 64));
+    let again = dir.path().join("again.onnx");
+    prepare(
+        &tiny("segmenter.dy.onnx"),
+        &again,
+        &["--concat", "key:1,value:2", "--classes", names, "--mean", "0.5", "--std", "0.5"],
+    )
+    .succeeded();
+    assert!(std::fs::read(&out).unwrap() == std::fs::read(&again).unwrap(), "two preparations differ");
+}
+
+/// The model with its constants in a file of their own.
+fn with_external_data(from: &Path, to: &Path) {
+    let (mut model, _): (ModelProto, String) = read::read(from).unwrap();
+    let mut data = Vec::new();
+    for tensor in &mut model.graph.as_mut().unwrap().initializer {
+        let Some(raw) = tensor.raw_data.take_if(|raw| raw.len() >= 256) else { continue };
+        let entry =
+            |key: &str, value: String| StringStringEntryProto { key: Some(key.into()), value: Some(value) };
+        tensor.external_data = vec![
+            entry("location", "weights.bin".into()),
+            entry("offset", data.len().to_string()),
+            entry("length", raw.len().to_string()),
+        ];
+        tensor.data_location = Some(EXTERNAL);
+        data.extend(raw);
+    }
+    std::fs::write(to, model.encode_to_vec()).unwrap();
+    std::fs::write(to.with_file_name("weights.bin"), data).unwrap();
+}
+
+#[test]
+fn weights_beside_the_model_are_taken_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (dir.path().join("m.onnx"), dir.path().join("out.onnx"));
+    with_external_data(&tiny("hf-vit.ts.onnx"), &model);
+    prepare(&model, &out, &["--features", "norm"]).succeeded();
+    std::fs::remove_file(dir.path().join("weights.bin")).unwrap();
+    farout(["model", "inspect", text(&out)]).succeeded();
+    let fault = prepare(&model, &dir.path().join("no.onnx"), &["--features", "norm"]);
+    assert_eq!(fault.code, Some(1));
+    assert!(
+        fault.stderr.contains("weights.bin") && fault.stderr.contains("copy that file along"),
+        "{}",
+        fault.stderr
+    );
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let whole = std::fs::read(tiny("timm-vit.ts.onnx")).unwrap();
+    std::fs::write(at("half.onnx"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::write(at("text.onnx"), "hello, I am a note and no model").unwrap();
+    let (vit, swin) = (tiny("timm-vit.ts.onnx"), tiny("swin.dy.onnx"));
+    let resnet = tiny("resnet.ts.onnx");
+    let key: &[&str] = &["--features", "key:2"];
+    let cases: [(&Path, &[&str], &[&str]); 11] = [
+        (&at("half.onnx"), key, &["half.onnx", "cut off"]),
+        (&at("text.onnx"), key, &["text.onnx", "text file"]),
+        (&at("none.onnx"), key, &["none.onnx", "No such file"]),
+        (&vit, &["--features", "key:3"], &["no \"key:3\"", "key:1..2", "norm", "tokens:1..2"]),
+        (&resnet, key, &["no \"key:2\"", "stage:1..4"]),
+        (
+            &vit,
+            &["--features", "key:2", "--size", "64x64"],
+            &["64x64", "declares 48x32", "free height and width"],
+        ),
+        (&swin, &["--concat", "key:1,key:3"], &["key:1", "24x16", "one grid"]),
+        (&vit, &["--features", "key:2", "--logits", "nothing"], &["--logits", "nothing"]),
+        (&vit, &["--features", "key:2", "--mean", "1,2"], &["--mean", "three"]),
+        (&vit, &["--features", "key:2", "--layout", "nhwc"], &["--layout says nhwc", "[1, 3, 32, 48]"]),
+        (&vit, &["--features", "key:2", "--images", "/no/such/picture"], &["/no/such/picture"]),
+    ];
+    for (model, more, words) in cases {
+        let out = at("out.onnx");
+        let ended = prepare(model, &out, more);
+        assert_ne!(ended.code, Some(0), "{more:?}");
+        for word in words {
+            assert!(ended.stderr.contains(word), "{more:?}: no {word:?} in {}", ended.stderr);
+        }
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+        assert!(!out.exists(), "{more:?} left a file");
+    }
+    std::fs::write(at("own.onnx"), &whole).unwrap();
+    let own = prepare(&at("own.onnx"), &at("own.onnx"), key);
+    assert!(own.stderr.contains("overwritten"), "{}", own.stderr);
+    assert!(std::fs::read(at("own.onnx")).unwrap() == whole);
+}
+
+/// Wherever a file is cut or bent, inspection ends with an error or a report, never a panic.
+#[test]
+fn damage_never_panics() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bent.onnx");
+    let whole = std::fs::read(tiny("timm-vit.dy.onnx")).unwrap();
+    for n in 0..24 {
+        let mut bytes = whole.clone();
+        let at = (n * 2_654_435_761_usize) % bytes.len();
+        bytes[at] ^= 1 << (n % 8);
+        let end = if n % 3 == 0 { bytes.len() } else { at.max(16) };
+        std::fs::write(&path, &bytes[..end]).unwrap();
+        let ended = farout(["model", "inspect", text(&path)]);
+        assert!(matches!(ended.code, Some(0 | 1)), "{n}: {ended:?}");
+        assert!(!ended.stderr.contains("panicked"), "{n}: {}", ended.stderr);
+    }
+}
