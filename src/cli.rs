@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::eval::dataset::DatasetSpec;
+use crate::eval::settings::Shard;
+use crate::score::Method;
+
 /// Marks, live, what road video shows and the training data never did.
 ///
 /// farout measures how far each patch of a frame lies from a bank of features of normal driving,
@@ -52,6 +56,13 @@ pub enum Command {
     /// Build and look at banks of reference features
     #[command(subcommand)]
     Bank(BankCommand),
+    /// Judge detection on a data set with truth: metrics, report, everything that made the numbers
+    Eval(EvalArgs),
+    /// Put results of farout eval side by side: differences, gains and losses, time
+    Compare(CompareArgs),
+    /// Look at data sets with truth
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
     /// Tell what this machine has: ONNX Runtime, devices, codecs, cameras, ports, with remedies
     Doctor(DoctorArgs),
 }
@@ -249,6 +260,138 @@ pub struct InspectArgs {
     #[arg(value_name = "BANK")]
     pub bank: PathBuf,
     /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `farout eval`
+#[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = DATASETS)]
+pub struct EvalArgs {
+    #[command(subcommand)]
+    #[allow(missing_docs)]
+    pub command: Option<EvalCommand>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: EvalRunArgs,
+}
+
+/// `farout eval ...`
+#[derive(Debug, Clone, Subcommand)]
+pub enum EvalCommand {
+    /// Put the parts of a run together that were made with --shard
+    Merge(MergeArgs),
+}
+
+/// The kinds of data sets, for the help.
+const DATASETS: &str = "Data sets:
+  roadanomaly:DIR               frame_list.json, frames/NAME.jpg, frames/NAME.labels/labels_semantic.png
+  smiyc-anomaly:DIR             images/, labels_masks/ (the validation frames; so for smiyc-obstacle)
+  lostandfound:DIR              leftImg8bit/test, gtCoarse/test (lostandfound-testnoknown: without known objects)
+  fishyscapes-laf:DIR           NNNN_ID_labels.png anywhere below DIR, with LostAndFound's images
+  streethazards:DIR             test/images/test/TOWN, test/annotations/test/TOWN
+  video-ood:DIR                 raw_data/SEQUENCE, semantic_ood/SEQUENCE (SOS, WOS, CARLA-WildLife)
+  folder:FILE                   a TOML file: images = DIR, masks = DIR, normal = [0], anomaly = [1], void = [255]
+Without --protocol, each is judged as it was published.";
+
+/// A run of `farout eval`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EvalRunArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub config: ConfigArgs,
+    /// What to judge on; the kinds are listed below
+    #[arg(long, value_name = "KIND:PATH", required_unless_present = "from")]
+    pub dataset: Option<DatasetSpec>,
+    /// Bank of reference features, overrides bank.path
+    #[arg(long, value_name = "FILE")]
+    pub bank: Option<PathBuf>,
+    /// Score methods, from one pass over the model; default: all that model and bank allow
+    #[arg(long, value_name = "M,M", value_delimiter = ',', conflicts_with = "from")]
+    pub methods: Vec<Method>,
+    /// Judge by these protocols too: pooled, per-image, smiyc-anomaly, smiyc-obstacle, video
+    #[arg(long, value_name = "P,P", value_delimiter = ',', conflicts_with = "from")]
+    pub protocol: Vec<crate::eval::settings::Protocol>,
+    /// Leave images without a mask out instead of refusing the data set
+    #[arg(long, conflicts_with = "from")]
+    pub allow_missing: bool,
+    /// Repeat the run that wrote this JSON; --dataset, --model and --bank only say where things lie now
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["config", "features", "input_height", "device"])]
+    pub from: Option<PathBuf>,
+    /// Only the i-th of n parts of the images; farout eval merge puts the parts together
+    #[arg(long, value_name = "i/n", requires = "json", conflicts_with_all = ["report", "scores"])]
+    pub shard: Option<Shard>,
+    /// Draws of the bootstrap for confidence intervals; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "from")]
+    pub replicates: u32,
+    /// Seed of the bootstrap
+    #[arg(long, value_name = "SEED", default_value_t = 0, conflicts_with = "from")]
+    pub seed: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub out: EvalOutArgs,
+    /// Folder for what is half done [default: beside the JSON or the report, else the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+}
+
+/// What `farout eval` and its merging write.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EvalOutArgs {
+    /// Write the numbers and everything that made them to this file ("-" for standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a report into this folder: index.html, and the curves as SVG and PNG
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Write the score maps at the truth's size: DIR/METHOD/NAME.npy
+    #[arg(long, value_name = "DIR")]
+    pub scores: Option<PathBuf>,
+}
+
+/// `farout eval merge`
+#[derive(Debug, Clone, Args)]
+pub struct MergeArgs {
+    /// The JSON files of all parts; their .maps files lie beside them
+    #[arg(value_name = "JSON", required = true)]
+    pub parts: Vec<PathBuf>,
+    /// Where the data set lies on this machine, if elsewhere
+    #[arg(long, value_name = "KIND:PATH")]
+    pub dataset: Option<DatasetSpec>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub out: EvalOutArgs,
+}
+
+/// `farout compare`
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// Results of farout eval on the same data set; the others are compared with the first
+    #[arg(value_name = "RESULT", required = true)]
+    pub results: Vec<PathBuf>,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `farout dataset ...`
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Read every image and mask: values seen, sizes, share of anomaly and void, and whether it may be scored
+    #[command(after_help = DATASETS)]
+    Check(DatasetCheckArgs),
+}
+
+/// `farout dataset check`
+#[derive(Debug, Clone, Args)]
+pub struct DatasetCheckArgs {
+    /// The data set; the kinds are listed below
+    #[arg(value_name = "KIND:PATH")]
+    pub dataset: DatasetSpec,
+    /// Images without a mask are no reason to refuse
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// Report in JSON, file by file
     #[arg(long)]
     pub json: bool,
 }

@@ -3,7 +3,12 @@
 mod apart;
 mod bank_build;
 mod bank_inspect;
+mod compare;
+mod dataset_check;
 mod doctor;
+mod eval;
+mod eval_merge;
+mod eval_output;
 mod limited;
 mod outputs;
 mod progress;
@@ -13,7 +18,7 @@ mod settings;
 mod signals;
 mod watch;
 
-use crate::cli::{BankCommand, Command};
+use crate::cli::{BankCommand, Command, DatasetCommand, EvalCommand};
 use crate::config::ConfigError;
 use crate::flow::FlowError;
 use crate::source::SourceError;
@@ -28,6 +33,12 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => replay::replay(&args),
         Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
         Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),
+        Command::Eval(args) => match &args.command {
+            Some(EvalCommand::Merge(merge)) => eval_merge::merge(merge),
+            None => eval::eval(&args.run),
+        },
+        Command::Compare(args) => compare::compare(&args),
+        Command::Dataset(DatasetCommand::Check(args)) => dataset_check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }
