@@ -5,6 +5,7 @@ mod bank_build;
 mod bank_inspect;
 mod doctor;
 mod limited;
+mod metrics;
 mod outputs;
 mod progress;
 mod replay;
@@ -28,6 +29,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => replay::replay(&args),
         Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
         Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),
+        Command::Metrics(args) => metrics::metrics(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }
