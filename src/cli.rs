@@ -63,6 +63,8 @@ pub enum Command {
     /// Look at data sets with truth
     #[command(subcommand)]
     Dataset(DatasetCommand),
+    /// Judge score maps of any program against truth masks
+    Metrics(MetricsArgs),
     /// Tell what this machine has: ONNX Runtime, devices, codecs, cameras, ports, with remedies
     Doctor(DoctorArgs),
 }
@@ -374,6 +376,61 @@ pub struct CompareArgs {
     pub json: bool,
 }
 
+/// `farout metrics`
+#[derive(Debug, Clone, Args)]
+pub struct MetricsArgs {
+    /// Folder of score maps: .npy (f16, f32, f64), 16-bit grey PNG or .safetensors; higher is more anomalous
+    #[arg(long, value_name = "DIR")]
+    pub scores: PathBuf,
+    /// Folder of truth masks with the stems of the maps (or stem + _labels_semantic, _labelIds ...)
+    #[arg(long, value_name = "DIR")]
+    pub truth: PathBuf,
+    /// How to judge
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub protocol: Protocol,
+    /// Values of normal pixels in the masks
+    #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "0", value_parser = values)]
+    pub normal: Vec<std::ops::RangeInclusive<u16>>,
+    /// Values of anomalous pixels
+    #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "1", value_parser = values)]
+    pub anomaly: Vec<std::ops::RangeInclusive<u16>>,
+    /// Values of pixels that do not count
+    #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "255", value_parser = values)]
+    pub void: Vec<std::ops::RangeInclusive<u16>>,
+    /// Tell false alarm rate and recall at this threshold too, as taken from normal driving alone (pooled,
+    /// per-image)
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub threshold: Option<f64>,
+    /// Draws of images for the confidence intervals
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub replicates: u32,
+    /// Seed of the draws
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Memory for sorted scores; while they are merged twice as much is in use
+    #[arg(long, value_name = "MIB", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub memory: u32,
+    /// Folder for what does not fit [default: the system's folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// Report in JSON, with the points of the curves and a histogram
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Ways to judge score maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// All pixels in one list (RoadAnomaly, Fishyscapes)
+    Pooled,
+    /// SegmentMeIfYouCan, RoadAnomaly21
+    SmiycAnomaly,
+    /// SegmentMeIfYouCan, RoadObstacle21
+    SmiycObstacle,
+    /// Each image alone, then averaged over those with an anomaly (StreetHazards)
+    PerImage,
+}
+
 /// `farout dataset ...`
 #[derive(Debug, Subcommand)]
 pub enum DatasetCommand {
@@ -413,6 +470,18 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("give at least 1".to_owned()),
         Ok(number) => Ok(number),
         Err(why) => Err(format!("{why}")),
+    }
+}
+
+/// A value of a mask, or several in a row.
+fn values(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
+    let number = |part: &str| part.trim().parse::<u16>().map_err(|why| format!("{part:?}: {why}"));
+    match text.split_once('-') {
+        Some((first, last)) => match (number(first)?, number(last)?) {
+            (first, last) if first <= last => Ok(first..=last),
+            (first, last) => Err(format!("{first} is above {last}")),
+        },
+        None => number(text).map(|value| value..=value),
     }
 }
 

@@ -22,7 +22,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
-//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank) |
+//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank), [`eval`] (truth, metrics) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
 //! | 0, words | [`frame`], [`grid`], [`region`], [`identity`], [`colour`], [`finding`], [`pool`], [`mod@file`], [`stop`] |
 //!
@@ -55,6 +55,7 @@ pub mod collect;
 pub mod colour;
 pub mod config;
 pub mod detector;
+pub mod eval;
 pub mod features;
 pub mod file;
 pub mod finding;

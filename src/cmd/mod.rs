@@ -10,6 +10,7 @@ mod eval;
 mod eval_merge;
 mod eval_output;
 mod limited;
+mod metrics;
 mod outputs;
 mod progress;
 mod replay;
@@ -39,6 +40,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         },
         Command::Compare(args) => compare::compare(&args),
         Command::Dataset(DatasetCommand::Check(args)) => dataset_check::check(&args),
+        Command::Metrics(args) => metrics::metrics(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }

@@ -18,7 +18,7 @@ pub use config::BuildConfig;
 pub use digest::{Digest, frame_digest, hex, sha256_of_file};
 pub use error::BuildError;
 pub use inputs::{Input, InputError, InputKind, list};
-pub use labels::{LabelError, LabelMask, attach_labels};
+pub use labels::{LabelError, LabelMask, attach_labels, label_stems};
 pub use sample::{PatchKey, Sampler};
 pub use split::{Place, Side, Split};
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics::Curve;
+use super::metrics::{Components, Curve};
 use super::truth::{ANOMALY, NORMAL, Truth};
 
 /// Sizes of objects: name, and pixels of a 640x360 picture from which it counts.
@@ -106,7 +106,8 @@ impl Tally {
     /// Counts one image; as many scores as pixels.
     pub fn count(&mut self, scores: &[f32], truth: &Truth) {
         let (width, height) = (truth.width, truth.height);
-        let objects = label_objects(truth);
+        let mask: Vec<bool> = truth.labels.iter().map(|label| *label == ANOMALY).collect();
+        let objects = Components::of(&mask, width);
         let area = (width * height) as u64;
         let size_of: Vec<usize> = objects
             .areas
@@ -130,12 +131,13 @@ impl Tally {
                 self.background.normal[bin] += 1;
             } else {
                 self.regions[region].anomaly[bin] += 1;
-                let object = objects.of_pixel[i] as usize - 1;
+                let object = objects.of_pixel[i] as usize;
                 self.sizes[size_of[object]].anomaly[bin] += 1;
                 above[object] += u64::from(score >= self.at_rate);
             }
         }
-        for ((pixels, above), size) in objects.areas.iter().zip(&above).zip(&size_of) {
+        // Number 0 is what belongs to no object.
+        for ((pixels, above), size) in objects.areas.iter().zip(&above).zip(&size_of).skip(1) {
             self.objects[*size].0 += 1;
             self.objects[*size].1 += u64::from(2 * above > *pixels);
         }
@@ -189,44 +191,6 @@ impl Tally {
             fpr: share(fp_at, normal),
         }
     }
-}
-
-/// The objects of one mask: connected anomalous pixels, corners count as touching.
-struct Objects {
-    /// 0 for none, else the object's number from 1.
-    of_pixel: Vec<u32>,
-    /// Pixels of each.
-    areas: Vec<u64>,
-}
-
-fn label_objects(truth: &Truth) -> Objects {
-    let (width, height) = (truth.width, truth.height);
-    let mut of_pixel = vec![0_u32; truth.labels.len()];
-    let (mut areas, mut stack) = (Vec::new(), Vec::new());
-    for start in 0..truth.labels.len() {
-        if truth.labels[start] != ANOMALY || of_pixel[start] != 0 {
-            continue;
-        }
-        let number = areas.len() as u32 + 1;
-        let mut area = 0;
-        of_pixel[start] = number;
-        stack.push(start);
-        while let Some(i) = stack.pop() {
-            area += 1;
-            let (y, x) = (i / width, i % width);
-            for ny in y.saturating_sub(1)..height.min(y + 2) {
-                for nx in x.saturating_sub(1)..width.min(x + 2) {
-                    let j = ny * width + nx;
-                    if truth.labels[j] == ANOMALY && of_pixel[j] == 0 {
-                        of_pixel[j] = number;
-                        stack.push(j);
-                    }
-                }
-            }
-        }
-        areas.push(area);
-    }
-    Objects { of_pixel, areas }
 }
 
 #[cfg(test)]

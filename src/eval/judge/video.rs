@@ -19,23 +19,22 @@ use crate::source::images;
 /// # Errors
 /// An image that cannot be read, by name; no threshold at all.
 pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Vec<SequenceResult>> {
-    let best = result.pooled.as_ref().map(|pooled| pooled.detection.best_f1_threshold as f32);
-    let known = case.thresholds.get(method).and_then(|known| known.value);
+    let best = result.pooled.as_ref().map(|pooled| pooled.detection.best_f1_threshold);
+    let known = case.thresholds.get(method).and_then(|known| known.value).map(f64::from);
     let threshold = known.or(best).context(
         "video metrics need a threshold: give a bank with a calibration, --threshold, or --protocol pooled",
     )?;
     let score = &case.settings.config.score;
     let settings = Settings {
-        threshold,
         min_region_px: score.min_region_px,
         event_frames: score.event_frames,
         gap_frames: score.event_gap_frames,
-        ..Settings::default()
+        ..Settings::at(threshold)
     };
     let sequence_of = |index: &usize| case.dataset.samples[*index].sequence.clone().unwrap_or_default();
     let mut reports = Vec::new();
     for frames in case.indices.chunk_by(|a, b| sequence_of(a) == sequence_of(b)) {
-        let mut judge = Judge::new(settings.clone());
+        let mut judge = Judge::new(settings);
         let mut previous: Option<Luma> = None;
         let (pool, mut upsampler) = (Pool::new(), Upsampler::new());
         for (number, index) in frames.iter().enumerate() {
@@ -47,7 +46,12 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
             let scores = at_size(&mut upsampler, map, truth.width, truth.height);
             let luma = Luma::read(&sample.image, &pool)?;
             let motion = match &previous {
-                Some(before) if (before.width, before.height) == (luma.width, luma.height) => {
+                // Motion is told in the pixels of the scores.
+                Some(before)
+                    if [(before.width, before.height), (truth.width, truth.height)]
+                        .iter()
+                        .all(|size| *size == (luma.width, luma.height)) =>
+                {
                     estimate(&before.pixels, &luma.pixels, luma.width, luma.height)
                 }
                 _ => Motion::Still,
