@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use super::progress;
 use crate::cli::EvalOutArgs;
 use crate::eval::report;
-use crate::eval::result::EvalResult;
+use crate::eval::result::{EvalResult, MethodResult};
 use crate::eval::run::{Finished, Progress};
 use crate::eval::table;
 use crate::file;
@@ -117,13 +117,16 @@ pub fn write(out: &EvalOutArgs, finished: &Finished) -> Result<()> {
 
 /// Says whether a repetition gave the same numbers.
 pub fn tell_repetition(earlier: &EvalResult, now: &EvalResult) {
-    if earlier.methods == now.methods {
+    // Written and read again, as the earlier ones were: the last digit of a number may not survive that.
+    let written = serde_json::to_vec(&now.methods);
+    let now: Vec<MethodResult> = written.and_then(|bytes| serde_json::from_slice(&bytes)).unwrap_or_default();
+    if earlier.methods == now {
         tracing::info!("every number is the same as in the earlier run");
         return;
     }
-    for (then, now) in earlier.methods.iter().zip(&now.methods) {
+    for (then, now) in earlier.methods.iter().zip(&now) {
         if then != now {
-            let ap = |m: &crate::eval::result::MethodResult| m.pooled.as_ref().map(|p| p.detection.ap);
+            let ap = |m: &MethodResult| m.pooled.as_ref().map(|p| p.detection.ap);
             tracing::warn!(
                 method = then.method.name(),
                 "numbers differ from the earlier run (pooled AP {:?}, then {:?}): another machine, library or version?",

@@ -231,7 +231,7 @@ fn look(sample: &Sample, values: &ValueMap, pool: &Pool<Vec<u8>>) -> (FileCheck,
 }
 
 /// Whether one size is the other, scaled.
-fn same_shape((w, h): (usize, usize), (mask_w, mask_h): (usize, usize)) -> bool {
+pub(super) fn same_shape((w, h): (usize, usize), (mask_w, mask_h): (usize, usize)) -> bool {
     // The height that the mask's width would have at the image's aspect ratio, and the reverse.
     let scaled = |a: usize, b: usize, c: usize| (a * b + c / 2) / c.max(1);
     scaled(h, mask_w, w).abs_diff(mask_h) <= ROUNDING || scaled(w, mask_h, h).abs_diff(mask_w) <= ROUNDING
