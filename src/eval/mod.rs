@@ -3,6 +3,7 @@
 //! What is judged here may come from any program; nothing in this room knows how scores are made.
 
 pub mod folders;
+pub mod fuzzed;
 pub mod maps;
 pub mod metrics;
 pub mod truth;

@@ -78,9 +78,16 @@ pub fn read(path: &Path) -> Result<ScoreImage, MapError> {
 pub fn inspect(path: &Path) -> Result<MapInfo, MapError> {
     let wrong = |why: String| MapError { path: path.to_owned(), why };
     let mut head = Vec::new();
-    let file = File::open(path).map_err(|e| wrong(e.to_string()))?;
-    file.take(HEAD).read_to_end(&mut head).map_err(|e| wrong(e.to_string()))?;
-    describe(&head).map_err(wrong)
+    let mut file = File::open(path).map_err(|e| wrong(e.to_string()))?;
+    (&mut file).take(HEAD).read_to_end(&mut head).map_err(|e| wrong(e.to_string()))?;
+    match describe(&head) {
+        // Some headers are only whole with what follows them.
+        Err(_) if head.len() as u64 == HEAD => {
+            file.read_to_end(&mut head).map_err(|e| wrong(e.to_string()))?;
+            describe(&head).map_err(wrong)
+        }
+        described => described.map_err(wrong),
+    }
 }
 
 /// Reads a map from a file's bytes.

@@ -70,7 +70,8 @@ pub fn pairs(scores: &Path, truth: &Path) -> Result<Vec<Pair>, PairError> {
     let mut masks = files(truth, &["png", "webp", "bmp", "jpg", "jpeg"], "truth mask")?;
     let (mut found, mut lonely) = (Vec::new(), Vec::new());
     for (name, path) in maps {
-        match label_stems(&name).find_map(|stem| masks.remove_entry(&stem)) {
+        let mask = label_stems(&name).find_map(|stem| masks.remove_entry(&stem));
+        match mask {
             Some((_, mask)) => found.push(Pair { name, scores: path, truth: mask }),
             None => lonely.push(name),
         }

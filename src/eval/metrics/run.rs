@@ -173,10 +173,14 @@ impl Reader<'_> {
             return Ok(None);
         }
         self.left -= 1;
-        let bytes = match &self.bytes {
+        if let Bytes::Own(bytes) = &self.bytes
+            && bytes.len() - self.at < LONGEST_PAIR
+        {
+            self.read_on()?;
+        }
+        let bytes: &[u8] = match &self.bytes {
             Bytes::Lent(bytes) => bytes,
-            Bytes::Own(bytes) if bytes.len() - self.at >= LONGEST_PAIR => &bytes[..],
-            Bytes::Own(_) => self.read_on()?,
+            Bytes::Own(bytes) => bytes,
         };
         let mut at = self.at;
         let first = byte(bytes, &mut at)?;
@@ -184,16 +188,16 @@ impl Reader<'_> {
         if first & MORE != 0 {
             step |= number(bytes, &mut at)? << 6;
         }
-        self.key += step;
         let count = if first & COUNTED != 0 { number(bytes, &mut at)? + 2 } else { 1 };
+        self.key += step;
         self.at = at;
         Ok(Some((self.key, count)))
     }
 
     #[cold]
-    fn read_on(&mut self) -> io::Result<&[u8]> {
-        let Bytes::Own(bytes) = &mut self.bytes else { return Ok(&[]) };
-        if let Some((file, next, end)) = &mut self.file
+    fn read_on(&mut self) -> io::Result<()> {
+        if let Bytes::Own(bytes) = &mut self.bytes
+            && let Some((file, next, end)) = &mut self.file
             && next < end
         {
             bytes.drain(..self.at);
@@ -203,7 +207,7 @@ impl Reader<'_> {
             file.read_exact_at(&mut bytes[kept..], *next)?;
             *next += more;
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 
