@@ -253,6 +253,8 @@ def judge(folder):
         results[name] = {
             "pooled": pooled(np.concatenate([s for s, _ in flat]), np.concatenate([t for _, t in flat])),
             "per-image": {"images": len(both), **{key: float(np.mean([b[key] for b in both])) for key in keys}},
+            "smiyc-anomaly": smiyc(frames, "smiyc-anomaly"),
+            "smiyc-obstacle": smiyc(frames, "smiyc-obstacle"),
         }
     return results
 
