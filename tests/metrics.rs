@@ -8,7 +8,7 @@ mod support {
 use std::path::Path;
 use std::process::Command;
 
-use farout::eval::metrics::smiyc::{Judge, Track};
+use farout::eval::metrics::smiyc::{Judge, SmiycReport, Track};
 use farout::eval::metrics::{BootstrapSettings, Counts, Detection, Limits, Pooled};
 use farout::eval::truth::{ANOMALY, NORMAL, Truth, VOID};
 use serde_json::Value;
@@ -125,6 +125,38 @@ fn detection_differences(what: &str, got: &Detection, want: &Value) -> Vec<Strin
     faults
 }
 
+fn smiyc_differences(what: &str, report: &SmiycReport, case: &Value) -> Vec<String> {
+    let (got, want) = (&report.pixel, &case["pixel"]);
+    let mut faults = differences(
+        what,
+        &[
+            ("ap", Some(got.ap), &want["ap"]),
+            ("fpr95", Some(got.fpr95), &want["fpr95"]),
+            ("best_f1", Some(got.best_f1), &want["best_f1"]),
+            ("threshold", Some(got.threshold), &want["threshold"]),
+        ],
+    );
+    let (got, want) = (&report.component, &case["component"]);
+    faults.extend(differences(
+        what,
+        &[
+            ("true components", Some(got.true_components as f64), &want["true_components"]),
+            ("predicted", Some(got.predicted_components as f64), &want["predicted_components"]),
+            ("mean sIoU", got.mean_siou, &want["mean_siou"]),
+            ("mean PPV", got.mean_ppv, &want["mean_ppv"]),
+            ("mean F1", got.mean_f1, &want["mean_f1"]),
+        ],
+    ));
+    for (got, want) in got.f1_at.iter().zip(want["f1_at"].as_array().unwrap()) {
+        let name = format!("F1 at {}", got.level);
+        let [tp, fn_, fp] = [got.tp, got.fn_, got.fp].map(|count| Some(count as f64));
+        let pairs =
+            [("TP", tp, &want[0]), ("FN", fn_, &want[1]), ("FP", fp, &want[2]), (&name, got.f1, &want[3])];
+        faults.extend(differences(what, &pairs));
+    }
+    faults
+}
+
 #[test]
 fn pooled_metrics_are_those_of_scikit_learn() {
     let (stored, mut faults) = (stored(), Vec::new());
@@ -162,41 +194,7 @@ fn smiyc_metrics_are_those_of_the_transcription() {
             judge.push("frame", size, &scores, &truth).unwrap();
         }
         let report = judge.finish(&settings).unwrap().unwrap();
-        let what = format!("case {seed}");
-        let (got, want) = (&report.pixel, &case["pixel"]);
-        faults.extend(differences(
-            &what,
-            &[
-                ("ap", Some(got.ap), &want["ap"]),
-                ("fpr95", Some(got.fpr95), &want["fpr95"]),
-                ("best_f1", Some(got.best_f1), &want["best_f1"]),
-                ("threshold", Some(got.threshold), &want["threshold"]),
-            ],
-        ));
-        let (got, want) = (&report.component, &case["component"]);
-        faults.extend(differences(
-            &what,
-            &[
-                ("true components", Some(got.true_components as f64), &want["true_components"]),
-                ("predicted", Some(got.predicted_components as f64), &want["predicted_components"]),
-                ("mean sIoU", got.mean_siou, &want["mean_siou"]),
-                ("mean PPV", got.mean_ppv, &want["mean_ppv"]),
-                ("mean F1", got.mean_f1, &want["mean_f1"]),
-            ],
-        ));
-        for (got, want) in got.f1_at.iter().zip(want["f1_at"].as_array().unwrap()) {
-            let name = format!("F1 at {}", got.level);
-            let counts = [got.tp, got.fn_, got.fp].map(|count| Some(count as f64));
-            faults.extend(differences(
-                &what,
-                &[
-                    ("TP", counts[0], &want[0]),
-                    ("FN", counts[1], &want[1]),
-                    ("FP", counts[2], &want[2]),
-                    (&name, got.f1, &want[3]),
-                ],
-            ));
-        }
+        faults.extend(smiyc_differences(&format!("case {seed}"), &report, case));
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
@@ -243,6 +241,11 @@ fn the_program_judges_maps_of_a_python_script_as_scikit_learn_does() {
         };
         let got: Detection = serde_json::from_value(run("pooled")["pooled"]["detection"].clone()).unwrap();
         faults.extend(detection_differences(maps, &got, &want[maps]["pooled"]));
+        for protocol in ["smiyc-anomaly", "smiyc-obstacle"] {
+            let got: SmiycReport = serde_json::from_value(run(protocol)["smiyc"].clone()).unwrap();
+            assert!(got.component.true_components > 0);
+            faults.extend(smiyc_differences(&format!("{maps} {protocol}"), &got, &want[maps][protocol]));
+        }
         let (got, want) = (&run("per-image")["per_image"], &want[maps]["per-image"]);
         assert_eq!(got["images"], want["images"]);
         for key in ["ap", "auroc", "fpr95_first", "fpr95_closest", "best_f1"] {

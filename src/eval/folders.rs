@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -289,10 +290,15 @@ fn located(path: &Path, width: usize, error: &CountError) -> String {
     }
 }
 
-/// Scores as the SMIYC protocol takes them: it rounds them to float16 anyway.
+/// Scores as the SMIYC protocol takes them. It rounds them to float16: those of 64 bits at once, since rounding
+/// twice is not the same. What float16 cannot hold is left for the protocol to refuse.
 fn narrow(scores: Scores) -> Vec<f32> {
+    let round = |score: f64| match f16::from_f64(score) {
+        rounded if rounded.is_finite() => rounded.to_f32(),
+        _ => score as f32,
+    };
     match scores {
         Scores::F32(scores) => scores,
-        Scores::F64(scores) => scores.into_iter().map(|score| score as f32).collect(),
+        Scores::F64(scores) => scores.into_iter().map(round).collect(),
     }
 }

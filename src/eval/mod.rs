@@ -7,6 +7,7 @@ pub mod breakdown;
 pub mod compare;
 pub mod dataset;
 pub mod folders;
+pub mod fuzzed;
 pub mod judge;
 pub mod maps;
 pub mod measure;

@@ -67,11 +67,11 @@ fn metrics_are_what_their_definitions_say() {
         }
         let off = |tp: u64| (tp as f64 / p - 0.95).abs();
         let mut closest = points[0];
-        points.iter().filter(|point| off(point.1) < off(closest.1)).for_each(|point| {
+        for point in &points {
             if off(point.1) < off(closest.1) {
                 closest = *point;
             }
-        });
+        }
         assert_eq!(got.fpr95_closest, closest.2 as f64 / n);
         let f1 = |(_, tp, fp): &(f32, u64, u64)| 2.0 * *tp as f64 / ((tp + fp) as f64 + p);
         let best = points.iter().map(f1).fold(0.0, f64::max);

@@ -7,7 +7,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::SmiycError;
 use crate::eval::metrics::scratch::{Limits, ScratchError, free_bytes};
-use crate::eval::truth::Truth;
+use crate::eval::truth::{Truth, VOID};
 use crate::grid::{Grid, PixelScores, ScoreMap};
 use crate::score::Upsampler;
 
@@ -44,8 +44,10 @@ impl Kept {
         }
         let mut rounded = vec![f16::ZERO; scores.len()];
         rounded.convert_from_f32_slice(scores);
-        // Before a map is enlarged, every cell counts: it reaches into pixels around it.
-        if let Some(at) = rounded.iter().position(|score| !score.is_finite()) {
+        // Void hides what is no number, unless the map is enlarged: then a cell reaches into others' pixels.
+        let counts = |at: usize| !same || truth.labels[at] != VOID;
+        let wrong = |(at, score): (usize, &f16)| !score.is_finite() && counts(at);
+        if let Some(at) = rounded.iter().enumerate().position(wrong) {
             let (x, y, score) = (at % width, at / width, scores[at]);
             return Err(SmiycError::NotFinite { name: name.to_owned(), score, x, y });
         }
