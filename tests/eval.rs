@@ -76,18 +76,38 @@ fn number(result: &Value, method: &str, key: &str) -> f64 {
 
 #[test]
 fn one_pass_gives_all_methods_and_what_made_them() {
-    let set = Set::new(8);
+    let set = Set::new(5);
     let (json, report, scores) = (set.at("out.json"), set.at("report"), set.at("scores"));
     let told = set
-        .eval(&["--json", text(&json), "--report", text(&report), "--scores", text(&scores), "--protocol", "smiyc-obstacle"])
+        .eval(&[
+            "--json",
+            text(&json),
+            "--report",
+            text(&report),
+            "--scores",
+            text(&scores),
+            "--protocol",
+            "smiyc-obstacle",
+        ])
         .succeeded();
     assert!(told.stdout.contains("pooled") && told.stdout.contains("knn"), "{}", told.stdout);
     let result = read(&json);
     for pointer in [
-        "/farout", "/made", "/settings/config/search/k", "/dataset/sha256", "/model/sha256", "/bank/sha256",
-        "/machine/provider", "/machine/processor", "/time/stages/0/seconds", "/methods/0/pooled/ap",
-        "/methods/0/pooled/intervals/ap/low", "/methods/0/breakdown/sizes/0/objects",
-        "/methods/0/calibration/pixels/fpr", "/methods/1/per_image/mean/auroc", "/methods/1/smiyc/0/pixel/ap",
+        "/farout",
+        "/made",
+        "/settings/config/search/k",
+        "/dataset/sha256",
+        "/model/sha256",
+        "/bank/sha256",
+        "/machine/provider",
+        "/machine/processor",
+        "/time/stages/0/seconds",
+        "/methods/0/pooled/ap",
+        "/methods/0/pooled/intervals/ap/low",
+        "/methods/0/breakdown/sizes/0/objects",
+        "/methods/0/calibration/pixels/fpr",
+        "/methods/1/per_image/mean/auroc",
+        "/methods/1/smiyc/0/pixel/ap",
     ] {
         assert!(result.pointer(pointer).is_some_and(|v| !v.is_null()), "{pointer} is missing");
     }
@@ -101,7 +121,9 @@ fn one_pass_gives_all_methods_and_what_made_them() {
         assert_eq!(found, number(&result, method, "ap"), "{method}: {judged}");
     }
     let page = std::fs::read_to_string(report.join("index.html")).unwrap();
-    for part in ["Pooled", "By object size", "Best and worst images", "data:image/jpeg;base64,", "<svg", "knn", "lse"] {
+    for part in
+        ["Pooled", "By object size", "Best and worst images", "data:image/jpeg;base64,", "<svg", "knn", "lse"]
+    {
         assert!(page.contains(part), "the report lacks {part}");
     }
     for outside in ["src=\"http", "href=\"http", "<script", "<link", "@import"] {
@@ -164,28 +186,32 @@ fn parts_of_a_run_give_what_the_whole_gives() {
 
 #[test]
 fn an_interrupted_run_goes_on_and_a_finished_one_can_be_repeated() {
-    let set = Set::new(40);
+    let set = Set::new(20);
     let json = set.at("out.json");
     let mut running = Running::start(set.command(&["--json", text(&json)]));
     let work = set.at("out.json.work");
     let kept = || -> usize {
         let folders = work.read_dir().into_iter().flatten().flatten();
-        folders.filter_map(|f| f.path().read_dir().ok()).flatten().flatten()
-            .filter(|f| f.file_name().to_string_lossy().ends_with(".maps")).count()
+        folders
+            .filter_map(|f| f.path().read_dir().ok())
+            .flatten()
+            .flatten()
+            .filter(|f| f.file_name().to_string_lossy().ends_with(".maps"))
+            .count()
     };
     running.until("three images", || kept() >= 3);
     running.signal(libc::SIGINT);
     let ended = running.outcome();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("of 40 images; the same command goes on"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("of 20 images; the same command goes on"), "{}", ended.stderr);
     assert!(!json.exists());
     let before = kept();
     let told = set.eval(&["--json", text(&json)]).succeeded();
-    assert!(told.stderr.contains(&format!("{before} of 40 images were done before")), "{}", told.stderr);
+    assert!(told.stderr.contains(&format!("{before} of 20 images were done before")), "{}", told.stderr);
     assert!(!work.exists());
     let first = read(&json);
     assert_eq!(first["time"]["sessions"], 2);
-    assert_eq!(first["time"]["stages"][0]["images"], 40, "{}", first["time"]);
+    assert_eq!(first["time"]["stages"][0]["images"], 20, "{}", first["time"]);
 
     let again = set.at("again.json");
     let args = ["eval", "--from", text(&json), "--json", text(&again)];
@@ -247,7 +273,8 @@ fn what_cannot_be_judged_or_written_is_told() {
     assert!(ended.stderr.contains("model.toml is no result of farout eval"), "{}", ended.stderr);
     let ended = farout(["eval", "--dataset", "cityscapes:x"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("roadanomaly"), "{}", ended.stderr);
-    let ended = farout(["eval", "--dataset", &set.dataset, "--model", text(&given().model), "--methods", "knn"]);
+    let ended =
+        farout(["eval", "--dataset", &set.dataset, "--model", text(&given().model), "--methods", "knn"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("--bank"), "{}", ended.stderr);
 
     // A model whose logits are NaN.
@@ -314,7 +341,11 @@ fn a_disk_that_is_full_leaves_nothing_half_written() {
     assert!(ended.stderr.contains("out.json"), "{}", ended.stderr);
     assert!(!json.exists(), "half a result");
     let hidden = |folder: &Path| {
-        folder.read_dir().unwrap().filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".farout-")).count()
+        folder
+            .read_dir()
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".farout-"))
+            .count()
     };
     assert_eq!(hidden(set.dir.path()), 0, "a temporary file was left");
     let told = set.eval(&args).succeeded();

@@ -67,7 +67,8 @@ impl Progress for Shown {
         }
         phase.told = Instant::now();
         let (done, of) = (self.bar.position(), self.bar.length().unwrap_or(0));
-        let left = phase.begun.elapsed().as_secs_f64() * (of.saturating_sub(done)) as f64 / done.max(1) as f64;
+        let left =
+            phase.begun.elapsed().as_secs_f64() * (of.saturating_sub(done)) as f64 / done.max(1) as f64;
         tracing::info!("{}: {done} of {of}, about {:.0} s left", phase.name, left);
     }
 }

@@ -66,7 +66,9 @@ impl Mapper {
         };
         let invalid = |why: String| Err(ConfigError::Invalid(why).into());
         if methods.is_empty() {
-            return invalid("no method can score: give a bank with --bank, or name the model's logits".into());
+            return invalid(
+                "no method can score: give a bank with --bank, or name the model's logits".into(),
+            );
         }
         for method in &methods {
             if method.needs_logits() && !has_logits {
@@ -84,7 +86,8 @@ impl Mapper {
         let engine = open_search(config, wanted)?;
         let mut fallbacks: Vec<String> =
             extract.session.fallbacks().iter().map(|(provider, why)| format!("{provider}: {why}")).collect();
-        fallbacks.extend(engine.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
+        fallbacks
+            .extend(engine.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
         let setup = Setup {
             methods: methods.clone(),
             model: identity,

@@ -15,9 +15,8 @@ const REFERENCE_AREA: u64 = 640 * 360;
 /// Regions: a grid of so many rows and columns.
 const GRID: usize = 3;
 /// Names of the regions, row by row.
-const REGIONS: [&str; GRID * GRID] = [
-    "top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right",
-];
+const REGIONS: [&str; GRID * GRID] =
+    ["top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right"];
 /// The false positive rate at which recall is told.
 const RATE: f64 = 0.05;
 
@@ -160,12 +159,7 @@ impl Tally {
             self.part(name, &bins, Some(*objects))
         });
         let regions = REGIONS.iter().zip(&self.regions).map(|(name, bins)| self.part(name, bins, None));
-        Breakdown {
-            rate: RATE,
-            threshold: self.at_rate,
-            sizes: sizes.collect(),
-            regions: regions.collect(),
-        }
+        Breakdown { rate: RATE, threshold: self.at_rate, sizes: sizes.collect(), regions: regions.collect() }
     }
 
     fn part(&self, name: &str, bins: &Bins, objects: Option<(u64, u64)>) -> Part {
@@ -218,8 +212,12 @@ mod tests {
     #[test]
     fn parts_are_what_counting_by_hand_gives() {
         let truth = truth();
-        let scores: Vec<f32> =
-            truth.labels.iter().enumerate().map(|(i, l)| if *l == ANOMALY { 2.0 } else { (i % 7) as f32 / 7.0 }).collect();
+        let scores: Vec<f32> = truth
+            .labels
+            .iter()
+            .enumerate()
+            .map(|(i, l)| if *l == ANOMALY { 2.0 } else { (i % 7) as f32 / 7.0 })
+            .collect();
         let normal = truth.share().normal;
         let point = |threshold: f64, tp, fp| CurvePoint { threshold, tp, fp };
         let curve = Curve {
@@ -233,11 +231,16 @@ mod tests {
         twice.add(&tally);
         let report = tally.finish();
         assert_eq!(report.threshold, 2.0);
-        let all: Vec<_> = report.sizes.iter().map(|p| (p.name.as_str(), p.anomaly, p.objects, p.found)).collect();
+        let all: Vec<_> =
+            report.sizes.iter().map(|p| (p.name.as_str(), p.anomaly, p.objects, p.found)).collect();
         // 17 pixels of 1800 are 2176 of 640x360, 120 are 15360.
         assert_eq!(
             all,
-            [("small", 0, Some(0), Some(0)), ("medium", 17, Some(1), Some(1)), ("large", 120, Some(1), Some(1))]
+            [
+                ("small", 0, Some(0), Some(0)),
+                ("medium", 17, Some(1), Some(1)),
+                ("large", 120, Some(1), Some(1))
+            ]
         );
         assert_eq!((report.sizes[1].ap, report.sizes[0].ap), (Some(1.0), None));
         assert_eq!((report.sizes[1].recall, report.sizes[1].fpr), (Some(1.0), Some(0.0)));
@@ -253,7 +256,10 @@ mod tests {
         let curve = Curve {
             normal: 1,
             anomaly: 2,
-            points: vec![CurvePoint { threshold: 1.0, tp: 1, fp: 1 }, CurvePoint { threshold: 0.0, tp: 2, fp: 1 }],
+            points: vec![
+                CurvePoint { threshold: 1.0, tp: 1, fp: 1 },
+                CurvePoint { threshold: 0.0, tp: 2, fp: 1 },
+            ],
         };
         let mut tally = Tally::new(&curve);
         tally.count(&[1.0, 1.0, 0.0], &truth);

@@ -132,11 +132,7 @@ pub fn compare(results: &[(PathBuf, EvalResult)]) -> Result<Comparison> {
     if others.is_empty() {
         bail!("{} has one method; give another result to compare it with", path.display());
     }
-    Ok(Comparison {
-        dataset: first.settings.dataset.to_string(),
-        base: entry(path, first, base),
-        others,
-    })
+    Ok(Comparison { dataset: first.settings.dataset.to_string(), base: entry(path, first, base), others })
 }
 
 type One<'a> = (&'a PathBuf, &'a EvalResult, &'a MethodResult);
@@ -296,7 +292,14 @@ impl fmt::Display for Comparison {
 fn head(f: &mut fmt::Formatter<'_>, entry: &Entry) -> fmt::Result {
     let how = if entry.pooled { "pooled" } else { "mean per image" };
     let time = entry.seconds_per_image.map(|s| format!(", {:.0} ms per image", 1e3 * s)).unwrap_or_default();
-    writeln!(f, "{}: {} of {} ({how}; {}{time})", entry.file.display(), entry.method, entry.model, entry.device)
+    writeln!(
+        f,
+        "{}: {} of {} ({how}; {}{time})",
+        entry.file.display(),
+        entry.method,
+        entry.model,
+        entry.device
+    )
 }
 
 /// A change in percentage points.

@@ -55,7 +55,6 @@ pub fn measure(
         indices: missing,
         health: Arc::clone(&health),
         progress: Arc::clone(progress),
-        done: 0,
     };
     let ended = mapper.chain(frames)?.run("keep", keep, PATIENCE);
     let report = health.report();
@@ -85,7 +84,6 @@ struct Keep {
     indices: Vec<usize>,
     health: Arc<Health>,
     progress: Arc<dyn Progress>,
-    done: usize,
 }
 
 impl Stage for Keep {
@@ -103,9 +101,8 @@ impl Stage for Keep {
                 );
             }
         }
-        let index = *self.indices.get(self.done).context("more frames than images")?;
-        self.work.keep(index, &frame.name, &maps)?;
-        self.done += 1;
+        let index = self.indices.get(frame.id as usize).context("more frames than images")?;
+        self.work.keep(*index, &frame.name, &maps)?;
         self.health.frame_done(frame.captured);
         self.progress.step();
         Ok(())

@@ -113,8 +113,7 @@ impl WorkFolder {
     /// # Errors
     /// [`PartialError::Write`]; no half of the file is left then.
     pub fn keep(&self, index: usize, name: &str, maps: &Maps) -> Result<(), PartialError> {
-        let entries: Vec<(String, &ScoreMap)> =
-            self.methods.iter().cloned().zip(maps.iter()).collect();
+        let entries: Vec<(String, &ScoreMap)> = self.methods.iter().cloned().zip(maps.iter()).collect();
         let about = HashMap::from([(NAME.into(), name.to_owned()), (KEY.into(), self.key.clone())]);
         write_maps(&self.file(index), &entries, about)
     }
@@ -136,8 +135,8 @@ impl WorkFolder {
 
     fn read(&self, path: &Path, name: &str) -> Result<Maps, PartialError> {
         let malformed = |why: String| PartialError::Malformed { path: path.to_owned(), why };
-        let bytes = std::fs::read(path)
-            .map_err(|source| PartialError::Unusable { path: path.to_owned(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| PartialError::Unusable { path: path.to_owned(), source })?;
         let about = metadata(&bytes).map_err(malformed)?;
         if about.get(KEY) != Some(&self.key) || about.get(NAME).map(String::as_str) != Some(name) {
             return Err(malformed("it is of another run or image".into()));
@@ -219,13 +218,8 @@ pub fn map_of(tensors: &SafeTensors<'_>, name: &str) -> Result<ScoreMap, String>
     if tensor.dtype() != Dtype::F32 {
         return Err(format!("{name} is {:?}, not F32", tensor.dtype()));
     }
-    let data: Vec<f32> = tensor
-        .data()
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect();
+    let data: Vec<f32> =
+        tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     Ok(ScoreMap { grid: Grid { rows, cols }, data: Pooled::unpooled(data) })
 }
 

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::breakdown::Breakdown;
 use super::metrics::smiyc::SmiycReport;
 use super::metrics::video::VideoReport;
-use super::metrics::{
-    CalibrationReport, Curve, Detection, Histogram, Intervals, PerImageReport,
-};
+use super::metrics::{CalibrationReport, Curve, Detection, Histogram, Intervals, PerImageReport};
 use super::partial::{SessionTime, StageTime};
 use super::settings::{Settings, Shard};
 use super::truth::Share;
@@ -317,9 +315,9 @@ impl MachineRecord {
     /// This machine, with what runs model and search.
     pub fn here(setup: &crate::detector::Setup) -> MachineRecord {
         let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let processor = processor
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()));
+        let processor = processor.lines().find_map(|line| {
+            line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned())
+        });
         MachineRecord {
             provider: setup.provider.clone(),
             session: setup.description.clone(),

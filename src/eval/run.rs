@@ -108,7 +108,8 @@ struct MapsKey<'a> {
 pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Result<Finished> {
     let Request { mut settings, shard, work, scores, repeats } = request;
     let (dataset, check) = checked(&settings, progress)?;
-    let all: Vec<usize> = (0..dataset.samples.len()).filter(|i| dataset.samples[*i].truth.is_some()).collect();
+    let all: Vec<usize> =
+        (0..dataset.samples.len()).filter(|i| dataset.samples[*i].truth.is_some()).collect();
     let indices: Vec<usize> = match shard {
         Some(shard) => shard.indices(all.len()).into_iter().map(|i| all[i]).collect(),
         None => all,
@@ -219,8 +220,7 @@ fn thresholds(settings: &Settings, setup: &Setup) -> Vec<ThresholdRecord> {
 
 fn bank_record(bank: &crate::bank::Bank) -> Result<BankRecord> {
     let path = bank.path().to_owned();
-    let sha256 =
-        sha256_of_file(&path).with_context(|| format!("cannot read the bank {}", path.display()))?;
+    let sha256 = sha256_of_file(&path).with_context(|| format!("cannot read the bank {}", path.display()))?;
     let metadata = bank.metadata();
     Ok(BankRecord {
         sha256: hex(&sha256),

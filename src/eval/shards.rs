@@ -41,7 +41,10 @@ impl ShardFiles {
         };
         let malformed = |why: String| PartialError::Malformed { path: path.clone(), why };
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| malformed(e.to_string()))?;
-        self.methods.iter().map(|method| map_of(&tensors, &key_of(name, *method)).map_err(malformed)).collect()
+        self.methods
+            .iter()
+            .map(|method| map_of(&tensors, &key_of(name, *method)).map_err(malformed))
+            .collect()
     }
 }
 
@@ -107,11 +110,8 @@ pub fn merge(
             result.dataset.sha256
         );
     }
-    let mut files = ShardFiles {
-        methods: result.settings.methods.clone(),
-        files: Vec::new(),
-        of_image: HashMap::new(),
-    };
+    let mut files =
+        ShardFiles { methods: result.settings.methods.clone(), files: Vec::new(), of_image: HashMap::new() };
     for (path, part, shard) in &parts {
         files.add(&path.with_file_name(&shard.maps), shard)?;
         if path != &parts[0].0 {

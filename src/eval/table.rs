@@ -86,6 +86,24 @@ fn write_all(out: &mut String, result: &EvalResult) -> std::fmt::Result {
             }
         }
     }
+    for method in methods {
+        for one in &method.video {
+            let (report, alarms) = (&one.report, &one.report.false_alarms);
+            let found = report.tracking.as_ref().map_or((0, 0), |t| (t.found, t.objects));
+            writeln!(
+                out,
+                "\n{} {}: {} frames, {} of {} objects found, MOTA {}, {} false alarms ({} per minute)",
+                method.method.name(),
+                one.sequence,
+                report.frames,
+                found.0,
+                found.1,
+                percent(report.tracking.as_ref().and_then(|t| t.mota), None),
+                alarms.false_alarms,
+                alarms.per_minute.map_or("-".to_owned(), |rate| format!("{rate:.1}"))
+            )?;
+        }
+    }
     if methods.iter().any(|m| m.calibration.is_some()) {
         heading(out, "at the daemon's threshold", &["recall", "FPR", "precision"])?;
         for method in methods {
@@ -94,11 +112,7 @@ fn write_all(out: &mut String, result: &EvalResult) -> std::fmt::Result {
             row(
                 out,
                 method,
-                &[
-                    (at.recall, report.recall_interval),
-                    (at.fpr, report.fpr_interval),
-                    (at.precision, None),
-                ],
+                &[(at.recall, report.recall_interval), (at.fpr, report.fpr_interval), (at.precision, None)],
             )?;
         }
     }

@@ -165,7 +165,8 @@ fn reasons(files: &[FileCheck], share: Share, allow_missing: bool) -> Vec<String
             })
             .collect();
         let more = if hit.len() > SHOWN { ", ..." } else { "" };
-        let remedy = if hit[0].fault == Some(Fault::NoMask) { " (--allow-missing leaves them out)" } else { "" };
+        let remedy =
+            if hit[0].fault == Some(Fault::NoMask) { " (--allow-missing leaves them out)" } else { "" };
         reasons.push(format!("{} of {} {what}{remedy}: {}{more}", hit.len(), files.len(), names.join(", ")));
     }
     if share.anomaly == 0 {
@@ -204,9 +205,9 @@ fn look(sample: &Sample, values: &ValueMap, pool: &Pool<Vec<u8>>) -> (FileCheck,
         file.fault.get_or_insert(Fault::NoMask);
         return (file, hasher.finalize().into());
     };
-    match read(path).and_then(|bytes| {
-        LabelMask::decode(&bytes).map_err(|why| format!("{}: {why}", path.display()))
-    }) {
+    match read(path)
+        .and_then(|bytes| LabelMask::decode(&bytes).map_err(|why| format!("{}: {why}", path.display())))
+    {
         Err(why) => {
             file.fault.get_or_insert(Fault::Mask(why));
         }
@@ -251,9 +252,12 @@ impl fmt::Display for Check {
                 writeln!(f, "  size         {w}x{h}: {count} images")?;
             }
         }
-        let seen = counted(self.files.iter().filter(|f| f.mask_size.is_some()).map(|file| {
-            file.values.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        }));
+        let seen = counted(
+            self.files
+                .iter()
+                .filter(|f| f.mask_size.is_some())
+                .map(|file| file.values.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        );
         for (values, count) in seen.iter().take(SHOWN) {
             writeln!(f, "  values       {{{values}}}: {count} masks")?;
         }
@@ -264,7 +268,11 @@ impl fmt::Display for Check {
         let all = (normal + anomaly + void).max(1) as f64 / 100.0;
         let with = self.files.iter().filter(|f| f.share.is_some_and(|share| share.anomaly > 0)).count();
         writeln!(f, "  normal       {:6.2} % of the pixels", normal as f64 / all)?;
-        writeln!(f, "  anomaly      {:6.2} % of the pixels, in {with} of {masks} masks", anomaly as f64 / all)?;
+        writeln!(
+            f,
+            "  anomaly      {:6.2} % of the pixels, in {with} of {masks} masks",
+            anomaly as f64 / all
+        )?;
         writeln!(f, "  void         {:6.2} % of the pixels", void as f64 / all)?;
         writeln!(f, "  sha256       {}", self.sha256)?;
         for why in &self.refused {

@@ -75,9 +75,7 @@ fn road_anomaly(root: &Path) -> Result<Option<Listing>, DatasetError> {
             images
         }
         // Masks lie in folders of their own beside the images.
-        false => files(&frames, |path| {
-            is_named_as_picture(path) && path.parent() == Some(frames.as_path())
-        })?,
+        false => files(&frames, |path| is_named_as_picture(path) && path.parent() == Some(frames.as_path()))?,
     };
     let samples = images
         .into_iter()

@@ -9,7 +9,7 @@ mod walk;
 
 use std::path::PathBuf;
 
-pub use check::{Check, FileCheck, Fault};
+pub use check::{Check, Fault, FileCheck};
 pub use error::DatasetError;
 pub use kind::{DatasetSpec, Kind};
 
@@ -90,9 +90,7 @@ fn values(kind: Kind) -> ValueMap {
         // Stored plus one: 1 is unlabelled, which the authors' protocol counts as normal.
         Kind::StreetHazards => ValueMap { normal: (1..=13).collect(), anomaly: vec![14], void: Vec::new() },
         Kind::VideoOod => map(&[0], &[254], &[255]),
-        Kind::SmiycAnomaly | Kind::SmiycObstacle | Kind::FishyscapesLaf | Kind::Folder => {
-            ValueMap::default()
-        }
+        Kind::SmiycAnomaly | Kind::SmiycObstacle | Kind::FishyscapesLaf | Kind::Folder => ValueMap::default(),
     }
 }
 

@@ -79,11 +79,16 @@ fn make(kind: Kind, root: &Path) -> (PathBuf, Vec<&'static str>, Share) {
             }
         }
         Kind::FishyscapesLaf => {
-            for (number, id) in [("0000", "04_Maurener_000000_000030"), ("0001", "04_Maurener_000001_000010")] {
+            for (number, id) in [("0000", "04_Maurener_000000_000030"), ("0001", "04_Maurener_000001_000010")]
+            {
                 picture(&at(&format!("leftImg8bit/train/04/{id}_leftImg8bit.png")), ImageFormat::Png);
                 mask(&at(&format!("fishyscapes/{number}_{id}_labels.png")), &[0, 1, 255, 255]);
             }
-            (root.to_owned(), vec!["04_Maurener_000000_000030", "04_Maurener_000001_000010"], share(232, 8, 16))
+            (
+                root.to_owned(),
+                vec!["04_Maurener_000000_000030", "04_Maurener_000001_000010"],
+                share(232, 8, 16),
+            )
         }
         Kind::StreetHazards => {
             for town in ["t5", "t6"] {

@@ -65,8 +65,7 @@ pub fn judge(case: &Case<'_>) -> Result<Vec<MethodResult>> {
     let mut collectors: Vec<Collector> =
         methods.iter().enumerate().map(|(i, method)| Collector::new(case, i, *method)).collect();
     let mut writer = case.scores.map(|folder| MapFolder { root: folder }).map(|w| (w, methods));
-    let keeps_maps =
-        writer.is_some() || collectors.iter().any(|collector| !collector.smiyc.is_empty());
+    let keeps_maps = writer.is_some() || collectors.iter().any(|collector| !collector.smiyc.is_empty());
     let at_once = rayon::current_num_threads().clamp(1, AT_ONCE);
     for chunk in case.indices.chunks(at_once) {
         let judged: Vec<Judged> = chunk

@@ -29,8 +29,7 @@ pub fn judge_image(case: &Case<'_>, index: usize, keep: bool) -> Result<Judged> 
     let path = sample.truth.as_ref().with_context(|| format!("{} has no mask", sample.name))?;
     let truth = Truth::read(path, &case.dataset.values)?;
     let cells = (case.load)(index)?;
-    let mut image =
-        Judged { name: sample.name.clone(), truth, counts: Vec::new(), maps: Vec::new() };
+    let mut image = Judged { name: sample.name.clone(), truth, counts: Vec::new(), maps: Vec::new() };
     let mut upsampler = Upsampler::new();
     for map in &cells {
         let scores = at_size(&mut upsampler, map, image.truth.width, image.truth.height);

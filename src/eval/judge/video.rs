@@ -86,7 +86,8 @@ impl Luma {
         let frame: Frame = images::decode(&bytes, pool)
             .map_err(|why| anyhow::anyhow!("cannot read {}: {why}", path.display()))?;
         // BT.601 weights in 256ths.
-        let luma = |p: &[u8; 3]| ((u32::from(p[0]) * 77 + u32::from(p[1]) * 150 + u32::from(p[2]) * 29) >> 8) as u8;
+        let luma =
+            |p: &[u8; 3]| ((u32::from(p[0]) * 77 + u32::from(p[1]) * 150 + u32::from(p[2]) * 29) >> 8) as u8;
         let pixels = frame.pixels.as_chunks::<3>().0.iter().map(luma).collect();
         Ok(Luma { width: frame.width, height: frame.height, pixels })
     }

@@ -62,10 +62,7 @@ pub fn curves(result: &EvalResult) -> Vec<Named> {
             stem: "precision-recall".into(),
             plot: plot("Precision and recall", recall(), Axis::linear("precision", 0.0, 1.0), precision),
         },
-        Named {
-            stem: "roc".into(),
-            plot: plot("ROC", Axis::linear(rate, 0.0, 1.0), recall(), roc.clone()),
-        },
+        Named { stem: "roc".into(), plot: plot("ROC", Axis::linear(rate, 0.0, 1.0), recall(), roc.clone()) },
         Named {
             stem: "roc-log".into(),
             plot: plot("ROC, few false positives", Axis::log(rate, LOWEST, 1.0), recall(), roc),

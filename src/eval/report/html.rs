@@ -52,7 +52,11 @@ pub fn table(columns: &[&str], rows: &[Vec<String>]) -> String {
 
 /// A section with its heading; what explains it stands below the heading.
 pub fn section(heading: &str, explained: &str, body: &str) -> String {
-    format!("<section><h2>{}</h2><p class=\"note\">{}</p>{body}</section>", escape(heading), escape(explained))
+    format!(
+        "<section><h2>{}</h2><p class=\"note\">{}</p>{body}</section>",
+        escape(heading),
+        escape(explained)
+    )
 }
 
 fn style() -> String {
@@ -72,7 +76,10 @@ fn style() -> String {
     );
     style.push_str(RULES);
     for i in 0..COLOURS.len() {
-        let _ = write!(style, ".s{i}{{stroke:var(--c{i})}}.f{i}{{fill:var(--c{i})}}.t{i}{{background:var(--c{i})}}");
+        let _ = write!(
+            style,
+            ".s{i}{{stroke:var(--c{i})}}.f{i}{{fill:var(--c{i})}}.t{i}{{background:var(--c{i})}}"
+        );
     }
     style
 }
@@ -116,7 +123,11 @@ mod tests {
     fn nothing_gets_out_of_its_place() {
         assert_eq!(escape("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
         let page = page("a <b>", &section("h & h", "n", &table(&["x<"], &[vec!["1".into()]])));
-        assert!(page.contains("<title>a &lt;b&gt;</title>") && page.contains("h &amp; h") && page.contains("x&lt;"));
+        assert!(
+            page.contains("<title>a &lt;b&gt;</title>")
+                && page.contains("h &amp; h")
+                && page.contains("x&lt;")
+        );
         for outside in ["http://", "https://", "url(", "@import", "<script", "<link"] {
             assert!(!page.contains(outside), "{outside}");
         }

@@ -81,7 +81,8 @@ fn images(finished: &Finished) -> Result<String> {
                 continue;
             }
             body.push_str(&format!("<h3>{}: {heading}</h3>", html::escape(name)));
-            let list: Vec<_> = if heading == "worst" { list.iter().rev().collect() } else { list.iter().collect() };
+            let list: Vec<_> =
+                if heading == "worst" { list.iter().rev().collect() } else { list.iter().collect() };
             for (row, ap) in list {
                 let index = finished.indices[*row];
                 let sample = &finished.dataset.samples[index];

@@ -89,12 +89,8 @@ fn truth_panel(picture: &RgbImage, truth: &Truth) -> Vec<u8> {
 /// What the daemon would draw.
 fn overlaid(picture: &RgbImage, scores: &PixelScores, scale: Scale) -> Result<Vec<u8>> {
     let config = OverlayConfig { boxes: false, status: false, ..OverlayConfig::default() };
-    let mut frame = Frame::take(
-        &Pool::new(),
-        PixelFormat::Rgb,
-        picture.width() as usize,
-        picture.height() as usize,
-    );
+    let mut frame =
+        Frame::take(&Pool::new(), PixelFormat::Rgb, picture.width() as usize, picture.height() as usize);
     frame.pixels.copy_from_slice(picture.as_raw());
     let spread = ((scale.high - scale.low) / 12.0) as f32;
     let scale = ScoreScale { threshold: scale.threshold as f32, spread };
@@ -134,7 +130,9 @@ mod tests {
 
     #[test]
     fn base64_is_as_the_rfc_shows() {
-        for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (text, encoded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
             assert_eq!(base64(text.as_bytes()), encoded);
         }
     }

@@ -9,15 +9,8 @@ const MARGIN: [f64; 4] = [54.0, 34.0, 14.0, 44.0];
 
 /// Colours that people with any kind of colour vision tell apart (Okabe and Ito 2008), on white; dashes
 /// tell the same lines apart without colour.
-pub const COLOURS: [[u8; 3]; 7] = [
-    [0, 114, 178],
-    [213, 94, 0],
-    [0, 140, 105],
-    [184, 92, 148],
-    [138, 97, 0],
-    [70, 150, 200],
-    [90, 90, 90],
-];
+pub const COLOURS: [[u8; 3]; 7] =
+    [[0, 114, 178], [213, 94, 0], [0, 140, 105], [184, 92, 148], [138, 97, 0], [70, 150, 200], [90, 90, 90]];
 /// The same on a dark ground.
 pub const COLOURS_ON_DARK: [[u8; 3]; 7] = [
     [86, 180, 233],
@@ -97,7 +90,9 @@ impl Axis {
     pub fn ticks(&self) -> Vec<(f64, String)> {
         if self.log {
             let (first, last) = (self.low.log10().ceil() as i32, self.high.log10().floor() as i32);
-            return (first..=last).map(|e| (10f64.powi(e), decimal(10f64.powi(e), (-e).max(0) as usize))).collect();
+            return (first..=last)
+                .map(|e| (10f64.powi(e), decimal(10f64.powi(e), (-e).max(0) as usize)))
+                .collect();
         }
         let span = self.high - self.low;
         if !(span > 0.0 && span.is_finite()) {
@@ -105,7 +100,8 @@ impl Axis {
         }
         // The step of 1, 2 or 5 times a power of ten that gives about five ticks.
         let power = 10f64.powf((span / 5.0).log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * power).into_iter().find(|s| span / s <= 6.0).unwrap_or(span);
+        let step =
+            [1.0, 2.0, 5.0, 10.0].map(|f| f * power).into_iter().find(|s| span / s <= 6.0).unwrap_or(span);
         let digits = (-step.log10().floor()).max(0.0) as usize;
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
@@ -142,7 +138,9 @@ impl Plot {
                 outline.push((x, y));
             }
         }
-        if let (true, Some(first), Some(last)) = (series.filled, outline.first().copied(), outline.last().copied()) {
+        if let (true, Some(first), Some(last)) =
+            (series.filled, outline.first().copied(), outline.last().copied())
+        {
             outline.push((last.0, bottom));
             outline.push((first.0, bottom));
         }
@@ -182,7 +180,8 @@ mod tests {
         let [left, top, right, bottom] = Plot::frame();
         assert_eq!(plot.at((0.0, 0.0)), (left, bottom));
         assert_eq!(plot.at((2.0, 7.0)), (right, top));
-        let series = Series { name: String::new(), points: vec![(0.1, f64::NAN), (0.1, 0.5)], style: 0, filled: true };
+        let series =
+            Series { name: String::new(), points: vec![(0.1, f64::NAN), (0.1, 0.5)], style: 0, filled: true };
         assert_eq!(plot.outline(&series).len(), 3);
     }
 }

@@ -89,7 +89,14 @@ impl Raster {
     }
 
     /// A straight line between two points in plot units; coverage by distance.
-    fn line(&mut self, (ax, ay): (f64, f64), (bx, by): (f64, f64), width: f64, colour: [u8; 3], opacity: f64) {
+    fn line(
+        &mut self,
+        (ax, ay): (f64, f64),
+        (bx, by): (f64, f64),
+        width: f64,
+        colour: [u8; 3],
+        opacity: f64,
+    ) {
         let (ax, ay, bx, by) = (ax * SCALE, ay * SCALE, bx * SCALE, by * SCALE);
         let radius = width * SCALE / 2.0;
         let (dx, dy) = (bx - ax, by - ay);

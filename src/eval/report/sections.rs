@@ -40,7 +40,8 @@ pub fn head(result: &EvalResult) -> String {
             name(method)
         ));
     }
-    let bank = result.bank.as_ref().map_or("no bank".to_owned(), |b| format!("{} reference features", b.rows));
+    let bank =
+        result.bank.as_ref().map_or("no bank".to_owned(), |b| format!("{} reference features", b.rows));
     format!(
         "<h1>{}</h1><p class=\"note\">{} images, {} with anomaly ({:.2} % of the pixels that count); {} ({}), {bank}; \
          farout {}, {}</p><div class=\"cards\">{cards}</div>",
@@ -103,7 +104,8 @@ pub fn numbers(result: &EvalResult) -> String {
         .collect();
     if !smiyc.is_empty() {
         let columns = ["", "AP", "FPR95", "mean sIoU", "mean PPV", "mean F1"];
-        let what = format!("Pixels by quantile bins, components by sIoU and PPV at the best threshold. {drawn}");
+        let what =
+            format!("Pixels by quantile bins, components by sIoU and PPV at the best threshold. {drawn}");
         out.push_str(&section("SegmentMeIfYouCan", &what, &table(&columns, &smiyc)));
     }
     let means: Vec<Vec<String>> = result
@@ -131,22 +133,45 @@ pub fn numbers(result: &EvalResult) -> String {
 }
 
 fn video(result: &EvalResult) -> String {
-    let mut rows = Vec::new();
-    for method in &result.methods {
-        for one in &method.video {
-            let values = serde_json::to_value(&one.report).unwrap_or_default();
-            rows.push((format!("{}: {}", name(method), escape(&one.sequence)), values));
-        }
-    }
+    let dash = || "–".to_owned();
+    let rows: Vec<Vec<String>> = result
+        .methods
+        .iter()
+        .flat_map(|method| method.video.iter().map(move |one| (method, one)))
+        .map(|(method, one)| {
+            let report = &one.report;
+            let tracking = report.tracking.as_ref();
+            let mut seconds: Vec<f64> =
+                report.objects.iter().filter_map(|object| object.found_after_secs).collect();
+            seconds.sort_by(f64::total_cmp);
+            vec![
+                format!("{}: {}", name(method), escape(&one.sequence)),
+                report.frames.to_string(),
+                report.flicker.as_ref().and_then(|f| f.relative).map_or_else(dash, |r| format!("{r:.3}")),
+                tracking.map_or_else(dash, |t| format!("{} of {}", t.found, t.objects)),
+                seconds.get(seconds.len() / 2).map_or_else(dash, |s| format!("{s:.2}")),
+                cell(tracking.and_then(|t| t.mota), None),
+                report.false_alarms.false_alarms.to_string(),
+                report.false_alarms.per_minute.map_or_else(dash, |rate| format!("{rate:.1}")),
+            ]
+        })
+        .collect();
     if rows.is_empty() {
         return String::new();
     }
-    let mut body = String::new();
-    for (heading, values) in rows {
-        let text = serde_json::to_string_pretty(&values).unwrap_or_default();
-        body.push_str(&format!("<details><summary>{heading}</summary><pre>{}</pre></details>", escape(&text)));
-    }
-    section("Video", "Flicker, time to first detection, tracking and false alarms of each sequence.", &body)
+    let columns = [
+        "",
+        "frames",
+        "flicker",
+        "objects found",
+        "median s to detection",
+        "MOTA",
+        "false alarms",
+        "per minute",
+    ];
+    let what = "Each sequence at the daemon's threshold (at that of the best F1 without one). Flicker: temporal deviation \
+                along the motion over the deviation of all scores.";
+    section("Video", what, &table(&columns, &rows))
 }
 
 fn calibration(result: &EvalResult) -> String {
@@ -170,9 +195,14 @@ fn calibration(result: &EvalResult) -> String {
             }
         })
         .collect();
-    let columns = ["", "threshold", "recall", "false positive rate", "precision", "where the threshold comes from"];
+    let columns =
+        ["", "threshold", "recall", "false positive rate", "precision", "where the threshold comes from"];
     let what = "What the threshold is worth here that the daemon would take, from in-distribution data alone. Percent of pixels.";
-    section("At the daemon's threshold", what, &table(&columns, &rows).replace("class=\"scroll\"", "class=\"scroll left\""))
+    section(
+        "At the daemon's threshold",
+        what,
+        &table(&columns, &rows).replace("class=\"scroll\"", "class=\"scroll left\""),
+    )
 }
 
 /// Curves and histograms.
@@ -184,7 +214,11 @@ pub fn curves(curves: &[Named], histograms: &[Named]) -> String {
         plots.iter().map(|named| format!("<div>{}</div>", svg::draw(&named.plot, Place::Page))).collect()
     };
     let body = format!("<div class=\"plots\">{}{}</div>", drawn(curves), drawn(histograms));
-    section("Curves", "Exact operating points; the files beside this page hold the same as SVG and PNG.", &body)
+    section(
+        "Curves",
+        "Exact operating points; the files beside this page hold the same as SVG and PNG.",
+        &body,
+    )
 }
 
 /// By object size and image region.
@@ -241,7 +275,9 @@ pub fn figure(image: &str, caption: &str, panels: &[String; 4]) -> String {
     let imgs: String = panels
         .iter()
         .zip(alts)
-        .map(|(address, alt)| format!("<img alt=\"{alt} of {}\" loading=\"lazy\" src=\"{address}\">", escape(image)))
+        .map(|(address, alt)| {
+            format!("<img alt=\"{alt} of {}\" loading=\"lazy\" src=\"{address}\">", escape(image))
+        })
         .collect();
     format!(
         "<figure><figcaption>{} <span>{}</span></figcaption><div class=\"panels\">{imgs}</div></figure>",
@@ -286,7 +322,8 @@ pub fn time(result: &EvalResult) -> String {
         .stages
         .iter()
         .map(|stage| {
-            let bar = format!("<i class=\"bar t0\" style=\"width:{:.0}px\"></i>", 160.0 * stage.seconds / longest);
+            let bar =
+                format!("<i class=\"bar t0\" style=\"width:{:.0}px\"></i>", 160.0 * stage.seconds / longest);
             vec![
                 escape(&stage.name),
                 stage.images.to_string(),
@@ -311,12 +348,24 @@ pub fn settings(result: &EvalResult) -> String {
         ("features", result.model.identity.features.clone()),
         ("input", format!("{}, {}", result.model.identity.input_size, result.model.identity.normalisation)),
         ("session", result.machine.session.clone()),
-        ("processor", format!("{}, {} cores, {}", result.machine.processor, result.machine.cores, result.machine.system)),
+        (
+            "processor",
+            format!(
+                "{}, {} cores, {}",
+                result.machine.processor, result.machine.cores, result.machine.system
+            ),
+        ),
     ];
     if let Some(bank) = &result.bank {
         rows.push((
             "bank",
-            format!("{}: {} features of {} frames ({})", bank.path.display(), bank.rows, bank.frames, bank.sha256),
+            format!(
+                "{}: {} features of {} frames ({})",
+                bank.path.display(),
+                bank.rows,
+                bank.frames,
+                bank.sha256
+            ),
         ));
     }
     if let Some(search) = &result.machine.search {
@@ -333,5 +382,9 @@ pub fn settings(result: &EvalResult) -> String {
         table(&["", ""], &rows).replace("class=\"scroll\"", "class=\"scroll left\""),
         escape(&json)
     );
-    section("What made these numbers", "In brackets SHA-256. The JSON of the run holds all of it: farout eval --from repeats it.", &body)
+    section(
+        "What made these numbers",
+        "In brackets SHA-256. The JSON of the run holds all of it: farout eval --from repeats it.",
+        &body,
+    )
 }

@@ -37,7 +37,10 @@ pub fn draw(plot: &Plot, place: Place) -> String {
 fn write_all(out: &mut String, plot: &Plot, place: Place) -> std::fmt::Result {
     let [left, top, right, bottom] = Plot::frame();
     let name = escape(&plot.title);
-    write!(out, r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}""#)?;
+    write!(
+        out,
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}""#
+    )?;
     match place {
         Place::Page => write!(out, r#" class="plot">"#)?,
         Place::File => {
@@ -60,7 +63,10 @@ fn write_all(out: &mut String, plot: &Plot, place: Place) -> std::fmt::Result {
     let (x_label, y_label) = (escape(&plot.x.label), escape(&plot.y.label));
     write!(out, r#"<text x="{middle:.1}" y="{:.1}" text-anchor="middle">{x_label}</text>"#, HEIGHT - 10.0)?;
     let centre = (top + bottom) / 2.0;
-    write!(out, r#"<text transform="translate(13 {centre:.1}) rotate(-90)" text-anchor="middle">{y_label}</text>"#)?;
+    write!(
+        out,
+        r#"<text transform="translate(13 {centre:.1}) rotate(-90)" text-anchor="middle">{y_label}</text>"#
+    )?;
     for series in &plot.series {
         let mut path = String::new();
         for (i, (x, y)) in plot.outline(series).iter().enumerate() {
@@ -68,10 +74,16 @@ fn write_all(out: &mut String, plot: &Plot, place: Place) -> std::fmt::Result {
         }
         let style = series.style % COLOURS.len();
         if series.filled {
-            write!(out, r#"<path class="s{style} f{style}" d="{path}Z" fill-opacity="0.3" stroke-width="1.5"/>"#)?;
+            write!(
+                out,
+                r#"<path class="s{style} f{style}" d="{path}Z" fill-opacity="0.3" stroke-width="1.5"/>"#
+            )?;
         } else {
             let dashes = dash_array(style);
-            write!(out, r#"<path class="s{style}" d="{path}" fill="none" stroke-width="1.8" stroke-linejoin="round"{dashes}/>"#)?;
+            write!(
+                out,
+                r#"<path class="s{style}" d="{path}" fill="none" stroke-width="1.8" stroke-linejoin="round"{dashes}/>"#
+            )?;
         }
     }
     if let Some((value, label)) = &plot.mark {
@@ -79,7 +91,12 @@ fn write_all(out: &mut String, plot: &Plot, place: Place) -> std::fmt::Result {
         write!(out, r#"<line class="mark" x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{bottom}"/>"#)?;
         let right_half = x > middle;
         let (at, anchor) = if right_half { (x - 4.0, "end") } else { (x + 4.0, "start") };
-        write!(out, r#"<text x="{at:.1}" y="{:.1}" text-anchor="{anchor}">{}</text>"#, top + 12.0, escape(label))?;
+        write!(
+            out,
+            r#"<text x="{at:.1}" y="{:.1}" text-anchor="{anchor}">{}</text>"#,
+            top + 12.0,
+            escape(label)
+        )?;
     }
     write!(out, r#"<path class="axis" fill="none" d="M{left} {top}V{bottom}H{right}"/>"#)?;
     legend(out, plot)?;
@@ -98,7 +115,11 @@ fn legend(out: &mut String, plot: &Plot) -> std::fmt::Result {
         write!(out, r#"<text x="{x:.1}" y="{:.1}">{}</text>"#, y + 4.0, escape(&series.name))?;
         x -= 26.0;
         let dashes = if series.filled { String::new() } else { dash_array(style) };
-        write!(out, r#"<line class="s{style}" x1="{x:.1}" y1="{y}" x2="{:.1}" y2="{y}" stroke-width="2.4"{dashes}/>"#, x + 22.0)?;
+        write!(
+            out,
+            r#"<line class="s{style}" x1="{x:.1}" y1="{y}" x2="{:.1}" y2="{y}" stroke-width="2.4"{dashes}/>"#,
+            x + 22.0
+        )?;
         x -= 12.0;
     }
     Ok(())
