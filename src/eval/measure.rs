@@ -15,7 +15,7 @@ use crate::source::images::Images;
 use crate::stop::Stop;
 
 /// How long a run that was asked to stop may take to finish the images under way.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Keeps the maps of the images numbered `indices`, those left out that have some already.
 ///
