@@ -82,8 +82,12 @@ fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
 }
 
 fn shape(text: &str) -> Result<Vec<usize>, String> {
-    let wrong = || format!("the shape {text} is none");
-    let inner = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).ok_or_else(wrong)?;
+    let inner = text.strip_prefix('(').and_then(|t| t.strip_suffix(')'));
+    let inner = inner.ok_or_else(|| format!("the shape {text} is none"))?;
     let parts = inner.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| part.parse().map_err(|_: std::num::ParseIntError| wrong())).collect()
+    parts
+        .map(|part| {
+            part.parse().map_err(|why: std::num::ParseIntError| format!("the shape {text} is none: {why}"))
+        })
+        .collect()
 }

@@ -15,10 +15,7 @@ impl Components {
         let mut of_pixel = vec![0_u32; mask.len()];
         // Provisional labels; each points to one that is not higher.
         let mut parents = vec![0_u32];
-        for i in 0..mask.len() {
-            if !mask[i] {
-                continue;
-            }
+        for (i, _) in mask.iter().enumerate().filter(|(_, inside)| **inside) {
             let (x, above) = (i % width, i.checked_sub(width));
             let mut label = if x > 0 { of_pixel[i - 1] } else { 0 };
             let first = above.map_or(0, |at| at - usize::from(x > 0));
@@ -45,8 +42,8 @@ impl Components {
     fn numbered(mut of_pixel: Vec<u32>, parents: &[u32]) -> Components {
         let mut numbers = vec![0_u32; parents.len()];
         let mut count = 0;
-        for label in 1..parents.len() {
-            let parent = parents[label] as usize;
+        for (label, parent) in parents.iter().enumerate().skip(1) {
+            let parent = *parent as usize;
             numbers[label] = if parent == label {
                 count += 1;
                 count
@@ -85,6 +82,11 @@ impl Components {
     pub fn len(&self) -> usize {
         self.areas.len().saturating_sub(1)
     }
+
+    /// True without any.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 fn root(parents: &mut [u32], mut label: u32) -> u32 {
@@ -111,8 +113,8 @@ mod tests {
     /// Components by flooding, number by number.
     fn flooded(mask: &[bool], width: usize) -> Components {
         let mut found = Components { of_pixel: vec![0; mask.len()], areas: vec![0] };
-        for start in 0..mask.len() {
-            if !mask[start] || found.of_pixel[start] > 0 {
+        for (start, inside) in mask.iter().enumerate() {
+            if !inside || found.of_pixel[start] > 0 {
                 continue;
             }
             let number = found.areas.len() as u32;
