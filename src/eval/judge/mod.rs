@@ -12,13 +12,13 @@ use rayon::prelude::*;
 use super::breakdown::{Breakdown, Tally};
 use super::dataset::Dataset;
 use super::metrics::smiyc::{self, Track};
-use super::metrics::{Bootstrap, Calibration, Curve, Drawn, Limits, PerImage, Pooled};
+use super::metrics::{Bootstrap, Calibration, Counts, Curve, Drawn, Limits, PerImage, Pooled};
 use super::partial::Maps;
 use super::result::{MethodResult, PooledResult, ThresholdRecord};
 use super::settings::{Protocol, Settings};
 use crate::score::Method;
 use crate::sink::{Naming, ScoreFormat, ScoreMapWriter};
-use pixels::{Judged, judge_image};
+use pixels::Image;
 
 /// Bins of the histograms of scores.
 const BINS: usize = 120;
@@ -68,20 +68,24 @@ pub fn judge(case: &Case<'_>) -> Result<Vec<MethodResult>> {
     let keeps_maps = writer.is_some() || collectors.iter().any(|collector| !collector.smiyc.is_empty());
     let at_once = rayon::current_num_threads().clamp(1, AT_ONCE);
     for chunk in case.indices.chunks(at_once) {
-        let judged: Vec<Judged> = chunk
+        let judged: Vec<(Image, Vec<Counts>)> = chunk
             .par_iter()
             .map(|index| {
-                let judged = judge_image(case, *index, keeps_maps);
+                let mut image = Image::read(case, *index)?;
+                let counts = image.counts()?;
+                if !keeps_maps {
+                    image.maps.clear();
+                }
                 (case.done)();
-                judged
+                Ok((image, counts))
             })
             .collect::<Result<_>>()?;
-        for image in judged {
+        for (image, counts) in judged {
             if let Some((writer, methods)) = &mut writer {
                 writer.write(methods, &image)?;
             }
-            for (i, collector) in collectors.iter_mut().enumerate() {
-                collector.push(&image, i).with_context(|| image.name.clone())?;
+            for (i, (collector, counts)) in collectors.iter_mut().zip(counts).enumerate() {
+                collector.push(&image, i, counts).with_context(|| image.name.clone())?;
             }
         }
     }
@@ -109,7 +113,7 @@ fn second_pass(case: &Case<'_>, results: &mut [MethodResult]) -> Result<()> {
         .par_iter()
         .with_min_len(case.indices.len().div_ceil(AT_ONCE).max(1))
         .try_fold(empty, |mut tallies, index| -> Result<_> {
-            let image = judge_image(case, *index, true)?;
+            let image = Image::read(case, *index)?;
             for (tally, scores) in tallies.iter_mut().zip(&image.maps) {
                 if let Some(tally) = tally {
                     tally.count(&scores.data, &image.truth);
@@ -154,19 +158,18 @@ impl Collector {
         }
     }
 
-    fn push(&mut self, image: &Judged, method: usize) -> Result<()> {
-        let counts = &image.counts[method];
+    fn push(&mut self, image: &Image, method: usize, counts: Counts) -> Result<()> {
         for judge in &mut self.smiyc {
             let map = &image.maps[method];
             judge.push(&image.name, (map.width, map.height), &map.data, &image.truth)?;
         }
-        self.per_image.push(image.name.clone(), counts);
+        self.per_image.push(image.name.clone(), &counts);
         if let Some(calibration) = &mut self.calibration {
-            calibration.push(counts);
+            calibration.push(&counts);
         }
         if let Some(pooled) = &mut self.pooled {
-            self.bootstrap.push(counts);
-            pooled.push(counts.clone())?;
+            self.bootstrap.push(&counts);
+            pooled.push(counts)?;
         }
         Ok(())
     }
@@ -204,7 +207,7 @@ struct MapFolder<'a> {
 }
 
 impl MapFolder<'_> {
-    fn write(&self, methods: &[Method], image: &Judged) -> Result<()> {
+    fn write(&self, methods: &[Method], image: &Image) -> Result<()> {
         for (method, map) in methods.iter().zip(&image.maps) {
             let below = Path::new(&image.name).parent().unwrap_or(Path::new(""));
             let folder = self.root.join(method.name()).join(below);

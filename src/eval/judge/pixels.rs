@@ -9,37 +9,40 @@ use crate::grid::{PixelScores, ScoreMap};
 use crate::score::Upsampler;
 
 /// An image, ready to be judged.
-pub struct Judged {
+pub struct Image {
     /// Its name in the data set.
     pub name: String,
     /// What its pixels show.
     pub truth: Truth,
-    /// Per method, the scores of its pixels by class.
-    pub counts: Vec<Counts>,
-    /// Per method, the scores of its pixels; empty unless they are kept.
+    /// Per method, the scores of its pixels.
     pub maps: Vec<PixelScores>,
 }
 
-/// Reads truth and maps of image number `index` and counts; keeps the pixels' scores if `keep`.
-///
-/// # Errors
-/// What cannot be read or counted, with the image's name.
-pub fn judge_image(case: &Case<'_>, index: usize, keep: bool) -> Result<Judged> {
-    let sample = &case.dataset.samples[index];
-    let path = sample.truth.as_ref().with_context(|| format!("{} has no mask", sample.name))?;
-    let truth = Truth::read(path, &case.dataset.values)?;
-    let cells = (case.load)(index)?;
-    let mut image = Judged { name: sample.name.clone(), truth, counts: Vec::new(), maps: Vec::new() };
-    let mut upsampler = Upsampler::new();
-    for map in &cells {
-        let scores = at_size(&mut upsampler, map, image.truth.width, image.truth.height);
-        let counts = Counts::of(&scores.data, &image.truth.labels).with_context(|| sample.name.clone())?;
-        image.counts.push(counts);
-        if keep {
-            image.maps.push(scores);
-        }
+impl Image {
+    /// Reads truth and maps of image number `index`.
+    ///
+    /// # Errors
+    /// What cannot be read, with the image's name.
+    pub fn read(case: &Case<'_>, index: usize) -> Result<Image> {
+        let sample = &case.dataset.samples[index];
+        let path = sample.truth.as_ref().with_context(|| format!("{} has no mask", sample.name))?;
+        let truth = Truth::read(path, &case.dataset.values)?;
+        let mut upsampler = Upsampler::new();
+        let maps = (case.load)(index)?
+            .iter()
+            .map(|map| at_size(&mut upsampler, map, truth.width, truth.height))
+            .collect();
+        Ok(Image { name: sample.name.clone(), truth, maps })
     }
-    Ok(image)
+
+    /// Per method, the scores of its pixels by class.
+    ///
+    /// # Errors
+    /// A score that is not finite, with the image's name.
+    pub fn counts(&self) -> Result<Vec<Counts>> {
+        let count = |map: &PixelScores| Counts::of(&map.data, &self.truth.labels);
+        self.maps.iter().map(|map| count(map).with_context(|| self.name.clone())).collect()
+    }
 }
 
 /// A score map interpolated as the daemon does it.
