@@ -116,7 +116,9 @@ fn one_pass_gives_all_methods_and_what_made_them() {
         let maps = scores.join(method);
         let masks = set.at("masks");
         let args = ["metrics", "--scores", text(&maps), "--truth", text(&masks), "--protocol", "pooled"];
-        let judged = farout([&args[..], &["--anomaly", "1-255", "--json"]].concat()).succeeded().json();
+        let judged = farout([&args[..], &["--anomaly", "1-255", "--void", "256", "--json"]].concat())
+            .succeeded()
+            .json();
         let found = find(&judged, "ap").and_then(Value::as_f64).unwrap();
         assert_eq!(found, number(&result, method, "ap"), "{method}: {judged}");
     }

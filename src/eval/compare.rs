@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -135,9 +135,9 @@ pub fn compare(results: &[(PathBuf, EvalResult)]) -> Result<Comparison> {
     Ok(Comparison { dataset: first.settings.dataset.to_string(), base: entry(path, first, base), others })
 }
 
-type One<'a> = (&'a PathBuf, &'a EvalResult, &'a MethodResult);
+type One<'a> = (&'a Path, &'a EvalResult, &'a MethodResult);
 
-fn entry(path: &PathBuf, result: &EvalResult, method: &MethodResult) -> Entry {
+fn entry(path: &Path, result: &EvalResult, method: &MethodResult) -> Entry {
     let mean = method.per_image.mean.as_ref();
     let numbers = match &method.pooled {
         Some(pooled) => Some(pooled.headline()),
@@ -146,7 +146,7 @@ fn entry(path: &PathBuf, result: &EvalResult, method: &MethodResult) -> Entry {
     let machine = &result.machine;
     let images = result.time.stages.iter().map(|stage| stage.images).max().unwrap_or(0);
     Entry {
-        file: path.clone(),
+        file: path.to_owned(),
         method: method.method.name().to_owned(),
         model: result.model.identity.name.clone(),
         numbers: HEADLINE

@@ -113,7 +113,7 @@ figure{margin:0 0 18px}figcaption{margin:0 0 4px;font-size:.9rem}figcaption span
 details{margin:.6em 0}summary{cursor:pointer;color:var(--soft)}\
 pre{background:var(--card);padding:12px;border-radius:8px;overflow:auto;font-size:.8rem;max-height:480px}\
 .hash{font-family:ui-monospace,monospace;font-size:.8rem;overflow-wrap:anywhere;white-space:normal;text-align:left}\
-.left td{text-align:left;white-space:normal}";
+.left th:last-child{text-align:left}.left td:last-child{text-align:left;white-space:normal;min-width:240px}";
 
 #[cfg(test)]
 mod tests {

@@ -72,7 +72,7 @@ fn images(finished: &Finished) -> Result<String> {
             .filter_map(|(i, row)| Some((i, row.detection.as_ref()?.ap)))
             .collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let scale = scale_of(result, number, method);
+        let scale = scale_of(method);
         let best = ranked.len().min(SHOWN);
         let worst = ranked.len().saturating_sub(SHOWN).max(best);
         let name = method.method.name();
@@ -94,20 +94,19 @@ fn images(finished: &Finished) -> Result<String> {
         }
     }
     body.push_str(&sections::every_image(result));
-    let what = "By the AP of the image alone: picture, truth (anomaly orange, void dark), score map, and what the \
-                daemon draws over the picture.";
+    let what = "By the AP of the image alone: picture, truth (anomaly orange, void dark), score map, and the overlay \
+                as the daemon draws it, at the threshold of the best F1.";
     Ok(html::section("Best and worst images", what, &body))
 }
 
-/// What scores mean in a method's pictures: the span of the histogram, and the daemon's threshold, or
-/// that of the best F1 without one.
-fn scale_of(result: &EvalResult, number: usize, method: &MethodResult) -> Scale {
-    let threshold = result.thresholds.get(number).and_then(|known| known.value).map(f64::from);
-    let (low, high, best) = match &method.pooled {
+/// What scores mean in a method's pictures: the span of the histogram, and the threshold of the best F1 (the
+/// daemon's own may be so high that nothing is drawn).
+fn scale_of(method: &MethodResult) -> Scale {
+    let (low, high, threshold) = match &method.pooled {
         Some(pooled) => {
             let edges = &pooled.histogram.edges;
             let ends = (edges.first().copied().unwrap_or(0.0), edges.last().copied().unwrap_or(1.0));
-            (ends.0, ends.1, Some(pooled.detection.best_f1_threshold))
+            (ends.0, ends.1, pooled.detection.best_f1_threshold)
         }
         None => {
             // Without a histogram: the thresholds at which single images are best, and as much below.
@@ -117,8 +116,8 @@ fn scale_of(result: &EvalResult, number: usize, method: &MethodResult) -> Scale 
             let bottom = levels.iter().copied().fold(f64::INFINITY, f64::min);
             let mean = levels.iter().sum::<f64>() / levels.len().max(1) as f64;
             let span = (top - bottom).max(mean.abs() * 0.5).max(1e-6);
-            (mean - span, mean + span, Some(mean))
+            (mean - span, mean + span, mean)
         }
     };
-    Scale { low, high, threshold: threshold.or(best).unwrap_or(high) }
+    Scale { low, high, threshold }
 }

@@ -111,7 +111,7 @@ fn legend(out: &mut String, plot: &Plot) -> std::fmt::Result {
         // A sans-serif letter is about 5.6 units wide at this size.
         let width = 5.6 * series.name.chars().count() as f64;
         x -= width;
-        let (style, y) = (series.style % COLOURS.len(), top - 8.0);
+        let (style, y) = (series.style % COLOURS.len(), top - 11.0);
         write!(out, r#"<text x="{x:.1}" y="{:.1}">{}</text>"#, y + 4.0, escape(&series.name))?;
         x -= 26.0;
         let dashes = if series.filled { String::new() } else { dash_array(style) };
