@@ -15,7 +15,7 @@ use anyhow::Result;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::result::{EvalResult, MethodResult};
+use super::result::MethodResult;
 use super::run::Finished;
 use crate::file::write_whole;
 use pictures::Scale;
