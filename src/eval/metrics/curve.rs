@@ -67,6 +67,12 @@ impl CurveBuilder {
         CurveBuilder { kind, curve, at: (0, 0, 0), next: (0, 0) }
     }
 
+    /// The same for a walk that begins after so many normal and anomalous pixels.
+    pub fn after(mut self, fp: u64, tp: u64) -> CurveBuilder {
+        self.at = (0, tp, fp);
+        self
+    }
+
     /// Takes the next lower score.
     #[inline]
     pub fn step(&mut self, step: Step) {
@@ -144,6 +150,13 @@ impl Histogram {
         let bins = bins.max(1);
         let edge = |i: usize| low + (high - low) * (i as f64 / bins as f64);
         Histogram { edges: (0..=bins).map(edge).collect(), normal: vec![0; bins], anomaly: vec![0; bins] }
+    }
+
+    /// Adds the counts of a histogram with the same edges.
+    pub fn join(&mut self, other: &Histogram) {
+        let add = |sums: &mut [u64], more: &[u64]| sums.iter_mut().zip(more).for_each(|(sum, n)| *sum += n);
+        add(&mut self.normal, &other.normal);
+        add(&mut self.anomaly, &other.anomaly);
     }
 
     /// Counts pixels of one score.

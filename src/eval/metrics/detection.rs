@@ -48,7 +48,7 @@ pub struct FprAt {
 }
 
 /// Takes the steps of a walk and judges.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Judge {
     kind: Kind,
     normal: u64,
@@ -59,6 +59,8 @@ pub struct Judge {
     /// Twice the area under the ROC curve in pixels squared.
     area: u128,
     closest: (f64, u64),
+    /// Levels that are reached.
+    reached: usize,
     fpr_at: Vec<FprAt>,
     best_f1: (f64, u64),
 }
@@ -75,9 +77,33 @@ impl Judge {
             ap: Sum::default(),
             area: 0,
             closest: (f64::INFINITY, 0),
+            reached: 0,
             fpr_at: Vec::with_capacity(TPR_LEVELS.len()),
             best_f1: (-1.0, 0),
         })
+    }
+
+    /// The same for a walk that begins after so many normal and anomalous pixels.
+    pub fn after(mut self, fp: u64, tp: u64) -> Judge {
+        (self.fp, self.tp) = (fp, tp);
+        let tpr = tp as f64 / self.anomaly as f64;
+        self.reached = TPR_LEVELS.iter().filter(|level| tpr >= **level).count();
+        self
+    }
+
+    /// Joins what was found in the part of the walk that follows.
+    pub fn join(&mut self, next: Judge) {
+        (self.tp, self.fp, self.reached) = (next.tp, next.fp, next.reached);
+        self.ap.add(next.ap.value());
+        self.area += next.area;
+        self.fpr_at.extend(next.fpr_at);
+        // Of equals the first stays.
+        if next.closest.0 < self.closest.0 {
+            self.closest = next.closest;
+        }
+        if next.best_f1.0 > self.best_f1.0 {
+            self.best_f1 = next.best_f1;
+        }
     }
 
     /// Takes the next lower score.
@@ -102,11 +128,12 @@ impl Judge {
         if off < self.closest.0 {
             self.closest = (off, self.fp);
         }
-        while let Some(level) = TPR_LEVELS.get(self.fpr_at.len())
+        while let Some(level) = TPR_LEVELS.get(self.reached)
             && tpr >= *level
         {
             let (fpr, threshold) = (self.fp as f64 / self.normal as f64, self.kind.score(step.key));
             self.fpr_at.push(FprAt { tpr: *level, fpr, threshold });
+            self.reached += 1;
         }
         let f1 = 2.0 * tp / (flagged + self.anomaly as f64);
         if f1 > self.best_f1.0 {

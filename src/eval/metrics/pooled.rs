@@ -12,7 +12,7 @@ use super::detection::{Detection, Judge};
 use super::key::{Kind, Score};
 use super::run::{Run, RunWriter};
 use super::scratch::{Limits, ScratchError, free_bytes, spill};
-use super::walk::{Step, walk};
+use super::walk::{Part, Step, walk};
 
 /// Pixels that are sorted at once.
 const PIECE: usize = 1 << 21;
@@ -200,11 +200,10 @@ impl Pooled {
     /// # Errors
     /// If what was spilled cannot be read back.
     pub fn detection(&self) -> Result<Option<Detection>, PooledError> {
-        let Some(mut judge) = Judge::new(self.kind(), self.normal_pixels, self.anomaly_pixels) else {
-            return Ok(None);
-        };
-        self.walk(|step| judge.step(step))?;
-        Ok(Some(judge.finish()))
+        let Some(judge) = self.judge() else { return Ok(None) };
+        let begin = |fp, tp| judge.clone().after(fp, tp);
+        let parts = self.walk_in_parts(begin, |judge, step| judge.step(step))?;
+        Ok(Some(joined(judge, parts)))
     }
 
     /// Metrics, curve and a histogram of `bins` bins.
@@ -212,22 +211,36 @@ impl Pooled {
     /// # Errors
     /// As [`Pooled::detection`].
     pub fn overview(&self, bins: usize) -> Result<Option<Overview>, PooledError> {
-        let (normal, anomaly) = (self.normal_pixels, self.anomaly_pixels);
-        let Some(mut judge) = Judge::new(self.kind(), normal, anomaly) else { return Ok(None) };
-        let mut curve = CurveBuilder::new(self.kind(), normal, anomaly);
-        let mut middle = [Middle::new(normal), Middle::new(anomaly)];
-        self.walk(|step| {
+        let Some(judge) = self.judge() else { return Ok(None) };
+        let (kind, normal, anomaly) = (self.kind(), self.normal_pixels, self.anomaly_pixels);
+        let begin = |fp, tp| {
+            let curve = CurveBuilder::new(kind, normal, anomaly).after(fp, tp);
+            (judge.clone().after(fp, tp), curve, [Middle::new(normal, fp), Middle::new(anomaly, tp)])
+        };
+        let parts = self.walk_in_parts(begin, |(judge, curve, middle), step| {
             judge.step(step);
             curve.step(step);
             middle[0].step(step.key, step.normal);
             middle[1].step(step.key, step.anomaly);
         })?;
-        let score = |key| self.kind().score(key);
-        let low = score(middle[0].low).min(score(middle[1].low));
-        let high = score(middle[0].high).max(score(middle[1].high));
-        let mut histogram = Histogram::new(low, high, bins);
-        self.walk(|step| histogram.add(score(step.key), step.normal, step.anomaly))?;
-        Ok(Some(Overview { detection: judge.finish(), curve: curve.finish(), histogram }))
+        let mut curve = Curve { normal, anomaly, points: Vec::new() };
+        let (mut ends, mut judges) = (Vec::new(), Vec::new());
+        for (judge, part, middle) in parts {
+            judges.push(judge);
+            curve.points.extend(part.finish().points);
+            ends.extend(middle.iter().flat_map(|middle| [middle.high, middle.low]).flatten());
+        }
+        let score = |key: Option<&u64>| kind.score(key.copied().unwrap_or(0));
+        // The highest score has the lowest key.
+        let (low, high) = (score(ends.iter().max()), score(ends.iter().min()));
+        let empty = Histogram::new(low, high, bins);
+        let parts = self.walk_in_parts(
+            |_, _| empty.clone(),
+            |part, step| part.add(kind.score(step.key), step.normal, step.anomaly),
+        )?;
+        let mut histogram = empty;
+        parts.iter().for_each(|part| histogram.join(part));
+        Ok(Some(Overview { detection: joined(judge, judges), curve, histogram }))
     }
 
     /// What comes out at each of `thresholds`.
@@ -266,6 +279,24 @@ impl Pooled {
         Ok(found.map(|key| self.kind().score(key)))
     }
 
+    fn judge(&self) -> Option<Judge> {
+        Judge::new(self.kind(), self.normal_pixels, self.anomaly_pixels)
+    }
+
+    /// Walks on all cores, each over a part of the scores; gives what was made of each part, in order.
+    fn walk_in_parts<A: Send>(
+        &self,
+        begin: impl Fn(u64, u64) -> A + Sync,
+        step: impl Fn(&mut A, Step) + Sync,
+    ) -> Result<Vec<A>, PooledError> {
+        let runs: Vec<&Run> = self.normal.iter().chain(&self.anomaly).collect();
+        // More parts than threads, as they do not take equally long.
+        let parts = Part::split(&runs, rayon::current_num_threads() * 4);
+        let walked: io::Result<Vec<A>> =
+            parts.into_par_iter().map(|part| part.walk(&self.normal, &self.anomaly, &begin, &step)).collect();
+        walked.map_err(|source| self.read_back(source))
+    }
+
     fn kind(&self) -> Kind {
         self.kind.unwrap_or(Kind::F32)
     }
@@ -279,28 +310,37 @@ impl Pooled {
     }
 }
 
+/// One judgement of parts that follow one another.
+fn joined(mut judge: Judge, parts: Vec<Judge>) -> Detection {
+    parts.into_iter().for_each(|part| judge.join(part));
+    judge.finish()
+}
+
 /// Keys between which all but the outer parts of a class lie.
 struct Middle {
     outer: u64,
     inner: u64,
     seen: u64,
-    high: u64,
-    low: u64,
+    high: Option<u64>,
+    low: Option<u64>,
 }
 
 impl Middle {
-    fn new(pixels: u64) -> Middle {
+    /// Of so many pixels of the class, of which so many were seen.
+    fn new(pixels: u64, seen: u64) -> Middle {
         let outer = (pixels as f64 * OUTER) as u64;
-        Middle { outer, inner: pixels - outer, seen: 0, high: 0, low: 0 }
+        Middle { outer, inner: pixels - outer, seen, high: None, low: None }
     }
 
+    #[inline]
     fn step(&mut self, key: u64, pixels: u64) {
-        if self.seen <= self.outer && self.seen + pixels > self.outer {
-            self.high = key;
+        let after = self.seen + pixels;
+        if self.seen <= self.outer && after > self.outer {
+            self.high = Some(key);
         }
-        if self.seen < self.inner && self.seen + pixels >= self.inner {
-            self.low = key;
+        if self.seen < self.inner && after >= self.inner {
+            self.low = Some(key);
         }
-        self.seen += pixels;
+        self.seen = after;
     }
 }

@@ -14,6 +14,8 @@ const MORE: u8 = 0x80;
 const COUNTED: u8 = 0x40;
 /// No pair is longer.
 const LONGEST_PAIR: usize = 20;
+/// Pairs from one mark to the next.
+const MARK: u64 = 1 << 14;
 /// Read from a file at once.
 const PAGE: usize = 1 << 17;
 
@@ -21,10 +23,24 @@ const PAGE: usize = 1 << 17;
 #[derive(Debug, Clone)]
 pub struct Run {
     data: Data,
+    marks: Vec<Mark>,
     /// Pairs.
     pub pairs: u64,
     /// Pixels.
     pub pixels: u64,
+}
+
+/// A place in a run where reading can begin.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mark {
+    /// The key of the pair before; 0 at the start.
+    pub key: u64,
+    /// Where the next pair's bytes begin.
+    at: usize,
+    /// Pairs before.
+    pairs: u64,
+    /// Pixels before.
+    pixels: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -68,18 +84,39 @@ impl Run {
         Run { data, ..self }
     }
 
+    /// Places along the run, so many pairs apart.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// Reads it from the first pair on whose key is at least `key`; gives the pixels before it too.
+    ///
+    /// # Errors
+    /// If its file cannot be read.
+    pub fn reader_from(&self, key: u64) -> io::Result<(Reader<'_>, u64)> {
+        // Pairs after a mark have keys above the mark's.
+        let after = self.marks.partition_point(|mark| mark.key < key);
+        let mark = after.checked_sub(1).and_then(|at| self.marks.get(at)).copied().unwrap_or_default();
+        let (bytes, file) = match &self.data {
+            Data::Memory(bytes) => (Bytes::Lent(&bytes[mark.at..]), None),
+            Data::File { file, start, len } => {
+                (Bytes::Own(Vec::new()), Some((&**file, start + mark.at as u64, start + len)))
+            }
+        };
+        let left = self.pairs - mark.pairs;
+        let mut reader = Reader { bytes, at: 0, file, left, key: mark.key, head: None };
+        reader.head = reader.next_pair()?;
+        let mut before = mark.pixels;
+        reader.take_below(key, |_, count| before += count)?;
+        Ok((reader, before))
+    }
+
     /// Reads it from its first pair on.
     ///
     /// # Errors
     /// If its file cannot be read.
     pub fn reader(&self) -> io::Result<Reader<'_>> {
-        let (bytes, file) = match &self.data {
-            Data::Memory(bytes) => (Bytes::Lent(bytes), None),
-            Data::File { file, start, len } => (Bytes::Own(Vec::new()), Some((&**file, *start, start + len))),
-        };
-        let mut reader = Reader { bytes, at: 0, file, left: self.pairs, key: 0, head: None };
-        reader.head = reader.next_pair()?;
-        Ok(reader)
+        self.reader_from(0).map(|(reader, _)| reader)
     }
 }
 
@@ -87,6 +124,7 @@ impl Run {
 #[derive(Debug, Default)]
 pub struct RunWriter {
     bytes: Vec<u8>,
+    marks: Vec<Mark>,
     last: u64,
     pairs: u64,
     pixels: u64,
@@ -96,6 +134,10 @@ impl RunWriter {
     /// Adds a pair; keys rise from call to call, counts are not 0.
     #[inline]
     pub fn push(&mut self, key: u64, count: u64) {
+        if self.pairs.is_multiple_of(MARK) && self.pairs > 0 {
+            let (at, pairs, pixels) = (self.bytes.len(), self.pairs, self.pixels);
+            self.marks.push(Mark { key: self.last, at, pairs, pixels });
+        }
         let mut step = key - self.last;
         self.last = key;
         self.pairs += 1;
@@ -124,7 +166,8 @@ impl RunWriter {
 
     /// The run.
     pub fn finish(self) -> Run {
-        Run { data: Data::Memory(self.bytes), pairs: self.pairs, pixels: self.pixels }
+        let (data, marks) = (Data::Memory(self.bytes), self.marks);
+        Run { data, marks, pairs: self.pairs, pixels: self.pixels }
     }
 }
 
@@ -284,5 +327,24 @@ mod tests {
         let run = run.moved_to(&Arc::new(file), 0);
         let pairs = read(&run);
         assert!(pairs.into_iter().eq((0..200_000_u64).map(|i| (i * 1000, i % 3 + 1))));
+    }
+
+    #[test]
+    fn reading_begins_anywhere() {
+        let mut writer = RunWriter::default();
+        (1..200_000_u64).for_each(|i| writer.push(i * 10, i % 3 + 1));
+        let run = writer.finish();
+        assert!(run.marks().len() > 10);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(run.bytes()).unwrap();
+        let moved = run.clone().moved_to(&Arc::new(file), 0);
+        for run in [run, moved] {
+            for key in [0, 1, 10, 11, 163_839, 163_840, 163_841, 163_850, 1_000_005, 1_999_990, 1_999_991] {
+                let (reader, before) = run.reader_from(key).unwrap();
+                let first = key.div_ceil(10).max(1);
+                assert_eq!(reader.head(), (first < 200_000).then_some(first * 10), "{key}");
+                assert_eq!(before, (1..first).map(|i| i % 3 + 1).sum::<u64>(), "{key}");
+            }
+        }
     }
 }

@@ -30,23 +30,80 @@ pub struct Step {
 pub fn walk<'a>(
     normal: impl IntoIterator<Item = &'a Run>,
     anomaly: impl IntoIterator<Item = &'a Run>,
-    mut step: impl FnMut(Step),
+    step: impl FnMut(Step),
 ) -> io::Result<()> {
     let class = |class: usize| move |run: &'a Run| run.reader().map(|reader| (class, reader));
-    let mut readers: Vec<(usize, Reader<'a>)> = normal
+    let readers = normal
         .into_iter()
         .map(class(0))
         .chain(anomaly.into_iter().map(class(1)))
         .collect::<Result<_, _>>()?;
+    walk_below(readers, u64::MAX, step)
+}
+
+/// A walk over part of the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The first key.
+    pub start: u64,
+    /// The key after the last.
+    pub end: u64,
+}
+
+impl Part {
+    /// Parts of all keys with about as many pairs each, one or more per thread.
+    pub fn split(runs: &[&Run], parts: usize) -> Vec<Part> {
+        let mut marks: Vec<u64> = runs.iter().flat_map(|run| run.marks()).map(|mark| mark.key).collect();
+        marks.sort_unstable();
+        let cut = |i: usize| marks[i * marks.len() / parts];
+        let mut cuts: Vec<u64> = if marks.len() < parts { Vec::new() } else { (1..parts).map(cut).collect() };
+        cuts.dedup();
+        let starts = std::iter::once(0).chain(cuts.iter().copied());
+        let ends = cuts.iter().copied().chain([u64::MAX]);
+        starts.zip(ends).map(|(start, end)| Part { start, end }).collect()
+    }
+
+    /// Walks over the part. What is made by `begin` from the normal and anomalous pixels of all keys before
+    /// takes each step.
+    ///
+    /// # Errors
+    /// If the file of a run cannot be read.
+    pub fn walk<A>(
+        self,
+        normal: &[Run],
+        anomaly: &[Run],
+        begin: impl FnOnce(u64, u64) -> A,
+        mut step: impl FnMut(&mut A, Step),
+    ) -> io::Result<A> {
+        let (mut readers, mut before) = (Vec::with_capacity(normal.len() + anomaly.len()), [0, 0]);
+        for (class, runs) in [normal, anomaly].into_iter().enumerate() {
+            for run in runs {
+                let (reader, pixels) = run.reader_from(self.start)?;
+                before[class] += pixels;
+                readers.push((class, reader));
+            }
+        }
+        let mut taker = begin(before[0], before[1]);
+        walk_below(readers, self.end, |at| step(&mut taker, at))?;
+        Ok(taker)
+    }
+}
+
+/// Walks over what `readers` (and the class of each) still have below the key `limit`.
+fn walk_below(
+    mut readers: Vec<(usize, Reader<'_>)>,
+    limit: u64,
+    mut step: impl FnMut(Step),
+) -> io::Result<()> {
     let mut table = Table::default();
     let mut pairs = Vec::new();
     let (mut width, mut before) = (NARROWEST, usize::MAX);
     loop {
-        readers.retain(|(_, reader)| reader.head().is_some());
+        readers.retain(|(_, reader)| reader.head().is_some_and(|key| key < limit));
         let Some(start) = readers.iter().filter_map(|(_, reader)| reader.head()).min() else {
             return Ok(());
         };
-        let end = start.saturating_add(width);
+        let end = start.saturating_add(width).min(limit);
         if width == NARROWEST && before as u64 > NARROWEST / DENSE {
             before = table.fill(&mut readers, start, end)?;
             table.empty(start, &mut step);
