@@ -8,6 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bank::ShardNumber;
 pub use model::*;
+mod judging;
+
+pub use judging::{
+    CompareArgs, DatasetCheckArgs, DatasetCommand, EvalArgs, EvalCommand, EvalMergeArgs, EvalOutArgs,
+    EvalRunArgs, MetricsArgs, Protocol,
+};
 
 /// Marks, live, what road video shows and the training data never did.
 ///
@@ -63,6 +69,15 @@ pub enum Command {
     /// Look into models and prepare them: any ONNX file becomes one that needs no configuration
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Judge detection on a data set with truth: metrics, report, everything that made the numbers
+    Eval(EvalArgs),
+    /// Put results of farout eval side by side: differences, gains and losses, time
+    Compare(CompareArgs),
+    /// Look at data sets with truth
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// Judge score maps of any program against truth masks
+    Metrics(MetricsArgs),
     /// Tell what this machine has: ONNX Runtime, devices, codecs, cameras, ports, with remedies
     Doctor(DoctorArgs),
 }

@@ -10,9 +10,9 @@
 //! ```
 //!
 //! `run` (live) and `replay` (a recording) are the same stages with another source and another end;
-//! `bank build` takes frames as far as the features. [`detector`] is the only place where the order
-//! is written, [`flow`] the only one that knows threads and queues: each stage has a named thread,
-//! queues block, and only a live source drops, and counts.
+//! `bank build` takes frames as far as the features, `eval` as far as the score maps, by several methods
+//! at once. [`detector`] is the only place where the order is written, [`flow`] the only one that knows
+//! threads and queues: each stage has a named thread, queues block, and only a live source drops, and counts.
 //!
 //! # Floors
 //!
@@ -22,7 +22,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
-//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank), [`prepare`] (any ONNX file -> one that says all of itself) |
+//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
 //! | 0, words | [`frame`], [`grid`], [`region`], [`identity`], [`colour`], [`finding`], [`pool`], [`mod@file`], [`stop`] |
 //!
@@ -55,6 +55,7 @@ pub mod collect;
 pub mod colour;
 pub mod config;
 pub mod detector;
+pub mod eval;
 pub mod features;
 pub mod file;
 pub mod finding;

@@ -15,6 +15,20 @@ pub struct Rect {
     pub height: u32,
 }
 
+impl Rect {
+    /// Shared area over the area of the smaller one, 0 to 1: what grows or splits stays itself.
+    pub fn share_of_smaller(&self, other: &Rect) -> f64 {
+        let side = |a: u32, a_len: u32, b: u32, b_len: u32| {
+            let end = (u64::from(a) + u64::from(a_len)).min(u64::from(b) + u64::from(b_len));
+            end.saturating_sub(u64::from(a.max(b)))
+        };
+        let shared =
+            side(self.x, self.width, other.x, other.width) * side(self.y, self.height, other.y, other.height);
+        let area = |r: &Rect| u64::from(r.width) * u64::from(r.height);
+        shared as f64 / area(self).min(area(other)).max(1) as f64
+    }
+}
+
 /// A connected set of pixels whose score exceeds the threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Region {

@@ -5,9 +5,15 @@ mod bank_build;
 mod bank_inspect;
 mod bank_merge;
 mod bank_prune;
+mod compare;
+mod dataset_check;
 mod doctor;
+mod eval;
+mod eval_merge;
+mod eval_output;
 mod kernels;
 mod limited;
+mod metrics;
 mod model_fetch;
 mod model_inspect;
 mod model_prepare;
@@ -19,7 +25,7 @@ mod settings;
 mod signals;
 mod watch;
 
-use crate::cli::{BankCommand, Command, KernelsCommand, ModelCommand};
+use crate::cli::{BankCommand, Command, DatasetCommand, EvalCommand, KernelsCommand, ModelCommand};
 use crate::config::ConfigError;
 use crate::flow::FlowError;
 use crate::source::SourceError;
@@ -40,6 +46,13 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Model(ModelCommand::Fetch(args)) => model_fetch::fetch(&args),
         Command::Model(ModelCommand::Inspect(args)) => model_inspect::inspect(&args),
         Command::Model(ModelCommand::Prepare(args)) => model_prepare::prepare(&args),
+        Command::Eval(args) => match &args.command {
+            Some(EvalCommand::Merge(merge)) => eval_merge::merge(merge),
+            None => eval::eval(&args.run),
+        },
+        Command::Compare(args) => compare::compare(&args),
+        Command::Dataset(DatasetCommand::Check(args)) => dataset_check::check(&args),
+        Command::Metrics(args) => metrics::metrics(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }

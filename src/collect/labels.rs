@@ -101,15 +101,19 @@ pub fn attach_labels(inputs: &mut [Input], folder: &Path) -> Result<(), LabelErr
     Err(LabelError::Missing { folder: folder.to_owned(), count: missing.len(), of, some })
 }
 
+/// The stems that the label of an image with this stem may have, the likeliest first.
+pub fn label_stems(stem: &str) -> impl Iterator<Item = String> {
+    let core = IMAGE_ENDINGS.iter().find_map(|e| stem.strip_suffix(e)).unwrap_or(stem);
+    std::iter::once(stem.to_owned()).chain(LABEL_ENDINGS.iter().map(move |e| format!("{core}{e}")))
+}
+
 fn find(input: &Input, masks: &HashMap<String, Vec<PathBuf>>) -> Result<Option<PathBuf>, LabelError> {
     let stem = input.path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let core = IMAGE_ENDINGS.iter().find_map(|e| stem.strip_suffix(e)).unwrap_or(&stem);
     if input.kind == InputKind::Video {
         return Ok(None);
     }
     let parent = |p: &Path| p.parent().and_then(Path::file_name).map(|n| n.to_owned());
-    let names = std::iter::once(stem.clone()).chain(LABEL_ENDINGS.iter().map(|e| format!("{core}{e}")));
-    for name in names {
+    for name in label_stems(&stem) {
         match masks.get(&name).map(Vec::as_slice) {
             None | Some([]) => {}
             Some([one]) => return Ok(Some(one.clone())),
@@ -124,6 +128,9 @@ fn find(input: &Input, masks: &HashMap<String, Vec<PathBuf>>) -> Result<Option<P
     }
     Ok(None)
 }
+
+/// A header may claim any size; nothing is allocated for more pixels than this.
+const MOST_PIXELS: u64 = 1 << 28;
 
 /// A picture of class numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +152,15 @@ impl LabelMask {
     pub fn read(path: &Path) -> Result<LabelMask, LabelError> {
         let wrong = |why: String| LabelError::Unreadable { path: path.to_owned(), why };
         let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-        if bytes.starts_with(b"\x89PNG") { png_mask(&bytes) } else { other_mask(&bytes) }.map_err(wrong)
+        LabelMask::decode(&bytes).map_err(wrong)
+    }
+
+    /// The same from a file's bytes; the content decides the format.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn decode(bytes: &[u8]) -> Result<LabelMask, String> {
+        if bytes.starts_with(b"\x89PNG") { png_mask(bytes) } else { other_mask(bytes) }
     }
 
     /// Which patches of `grid` are void: those whose centre lies on a pixel with one of the values
@@ -167,6 +182,10 @@ fn png_mask(bytes: &[u8]) -> Result<LabelMask, String> {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
+    let (width, height) = reader.info().size();
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(format!("{width}x{height} pixels are more than any camera's"));
+    }
     let mut data = vec![0; reader.output_buffer_size().ok_or("it is too large")?];
     let info = reader.next_frame(&mut data).map_err(|e| e.to_string())?;
     let (width, height) = (info.width as usize, info.height as usize);
@@ -196,6 +215,9 @@ fn png_mask(bytes: &[u8]) -> Result<LabelMask, String> {
 fn other_mask(bytes: &[u8]) -> Result<LabelMask, String> {
     if bytes.starts_with(b"\xff\xd8") {
         return Err("JPEG changes the values".to_owned());
+    }
+    if bytes.starts_with(b"RIFF") && bytes.get(8..16) == Some(b"WEBPVP8 ") {
+        return Err("lossy WebP changes the values".to_owned());
     }
     let image = image::load_from_memory(bytes).map_err(|e| e.to_string())?.into_rgb8();
     if image.pixels().any(|p| p.0[0] != p.0[1] || p.0[1] != p.0[2]) {

@@ -23,7 +23,7 @@ pub use config::BuildConfig;
 pub use digest::{Digest, frame_digest, hex, sha256_of_file, unhex};
 pub use error::BuildError;
 pub use inputs::{Input, InputError, InputKind, list};
-pub use labels::{LabelError, LabelMask, attach_labels};
+pub use labels::{LabelError, LabelMask, attach_labels, label_stems};
 pub use merge::{MergeError, merge};
 pub use part::Built;
 pub use prune::{PruneConfig, PruneError, PruneMethod, prune};

@@ -2,7 +2,7 @@
 
 use crate::features::ModelInput;
 use crate::frame::Frame;
-use crate::grid::{Distances, Features, Logits, PixelScores};
+use crate::grid::{Distances, Features, Logits, PixelScores, ScoreMap};
 use crate::pool::Pooled;
 use crate::region::Region;
 
@@ -35,6 +35,15 @@ pub struct Measured {
     pub distances: Distances,
     /// Class logits, if the model gives any.
     pub logits: Option<Logits>,
+}
+
+/// A frame and its score maps by several methods.
+#[derive(Debug)]
+pub struct Mapped {
+    /// The frame.
+    pub frame: Frame,
+    /// One map per method, in the methods' order, each on its own grid.
+    pub maps: Vec<ScoreMap>,
 }
 
 /// A frame on its way out.

@@ -4,6 +4,7 @@
 mod ends;
 mod extractor;
 mod items;
+mod mapper;
 mod stages;
 mod status;
 
@@ -14,7 +15,8 @@ use anyhow::Result;
 
 pub use ends::{Deliver, Draw, EventRecorder, Record, VideoEnd};
 pub use extractor::FeatureExtractor;
-pub use items::{Featured, Judged, Measured, Prepared, Verdict};
+pub use items::{Featured, Judged, Mapped, Measured, Prepared, Verdict};
+pub use mapper::{MapScores, Mapper, Setup};
 pub use stages::{Bypass, Extract, Preprocess, Score, Search};
 pub use status::Status;
 
@@ -24,6 +26,7 @@ use crate::features::{Preprocessor, Session};
 use crate::flow::{Flow, FlowError};
 use crate::frame::Frame;
 use crate::grid::ScoreMap;
+use crate::identity::ModelIdentity;
 use crate::nearest;
 use crate::overlay::ScoreScale;
 use crate::pool::Pool;
@@ -52,26 +55,9 @@ impl Detector {
         let (preprocess, extract) = open_features(config)?;
         let identity = extract.session.identity().clone();
         let method = config.score.method;
-        let bank = match config.bank.path.as_os_str().is_empty() {
-            true => None,
-            false => {
-                let bank = Bank::open(&config.bank.path, config.search.k)?;
-                bank.check_model(&identity)?;
-                tracing::info!(bank = %config.bank.path.display(), rows = bank.rows(), width = bank.width(), "bank");
-                Some(Arc::new(bank))
-            }
-        };
-        let engine = match &bank {
-            Some(bank) if method.searches() => {
-                let search = nearest::open(&config.search, bank)?;
-                if let Some(why) = &search.fallback {
-                    tracing::warn!(%why, "the search runs on the CPU");
-                }
-                tracing::info!(engine = search.engine.name(), k = config.search.k, "search");
-                Some(search.engine)
-            }
-            _ => None,
-        };
+        let bank = open_bank(config, &identity)?;
+        let search = open_search(config, bank.as_ref().filter(|_| method.searches()))?;
+        let engine = search.map(|search| search.engine);
         let threshold = threshold(config, bank.as_deref())?;
         // A step of the score: what normal patches differ by, or a part of a threshold set by hand.
         let calibrated = bank.as_ref().and_then(|bank| bank.calibration()?.method(method.name()).ok());
@@ -115,6 +101,28 @@ impl Detector {
             .stage("nearest", self.search)?
             .stage("score", self.score)
     }
+}
+
+/// The bank that `config` names, if any, checked to be made by the model at hand.
+fn open_bank(config: &Config, model: &ModelIdentity) -> Result<Option<Arc<Bank>>> {
+    if config.bank.path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let bank = Bank::open(&config.bank.path, config.search.k)?;
+    bank.check_model(model)?;
+    tracing::info!(bank = %config.bank.path.display(), rows = bank.rows(), width = bank.width(), "bank");
+    Ok(Some(Arc::new(bank)))
+}
+
+/// The search among the features of `bank`, if any method wants it.
+fn open_search(config: &Config, bank: Option<&Arc<Bank>>) -> Result<Option<nearest::Search>> {
+    let Some(bank) = bank else { return Ok(None) };
+    let search = nearest::open(&config.search, bank)?;
+    if let Some(why) = &search.fallback {
+        tracing::warn!(%why, "the search runs on the CPU");
+    }
+    tracing::info!(engine = search.engine.name(), k = config.search.k, "search");
+    Ok(Some(search))
 }
 
 /// The threshold that `config` asks for.

@@ -14,6 +14,7 @@ mod palette;
 mod text;
 
 pub use config::{ColourMap, HexColour, OverlayConfig};
+pub use palette::colour_at;
 
 use boxes::{BoxInks, Boxes, GROUND};
 use canvas::Canvas;

@@ -18,6 +18,9 @@ pub enum Method {
 }
 
 impl Method {
+    /// All methods, in the order in which reports list them.
+    pub const ALL: &[Method] = &[Method::Knn, Method::Lse];
+
     /// Its name in configuration, banks and reports.
     pub fn name(self) -> &'static str {
         match self {
@@ -34,6 +37,18 @@ impl Method {
     /// Whether it needs the model's logits.
     pub fn needs_logits(self) -> bool {
         self == Method::Lse
+    }
+}
+
+impl std::str::FromStr for Method {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = || Method::ALL.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ");
+        Method::ALL
+            .iter()
+            .copied()
+            .find(|method| method.name() == text)
+            .ok_or_else(|| format!("there is no method {text:?}; known are {}", known()))
     }
 }
 

@@ -58,7 +58,7 @@ impl Tracker {
         self.pairs.clear();
         for (t, track) in self.tracks.iter().enumerate() {
             for (r, region) in regions.iter().enumerate() {
-                let shared = overlap(&track.rect, &region.rect);
+                let shared = track.rect.share_of_smaller(&region.rect);
                 if shared >= LEAST_OVERLAP {
                     self.pairs.push((shared, t, r));
                 }
@@ -146,17 +146,6 @@ impl Track {
             peak: self.best.peak,
         }
     }
-}
-
-/// Shared area over the area of the smaller rectangle; a region that grows or splits stays itself.
-fn overlap(a: &Rect, b: &Rect) -> f64 {
-    let side = |a: u32, a_len: u32, b: u32, b_len: u32| {
-        let end = (u64::from(a) + u64::from(a_len)).min(u64::from(b) + u64::from(b_len));
-        end.saturating_sub(u64::from(a.max(b)))
-    };
-    let shared = side(a.x, a.width, b.x, b.width) * side(a.y, a.height, b.y, b.height);
-    let area = |r: &Rect| u64::from(r.width) * u64::from(r.height);
-    shared as f64 / area(a).min(area(b)).max(1) as f64
 }
 
 #[cfg(test)]

@@ -43,17 +43,16 @@ impl Images {
     pub fn open(location: &str, fps: f64, stop: Stop) -> Result<Images, SourceError> {
         let paths = list(location)?;
         let names = names(&paths);
-        let files = paths.into_iter().zip(names).map(|(path, name)| Picture { path, name }).collect();
+        let files = paths.into_iter().zip(names).collect();
+        Ok(Images::of_files(location.to_owned(), files, fps, stop))
+    }
+
+    /// The given pictures with their names, in that order; `location` is what they are called
+    /// together.
+    pub fn of_files(location: String, files: Vec<(PathBuf, Arc<str>)>, fps: f64, stop: Stop) -> Images {
+        let files = files.into_iter().map(|(path, name)| Picture { path, name }).collect();
         let fps = if fps.is_finite() && fps > 0.0 { fps } else { DEFAULT_FPS };
-        Ok(Images {
-            location: location.to_owned(),
-            files,
-            position: 0,
-            fps,
-            bytes: Vec::new(),
-            pool: Pool::new(),
-            stop,
-        })
+        Images { location, files, position: 0, fps, bytes: Vec::new(), pool: Pool::new(), stop }
     }
 
     /// The files that are read, in order.
@@ -106,8 +105,16 @@ impl Source for Images {
 fn read(path: &Path, bytes: &mut Vec<u8>, pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
     bytes.clear();
     std::fs::File::open(path).and_then(|mut file| file.read_to_end(bytes)).map_err(|e| e.to_string())?;
+    decode(bytes, pool)
+}
+
+/// Decodes one picture into a pooled RGB frame without number, time or name.
+///
+/// # Errors
+/// What is wrong with it, in words: no JPEG, PNG, WebP or BMP picture, or not a whole one.
+pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
     let damaged = |e: image::ImageError| format!("not a whole picture: {e}");
-    let mut decoder = ImageReader::new(Cursor::new(bytes.as_slice()))
+    let mut decoder = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| e.to_string())?
         .into_decoder()

@@ -17,7 +17,7 @@ pub mod images;
 mod live;
 pub mod location;
 mod looped;
-mod natural_order;
+pub mod natural_order;
 mod open;
 mod paced;
 #[cfg(feature = "media")]

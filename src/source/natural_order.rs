@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 /// Compares two names: runs of digits by their value, all else byte by byte. Equal values with
 /// different numbers of leading zeros are put in order by the whole text, so that the order is total.
-pub(super) fn compare(a: &str, b: &str) -> Ordering {
+pub fn compare(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
     loop {
         let (x, y) = match (left.first(), right.first()) {

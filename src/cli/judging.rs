@@ -1,0 +1,209 @@
+//! Flags of the verbs that judge: metrics, eval, compare, dataset.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::ConfigArgs;
+use crate::eval::dataset::DatasetSpec;
+use crate::eval::settings::Shard;
+use crate::score::Method;
+
+/// `farout eval`
+#[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = DATASETS)]
+pub struct EvalArgs {
+    #[command(subcommand)]
+    #[allow(missing_docs)]
+    pub command: Option<EvalCommand>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: EvalRunArgs,
+}
+
+/// `farout eval ...`
+#[derive(Debug, Clone, Subcommand)]
+pub enum EvalCommand {
+    /// Put the parts of a run together that were made with --shard
+    Merge(EvalMergeArgs),
+}
+
+/// The kinds of data sets, for the help.
+const DATASETS: &str = "Data sets:
+  roadanomaly:DIR               frame_list.json, frames/NAME.jpg, frames/NAME.labels/labels_semantic.png
+  smiyc-anomaly:DIR             images/, labels_masks/ (the validation frames; so for smiyc-obstacle)
+  lostandfound:DIR              leftImg8bit/test, gtCoarse/test (lostandfound-testnoknown: without known objects)
+  fishyscapes-laf:DIR           NNNN_ID_labels.png anywhere below DIR, with LostAndFound's images
+  streethazards:DIR             test/images/test/TOWN, test/annotations/test/TOWN
+  video-ood:DIR                 raw_data/SEQUENCE, semantic_ood/SEQUENCE (SOS, WOS, CARLA-WildLife)
+  folder:FILE                   a TOML file: images = DIR, masks = DIR, normal = [0], anomaly = [1], void = [255]
+Without --protocol, each is judged as it was published.";
+
+/// A run of `farout eval`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EvalRunArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub config: ConfigArgs,
+    /// What to judge on; the kinds are listed below
+    #[arg(long, value_name = "KIND:PATH", required_unless_present = "from")]
+    pub dataset: Option<DatasetSpec>,
+    /// Bank of reference features, overrides bank.path
+    #[arg(long, value_name = "FILE")]
+    pub bank: Option<PathBuf>,
+    /// Score methods, from one pass over the model; default: all that model and bank allow
+    #[arg(long, value_name = "M,M", value_delimiter = ',', conflicts_with = "from")]
+    pub methods: Vec<Method>,
+    /// Judge by these protocols too: pooled, per-image, smiyc-anomaly, smiyc-obstacle, video
+    #[arg(long, value_name = "P,P", value_delimiter = ',', conflicts_with = "from")]
+    pub protocol: Vec<crate::eval::settings::Protocol>,
+    /// Leave images without a mask out instead of refusing the data set
+    #[arg(long, conflicts_with = "from")]
+    pub allow_missing: bool,
+    /// Repeat the run that wrote this JSON; --dataset, --model and --bank only say where things lie now
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["config", "features", "input_height", "device"])]
+    pub from: Option<PathBuf>,
+    /// Only the i-th of n parts of the images; farout eval merge puts the parts together
+    #[arg(long, value_name = "i/n", requires = "json", conflicts_with_all = ["report", "scores"])]
+    pub shard: Option<Shard>,
+    /// Draws of the bootstrap for confidence intervals; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "from")]
+    pub replicates: u32,
+    /// Seed of the bootstrap
+    #[arg(long, value_name = "SEED", default_value_t = 0, conflicts_with = "from")]
+    pub seed: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub out: EvalOutArgs,
+    /// Folder for what is half done [default: beside the JSON or the report, else the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+}
+
+/// What `farout eval` and its merging write.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EvalOutArgs {
+    /// Write the numbers and everything that made them to this file ("-" for standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a report into this folder: index.html, and the curves as SVG and PNG
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Write the score maps at the truth's size: DIR/METHOD/NAME.npy
+    #[arg(long, value_name = "DIR")]
+    pub scores: Option<PathBuf>,
+}
+
+/// `farout eval merge`
+#[derive(Debug, Clone, Args)]
+pub struct EvalMergeArgs {
+    /// The JSON files of all parts; their .maps files lie beside them
+    #[arg(value_name = "JSON", required = true)]
+    pub parts: Vec<PathBuf>,
+    /// Where the data set lies on this machine, if elsewhere
+    #[arg(long, value_name = "KIND:PATH")]
+    pub dataset: Option<DatasetSpec>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub out: EvalOutArgs,
+}
+
+/// `farout compare`
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// Results of farout eval on the same data set; the others are compared with the first
+    #[arg(value_name = "RESULT", required = true)]
+    pub results: Vec<PathBuf>,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `farout metrics`
+#[derive(Debug, Clone, Args)]
+pub struct MetricsArgs {
+    /// Folder of score maps: .npy (f16, f32, f64), 16-bit grey PNG or .safetensors; higher is more anomalous
+    #[arg(long, value_name = "DIR")]
+    pub scores: PathBuf,
+    /// Folder of truth masks with the stems of the maps (or stem + _labels_semantic, _labelIds ...)
+    #[arg(long, value_name = "DIR")]
+    pub truth: PathBuf,
+    /// How to judge
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub protocol: Protocol,
+    /// Values of normal pixels in the masks
+    #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "0", value_parser = values)]
+    pub normal: Vec<std::ops::RangeInclusive<u16>>,
+    /// Values of anomalous pixels
+    #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "1", value_parser = values)]
+    pub anomaly: Vec<std::ops::RangeInclusive<u16>>,
+    /// Values of pixels that do not count
+    #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "255", value_parser = values)]
+    pub void: Vec<std::ops::RangeInclusive<u16>>,
+    /// Tell false alarm rate and recall at this threshold too, as taken from normal driving alone (pooled,
+    /// per-image)
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub threshold: Option<f64>,
+    /// Draws of images for the confidence intervals
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub replicates: u32,
+    /// Seed of the draws
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Memory for sorted scores; while they are merged twice as much is in use
+    #[arg(long, value_name = "MIB", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub memory: u32,
+    /// Folder for what does not fit [default: the system's folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// Report in JSON, with the points of the curves and a histogram
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Ways to judge score maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// All pixels in one list (RoadAnomaly, Fishyscapes)
+    Pooled,
+    /// SegmentMeIfYouCan, RoadAnomaly21
+    SmiycAnomaly,
+    /// SegmentMeIfYouCan, RoadObstacle21
+    SmiycObstacle,
+    /// Each image alone, then averaged over those with an anomaly (StreetHazards)
+    PerImage,
+}
+
+/// `farout dataset ...`
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Read every image and mask: values seen, sizes, share of anomaly and void, and whether it may be scored
+    #[command(after_help = DATASETS)]
+    Check(DatasetCheckArgs),
+}
+
+/// `farout dataset check`
+#[derive(Debug, Clone, Args)]
+pub struct DatasetCheckArgs {
+    /// The data set; the kinds are listed below
+    #[arg(value_name = "KIND:PATH")]
+    pub dataset: DatasetSpec,
+    /// Images without a mask are no reason to refuse
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// Report in JSON, file by file
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A value of a mask, or several in a row.
+fn values(text: &str) -> Result<std::ops::RangeInclusive<u16>, String> {
+    let number = |part: &str| part.trim().parse::<u16>().map_err(|why| format!("{part:?}: {why}"));
+    match text.split_once('-') {
+        Some((first, last)) => match (number(first)?, number(last)?) {
+            (first, last) if first <= last => Ok(first..=last),
+            (first, last) => Err(format!("{first} is above {last}")),
+        },
+        None => number(text).map(|value| value..=value),
+    }
+}

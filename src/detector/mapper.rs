@@ -1,0 +1,140 @@
+//! Score maps by several methods from one pass over the model: the detector's own stages up to the
+//! search, then every method's score. What `farout eval` runs.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::items::{Mapped, Measured};
+use super::stages::{Extract, Preprocess, Search};
+use super::{featured, open_bank, open_features, open_search};
+use crate::bank::Bank;
+use crate::config::{Config, ConfigError};
+use crate::flow::{Flow, FlowError, Stage};
+use crate::frame::Frame;
+use crate::grid::ScoreMap;
+use crate::identity::ModelIdentity;
+use crate::pool::Pool;
+use crate::score::{Method, Scorer};
+
+/// Everything between a frame and its score maps, opened and checked against each other.
+pub struct Mapper {
+    preprocess: Preprocess,
+    extract: Extract,
+    search: Search,
+    maps: MapScores,
+    /// What runs where, on what.
+    pub setup: Setup,
+}
+
+/// What a run's numbers depend on besides its settings.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The methods, in the order of the maps.
+    pub methods: Vec<Method>,
+    /// The model.
+    pub model: ModelIdentity,
+    /// The execution provider that runs it.
+    pub provider: String,
+    /// Model, provider and library in one line.
+    pub description: String,
+    /// The search engine, if any method searches.
+    pub engine: Option<String>,
+    /// Why better devices were passed over.
+    pub fallbacks: Vec<String>,
+    /// The bank, if one was named.
+    pub bank: Option<Arc<Bank>>,
+}
+
+impl Mapper {
+    /// Opens model, bank and search for `methods`; without any, for all that this model and this bank allow.
+    ///
+    /// # Errors
+    /// What does not open or does not fit, with the remedy; a method that needs what is not there.
+    pub fn open(config: &Config, methods: &[Method]) -> Result<Mapper> {
+        let (preprocess, mut extract) = open_features(config)?;
+        let identity = extract.session.identity().clone();
+        let bank = open_bank(config, &identity)?;
+        let has_logits = extract.session.classes().is_some();
+        let methods: Vec<Method> = match methods {
+            [] => Method::ALL
+                .iter()
+                .copied()
+                .filter(|m| (!m.searches() || bank.is_some()) && (!m.needs_logits() || has_logits))
+                .collect(),
+            given => given.to_vec(),
+        };
+        let invalid = |why: String| Err(ConfigError::Invalid(why).into());
+        if methods.is_empty() {
+            return invalid(
+                "no method can score: give a bank with --bank, or name the model's logits".into(),
+            );
+        }
+        for method in &methods {
+            if method.needs_logits() && !has_logits {
+                return Err(crate::score::ScoreError::NoLogits(method.name()).into());
+            }
+            if method.searches() && bank.is_none() {
+                return invalid(format!(
+                    "the method \"{}\" needs a bank: use --bank FILE (made by farout bank build)",
+                    method.name()
+                ));
+            }
+        }
+        extract.with_logits = methods.iter().any(|method| method.needs_logits());
+        let wanted = bank.as_ref().filter(|_| methods.iter().any(|method| method.searches()));
+        let engine = open_search(config, wanted)?;
+        let mut fallbacks: Vec<String> =
+            extract.session.fallbacks().iter().map(|(provider, why)| format!("{provider}: {why}")).collect();
+        fallbacks
+            .extend(engine.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
+        let setup = Setup {
+            methods: methods.clone(),
+            model: identity,
+            provider: extract.session.provider().to_string(),
+            description: extract.session.describe(),
+            engine: engine.as_ref().map(|search| search.engine.name()),
+            fallbacks,
+            bank,
+        };
+        let numbers = Pool::new();
+        Ok(Mapper {
+            preprocess,
+            extract,
+            search: Search { engine: engine.map(|search| search.engine), numbers: numbers.clone() },
+            maps: MapScores { scorers: methods.into_iter().map(Scorer::new).collect(), numbers },
+            setup,
+        })
+    }
+
+    /// The stages from a frame to its score maps, in their order.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn chain(self, frames: Flow<Frame>) -> Result<Flow<Mapped>, FlowError> {
+        featured(frames, self.preprocess, self.extract)?
+            .stage("nearest", self.search)?
+            .stage("score", self.maps)
+    }
+}
+
+/// Distances and logits -> one score map per method.
+pub struct MapScores {
+    scorers: Vec<Scorer>,
+    numbers: Pool<Vec<f32>>,
+}
+
+impl Stage for MapScores {
+    type In = Measured;
+    type Out = Mapped;
+
+    fn step(&mut self, Measured { frame, distances, logits }: Measured) -> Result<Mapped> {
+        let mut maps = Vec::with_capacity(self.scorers.len());
+        for scorer in &mut self.scorers {
+            let mut map = ScoreMap { data: self.numbers.take(), ..ScoreMap::default() };
+            scorer.step(&distances, logits.as_ref(), &mut map)?;
+            maps.push(map);
+        }
+        Ok(Mapped { frame, maps })
+    }
+}

@@ -1,0 +1,135 @@
+//! Which score map belongs to which truth: by stem, or stem and one of the usual endings of labels.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::collect::label_stems;
+
+/// Names shown of those that are at fault.
+const SHOWN: usize = 8;
+/// A link that leads back up would go on for ever.
+const DEEPEST: usize = 16;
+
+/// A score map and its truth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The stem of the score map, with the folders above it in the folder given.
+    pub name: String,
+    /// The score map.
+    pub scores: PathBuf,
+    /// The truth mask.
+    pub truth: PathBuf,
+}
+
+/// Why files cannot be paired.
+#[derive(Debug, thiserror::Error)]
+pub enum PairError {
+    /// A folder cannot be read.
+    #[error("cannot read the folder {path}: {source}", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Nothing there.
+    #[error("{path} holds no {what}", path = path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// Some files stand alone.
+    #[error("{}", alone(scores, truth))]
+    Alone {
+        /// Score maps without truth.
+        scores: Vec<String>,
+        /// Truth without a score map.
+        truth: Vec<String>,
+    },
+    /// Two files of one name.
+    #[error("{a} and {b} are both called {name}; keep one", a = a.display(), b = b.display())]
+    Twice {
+        /// The stem.
+        name: String,
+        /// One.
+        a: PathBuf,
+        /// The other.
+        b: PathBuf,
+    },
+}
+
+/// Pairs all score maps below `scores` with the masks below `truth`. A mask `S_color.png` beside the mask
+/// `S.png` of a map is no partner that is missed.
+///
+/// # Errors
+/// [`PairError`]; partners that are missing are listed, both ways.
+pub fn pairs(scores: &Path, truth: &Path) -> Result<Vec<Pair>, PairError> {
+    let maps = files(scores, &["npy", "png", "safetensors", "hdf5", "h5", "npz"], "score map")?;
+    let mut masks = files(truth, &["png", "webp", "bmp", "jpg", "jpeg"], "truth mask")?;
+    let (mut found, mut lonely) = (Vec::new(), Vec::new());
+    for (name, path) in maps {
+        let mask = label_stems(&name).find_map(|stem| masks.remove_entry(&stem));
+        match mask {
+            Some((_, mask)) => found.push(Pair { name, scores: path, truth: mask }),
+            None => lonely.push(name),
+        }
+    }
+    let companion = |mask: &String| {
+        found.iter().any(|pair| mask.strip_prefix(&pair.name).is_some_and(|rest| rest.starts_with('_')))
+    };
+    let unused: Vec<String> = masks.into_keys().filter(|mask| !companion(mask)).collect();
+    if !lonely.is_empty() || !unused.is_empty() {
+        return Err(PairError::Alone { scores: lonely, truth: unused });
+    }
+    Ok(found)
+}
+
+/// Files below `root` with one of `endings`, by their path without the ending.
+fn files(root: &Path, endings: &[&str], what: &'static str) -> Result<BTreeMap<String, PathBuf>, PairError> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![(root.to_owned(), String::new(), 0)];
+    while let Some((folder, above, depth)) = folders.pop() {
+        let wrong = |source| PairError::Folder { path: folder.clone(), source };
+        for entry in std::fs::read_dir(&folder).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            let text =
+                |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+            let stem = text(path.file_stem());
+            if stem.starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                if depth < DEEPEST {
+                    folders.push((path.clone(), format!("{above}{}/", text(path.file_name())), depth + 1));
+                }
+            } else if endings.contains(&text(path.extension()).to_ascii_lowercase().as_str()) {
+                let name = format!("{above}{stem}");
+                if let Some(other) = found.insert(name.clone(), path.clone()) {
+                    return Err(PairError::Twice { name, a: other, b: path });
+                }
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(PairError::Empty { path: root.to_owned(), what });
+    }
+    Ok(found)
+}
+
+fn alone(scores: &[String], truth: &[String]) -> String {
+    let listed = |names: &[String]| {
+        let more = names.len().saturating_sub(SHOWN);
+        let shown = names[..names.len() - more].join(", ");
+        if more > 0 { format!("{shown} and {more} more") } else { shown }
+    };
+    let mut parts = Vec::new();
+    if !scores.is_empty() {
+        parts.push(format!("{} score maps have no truth: {}", scores.len(), listed(scores)));
+    }
+    if !truth.is_empty() {
+        parts.push(format!("{} truth masks have no score map: {}", truth.len(), listed(truth)));
+    }
+    format!("{}; partners have the same stem (or stem + _labels_semantic, _labelIds ...)", parts.join("; "))
+}

@@ -1,0 +1,249 @@
+//! What matters over time: flicker, how soon an object is found, how it is held, and false alarms.
+//!
+//! Regions are 8-connected pixels above the threshold, as the daemon's are; regions and true objects are
+//! followed from frame to frame by the rule of the daemon's events (boxes share 30 % of the smaller one).
+
+mod alarms;
+mod flicker;
+mod follow;
+pub mod motion;
+mod tracking;
+
+use serde::{Deserialize, Serialize};
+
+pub use alarms::{FalseAlarms, SpeedSample};
+pub use flicker::Flicker;
+pub use motion::Motion;
+pub use tracking::{ObjectRow, Tracking};
+
+use super::components::Components;
+use crate::eval::truth::{ANOMALY, Truth, VOID};
+use alarms::Alarms;
+use flicker::FlickerMeter;
+use follow::{Follower, boxes};
+use tracking::Tracker;
+
+/// The picture whose pixels [`Settings::min_region_px`] counts, as for the daemon.
+const REFERENCE_AREA: u64 = 640 * 360;
+
+/// What counts as region, object and match.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Pixels with a higher score belong to regions.
+    pub threshold: f64,
+    /// Regions with fewer pixels of a 640x360 picture (scaled with the frame's area) do not count.
+    pub min_region_px: u32,
+    /// True objects with fewer pixels of the frame are void.
+    pub min_object_px: u64,
+    /// An object is found in a frame if regions cover this share of its pixels.
+    pub cover: f64,
+    /// A region and an object match if they share this part of their union.
+    pub match_iou: f64,
+    /// A region is an alarm once it was seen in so many frames.
+    pub event_frames: u32,
+    /// A region or object is lost after so many frames without it.
+    pub gap_frames: u32,
+}
+
+impl Settings {
+    /// At a threshold, all else as usual.
+    pub fn at(threshold: f64) -> Settings {
+        Settings {
+            threshold,
+            min_region_px: 100,
+            min_object_px: 10,
+            cover: 0.25,
+            match_iou: 0.25,
+            event_frames: 5,
+            gap_frames: 5,
+        }
+    }
+}
+
+/// Why a frame cannot be judged.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum VideoError {
+    /// Sizes that do not fit.
+    #[error(
+        "frame {frame}: {scores} scores, {width}x{height} pixels and a truth of {truth} labels do not fit"
+    )]
+    Size {
+        /// Number of the frame, from 0.
+        frame: u64,
+        /// Scores given.
+        scores: usize,
+        /// Width given.
+        width: usize,
+        /// Height given.
+        height: usize,
+        /// Labels given; as many as pixels if there is no truth.
+        truth: usize,
+    },
+    /// NaN or infinite.
+    #[error("frame {frame}: the score at x {x}, y {y} is not finite")]
+    NotFinite {
+        /// Number of the frame, from 0.
+        frame: u64,
+        /// Column.
+        x: usize,
+        /// Row.
+        y: usize,
+    },
+    /// Times that do not rise, or frames that change their size.
+    #[error("frame {frame}: {what}")]
+    Sequence {
+        /// Number of the frame, from 0.
+        frame: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// A frame of a clip.
+#[derive(Debug, Clone, Copy)]
+pub struct VideoFrame<'a> {
+    /// Presentation time in seconds.
+    pub time_secs: f64,
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// `height x width` scores, row by row.
+    pub scores: &'a [f32],
+    /// Its truth, of the same size, if it has one.
+    pub truth: Option<&'a Truth>,
+    /// Where its pixels were in the frame before.
+    pub motion: &'a Motion,
+}
+
+/// What a clip gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VideoReport {
+    /// What counted as what.
+    pub settings: Settings,
+    /// Frames.
+    pub frames: u64,
+    /// Frames with truth.
+    pub frames_with_truth: u64,
+    /// Length in seconds: from the first frame to the last, and one frame more.
+    pub seconds: f64,
+    /// How much the map flickers; `None` for fewer than two frames.
+    pub flicker: Option<Flicker>,
+    /// Each true object; empty without truth.
+    pub objects: Vec<ObjectRow>,
+    /// How objects are held; `None` without truth.
+    pub tracking: Option<Tracking>,
+    /// Alarms where nothing was; without truth, all alarms.
+    pub false_alarms: FalseAlarms,
+}
+
+/// Judges the frames of one clip.
+#[derive(Debug)]
+pub struct Judge {
+    settings: Settings,
+    times: Vec<f64>,
+    size: (usize, usize),
+    frames_with_truth: u64,
+    flicker: FlickerMeter,
+    regions: Follower,
+    objects: Follower,
+    tracker: Tracker,
+    alarms: Alarms,
+}
+
+impl Judge {
+    /// Before the first frame.
+    pub fn new(settings: Settings) -> Judge {
+        Judge {
+            settings,
+            times: Vec::new(),
+            size: (0, 0),
+            frames_with_truth: 0,
+            flicker: FlickerMeter::default(),
+            regions: Follower::new(settings.gap_frames),
+            objects: Follower::new(settings.gap_frames),
+            tracker: Tracker::new(settings),
+            alarms: Alarms::default(),
+        }
+    }
+
+    /// Takes the next frame.
+    ///
+    /// # Errors
+    /// [`VideoError`]; the frame is then not counted.
+    pub fn push(&mut self, frame: VideoFrame<'_>) -> Result<(), VideoError> {
+        self.check(&frame)?;
+        let number = self.times.len() as u64;
+        self.size = (frame.width, frame.height);
+        self.times.push(frame.time_secs);
+        let labels = frame.truth.map(|truth| truth.labels.as_slice());
+        self.flicker.step(&frame, labels);
+        let void = |i: usize| labels.is_some_and(|labels| labels[i] == VOID);
+        let above = |(i, score): (usize, &f32)| f64::from(*score) > self.settings.threshold && !void(i);
+        let mask: Vec<bool> = frame.scores.iter().enumerate().map(above).collect();
+        let mut regions = Components::of(&mask, frame.width);
+        let pixels = frame.scores.len() as u64;
+        let least = (u64::from(self.settings.min_region_px) * pixels).div_ceil(REFERENCE_AREA).max(1);
+        regions.retain(|_, area| area >= least, |_| ());
+        let region_ids = self.regions.step(&boxes(&regions, frame.width));
+        self.alarms.seen(&region_ids);
+        if let Some(labels) = labels {
+            self.frames_with_truth += 1;
+            let mask: Vec<bool> = labels.iter().map(|label| *label == ANOMALY).collect();
+            let mut objects = Components::of(&mask, frame.width);
+            objects.retain(|_, area| area >= self.settings.min_object_px, |_| ());
+            let object_ids = self.objects.step(&boxes(&objects, frame.width));
+            let time = (number, frame.time_secs);
+            let touched = self.tracker.step(time, (&regions, &region_ids), (&objects, &object_ids), &mask);
+            self.alarms.excuse(&touched);
+        }
+        Ok(())
+    }
+
+    fn check(&self, frame: &VideoFrame<'_>) -> Result<(), VideoError> {
+        let number = self.times.len() as u64;
+        let (width, height) = (frame.width, frame.height);
+        let pixels = width * height;
+        let truth = frame.truth.map_or(pixels, |truth| truth.labels.len());
+        let same = frame.truth.is_none_or(|truth| (truth.width, truth.height) == (width, height));
+        if pixels == 0 || frame.scores.len() != pixels || truth != pixels || !same {
+            let scores = frame.scores.len();
+            return Err(VideoError::Size { frame: number, scores, width, height, truth });
+        }
+        if let Some(at) = frame.scores.iter().position(|score| !score.is_finite()) {
+            return Err(VideoError::NotFinite { frame: number, x: at % width, y: at / width });
+        }
+        let wrong = |what| Err(VideoError::Sequence { frame: number, what });
+        if number > 0 && self.size != (width, height) {
+            return wrong("it has another size than the frames before");
+        }
+        match self.times.last() {
+            Some(last) if frame.time_secs <= *last => wrong("its time is not after that of the frame before"),
+            _ if !frame.time_secs.is_finite() => wrong("its time is not finite"),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the clip gives; with samples of the vehicle's speed, also per kilometre.
+    pub fn finish(self, speed: Option<&[SpeedSample]>) -> VideoReport {
+        let seconds = match self.times.as_slice() {
+            [first, .., last] => (last - first) * self.times.len() as f64 / (self.times.len() - 1) as f64,
+            _ => 0.0,
+        };
+        let metres = speed.map(|samples| alarms::metres(samples, &self.times, seconds));
+        let with_truth = self.frames_with_truth > 0;
+        VideoReport {
+            settings: self.settings,
+            frames: self.times.len() as u64,
+            frames_with_truth: self.frames_with_truth,
+            seconds,
+            flicker: self.flicker.finish(),
+            tracking: with_truth.then(|| self.tracker.tracking()),
+            objects: self.tracker.objects(),
+            false_alarms: self.alarms.finish(self.settings.event_frames, seconds, metres),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

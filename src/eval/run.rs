@@ -1,0 +1,276 @@
+//! A run from data set to result: checked, measured, judged; every step can be watched.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::dataset::{Check, Dataset};
+use super::judge::{self, Case};
+use super::measure::measure;
+use super::partial::{Maps, WorkFolder};
+use super::result::{
+    BankRecord, DatasetRecord, EvalResult, FORMAT, MachineRecord, ModelRecord, ThresholdRecord, TimeRecord,
+};
+use super::settings::{Settings, Shard};
+use crate::collect::{hex, sha256_of_file};
+use crate::detector::{Mapper, Setup};
+use crate::identity::ModelIdentity;
+use crate::score::Method;
+use crate::stop::Stop;
+
+/// Told how far a run is.
+pub trait Progress: Send + Sync {
+    /// A phase of so many steps begins.
+    fn begin(&self, phase: &'static str, steps: u64);
+    /// One step is done.
+    fn step(&self);
+}
+
+/// What is wanted beside the settings.
+pub struct Request {
+    /// What the run is told; without methods, all that model and bank allow.
+    pub settings: Settings,
+    /// Only this part of the images.
+    pub shard: Option<Shard>,
+    /// Where what is half done is kept.
+    pub work: PathBuf,
+    /// Folder for the score maps at the truth's size.
+    pub scores: Option<PathBuf>,
+    /// A result that this run repeats: model, bank and data set must be the same.
+    pub repeats: Option<EvalResult>,
+}
+
+/// A run that came to its end; what is kept of its maps is there until [`Finished::clean`].
+pub struct Finished {
+    /// The numbers (none for a shard).
+    pub result: EvalResult,
+    /// The data set.
+    pub dataset: Dataset,
+    /// The images that were scored, by number.
+    pub indices: Vec<usize>,
+    /// Their score maps.
+    pub maps: MapStore,
+}
+
+/// Where the maps of a finished run lie.
+pub enum MapStore {
+    /// In its work folder.
+    Work(WorkFolder),
+    /// In the files of its shards.
+    Shards(super::shards::ShardFiles),
+}
+
+impl MapStore {
+    /// The maps of image number `index`, called `name`.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn load(&self, index: usize, name: &str) -> Result<Maps> {
+        match self {
+            MapStore::Work(work) => {
+                work.kept(index, name).with_context(|| format!("the maps of {name} are gone"))
+            }
+            MapStore::Shards(files) => Ok(files.load(name)?),
+        }
+    }
+}
+
+impl Finished {
+    /// Removes what was kept for going on.
+    pub fn clean(self) {
+        if let MapStore::Work(work) = self.maps {
+            work.remove();
+        }
+    }
+}
+
+/// What the score maps depend on; its hash names the work folder.
+#[derive(Serialize)]
+struct MapsKey<'a> {
+    farout: &'a str,
+    dataset: &'a str,
+    model: &'a ModelIdentity,
+    bank: Option<&'a str>,
+    k: usize,
+    provider: &'a str,
+    engine: Option<&'a str>,
+    methods: &'a [Method],
+}
+
+/// Runs from data set to result.
+///
+/// # Errors
+/// A data set that must not be scored, parts that do not fit, the first image that cannot be used; being
+/// stopped, with how to go on.
+pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Result<Finished> {
+    let Request { mut settings, shard, work, scores, repeats } = request;
+    let (dataset, check) = checked(&settings, progress)?;
+    let all: Vec<usize> =
+        (0..dataset.samples.len()).filter(|i| dataset.samples[*i].truth.is_some()).collect();
+    let indices: Vec<usize> = match shard {
+        Some(shard) => shard.indices(all.len()).into_iter().map(|i| all[i]).collect(),
+        None => all,
+    };
+    if let Some(shard) = shard.filter(|_| indices.is_empty()) {
+        bail!("part {shard} has no images: the data set has {}", dataset.samples.len());
+    }
+    let mapper = Mapper::open(&settings.config, &settings.methods)?;
+    let setup = mapper.setup.clone();
+    settings.methods.clone_from(&setup.methods);
+    let bank = setup.bank.as_ref().map(|bank| bank_record(bank)).transpose()?;
+    let key = MapsKey {
+        farout: env!("CARGO_PKG_VERSION"),
+        dataset: &check.sha256,
+        model: &setup.model,
+        bank: bank.as_ref().map(|bank| bank.sha256.as_str()),
+        k: settings.config.search.k,
+        provider: &setup.provider,
+        engine: setup.engine.as_deref(),
+        methods: &settings.methods,
+    };
+    let key = hash(&key)?;
+    if let Some(earlier) = &repeats {
+        same_material(earlier, &check.sha256, &setup.model, bank.as_ref())?;
+    }
+    let names: Vec<&str> = settings.methods.iter().map(|method| method.name()).collect();
+    let work = WorkFolder::open(&work, &key, &names)?;
+    progress.begin("score maps", indices.len() as u64);
+    let work = measure(&dataset, &indices, mapper, work, progress, stop)?;
+    let mut result = EvalResult {
+        format: FORMAT,
+        farout: env!("CARGO_PKG_VERSION").to_owned(),
+        made: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        dataset: record(&dataset, &check),
+        model: ModelRecord { identity: setup.model.clone() },
+        bank,
+        machine: MachineRecord::here(&setup),
+        time: TimeRecord::of(&work.sessions()),
+        maps_key: key,
+        thresholds: thresholds(&settings, &setup),
+        shard: None,
+        methods: Vec::new(),
+        settings,
+    };
+    let maps = MapStore::Work(work);
+    if shard.is_none() {
+        judge_all(&mut result, &dataset, &indices, &maps, scores.as_deref(), progress)?;
+    }
+    Ok(Finished { result, dataset, indices, maps })
+}
+
+/// The data set, listed and checked.
+///
+/// # Errors
+/// [`super::dataset::DatasetError`].
+pub(super) fn checked(settings: &Settings, progress: &Arc<dyn Progress>) -> Result<(Dataset, Check)> {
+    let dataset = Dataset::open(&settings.dataset)?;
+    progress.begin("truth check", dataset.samples.len() as u64);
+    let check = Check::run(&dataset, settings.allow_missing, &|| progress.step()).passed()?;
+    Ok((dataset, check))
+}
+
+/// Judges the maps and fills in the numbers.
+///
+/// # Errors
+/// As [`judge::judge`].
+pub(super) fn judge_all(
+    result: &mut EvalResult,
+    dataset: &Dataset,
+    indices: &[usize],
+    maps: &MapStore,
+    scores: Option<&Path>,
+    progress: &Arc<dyn Progress>,
+) -> Result<()> {
+    let begun = Instant::now();
+    progress.begin("judging", indices.len() as u64 * judge::PASSES);
+    let load = |index: usize| maps.load(index, &dataset.samples[index].name);
+    let done = || progress.step();
+    let case = Case {
+        dataset,
+        indices,
+        settings: &result.settings,
+        thresholds: &result.thresholds,
+        load: &load,
+        scores,
+        done: &done,
+    };
+    result.methods = judge::judge(&case)?;
+    result.time.judging_seconds = begun.elapsed().as_secs_f64();
+    Ok(())
+}
+
+/// The daemon's threshold of each method, or why there is none.
+fn thresholds(settings: &Settings, setup: &Setup) -> Vec<ThresholdRecord> {
+    let none = |basis: String| ThresholdRecord { value: None, basis };
+    let of = |method: &Method| {
+        let score = crate::score::ScoreConfig { method: *method, ..settings.config.score.clone() };
+        match &setup.bank {
+            None => none("there is no bank to take a threshold from".into()),
+            Some(bank) => match score.resolve(bank, settings.config.search.k) {
+                Ok(known) => ThresholdRecord { value: Some(known.value), basis: known.basis },
+                Err(why) => none(why.to_string()),
+            },
+        }
+    };
+    settings.methods.iter().map(of).collect()
+}
+
+fn bank_record(bank: &crate::bank::Bank) -> Result<BankRecord> {
+    let path = bank.path().to_owned();
+    let sha256 = sha256_of_file(&path).with_context(|| format!("cannot read the bank {}", path.display()))?;
+    let metadata = bank.metadata();
+    Ok(BankRecord {
+        sha256: hex(&sha256),
+        rows: bank.rows(),
+        frames: metadata.build.frames as usize,
+        seed: metadata.build.seed,
+        farout: metadata.farout.clone(),
+        path,
+    })
+}
+
+fn record(dataset: &Dataset, check: &Check) -> DatasetRecord {
+    let without: Vec<String> =
+        dataset.samples.iter().filter(|s| s.truth.is_none()).map(|s| s.name.clone()).collect();
+    DatasetRecord {
+        images: dataset.samples.len() - without.len(),
+        without_mask: without,
+        sha256: check.sha256.clone(),
+        share: check.share,
+        with_anomaly: check.files.iter().filter(|f| f.share.is_some_and(|s| s.anomaly > 0)).count(),
+        notes: check.notes.clone(),
+    }
+}
+
+/// Refuses to call a run a repetition if it has other material.
+fn same_material(
+    earlier: &EvalResult,
+    dataset: &str,
+    model: &ModelIdentity,
+    bank: Option<&BankRecord>,
+) -> Result<()> {
+    let mut differences = model.differences(&earlier.model.identity);
+    let mut compare = |what: &str, now: Option<&str>, then: Option<&str>| {
+        if now != then {
+            let none = "none";
+            differences.push(format!("{what}: {}, not {}", now.unwrap_or(none), then.unwrap_or(none)));
+        }
+    };
+    compare("data set SHA-256", Some(dataset), Some(&earlier.dataset.sha256));
+    let bank_then = earlier.bank.as_ref().map(|bank| bank.sha256.as_str());
+    compare("bank SHA-256", bank.map(|bank| bank.sha256.as_str()), bank_then);
+    if !differences.is_empty() {
+        bail!("this would not repeat the earlier run, the material differs: {}", differences.join("; "));
+    }
+    Ok(())
+}
+
+/// SHA-256 of a value's JSON, in hexadecimal.
+fn hash(value: &impl Serialize) -> Result<String> {
+    use sha2::Digest as _;
+    let bytes = serde_json::to_vec(value).context("a key that is no JSON; this is a bug in farout")?;
+    Ok(hex(&sha2::Sha256::digest(bytes).into()))
+}

@@ -1,0 +1,151 @@
+//! Everything that a run is told; it stands in the result, and `farout eval --from` runs it again.
+
+use serde::{Deserialize, Serialize};
+
+use super::dataset::{DatasetSpec, Kind};
+use super::metrics::BootstrapSettings;
+use crate::config::Config;
+use crate::score::Method;
+
+/// How score maps are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// All pixels that are not void in one list.
+    Pooled,
+    /// Each image by itself, then the mean over those with anomaly.
+    PerImage,
+    /// SegmentMeIfYouCan, anomaly track: pixels and components.
+    SmiycAnomaly,
+    /// SegmentMeIfYouCan, obstacle track.
+    SmiycObstacle,
+    /// Flicker, time to detection, tracking, false alarms: for sequences.
+    Video,
+}
+
+impl Protocol {
+    /// All protocols.
+    pub const ALL: [Protocol; 5] = [
+        Protocol::Pooled,
+        Protocol::PerImage,
+        Protocol::SmiycAnomaly,
+        Protocol::SmiycObstacle,
+        Protocol::Video,
+    ];
+
+    /// Its name on the command line and in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Pooled => "pooled",
+            Protocol::PerImage => "per-image",
+            Protocol::SmiycAnomaly => "smiyc-anomaly",
+            Protocol::SmiycObstacle => "smiyc-obstacle",
+            Protocol::Video => "video",
+        }
+    }
+
+    /// What a kind of data set is published with, the headline first.
+    pub fn of(kind: Kind) -> &'static [Protocol] {
+        match kind {
+            Kind::SmiycAnomaly => &[Protocol::SmiycAnomaly, Protocol::Pooled],
+            Kind::SmiycObstacle => &[Protocol::SmiycObstacle, Protocol::Pooled],
+            Kind::StreetHazards => &[Protocol::PerImage],
+            Kind::VideoOod => &[Protocol::Pooled, Protocol::Video],
+            Kind::RoadAnomaly
+            | Kind::LostAndFound
+            | Kind::LostAndFoundNoKnown
+            | Kind::FishyscapesLaf
+            | Kind::Folder => &[Protocol::Pooled],
+        }
+    }
+}
+
+impl std::str::FromStr for Protocol {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Protocol::ALL.map(Protocol::name).join(", ");
+        Protocol::ALL
+            .into_iter()
+            .find(|protocol| protocol.name() == text)
+            .ok_or_else(|| format!("there is no protocol {text:?}; known are {}", names()))
+    }
+}
+
+/// What `farout eval` was told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The data set.
+    pub dataset: DatasetSpec,
+    /// Whether images without a mask are left out instead of refused.
+    pub allow_missing: bool,
+    /// The methods; what is judged is one score map per image and method.
+    pub methods: Vec<Method>,
+    /// How they are judged, the headline first.
+    pub protocols: Vec<Protocol>,
+    /// How confidence intervals are found.
+    pub bootstrap: BootstrapSettings,
+    /// Model, runtime, bank, search, score: as for every other command.
+    pub config: Config,
+}
+
+/// One part of a run that is spread over machines: images `index`, `index + of`, ... counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub index: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Shard {
+    /// The images of this part, by number from 0.
+    pub fn indices(self, images: usize) -> Vec<usize> {
+        (self.index - 1..images).step_by(self.of).collect()
+    }
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match parts {
+            Some((index, of)) if (1..=of).contains(&index) => Ok(Shard { index, of }),
+            _ => Err(format!("{text:?} is no part i/n with 1 <= i <= n, such as 2/4")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_the_images_without_gap_or_overlap() {
+        let shards = ["1/3", "2/3", "3/3"].map(|text| text.parse::<Shard>().unwrap());
+        let mut all: Vec<usize> = shards.iter().flat_map(|shard| shard.indices(10)).collect();
+        assert_eq!(shards[0].indices(10), [0, 3, 6, 9]);
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+        assert_eq!(shards[2].indices(2), Vec::<usize>::new());
+        for wrong in ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn protocols_are_known_by_name_and_every_kind_has_one() {
+        for protocol in Protocol::ALL {
+            assert_eq!(protocol.name().parse(), Ok(protocol));
+            assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.name());
+        }
+        assert!("pool".parse::<Protocol>().unwrap_err().contains("per-image"));
+        assert!(Kind::ALL.iter().all(|kind| !Protocol::of(*kind).is_empty()));
+    }
+}
