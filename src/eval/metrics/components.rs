@@ -20,8 +20,7 @@ impl Components {
             let mut label = if x > 0 { of_pixel[i - 1] } else { 0 };
             let first = above.map_or(0, |at| at - usize::from(x > 0));
             let last = above.map_or(0, |at| at + usize::from(x + 1 < width) + 1);
-            for at in first..last {
-                let other = of_pixel[at];
+            for &other in &of_pixel[first..last] {
                 label = match (label, other) {
                     (label, 0) => label,
                     (0, other) => other,

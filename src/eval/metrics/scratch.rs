@@ -71,6 +71,7 @@ pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     }
     // SAFETY: the call succeeded, so it filled the structure.
     let about = unsafe { about.assume_init() };
+    #[allow(clippy::unnecessary_cast, reason = "these are narrower on some systems")]
     Ok(about.f_bavail as u64 * about.f_frsize as u64)
 }
 
