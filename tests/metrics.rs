@@ -83,7 +83,8 @@ fn smiyc_frame(seed: u64, width: usize, height: usize, narrow: bool) -> (Vec<f32
         noise.iter().zip(&shift).map(|(noise, shift)| ((noise >> 20) % 24 + shift) as f32 / 16.0).collect();
     let mut size = (width, height);
     if narrow {
-        let kept = scores.iter().enumerate().filter(|(i, _)| i % width % 2 == 0 && i / width % 2 == 0);
+        let even = |i: usize| (i % width).is_multiple_of(2) && (i / width).is_multiple_of(2);
+        let kept = scores.iter().enumerate().filter(|(i, _)| even(*i));
         scores = kept.map(|(_, score)| *score).collect();
         size = (width / 2, height / 2);
     }
