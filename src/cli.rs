@@ -1,19 +1,21 @@
 //! Subcommands and flags; the doc comments are the help.
 
+mod bank;
+mod judging;
+mod kernels;
 mod model;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::bank::ShardNumber;
-pub use model::*;
-mod judging;
-
+pub use bank::*;
 pub use judging::{
     CompareArgs, DatasetCheckArgs, DatasetCommand, EvalArgs, EvalCommand, EvalMergeArgs, EvalOutArgs,
     EvalRunArgs, MetricsArgs, Protocol,
 };
+pub use kernels::*;
+pub use model::*;
 
 /// Marks, live, what road video shows and the training data never did.
 ///
@@ -80,19 +82,6 @@ pub enum Command {
     Metrics(MetricsArgs),
     /// Tell what this machine has: ONNX Runtime, devices, codecs, cameras, ports, with remedies
     Doctor(DoctorArgs),
-}
-
-/// `farout bank ...`
-#[derive(Debug, Subcommand)]
-pub enum BankCommand {
-    /// Build a bank from images or videos of normal driving
-    Build(BuildArgs),
-    /// Join the shards of a bank that was built in parts
-    Merge(MergeArgs),
-    /// Make a bank smaller, so that the search is faster
-    Prune(PruneArgs),
-    /// Tell what a bank file holds
-    Inspect(InspectArgs),
 }
 
 /// The configuration file and the flags that override its common keys.
@@ -223,144 +212,6 @@ pub enum ScoresFormat {
     Npy,
     /// 16-bit grey PNG, scaled linearly; the scale stands in the file's text
     Png16,
-}
-
-/// `farout bank build`
-#[derive(Debug, Clone, Args)]
-pub struct BuildArgs {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub config: ConfigArgs,
-    /// Folders, globs, pictures or videos of normal driving
-    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
-    pub images: Vec<String>,
-    /// Folder of label masks with the stems of the images
-    #[arg(long, value_name = "DIR")]
-    pub labels: Option<PathBuf>,
-    /// Label values that mean "void": such patches are left out
-    #[arg(long, value_name = "V,V", value_delimiter = ',', default_value = "255", requires = "labels")]
-    pub void: Vec<u8>,
-    /// Reference features in the bank
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = at_least_one)]
-    pub size: usize,
-    /// Seed of the sample and of the held-out split
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    pub seed: u64,
-    /// Take every n-th frame of videos
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub every: u32,
-    /// Number format of the stored features
-    #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
-    pub dtype: Dtype,
-    /// Build shard I of N (from 1): every machine is given all images, and looks at its share only
-    #[arg(long, value_name = "I/N")]
-    pub shard: Option<ShardNumber>,
-    /// Keep the held-out frames in the bank, so that prune and merge can calibrate anew (a shard always does)
-    #[arg(long)]
-    pub keep_held_out: bool,
-    /// Neighbours for which the calibration's distances are computed
-    #[arg(short, long, value_name = "K", default_value_t = 3, value_parser = at_least_one)]
-    pub k: usize,
-    /// Report in JSON
-    #[arg(long)]
-    pub json: bool,
-    /// The bank to write
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
-}
-
-/// Number formats of stored features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Dtype {
-    /// IEEE half precision
-    F16,
-    /// IEEE single precision
-    F32,
-}
-
-/// `farout bank merge`
-#[derive(Debug, Clone, Args)]
-pub struct MergeArgs {
-    /// All shards, in any order
-    #[arg(value_name = "SHARD", num_args = 1.., required = true)]
-    pub shards: Vec<PathBuf>,
-    /// Keep the held-out frames in the bank, so that prune can calibrate anew
-    #[arg(long)]
-    pub keep_held_out: bool,
-    /// Report in JSON
-    #[arg(long)]
-    pub json: bool,
-    /// The bank to write
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
-}
-
-/// `farout bank prune`
-#[derive(Debug, Clone, Args)]
-pub struct PruneArgs {
-    /// The bank to make smaller
-    #[arg(short, long, value_name = "FILE")]
-    pub input: PathBuf,
-    /// Features that stay
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub to: usize,
-    /// How they are chosen
-    #[arg(long, value_enum, default_value = "kcenter", value_name = "METHOD")]
-    pub method: PruneBy,
-    /// Seed of the first centre, or of the draw
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    pub seed: u64,
-    /// Keep the held-out frames in the smaller bank too
-    #[arg(long)]
-    pub keep_held_out: bool,
-    /// Report in JSON
-    #[arg(long)]
-    pub json: bool,
-    /// The bank to write
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
-}
-
-/// How the features that stay are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PruneBy {
-    /// Greedy k-centre coreset: the farthest feature is added, again and again
-    #[value(name = "kcenter")]
-    KCenter,
-    /// Drawn uniformly, for comparison
-    Random,
-}
-
-/// `farout bank inspect`
-#[derive(Debug, Clone, Args)]
-pub struct InspectArgs {
-    /// The bank
-    #[arg(value_name = "BANK")]
-    pub bank: PathBuf,
-    /// Report in JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `farout kernels ...`
-#[derive(Debug, Subcommand)]
-pub enum KernelsCommand {
-    /// Compile the kernels of the search for GPU architectures; needs NVRTC, but no GPU
-    Build(KernelsArgs),
-}
-
-/// `farout kernels build`
-#[derive(Debug, Clone, Args)]
-pub struct KernelsArgs {
-    /// Architecture, e.g. sm_87 (Jetson Orin); may be repeated. Default: sm_75, 80, 86, 87, 89 and 90
-    #[arg(long, value_name = "ARCH")]
-    pub arch: Vec<crate::nearest::cuda::Arch>,
-    /// Folder to write to; search.kernels names it where the code is used
-    #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
-    /// Report in JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `farout doctor`
