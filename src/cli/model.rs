@@ -11,7 +11,7 @@ use crate::model::InputSize;
 pub enum ModelCommand {
     /// Tell what an ONNX file is and which tensors in it can serve as features
     Inspect(ModelInspectArgs),
-    /// Write a model that gives features [1,h,w,C] and logits [1,K,h,w] and says how it is fed
+    /// Write a model that gives features (1 x h x w x C) and logits (1 x K x h x w) and says how it is fed
     Prepare(Box<ModelPrepareArgs>),
     /// Download a known model, verify it and prepare it: dinov2-s
     Fetch(ModelFetchArgs),
