@@ -1,11 +1,11 @@
 //! `farout bank build`: from images of normal driving to a bank.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
 
+use super::answer::answer;
 use super::{progress, settings, signals};
 use crate::bank::{Bank, DataType, summary};
 use crate::cli::{BuildArgs, Dtype};
@@ -65,14 +65,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
 /// Opens the bank just written at `path` and prints its summary.
 pub(super) fn tell(path: &Path, json: bool) -> Result<()> {
     let summary = summary(&Bank::open_any(path)?);
-    let mut out = std::io::stdout().lock();
-    if json {
-        serde_json::to_writer_pretty(&mut out, &summary)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{summary}")?;
-    }
-    Ok(())
+    answer(json, &summary)
 }
 
 /// The progress of work on banks as a bar.

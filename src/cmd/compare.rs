@@ -1,10 +1,10 @@
 //! `farout compare`: results of `farout eval` side by side.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::answer::answer;
 use crate::cli::CompareArgs;
 use crate::eval::compare::compare as compare_results;
 use crate::eval::result::EvalResult;
@@ -17,12 +17,5 @@ pub fn compare(args: &CompareArgs) -> Result<()> {
     let read = |path: &PathBuf| Ok((path.clone(), EvalResult::read_whole(path)?));
     let results: Vec<(PathBuf, EvalResult)> = args.results.iter().map(read).collect::<Result<_>>()?;
     let comparison = compare_results(&results)?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &comparison)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{comparison}")?;
-    }
-    Ok(())
+    answer(args.json, &comparison)
 }

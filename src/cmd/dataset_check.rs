@@ -1,9 +1,8 @@
 //! `farout dataset check`: what a data set's masks hold, and whether it may be scored.
 
-use std::io::Write;
-
 use anyhow::Result;
 
+use super::answer::answer;
 use super::progress;
 use crate::cli::DatasetCheckArgs;
 use crate::eval::dataset::{Check, Dataset};
@@ -17,13 +16,7 @@ pub fn check(args: &DatasetCheckArgs) -> Result<()> {
     let bar = progress::bar(Some(dataset.samples.len() as u64), "images");
     let check = Check::run(&dataset, args.allow_missing, &|| bar.inc(1));
     bar.finish_and_clear();
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &check)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{check}")?;
-    }
+    answer(args.json, &check)?;
     check.passed()?;
     Ok(())
 }

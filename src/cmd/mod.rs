@@ -1,5 +1,6 @@
 //! The verbs: one file per subcommand, and what the end of each means to the shell.
 
+mod answer;
 mod apart;
 mod bank_build;
 mod bank_inspect;

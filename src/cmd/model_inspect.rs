@@ -1,9 +1,8 @@
 //! `farout model inspect`: what an ONNX file is, and what in it can serve as features.
 
-use std::io::Write;
-
 use anyhow::Result;
 
+use super::answer::answer;
 use crate::cli::ModelInspectArgs;
 use crate::features::RuntimeConfig;
 use crate::model::survey::Survey;
@@ -18,12 +17,5 @@ pub fn inspect(args: &ModelInspectArgs) -> Result<()> {
     let examined = prepare::examine(&args.model, args.size, &runtime)?;
     let survey = Survey::of(&examined.traced);
     let inspection = prepare::inspection(&examined.facts, &survey);
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &inspection)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{inspection}")?;
-    }
-    Ok(())
+    answer(args.json, &inspection)
 }

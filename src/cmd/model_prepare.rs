@@ -1,10 +1,10 @@
 //! `farout model prepare`: from an ONNX file of anywhere to one that needs no configuration.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::answer::answer;
 use super::progress;
 use crate::cli::{AxisOrder, ChannelOrder, ModelPrepareArgs};
 use crate::config::ConfigError;
@@ -49,14 +49,7 @@ pub fn prepare(args: &ModelPrepareArgs) -> Result<()> {
     let prepared = prepare::prepare(&request, &args.output, &runtime);
     bar.finish_and_clear();
     let prepared = prepared?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &prepared)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{prepared}")?;
-    }
-    Ok(())
+    answer(args.json, &prepared)
 }
 
 /// None, one for all channels, or three numbers.

@@ -17,8 +17,8 @@ pub(in crate::nearest) static PORTABLE: Kernel = Kernel {
     end: nothing,
     screen,
     dot,
-    distance_f16,
-    distance_f32,
+    distance_f16: distance::<f16>,
+    distance_f32: distance::<f32>,
     encode: encode::encode,
 };
 
@@ -62,28 +62,16 @@ fn dot(row: &[u8], patch: &[i8]) -> i32 {
     row.iter().zip(patch).map(|(r, p)| i32::from(*r as i8) * i32::from(*p)).sum()
 }
 
-fn distance_f16(patch: &[f32], row: &[f16]) -> f64 {
+/// Squared distance of a patch to a stored row, in double precision.
+fn distance<T: Copy + Into<f64>>(patch: &[f32], row: &[T]) -> f64 {
     let ((a, rest_a), (b, rest_b)) = (patch.as_chunks::<8>(), row.as_chunks::<8>());
     let mut sums = [0.0f64; 8];
     for (a, b) in a.iter().zip(b) {
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            let difference = f64::from(*a) - f64::from(*b);
+            let difference = f64::from(*a) - (*b).into();
             *sum += difference * difference;
         }
     }
-    let rest = rest_a.iter().zip(rest_b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
-    sums.iter().sum::<f64>() + rest.sum::<f64>()
-}
-
-fn distance_f32(patch: &[f32], row: &[f32]) -> f64 {
-    let ((a, rest_a), (b, rest_b)) = (patch.as_chunks::<8>(), row.as_chunks::<8>());
-    let mut sums = [0.0f64; 8];
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            let difference = f64::from(*a) - f64::from(*b);
-            *sum += difference * difference;
-        }
-    }
-    let rest = rest_a.iter().zip(rest_b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+    let rest = rest_a.iter().zip(rest_b).map(|(a, b)| (f64::from(*a) - (*b).into()).powi(2));
     sums.iter().sum::<f64>() + rest.sum::<f64>()
 }
