@@ -75,6 +75,28 @@ fn features_are_joined_and_logits_come_along() {
     assert!(std::fs::read(&out).unwrap() == std::fs::read(&again).unwrap(), "two preparations differ");
 }
 
+/// What `tools/export.py` writes beside the graph: preprocessing and classes.
+#[test]
+fn what_an_export_says_of_itself_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (dir.path().join("m.onnx"), dir.path().join("out.onnx"));
+    let (mut told, _): (ModelProto, String) = read::read(&tiny("segmenter.ts.onnx")).unwrap();
+    let section = "mean = [0.1, 0.2, 0.3]\nstd = [0.5, 0.5, 0.5]\nchannels = \"bgr\"\n";
+    let names = r#"["road", "car", "sky", "tree", "pole"]"#;
+    for (key, value) in [("farout.model", section), ("classes", names)] {
+        let (key, value) = (Some(key.to_owned()), Some(value.to_owned()));
+        told.metadata_props.push(StringStringEntryProto { key, value });
+    }
+    std::fs::write(&model, told.encode_to_vec()).unwrap();
+    let seen = farout(["model", "inspect", text(&model)]).succeeded().stdout;
+    assert!(seen.contains("road, car, sky") && !seen.contains("prepared"), "{seen}");
+    let prepared = prepare(&model, &out, &["--features", "key:2", "--json"]).succeeded().json();
+    assert_eq!(prepared["normalisation"], "bgr x 0.0039216 - [0.1, 0.2, 0.3] / [0.5, 0.5, 0.5]");
+    assert_eq!(prepared["normalisation_assumed"], false);
+    let seen = farout(["model", "inspect", text(&out), "--json"]).succeeded().json();
+    assert!(seen["origin"].as_str().unwrap().contains("\"car\""), "{seen}");
+}
+
 /// The model with its constants in a file of their own.
 fn with_external_data(from: &Path, to: &Path) {
     let (mut model, _): (ModelProto, String) = read::read(from).unwrap();

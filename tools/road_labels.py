@@ -12,32 +12,12 @@ VOID = 255
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
-class Prepared:
-    """What a prepared file says of itself (metadata `farout.model` and `farout.origin`)."""
+class Feed:
+    """How a picture becomes the input of a model of fixed size."""
 
-    def __init__(self, path, threads):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.path = pathlib.Path(path)
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        if "farout.model" not in metadata:
-            raise SystemExit(f"{path} is no prepared file; make one: farout model prepare {path} -o OUT --features norm")
-        section = tomllib.loads(metadata["farout.model"])
-        origin = json.loads(metadata.get("farout.origin") or "{}")
-        self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
-        self.origin_sha256 = origin.get("sha256", "")
-        self.selectors = [selector for selector, _tensor in origin.get("features", [])]
-        self.output = section.get("features", "features")
-        self.width, self.height = map(int, section["size"].split("x"))
-        self.patch = section["patch"]
-        self.bgr = section.get("channels", "rgb") == "bgr"
-        self.scale = section.get("scale", 1 / 255)
-        self.mean = np.float32(section.get("mean", [0.485, 0.456, 0.406]))
-        self.std = np.float32(section.get("std", [0.229, 0.224, 0.225]))
-        self.input = self.session.get_inputs()[0].name
+    def __init__(self, width, height, patch, mean, std, scale=1 / 255, bgr=False):
+        self.width, self.height, self.patch = width, height, patch
+        self.mean, self.std, self.scale, self.bgr = np.float32(mean), np.float32(std), scale, bgr
 
     def place(self, width, height):
         """Pixels of the picture within the input: whole patches, the frame's shape (farout's rule for fixed sizes)."""
@@ -49,17 +29,56 @@ class Prepared:
 
         return side(width, self.width), side(height, self.height)
 
-    def features(self, image):
-        """float32 `[rows, cols, C]` of the cells that the picture covers."""
+    def grid(self, image):
+        """Rows and columns of the cells that the picture covers."""
         width, height = self.place(*image.size)
-        small = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-        pixels = np.asarray(small, np.float32)
+        return height // self.patch, width // self.patch
+
+    def __call__(self, image):
+        """float32 `[3, height, width]`; the picture lies at the top left, the rest is the mean colour."""
+        width, height = self.place(*image.size)
+        pixels = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR), np.float32)
         if self.bgr:
             pixels = pixels[..., ::-1]
-        padded = np.zeros((1, 3, self.height, self.width), np.float32)
-        padded[0, :, :height, :width] = ((pixels * self.scale - self.mean) / self.std).transpose(2, 0, 1)
-        (cells,) = self.session.run([self.output], {self.input: padded})
-        return cells[0, : height // self.patch, : width // self.patch]
+        padded = np.zeros((3, self.height, self.width), np.float32)
+        padded[:, :height, :width] = ((pixels * self.scale - self.mean) / self.std).transpose(2, 0, 1)
+        return padded
+
+
+class Prepared:
+    """A prepared file, and what it says of itself (metadata `farout.model` and `farout.origin`)."""
+
+    def __init__(self, path, threads):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.path = pathlib.Path(path)
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        section = tomllib.loads(metadata.get("farout.model", ""))
+        if "features" not in section:
+            raise SystemExit(f"{path} is no prepared file; make one: farout model prepare {path} -o OUT --features norm")
+        origin = json.loads(metadata.get("farout.origin") or "{}")
+        self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        self.origin_sha256 = origin.get("sha256", "")
+        self.selectors = [selector for selector, _tensor in origin.get("features", [])]
+        self.output = section["features"]
+        self.feed = Feed(
+            *map(int, section["size"].split("x")),
+            section["patch"],
+            section.get("mean", [0.485, 0.456, 0.406]),
+            section.get("std", [0.229, 0.224, 0.225]),
+            section.get("scale", 1 / 255),
+            section.get("channels", "rgb") == "bgr",
+        )
+        self.input = self.session.get_inputs()[0].name
+
+    def features(self, image):
+        """float32 `[rows, cols, C]` of the cells that the picture covers."""
+        (cells,) = self.session.run([self.output], {self.input: self.feed(image)[None]})
+        rows, cols = self.feed.grid(image)
+        return cells[0, :rows, :cols]
 
 
 def pairs(location):

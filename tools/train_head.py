@@ -11,7 +11,7 @@ once by ONNX Runtime and kept in a cache folder. A data set is a folder with ima
 are paired by stem. The report is the mean intersection over union on the test part, logits enlarged bilinearly to the
 labels' own size, void left out.
 
-With --finetune (`head`, `all`, or the number of last blocks) the backbone is a timm model that PyTorch trains along; it
+With --finetune (`all`, or the number of last blocks) the backbone is a timm model that PyTorch trains along; it
 wants a GPU. The result is then a whole ONNX file, for `farout model prepare` like any other.
 """
 
@@ -20,7 +20,6 @@ import json
 import math
 import os
 import pathlib
-import sys
 import time
 
 import numpy as np
@@ -29,7 +28,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 import segmentation_heads
-from road_labels import VOID, Cached, Prepared, classes_of, label_table, majority, pairs
+from export import parsed, write
+from road_labels import VOID, Cached, Feed, Prepared, classes_of, label_table, majority, pairs
 
 
 def class_weights(counts, rule):
@@ -178,7 +178,7 @@ def frozen(args, classes, table):
     training, test = parts
     mean, std, counts = statistics(training)
     print(f"{len(training.pairs)} images to train on, {len(test.pairs)} to test on; features "
-          f"{' + '.join(model.selectors) or model.output}, {len(mean)} wide, patch {model.patch}", flush=True)  # fmt: skip
+          f"{' + '.join(model.selectors) or model.output}, {len(mean)} wide, patch {model.feed.patch}", flush=True)  # fmt: skip
     more = {} if args.kind == "linear" else {"inner": args.inner, "layers": args.layers, "heads": args.heads}
     torch.manual_seed(args.seed)
     head = segmentation_heads.make(args.kind, len(mean), len(classes), **more)
@@ -198,6 +198,102 @@ def frozen(args, classes, table):
     })  # fmt: skip
     print(f"{args.output}: {args.kind}; attach it: farout model prepare {args.model} -o OUT --features features "
           f"--head {args.output}")  # fmt: skip
+
+
+class Pictures:
+    """Inputs and labels of one part of the data, for a backbone that is trained along."""
+
+    def __init__(self, location, table, count, scale, feed):
+        self.pairs = [pair for one in location for pair in pairs(one)]
+        self.table, self.count, self.scale, self.feed = table, count, scale, feed
+
+    def labels(self, n):
+        return classes_of(self.pairs[n][1], self.table)
+
+    def example(self, n):
+        """The input, and targets of its whole grid; what the picture does not cover is void."""
+        image = Image.open(self.pairs[n][0])
+        rows, cols = (cells * self.scale for cells in self.feed.grid(image))
+        whole = np.full([side // self.feed.patch * self.scale for side in (self.feed.height, self.feed.width)], VOID, np.uint8)
+        whole[:rows, :cols] = majority(self.labels(n), rows, cols, self.count)
+        return torch.from_numpy(self.feed(image)), torch.from_numpy(whole).long()
+
+
+def released(backbone, which):
+    """Parameters of the backbone that are trained: of the last blocks and the final norm, or all."""
+    for parameter in backbone.parameters():
+        parameter.requires_grad = which == "all"
+    if which != "all":
+        blocks = backbone.vit.blocks
+        for module in [*blocks[max(len(blocks) - int(which), 0) :], backbone.vit.norm]:
+            for parameter in module.parameters():
+                parameter.requires_grad = True
+    return [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+
+
+def finetuned(args, classes, table):
+    """A timm backbone and a head, trained together; writes a whole ONNX file."""
+    from public_models import Backbone, Headed
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(args.seed)
+    backbone = Backbone(str(args.model), args.size, not args.random_weights, **(args.timm or {}))
+    normalisation = {key: list(backbone.vit.default_cfg[key]) for key in ("mean", "std")}
+    feed = Feed(*args.size, backbone.patch, **normalisation)
+    training, test = (Pictures(part, table, len(classes), args.label_scale, feed) for part in (args.train, args.test))
+    more = {} if args.kind == "linear" else {"inner": args.inner, "layers": args.layers, "heads": args.heads}
+    head = segmentation_heads.make(args.kind, backbone.width, len(classes), **more)
+    model = Headed(backbone, head).to(device)
+    groups = [{"params": list(head.parameters()), "lr": args.rate},
+              {"params": released(backbone, args.finetune), "lr": args.backbone_rate}]  # fmt: skip
+    optimiser = torch.optim.AdamW(groups, weight_decay=args.decay)
+    steps = args.steps or max(args.epochs * len(training.pairs) // args.batch, 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(step, steps))
+    counts = np.zeros(len(classes))
+    for n in range(len(training.pairs)):
+        kinds = training.labels(n)
+        counts += np.bincount(kinds[kinds != VOID], minlength=len(classes))
+    weights = class_weights(counts, args.class_weights).to(device)
+    trained = sum(parameter.numel() for group in groups for parameter in group["params"])
+    print(f"{len(training.pairs)} images to train on, {trained} parameters, {steps} steps on {device}", flush=True)
+    order, queue, start = np.random.default_rng(args.seed), [], time.time()
+    model.train()
+    for step in range(steps):
+        while len(queue) < args.batch:
+            queue += list(order.permutation(len(training.pairs)))
+        images, targets = zip(*(training.example(queue.pop()) for _ in range(args.batch)))
+        images, targets = torch.stack(images).to(device), torch.stack(targets).to(device)
+        if order.random() < 0.5:
+            images, targets = images.flip(3), targets.flip(2)
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            logits = model(images)
+        loss = loss_of(logits.float(), targets, weights)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % 20 == 0 or step + 1 == steps:
+            print(f"step {step:5}/{steps}  loss {loss.item():.3f}  {time.time() - start:.0f} s", flush=True)
+    scores = judge_pictures(model, test, device)
+    scores.report(classes)
+    training_told = f"{args.model}, {args.finetune} blocks trained, {steps} steps of {args.batch}, seed {args.seed}"
+    metadata = {"held_out_miou": f"{np.nanmean(scores.iou()):.4f}", "training": training_told}
+    write(model, args.output, args.size, metadata, classes, normalisation)
+    print(f"{args.output}: farout model prepare {args.output} -o OUT --features key:{len(backbone.vit.blocks)}")
+
+
+@torch.inference_mode()
+def judge_pictures(model, samples, device):
+    model.eval()
+    scores = Scores(samples.count)
+    for n in range(len(samples.pairs)):
+        image, labels = Image.open(samples.pairs[n][0]), samples.labels(n)
+        rows, cols = samples.feed.grid(image)
+        logits = model(torch.from_numpy(samples.feed(image))[None].to(device)).float()[:, :, :rows, :cols]
+        logits = F.interpolate(logits, labels.shape, mode="bilinear", align_corners=False)
+        scores.add(labels, logits[0].argmax(0).cpu().numpy())
+    return scores
 
 
 def main():
@@ -220,6 +316,12 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=1e-2)
+    parser.add_argument("--finetune", metavar="all|N", help="train all blocks of the backbone, too, or the last N")
+    parser.add_argument("--size", type=parsed, default=(644, 364), metavar="WxH", help="with --finetune: input size")
+    parser.add_argument("--backbone-rate", type=float, default=2e-5, help="learning rate of the backbone's blocks")
+    parser.add_argument("--random-weights", action="store_true", help="with --finetune: from scratch")
+    parser.add_argument("--timm", type=json.loads, metavar="JSON", help='more arguments of timm, e.g. {"depth": 4}')
+    parser.add_argument("--steps", type=int, help="with --finetune: instead of --epochs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=pathlib.Path, default=pathlib.Path("~/.cache/farout/features").expanduser())
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -227,7 +329,10 @@ def main():
     torch.set_num_threads(args.threads)
     classes = [name.strip() for name in args.classes.split(",")]
     remap = {int(value): number for value, number in args.remap.items()} if args.remap else None
-    frozen(args, classes, label_table(len(classes), args.void, remap))
+    if args.finetune and args.finetune != "all" and not args.finetune.isdigit():
+        parser.error("--finetune takes all or the number of last blocks")
+    run = finetuned if args.finetune else frozen
+    run(args, classes, label_table(len(classes), args.void, remap))
 
 
 if __name__ == "__main__":

@@ -120,8 +120,7 @@ pub fn check(head: &Head, path: &Path, runtime: &RuntimeConfig) -> Result<f32> {
         bail!("{what}: the head gives {} numbers, {} are expected", got.len(), logits.data.len());
     }
     let off = got.iter().zip(&logits.data).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs())) / largest;
-    // NaN compares false.
-    if !(off <= TOLERANCE) {
+    if off.is_nan() || off > TOLERANCE {
         bail!(
             "{what}: for the example in it the head gives other logits than the training did (by {off:e} of the largest); the file is damaged or of another version"
         );

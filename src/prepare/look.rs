@@ -47,8 +47,11 @@ pub struct Facts {
     pub input_format: &'static str,
     /// True if 16-bit floats are among its constants.
     pub half_precision: bool,
-    /// The section that a prepared file carries.
+    /// The section that the file carries: all of it in a prepared file, the preprocessing in one of
+    /// `tools/export.py`.
     pub section: Option<String>,
+    /// Names of the classes that the file tells.
+    pub classes: Vec<String>,
     /// What a prepared file says of where it comes from, JSON.
     pub origin: Option<String>,
 }
@@ -105,6 +108,9 @@ pub fn examine(path: &Path, size: Option<InputSize>, runtime: &RuntimeConfig) ->
         input_format: graph::format_of(graph, &input),
         half_precision: graph.initializer.iter().any(|t| t.data_type() == data_type::FLOAT16),
         section: metadata(&model, METADATA_KEY),
+        classes: metadata(&model, "classes")
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
         origin: metadata(&model, ORIGIN_KEY),
     };
     let mut faults = Vec::new();

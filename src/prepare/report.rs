@@ -97,8 +97,11 @@ impl fmt::Display for Inspection<'_> {
         let chosen =
             if facts.declared == Some(facts.size) { "as declared" } else { "of the sizes that it takes" };
         writeln!(f, "  looked at   with {} ({chosen}): {} per frame", facts.size, giga(self.macs))?;
-        if facts.section.is_some() {
+        if facts.origin.is_some() {
             writeln!(f, "  prepared    yes: it needs no [model] section but its path")?;
+        }
+        if !facts.classes.is_empty() {
+            writeln!(f, "  classes     {}", facts.classes.join(", "))?;
         }
         match self.logits {
             Some(Logits::Classes { tensor, classes }) => {

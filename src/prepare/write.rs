@@ -163,6 +163,7 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         &request.classes[..],
         head.as_ref().map_or(&[], |one| &one.head.classes),
         former.as_ref().map_or(&[], |one| &one.classes),
+        &facts.classes,
     ];
     let classes = classes.into_iter().find(|names| !names.is_empty()).unwrap_or_default();
     if let (Some(count), false) = (count, request.classes.is_empty())
