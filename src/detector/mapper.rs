@@ -85,7 +85,7 @@ impl Mapper {
         let wanted = bank.as_ref().filter(|_| methods.iter().any(|method| method.searches()));
         let engine = open_search(config, wanted)?;
         let mut fallbacks: Vec<String> =
-            extract.session.fallbacks().iter().map(|(provider, why)| format!("{provider}: {why}")).collect();
+            extract.session.fallbacks().iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
         fallbacks
             .extend(engine.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
         let setup = Setup {

@@ -10,7 +10,7 @@ use super::readout::Readout;
 use super::rewrite;
 use super::survey::{Candidate, Survey};
 use super::trace::Traced;
-use super::{METADATA_KEY, ModelConfig};
+use super::{GOLDEN_KEY, METADATA_KEY, ModelConfig};
 
 /// Name of the output that holds the features.
 pub const FEATURES: &str = "features";
@@ -98,7 +98,7 @@ fn with_outputs(
     }
     rewrite::keep_only(graph, &outputs);
     rewrite::drop_copies(graph);
-    model.metadata_props.retain(|entry| ![METADATA_KEY, ORIGIN_KEY].contains(&entry.key()));
+    model.metadata_props.retain(|entry| ![METADATA_KEY, ORIGIN_KEY, GOLDEN_KEY].contains(&entry.key()));
     let section = ModelConfig {
         features: Some(FEATURES.to_owned()),
         logits: outputs.contains(&LOGITS).then(|| LOGITS.to_owned()),

@@ -61,16 +61,13 @@ pub fn known(name: &str) -> Result<&'static Known> {
     })
 }
 
-/// The folder that fetched models are kept in: `$XDG_CACHE_HOME/farout`, else `~/.cache/farout`.
+/// The folder that fetched models are kept in.
 ///
 /// # Errors
-/// If neither is known.
+/// If none is known.
 pub fn cache() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("XDG_CACHE_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".cache")))
-        .map(|folder| folder.join("farout"))
-        .ok_or_else(|| anyhow!("neither XDG_CACHE_HOME nor HOME is set; name a folder with --cache"))
+    file::cache_folder()
+        .ok_or_else(|| anyhow!("no cache folder is known (XDG_CACHE_HOME, HOME); name one with --cache"))
 }
 
 /// What to make of a fetched model.
@@ -107,6 +104,7 @@ pub fn fetch(model: &Known, what: &Fetch, runtime: &RuntimeConfig) -> Result<Pre
         features: what.features.clone(),
         logits: LogitsChoice::None,
         head: None,
+        quantize: false,
         size: Some(what.size),
         layout: None,
         preprocessing: (model.preprocessing)(),

@@ -5,6 +5,8 @@ mod fetch;
 mod head;
 mod look;
 mod parity;
+mod pictures;
+mod quantised;
 mod report;
 mod write;
 
@@ -12,5 +14,6 @@ pub use fetch::{Fetch, KNOWN, Known, cache, fetch, known};
 pub use head::HeadTold;
 pub use look::{Examined, Facts, examine};
 pub use parity::{Compared, Picture};
+pub use quantised::{Effect, QuantisedTold};
 pub use report::{Inspection, Listed, inspection};
 pub use write::{LogitsChoice, Prepared, Request, prepare};
