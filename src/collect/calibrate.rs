@@ -9,7 +9,7 @@ use half::slice::HalfFloatSliceExt;
 use super::digest::{Digest, hash};
 use crate::bank::{Bank, Calibration, statistics_of};
 use crate::grid::{Distances, Features, Grid, Logits};
-use crate::nearest::{CpuSearch, Nearest};
+use crate::nearest::{self, Device, SearchConfig};
 use crate::score::{AlarmLevel, lse};
 
 /// Scores of a finer map that are kept per frame for the statistics; its alarm level is that of all.
@@ -120,7 +120,8 @@ impl HeldOut {
     ) -> anyhow::Result<Option<Calibration>> {
         let total = self.frames.len();
         let blocks: BTreeSet<_> = self.frames.values().map(|f| f.block.clone()).collect();
-        let mut engine = CpuSearch::new(k, threads, bank)?;
+        let search = SearchConfig { k, threads, device: Device::Cpu, ..SearchConfig::default() };
+        let mut engine = nearest::open(&search, bank)?.engine;
         let (mut features, mut distances) = (Features::default(), Distances::default());
         let (mut knn, mut knn_levels, mut parametric, mut parametric_levels) =
             (vec![], vec![], vec![], vec![]);

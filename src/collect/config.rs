@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bank::{DataType, ShardNumber};
+use super::recipe::RecipeConfig;
+use crate::bank::{ClassSource, DataType, ShardNumber};
 
 /// How a bank is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,10 @@ pub struct BuildConfig {
     /// Keep the held-out frames beside the bank, so that it can be calibrated again when it is pruned or
     /// merged; a shard always does. Default false.
     pub keep_held_out: bool,
+    /// What the rows are made of and how they are compared. Default: features as they are.
+    pub recipe: RecipeConfig,
+    /// Where the classes of patches come from, for those who want them. Default none.
+    pub classes: Option<ClassSource>,
 }
 
 impl Default for BuildConfig {
@@ -57,6 +62,8 @@ impl Default for BuildConfig {
             threads: 0,
             shard: None,
             keep_held_out: false,
+            recipe: RecipeConfig::default(),
+            classes: None,
         }
     }
 }

@@ -20,12 +20,12 @@ fn mixed(dir: &Path) -> Vec<Input> {
     list(&[dir.to_str().unwrap().to_owned()]).unwrap()
 }
 
-fn part(inputs: &[Input], config: &BuildConfig) -> Result<Built, BuildError> {
+pub(super) fn part(inputs: &[Input], config: &BuildConfig) -> Result<Built, BuildError> {
     build_part(inputs, config, &mut open, &mut MeanColour { seen: 0, gain: 1.0 }, &mut (), &Stop::new())
 }
 
 /// Writes all shards of `inputs` into `dir`.
-fn shards(dir: &Path, inputs: &[Input], config: &BuildConfig, of: u32) -> Vec<PathBuf> {
+pub(super) fn shards(dir: &Path, inputs: &[Input], config: &BuildConfig, of: u32) -> Vec<PathBuf> {
     let write = |number| {
         let path = dir.join(format!("{number}-of-{of}.bank"));
         let config = BuildConfig { shard: Some(ShardNumber { number, of }), ..config.clone() };
@@ -33,6 +33,10 @@ fn shards(dir: &Path, inputs: &[Input], config: &BuildConfig, of: u32) -> Vec<Pa
         path
     };
     (1..=of).map(write).collect()
+}
+
+pub(super) fn joining(keep_held_out: bool, threads: usize) -> MergeConfig {
+    MergeConfig { keep_held_out, threads, ..MergeConfig::default() }
 }
 
 #[test]
@@ -51,9 +55,9 @@ fn merged_shards_are_the_bank_of_one_run_byte_for_byte() {
                 inputs.rotate_left(7);
                 let mut paths = shards(out.path(), &inputs, &config, of);
                 paths.reverse();
-                let merged = merge(&paths, false, 2, &mut ()).unwrap().to_bytes().unwrap();
+                let merged = merge(&paths, &joining(false, 2), &mut ()).unwrap().to_bytes().unwrap();
                 assert!(merged == whole, "{of} shards, {size} features of {held_out_share}");
-                let merged = merge(&paths, true, 1, &mut ()).unwrap().to_bytes().unwrap();
+                let merged = merge(&paths, &joining(true, 1), &mut ()).unwrap().to_bytes().unwrap();
                 assert!(merged == with_frames, "{of} shards, {size} features, frames kept");
             }
         }
@@ -67,7 +71,7 @@ fn a_shard_without_features_is_merged_too() {
     // More shards than inputs.
     let paths = shards(out.path(), &inputs, &config(50), 5);
     assert_eq!(Bank::open_any(&paths[4]).unwrap().rows(), 0);
-    let merged = merge(&paths, false, 1, &mut ()).unwrap().to_bytes().unwrap();
+    let merged = merge(&paths, &joining(false, 1), &mut ()).unwrap().to_bytes().unwrap();
     assert!(merged == run(&inputs, &config(50)).unwrap().to_bytes().unwrap());
 }
 
@@ -78,7 +82,7 @@ fn what_does_not_fit_together_is_refused_by_name() {
     let two = shards(out.path(), &inputs, &config(50), 2);
     let refused = |paths: &[&PathBuf]| {
         let paths: Vec<PathBuf> = paths.iter().map(|p| (*p).clone()).collect();
-        merge(&paths, false, 1, &mut ()).unwrap_err().to_string()
+        merge(&paths, &joining(false, 1), &mut ()).unwrap_err().to_string()
     };
     let says =
         |text: &str, parts: &[&str]| parts.iter().for_each(|p| assert!(text.contains(p), "{p}: {text}"));
@@ -116,8 +120,8 @@ fn what_does_not_fit_together_is_refused_by_name() {
     let (a, b) = (out.path().join("a.bank"), out.path().join("b.bank"));
     part(&inputs, &keep).unwrap().write(&a).unwrap();
     part(&more, &keep).unwrap().write(&b).unwrap();
-    let both = merge(&[a.clone(), b.clone()], false, 1, &mut ()).unwrap().to_bytes().unwrap();
-    assert!(both == merge(&[b, a], false, 1, &mut ()).unwrap().to_bytes().unwrap());
+    let both = merge(&[a.clone(), b.clone()], &joining(false, 1), &mut ()).unwrap().to_bytes().unwrap();
+    assert!(both == merge(&[b, a], &joining(false, 1), &mut ()).unwrap().to_bytes().unwrap());
 }
 
 #[test]
@@ -131,7 +135,7 @@ fn a_damaged_part_is_an_error() {
         let mut bytes = whole.clone();
         bytes[at..at + from.len()].copy_from_slice(to);
         std::fs::write(&path, bytes).unwrap();
-        merge(std::slice::from_ref(&path), false, 1, &mut ()).unwrap_err().to_string()
+        merge(std::slice::from_ref(&path), &joining(false, 1), &mut ()).unwrap_err().to_string()
     };
     for (from, to) in [
         (br#""rows":4"#.as_slice(), br#""rows":9"#.as_slice()),
@@ -144,7 +148,7 @@ fn a_damaged_part_is_an_error() {
     }
 }
 
-fn smaller(bank: &Bank, method: PruneMethod, to: usize, keep: bool) -> Built {
+pub(super) fn smaller(bank: &Bank, method: PruneMethod, to: usize, keep: bool) -> Built {
     let config = PruneConfig { to, method, seed: 3, keep_held_out: keep, threads: 2 };
     prune(bank, &config, &mut (), &Stop::new()).unwrap()
 }
@@ -201,7 +205,7 @@ fn a_pruned_bank_covers_the_large_one_and_says_how_well() {
         let again = Bank::open(&path.with_extension("small"), 3).unwrap();
         assert_eq!(smaller(&again, method, 40, false).contents.metadata.calibration.as_ref(), Some(new));
         assert!(
-            merge(&[path.with_extension("small")], false, 1, &mut ())
+            merge(&[path.with_extension("small")], &joining(false, 1), &mut ())
                 .unwrap_err()
                 .to_string()
                 .contains("pruned")
