@@ -20,7 +20,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::{BankError, Calibration, DataType, PruneRecord, Rows, RowsBuf, ShardNumber};
+use super::{BankError, Calibration, DataType, PruneRecord, ReferenceRecord, Rows, RowsBuf, ShardNumber};
 use crate::file::{WriteError, write_whole};
 use crate::identity::ModelIdentity;
 
@@ -78,6 +78,9 @@ pub struct BuildRecord {
     pub void_patches: u64,
     /// Of these, ones with NaN or infinite numbers.
     pub faulty_patches: u64,
+    /// The scales of fused scores; absent if the model gave no logits, or farout was older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferenceRecord>,
     /// Set in a shard, which is no bank before it is merged with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardNumber>,

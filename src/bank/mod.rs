@@ -5,6 +5,7 @@ mod calibration;
 mod error;
 mod file;
 mod record;
+mod reference;
 mod rows;
 mod summary;
 
@@ -14,6 +15,7 @@ pub use calibration::{Calibration, MethodCalibration, Threshold, statistics_of};
 pub use error::BankError;
 pub use file::{BankContents, BuildRecord, FORMAT, Metadata, Origin, SourceFile};
 pub use record::{PruneRecord, ShardNumber};
+pub use reference::{DistanceScale, ReferenceRecord, ScoreRange};
 pub use rows::{DataType, Rows, RowsBuf};
 pub use summary::{Summary, ThresholdLine, summary};
 

@@ -6,6 +6,7 @@ use super::build::Progress;
 use super::calibrate::HeldOut;
 use super::error::BuildError;
 use super::part::{Built, Part, Terms};
+use super::reference::distance_scale;
 use super::sample::{Sample, Sampler};
 use crate::bank::{Bank, BankContents, BuildRecord, FORMAT, Metadata};
 use crate::identity::ModelIdentity;
@@ -56,6 +57,7 @@ impl Gathered {
         let frames = keep_held_out.then(|| self.held_out.frames().cloned().collect());
         self.held_out.without_images(|image| self.sampler.holds(image));
         let (contents, videos) = contents(self.sampler.finish(keep_held_out), self.record, self.model);
+        let contents = scaled(contents, k, threads, progress)?;
         let contents = calibrated(contents, &mut self.held_out, k, threads, &self.terms.split, progress)?;
         if contents.metadata.calibration.is_none() {
             progress.warn("no frame could be held out: the bank has no calibration, and the threshold must be given as a number");
@@ -69,6 +71,27 @@ fn contents(sample: Sample, build: BuildRecord, model: ModelIdentity) -> (BankCo
     let farout = env!("CARGO_PKG_VERSION").to_owned();
     let metadata = Metadata { format: FORMAT, farout, model, build, calibration: None, sources };
     (BankContents { features, origins, metadata }, videos)
+}
+
+/// `contents` with the scale of its distances, where fused scores can be made of them.
+fn scaled(
+    contents: BankContents,
+    k: usize,
+    threads: usize,
+    progress: &mut dyn Progress,
+) -> Result<BankContents, BuildError> {
+    if contents.metadata.build.reference.is_none() {
+        return Ok(contents);
+    }
+    let failed = |source: anyhow::Error| BuildError::Frame { name: "reference distances".to_owned(), source };
+    let bank = Bank::from_contents(contents, k).map_err(|e| failed(e.into()))?;
+    let scale = distance_scale(&bank, k, threads, progress).map_err(failed)?;
+    let back = bank.into_contents();
+    let mut contents = back.ok_or_else(|| failed(anyhow::anyhow!("the bank does not lie in memory")))?;
+    if let Some(reference) = &mut contents.metadata.build.reference {
+        reference.distance = scale;
+    }
+    Ok(contents)
 }
 
 /// `contents` with the calibration that `held_out` gives.

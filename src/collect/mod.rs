@@ -15,8 +15,10 @@ mod labels;
 mod merge;
 mod part;
 mod prune;
+mod reference;
 mod sample;
 mod split;
+mod uncertainty;
 
 pub use build::{Extract, Open, Progress, build, build_part};
 pub use config::BuildConfig;

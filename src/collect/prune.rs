@@ -126,7 +126,7 @@ pub fn prune(
         return Ok(Built { contents, part: None });
     };
     let build = &bank.metadata().build;
-    let mut held_out = HeldOut::new(build.seed, part.terms.held_out_frames, part.terms.min_region_px);
+    let mut held_out = HeldOut::new(build.seed, &part.terms);
     part.frames.iter().for_each(|frame| held_out.add(frame.clone()));
     let images = images(bank, &part);
     held_out.without_images(|image| images.contains(image));
@@ -173,7 +173,7 @@ fn search_failed(source: anyhow::Error) -> BuildError {
 
 /// The rows `kept` of `bank` with the files that they came from, and the new number of each old file, `u32::MAX` for
 /// one that is gone.
-fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
+pub(super) fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
     let mut metadata = bank.metadata().clone();
     let mut origins: Vec<_> = kept.iter().filter_map(|row| bank.provenance(*row)).collect();
     let mut used = vec![false; metadata.sources.len()];

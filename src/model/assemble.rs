@@ -99,6 +99,7 @@ fn with_outputs(
     let section = ModelConfig {
         features: Some(FEATURES.to_owned()),
         logits: wanted.logits.map(|_| LOGITS.to_owned()),
+        logits_kind: wanted.logits.map(super::logits::Logits::kind),
         size: Some(traced.size),
         layout: Some(super::Layout::Nhwc),
         ..wanted.section.clone()
