@@ -66,6 +66,7 @@ fn no_key_is_missing_from_the_full_file() {
         layout = "nchw"
         skip_tokens = 1
         logits = "l"
+        logits_kind = "masks"
         patch = 8
         [runtime]
         library = "x"

@@ -19,8 +19,10 @@ mod moments;
 mod part;
 mod prune;
 mod recipe;
+mod reference;
 mod sample;
 mod split;
+mod uncertainty;
 
 pub use build::{Extract, Open, Progress, build, build_part};
 pub use config::BuildConfig;

@@ -102,6 +102,7 @@ fn with_outputs(
         features: Some(FEATURES.to_owned()),
         parts: Some(wanted.features.iter().map(part).collect()),
         logits: wanted.logits.map(|_| LOGITS.to_owned()),
+        logits_kind: wanted.logits.map(super::logits::Logits::kind),
         size: Some(traced.size),
         layout: Some(super::Layout::Nhwc),
         ..wanted.section.clone()

@@ -82,15 +82,26 @@ impl Gauge {
             return self.engines[0].distances(features, out);
         }
         self.project(features);
+        let tables = std::mem::take(&mut self.features);
+        let done = self.distances_of_rows(&tables, out);
+        self.features = tables;
+        done
+    }
+
+    /// As [`Gauge::distances`], of features that are transformed already, as the rows of the bank's tables are: one
+    /// `tables` each.
+    ///
+    /// # Errors
+    /// If they are not as wide as the rows, or the device fails.
+    pub fn distances_of_rows(&mut self, tables: &[Features], out: &mut Distances) -> anyhow::Result<()> {
+        ensure!(tables.len() == self.engines.len(), "{} tables for {}", tables.len(), self.engines.len());
         if !self.bank.recipe().combine.searches_apart() {
-            return self.engines[0].distances(&self.features[0], out);
+            return self.engines[0].distances(&tables[0], out);
         }
-        for ((engine, features), distances) in
-            self.engines.iter_mut().zip(&self.features).zip(&mut self.distances)
-        {
+        for ((engine, features), distances) in self.engines.iter_mut().zip(tables).zip(&mut self.distances) {
             engine.distances(features, distances)?;
         }
-        out.grid = features.grid;
+        out.grid = tables[0].grid;
         self.combine(&mut out.data);
         Ok(())
     }
