@@ -103,7 +103,7 @@ pub fn build_part(
         held_out_frames: config.held_out_frames,
         min_region_px: config.min_region_px,
         split: split.describe(),
-        recipe: config.recipe.clone(),
+        comparison: config.comparison.clone(),
         classes: config.classes,
     };
     let record = BuildRecord {
@@ -174,10 +174,10 @@ fn check(
     model: &ModelIdentity,
     has_logits: bool,
 ) -> Result<(), BuildError> {
-    config.recipe.resolve(model)?;
-    let wrong = |why: String| Err(BuildError::Recipe { why });
+    config.comparison.resolve(model)?;
+    let wrong = |why: String| Err(BuildError::Comparison { why });
     match config.classes {
-        None if config.recipe.needs_classes() => wrong(
+        None if config.comparison.needs_classes() => wrong(
             "whitening within classes needs the patches' classes: give --classes labels or model".into(),
         ),
         Some(ClassSource::Model) if !has_logits => wrong(
@@ -320,7 +320,7 @@ impl Pass<'_> {
     /// Offers every patch that is neither void nor faulty to the sample.
     fn offer(&mut self, image: &Digest, file: &Digest, name: &str, number: u32) -> Result<(), BuildError> {
         let cols = self.features.grid.cols.max(1);
-        let wants_mean = self.config.recipe.centres_images();
+        let wants_mean = self.config.comparison.centres_images();
         if wants_mean {
             image_mean(&self.features.data, self.features.width.max(1), &mut self.mean);
         }
