@@ -2,9 +2,9 @@
 //! normal frames lie from them. It knows its file, not how features are made or searched.
 
 mod calibration;
+mod comparison;
 mod error;
 mod file;
-mod recipe;
 mod record;
 mod reference;
 mod references;
@@ -16,11 +16,12 @@ mod transform;
 use std::path::{Path, PathBuf};
 
 pub use calibration::{Calibration, MethodCalibration, Threshold, statistics_of};
+pub use comparison::{Baseline, ClassSource, Combine, Comparison, ComparisonPart, Covariance, StepKind};
 pub use error::BankError;
 pub use file::{
-    BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, PictureMeans, SourceFile,
+    BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_COMPARISON, Metadata, Origin, PictureMeans,
+    SourceFile,
 };
-pub use recipe::{Baseline, ClassSource, Combine, Covariance, Recipe, RecipePart, StepKind};
 pub use record::{PruneRecord, ShardNumber};
 pub use reference::{DistanceScale, ReferenceRecord, ScoreRange};
 pub use references::References;
@@ -38,7 +39,7 @@ pub struct Bank {
     bytes: u64,
     metadata: Metadata,
     store: Store,
-    recipe: Recipe,
+    comparison: Comparison,
     tables: Vec<usize>,
     extras: Extras,
     rows: usize,
@@ -78,10 +79,10 @@ impl Bank {
     pub fn from_contents(contents: BankContents, k: usize) -> Result<Bank, BankError> {
         let BankContents { features, origins, metadata, extras } = contents;
         let (path, rows) = (PathBuf::from("(in memory)"), origins.len());
-        let recipe = metadata.recipe();
-        let store = recipe
+        let comparison = metadata.comparison();
+        let store = comparison
             .check(metadata.model.width)
-            .and_then(|()| Store::owned(features, &recipe.tables(), origins))
+            .and_then(|()| Store::owned(features, &comparison.tables(), origins))
             .map_err(|why| not_a_bank(&path, why))?;
         Bank::checked(path, Opened { store, metadata, extras, bytes: 0, rows }, k.max(1))
     }
@@ -98,11 +99,11 @@ impl Bank {
 
     fn checked(path: PathBuf, opened: Opened, k: usize) -> Result<Bank, BankError> {
         let Opened { store, metadata, mut extras, bytes, rows } = opened;
-        let recipe = metadata.recipe();
+        let comparison = metadata.comparison();
         if extras.transforms.is_empty() {
-            extras.transforms.resize_with(recipe.parts.len(), Transform::default);
+            extras.transforms.resize_with(comparison.parts.len(), Transform::default);
         }
-        transform::check(&recipe, &extras.transforms).map_err(|why| not_a_bank(&path, why))?;
+        transform::check(&comparison, &extras.transforms).map_err(|why| not_a_bank(&path, why))?;
         if !extras.classes.is_empty() && extras.classes.len() != rows {
             let why = format!("it has {} classes for {rows} rows", extras.classes.len());
             return Err(not_a_bank(&path, why));
@@ -114,7 +115,7 @@ impl Bank {
         if !extras.means.as_ref().is_none_or(means_fit) {
             return Err(not_a_bank(&path, "its rows name pictures whose means are not there"));
         }
-        let tables = recipe.tables();
+        let tables = comparison.tables();
         for (number, width) in tables.iter().enumerate() {
             if let Some(row) = store.table(&path, number)?.first_not_finite(*width) {
                 return Err(BankError::NotFinite { path, row });
@@ -123,7 +124,7 @@ impl Bank {
         if rows < k {
             return Err(BankError::TooFew { path, rows, k });
         }
-        Ok(Bank { path, bytes, metadata, store, recipe, tables, extras, rows })
+        Ok(Bank { path, bytes, metadata, store, comparison, tables, extras, rows })
     }
 
     /// Number of reference features, N.
@@ -137,11 +138,11 @@ impl Bank {
     }
 
     /// What the rows are.
-    pub fn recipe(&self) -> &Recipe {
-        &self.recipe
+    pub fn comparison(&self) -> &Comparison {
+        &self.comparison
     }
 
-    /// The transforms of the parts of its recipe.
+    /// The transforms of the parts of its comparison.
     pub fn transforms(&self) -> &[Transform] {
         &self.extras.transforms
     }
@@ -151,7 +152,7 @@ impl Bank {
         &self.extras.classes
     }
 
-    /// The means of the pictures that rows come from, in shards whose recipe wants them.
+    /// The means of the pictures that rows come from, in shards whose comparison wants them.
     pub fn means(&self) -> Option<&PictureMeans> {
         self.extras.means.as_ref()
     }
@@ -167,7 +168,7 @@ impl Bank {
         self.store.table(&self.path, number).unwrap_or(Rows::F32(&[]))
     }
 
-    /// All rows of the first table. Of a bank without a recipe this is all there is: `rows x width` numbers.
+    /// All rows of the first table. Of a bank without a comparison this is all there is: `rows x width` numbers.
     pub fn features(&self) -> Rows<'_> {
         self.table(0)
     }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::apart;
-use super::bank_build::{Shown, recipe, tell};
+use super::bank_build::{Shown, comparison, tell};
 use crate::cli::MergeArgs;
-use crate::collect::{self, MergeConfig, RecipeConfig};
+use crate::collect::{self, ComparisonConfig, MergeConfig};
 use crate::file;
 
 /// Merges shards and writes the bank whole.
@@ -19,11 +19,11 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
     apart::from_inputs(&inputs, &args.output)?;
     file::try_place(&args.output)?;
     let mut shown = Shown::new("shards", "shards");
-    let recipe = recipe(&args.recipe);
+    let comparison = comparison(&args.comparison);
     let config = MergeConfig {
         keep_held_out: args.keep_held_out,
         threads: 0,
-        recipe: (recipe != RecipeConfig::default()).then_some(recipe),
+        comparison: (comparison != ComparisonConfig::default()).then_some(comparison),
         size: args.size,
         k: args.k,
     };

@@ -117,7 +117,7 @@ pub fn build_part(
         parametric: parametric.clone(),
         partner: config.partner,
         split: split.describe(),
-        recipe: config.recipe.clone(),
+        comparison: config.comparison.clone(),
         classes: config.classes,
     };
     let record = BuildRecord {
@@ -189,10 +189,10 @@ fn check(
     model: &ModelIdentity,
     has_logits: bool,
 ) -> Result<(), BuildError> {
-    config.recipe.resolve(model)?;
-    let wrong = |why: String| Err(BuildError::Recipe { why });
+    config.comparison.resolve(model)?;
+    let wrong = |why: String| Err(BuildError::Comparison { why });
     match config.classes {
-        None if config.recipe.needs_classes() => wrong(
+        None if config.comparison.needs_classes() => wrong(
             "whitening within classes needs the patches' classes: give --classes labels or model".into(),
         ),
         Some(ClassSource::Model) if !has_logits => wrong(
@@ -349,7 +349,7 @@ impl Pass<'_> {
     /// Offers every patch that is neither void nor faulty to the sample.
     fn offer(&mut self, image: &Digest, file: &Digest, name: &str, number: u32) -> Result<(), BuildError> {
         let cols = self.features.grid.cols.max(1);
-        let wants_mean = self.config.recipe.centres_images();
+        let wants_mean = self.config.comparison.centres_images();
         if wants_mean {
             image_mean(&self.features.data, self.features.width.max(1), &mut self.mean);
         }

@@ -63,7 +63,7 @@ impl Gathered {
         let (contents, videos) = contents(self.sampler.finish(keep_held_out), self.record, self.model);
         let pool =
             rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| failed(e.into()))?;
-        let contents = pool.install(|| fitted(contents, &self.terms.recipe))?;
+        let contents = pool.install(|| fitted(contents, &self.terms.comparison))?;
         let contents = based(contents, &mut self.held_out, k, threads, progress)?;
         let contents = scaled(contents, k, threads, progress)?;
         let contents = calibrated(contents, &mut self.held_out, k, threads, &self.terms.split, progress)?;
@@ -78,7 +78,7 @@ fn contents(sample: Sample, build: BuildRecord, model: ModelIdentity) -> (BankCo
     let Sample { features, origins, sources, videos, classes, means } = sample;
     let farout = env!("CARGO_PKG_VERSION").to_owned();
     let metadata =
-        Metadata { format: FORMAT, farout, model, build, recipe: None, calibration: None, sources };
+        Metadata { format: FORMAT, farout, model, build, comparison: None, calibration: None, sources };
     let extras = Extras { classes, means, ..Extras::default() };
     (BankContents { features, origins, metadata, extras }, videos)
 }
@@ -112,7 +112,7 @@ pub(super) fn based(
     threads: usize,
     progress: &mut dyn Progress,
 ) -> Result<BankContents, BuildError> {
-    if !contents.metadata.recipe().combine.searches_apart() {
+    if !contents.metadata.comparison().combine.searches_apart() {
         return Ok(contents);
     }
     let (back, found) = lent(contents, k, |bank| baselines(held_out, bank, k, threads))?;
@@ -120,7 +120,7 @@ pub(super) fn based(
     if found.is_none() {
         progress.warn("no frame could be held out: the distances of the parts are combined as they are");
     }
-    let parts = contents.metadata.recipe.iter_mut().flat_map(|recipe| &mut recipe.parts);
+    let parts = contents.metadata.comparison.iter_mut().flat_map(|comparison| &mut comparison.parts);
     for (number, part) in parts.enumerate() {
         part.baseline = found.as_ref().and_then(|found| found.get(number)).copied();
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::recipe::RecipeConfig;
+use super::comparison::ComparisonConfig;
 use crate::bank::{ClassSource, DataType, ShardNumber};
 use crate::score::Parametric;
 
@@ -44,7 +44,7 @@ pub struct BuildConfig {
     /// merged; a shard always does. Default false.
     pub keep_held_out: bool,
     /// What the rows are made of and how they are compared. Default: features as they are.
-    pub recipe: RecipeConfig,
+    pub comparison: ComparisonConfig,
     /// Where the classes of patches come from, for those who want them. Default none.
     pub classes: Option<ClassSource>,
 }
@@ -67,7 +67,7 @@ impl Default for BuildConfig {
             threads: 0,
             shard: None,
             keep_held_out: false,
-            recipe: RecipeConfig::default(),
+            comparison: ComparisonConfig::default(),
             classes: None,
         }
     }

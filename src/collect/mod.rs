@@ -6,6 +6,7 @@
 mod baseline;
 mod build;
 mod calibrate;
+mod comparison;
 mod complete;
 mod config;
 mod digest;
@@ -18,13 +19,13 @@ mod merge;
 mod moments;
 mod part;
 mod prune;
-mod recipe;
 mod reference;
 mod sample;
 mod split;
 mod uncertainty;
 
 pub use build::{Extract, Open, Progress, build, build_part};
+pub use comparison::ComparisonConfig;
 pub use config::BuildConfig;
 pub use digest::{Digest, frame_digest, hex, sha256_of_file, unhex};
 pub use error::BuildError;
@@ -33,7 +34,6 @@ pub use labels::{LabelError, LabelMask, attach_labels, label_stems};
 pub use merge::{MergeConfig, MergeError, merge};
 pub use part::Built;
 pub use prune::{PruneConfig, PruneError, PruneMethod, prune};
-pub use recipe::RecipeConfig;
 pub use sample::{Offer, PatchKey, Sample, Sampler};
 pub use split::{Place, Side, Split};
 

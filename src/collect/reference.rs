@@ -27,7 +27,7 @@ pub(super) fn distance_scale(
     progress: &mut dyn Progress,
 ) -> anyhow::Result<Option<DistanceScale>> {
     let rows = bank.rows().min(FEATURES);
-    if rows < k + 1 || k == 0 || bank.recipe().combine == Combine::Max {
+    if rows < k + 1 || k == 0 || bank.comparison().combine == Combine::Max {
         return Ok(None);
     }
     let kept: Vec<usize> = (0..rows).collect();

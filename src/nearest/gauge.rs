@@ -9,7 +9,7 @@ use super::{Nearest, Projector, SearchConfig, SearchError, cpu};
 use crate::bank::{Bank, Baseline, Combine, References};
 use crate::grid::{Distances, Features};
 
-/// Measures how far the patches of a frame lie from the references of a bank, as the bank's recipe says.
+/// Measures how far the patches of a frame lie from the references of a bank, as the bank's comparison says.
 pub struct Gauge {
     bank: Arc<Bank>,
     pool: Arc<ThreadPool>,
@@ -40,11 +40,11 @@ impl Gauge {
         let tables = bank.tables().len();
         let engines =
             (0..tables).map(|n| open(&pool, &References::table(bank, n))).collect::<Result<_, _>>()?;
-        let recipe = bank.recipe();
+        let comparison = bank.comparison();
         Ok(Gauge {
-            projector: Projector::new(recipe, bank.transforms(), bank.width()),
+            projector: Projector::new(comparison, bank.transforms(), bank.width()),
             engines,
-            baselines: recipe.parts.iter().map(|part| part.baseline.unwrap_or(UNKNOWN)).collect(),
+            baselines: comparison.parts.iter().map(|part| part.baseline.unwrap_or(UNKNOWN)).collect(),
             features: vec![Features::default(); tables],
             distances: vec![Distances::default(); tables],
             bank: Arc::clone(bank),
@@ -95,7 +95,7 @@ impl Gauge {
     /// If they are not as wide as the rows, or the device fails.
     pub fn distances_of_rows(&mut self, tables: &[Features], out: &mut Distances) -> anyhow::Result<()> {
         ensure!(tables.len() == self.engines.len(), "{} tables for {}", tables.len(), self.engines.len());
-        if !self.bank.recipe().combine.searches_apart() {
+        if !self.bank.comparison().combine.searches_apart() {
             return self.engines[0].distances(&tables[0], out);
         }
         for ((engine, features), distances) in self.engines.iter_mut().zip(tables).zip(&mut self.distances) {
@@ -122,7 +122,7 @@ impl Gauge {
 
     /// One distance of those of the parts.
     fn combine(&self, out: &mut Vec<f32>) {
-        let largest = self.bank.recipe().combine == Combine::Max;
+        let largest = self.bank.comparison().combine == Combine::Max;
         out.clear();
         out.resize(self.distances.first().map_or(0, |part| part.data.len()), 0.0);
         for (number, (part, normal)) in self.distances.iter().zip(&self.baselines).enumerate() {

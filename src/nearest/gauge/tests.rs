@@ -1,11 +1,11 @@
-//! Recipes against a naive computation in double precision.
+//! Comparisons against a naive computation in double precision.
 
 use std::sync::Arc;
 
 use super::*;
 use crate::bank::{
-    Affine, BankContents, DataType, Extras, FORMAT_WITH_RECIPE, Recipe, RecipePart, RowsBuf, Step, StepKind,
-    Transform,
+    Affine, BankContents, Comparison, ComparisonPart, DataType, Extras, FORMAT_WITH_COMPARISON, RowsBuf,
+    Step, StepKind, Transform,
 };
 use crate::nearest::tests::{Noise, bank, features};
 use crate::nearest::{Device, open};
@@ -15,8 +15,8 @@ const K: usize = 3;
 
 /// Columns 4..22 of `WIDTH`, as two parts: 11 numbers as they are, 7 divided by their norm and turned to 5. The
 /// first four are looked at by nobody. Of the 11 the picture's mean is subtracted.
-fn recipe(combine: Combine) -> (Recipe, Vec<Transform>) {
-    let part = |name: &str, from, width, stored, steps, baseline| RecipePart {
+fn comparison(combine: Combine) -> (Comparison, Vec<Transform>) {
+    let part = |name: &str, from, width, stored, steps, baseline| ComparisonPart {
         name: name.into(),
         from,
         width,
@@ -32,12 +32,17 @@ fn recipe(combine: Combine) -> (Recipe, Vec<Transform>) {
     ];
     let affine = Affine { mean: noise.many(7, 0.1, 0.0), matrix: Some(noise.many(35, 1.0, 0.0)) };
     let turned = Transform { steps: vec![Step::Unit, Step::Affine(affine)] };
-    (Recipe { parts, combine }, vec![turned, Transform { steps: vec![Step::CenterImage] }])
+    (Comparison { parts, combine }, vec![turned, Transform { steps: vec![Step::CenterImage] }])
 }
 
 /// One vector's parts in double precision; `picture` is its picture's mean.
-fn parts(recipe: &Recipe, transforms: &[Transform], picture: &[f64], vector: &[f32]) -> Vec<Vec<f64>> {
-    let part = |(part, transform): (&RecipePart, &Transform)| {
+fn parts(
+    comparison: &Comparison,
+    transforms: &[Transform],
+    picture: &[f64],
+    vector: &[f32],
+) -> Vec<Vec<f64>> {
+    let part = |(part, transform): (&ComparisonPart, &Transform)| {
         let mut x: Vec<f64> =
             vector[part.from..part.from + part.width].iter().map(|x| f64::from(*x)).collect();
         for step in &transform.steps {
@@ -64,7 +69,7 @@ fn parts(recipe: &Recipe, transforms: &[Transform], picture: &[f64], vector: &[f
         }
         x
     };
-    recipe.parts.iter().zip(transforms).map(part).collect()
+    comparison.parts.iter().zip(transforms).map(part).collect()
 }
 
 /// The mean distance of `x` to the nearest `K` of `rows`.
@@ -83,9 +88,9 @@ fn one_distance_of_several_parts_is_that_of_the_formula() {
         .map(|c| frame.data.chunks(WIDTH).map(|patch| f64::from(patch[c])).sum::<f64>() / 41.0)
         .collect();
     for combine in [Combine::Concat, Combine::Sum, Combine::Max] {
-        let (recipe, transforms) = recipe(combine);
+        let (comparison, transforms) = comparison(combine);
         let rows: Vec<Vec<Vec<f64>>> =
-            raw.chunks(WIDTH).map(|row| parts(&recipe, &transforms, &[0.0; WIDTH], row)).collect();
+            raw.chunks(WIDTH).map(|row| parts(&comparison, &transforms, &[0.0; WIDTH], row)).collect();
         // Stored by hand, table after table.
         let mut stored = Vec::new();
         match combine {
@@ -97,7 +102,7 @@ fn one_distance_of_several_parts_is_that_of_the_formula() {
         }
         let plain = Arc::into_inner(bank(DataType::F32, WIDTH, &raw)).unwrap().into_contents().unwrap();
         let mut metadata = plain.metadata;
-        (metadata.format, metadata.recipe) = (FORMAT_WITH_RECIPE, Some(recipe.clone()));
+        (metadata.format, metadata.comparison) = (FORMAT_WITH_COMPARISON, Some(comparison.clone()));
         let extras = Extras { transforms: transforms.clone(), ..Extras::default() };
         let contents = BankContents { features: RowsBuf::F32(stored), metadata, extras, ..plain };
         let bank = Arc::new(Bank::from_contents(contents, K).unwrap());
@@ -110,7 +115,7 @@ fn one_distance_of_several_parts_is_that_of_the_formula() {
             for _ in 0..2 {
                 gauge.distances(&frame, &mut out).unwrap();
                 for (patch, got) in frame.data.chunks(WIDTH).zip(out.data.iter()) {
-                    let x = parts(&recipe, &transforms, &picture, patch);
+                    let x = parts(&comparison, &transforms, &picture, patch);
                     let of =
                         |p: usize| naive(&x[p], &rows.iter().map(|row| row[p].clone()).collect::<Vec<_>>());
                     let want = match combine {
@@ -141,13 +146,13 @@ fn one_distance_of_several_parts_is_that_of_the_formula() {
 
 #[test]
 fn the_zero_vector_stays_where_it_is() {
-    let (recipe, _) = recipe(Combine::Sum);
+    let (comparison, _) = comparison(Combine::Sum);
     let transforms = vec![Transform { steps: vec![Step::Unit] }, Transform::default()];
-    let recipe = Recipe {
-        parts: vec![RecipePart { stored: 7, ..recipe.parts[0].clone() }, recipe.parts[1].clone()],
-        ..recipe
+    let comparison = Comparison {
+        parts: vec![ComparisonPart { stored: 7, ..comparison.parts[0].clone() }, comparison.parts[1].clone()],
+        ..comparison
     };
-    let mut projector = Projector::new(&recipe, &transforms, WIDTH);
+    let mut projector = Projector::new(&comparison, &transforms, WIDTH);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     let mut vectors = vec![0.0; 2 * WIDTH];
     vectors[WIDTH + 15] = 3.0;

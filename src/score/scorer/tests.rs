@@ -29,7 +29,7 @@ fn bank(reference: Option<ReferenceRecord>, methods: Vec<MethodCalibration>) -> 
         farout: text("0"),
         model,
         build,
-        recipe: None,
+        comparison: None,
         calibration: Some(calibration),
         sources: Vec::new(),
     };

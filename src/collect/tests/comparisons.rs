@@ -10,13 +10,13 @@ fn steps(text: &str) -> Vec<StepKind> {
     text.split(',').map(|step| step.parse().unwrap()).collect()
 }
 
-fn asked(transform: &str, combine: Combine) -> RecipeConfig {
-    RecipeConfig { transform: steps(transform), combine, floor: 0.0, ..RecipeConfig::default() }
+fn asked(transform: &str, combine: Combine) -> ComparisonConfig {
+    ComparisonConfig { transform: steps(transform), combine, floor: 0.0, ..ComparisonConfig::default() }
 }
 
 /// The same of the whole features as one part.
-fn whole(transform: &str) -> RecipeConfig {
-    RecipeConfig { parts: vec!["all".into()], ..asked(transform, Combine::Concat) }
+fn whole(transform: &str) -> ComparisonConfig {
+    ComparisonConfig { parts: vec!["all".into()], ..asked(transform, Combine::Concat) }
 }
 
 /// All rows of table `number`.
@@ -84,8 +84,8 @@ fn labelled(dir: &Path) -> Vec<Input> {
     inputs
 }
 
-fn config(recipe: RecipeConfig, classes: Option<ClassSource>) -> BuildConfig {
-    BuildConfig { recipe, classes, data_type: DataType::F32, ..super::config(10_000) }
+fn config(comparison: ComparisonConfig, classes: Option<ClassSource>) -> BuildConfig {
+    BuildConfig { comparison, classes, data_type: DataType::F32, ..super::config(10_000) }
 }
 
 fn built(inputs: &[Input], config: &BuildConfig) -> Bank {
@@ -109,13 +109,13 @@ fn whitened_rows_have_the_identity_as_covariance() {
         assert_eq!(u32::from(*class), within.provenance(row).unwrap().col / 2 % 3);
     }
     // MeanColour's logits are its features.
-    let model = built(&inputs, &config(RecipeConfig::default(), Some(ClassSource::Model)));
+    let model = built(&inputs, &config(ComparisonConfig::default(), Some(ClassSource::Model)));
     for (row, class) in table(&model, 0).iter().zip(model.classes()) {
         let largest = row.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
         assert_eq!(usize::from(*class), largest, "{row:?}");
     }
     // Whitening of whitened rows moves nothing; the floor keeps thin directions thin.
-    let floored = RecipeConfig { floor: 1e6, ..whole("whiten") };
+    let floored = ComparisonConfig { floor: 1e6, ..whole("whiten") };
     let thin = covariance(&table(&built(&inputs, &config(floored, None)), 0), &[]);
     assert!((0..3).all(|c| thin[c][c] < 1e-5), "{thin:?}");
 }
@@ -124,7 +124,7 @@ fn whitened_rows_have_the_identity_as_covariance() {
 fn principal_directions_keep_the_most_variance_in_falling_order() {
     let dir = tempfile::tempdir().unwrap();
     let inputs = labelled(dir.path());
-    let raw = covariance(&table(&built(&inputs, &config(RecipeConfig::default(), None)), 0), &[]);
+    let raw = covariance(&table(&built(&inputs, &config(ComparisonConfig::default(), None)), 0), &[]);
     let all = covariance(&table(&built(&inputs, &config(whole("pca:3"), None)), 0), &[]);
     let trace = |m: &[Vec<f64>]| (0..m.len()).map(|c| m[c][c]).sum::<f64>();
     assert!((trace(&raw) - trace(&all)).abs() < 1e-3 * trace(&raw));
@@ -141,18 +141,18 @@ fn principal_directions_keep_the_most_variance_in_falling_order() {
     assert!((all[0][0] - value).abs() < 1e-3 * value, "{} {value}", all[0][0]);
     let one = built(&inputs, &config(whole("pca:1,whiten,l2"), None));
     assert!(one.tables() == [1] && table(&one, 0).iter().all(|row| (row[0].abs() - 1.0).abs() < 1e-6));
-    for (recipe, words) in [
+    for (comparison, words) in [
         (whole("pca:4"), "only 3"),
         (whole("pca:1,whiten,l2,whiten"), "step"),
         (whole("whiten:within"), "--classes"),
         (whole("l2,center:image"), "first step"),
-        (RecipeConfig { parts: vec!["blue".into()], ..RecipeConfig::default() }, "red, rest"),
+        (ComparisonConfig { parts: vec!["blue".into()], ..ComparisonConfig::default() }, "red, rest"),
     ] {
-        if let Err(why) = run(&inputs, &config(recipe.clone(), None)) {
+        if let Err(why) = run(&inputs, &config(comparison.clone(), None)) {
             assert!(why.to_string().contains(words), "{why}");
         } else {
             // One dimension of plus and minus one can be whitened again.
-            assert_eq!(words, "step", "{recipe:?}");
+            assert_eq!(words, "step", "{comparison:?}");
         }
     }
 }
@@ -198,8 +198,8 @@ fn the_calibration_is_that_of_the_transformed_distances() {
     let dir = tempfile::tempdir().unwrap();
     let inputs = drive(dir.path(), 60, 30);
     let sum = built(&inputs, &config(asked("center,whiten", Combine::Sum), None));
-    assert_eq!((sum.tables(), sum.recipe().parts.len()), (&[1, 2][..], 2));
-    let normal: Vec<_> = sum.recipe().parts.iter().map(|part| part.baseline.unwrap()).collect();
+    assert_eq!((sum.tables(), sum.comparison().parts.len()), (&[1, 2][..], 2));
+    let normal: Vec<_> = sum.comparison().parts.iter().map(|part| part.baseline.unwrap()).collect();
     let knn = sum.calibration().unwrap().method("knn").unwrap();
     // The mean of a sum of d / s is the sum of the means.
     let want: f64 = normal.iter().map(|n| n.mean / n.deviation).sum();
@@ -207,7 +207,7 @@ fn the_calibration_is_that_of_the_transformed_distances() {
     let max = built(&inputs, &config(asked("center,whiten", Combine::Max), None));
     assert!(max.calibration().unwrap().method("knn").unwrap().min < 0.0, "a z-score below the normal one");
     // A patch that is a reference is at distance 0.
-    let raw = built(&inputs, &config(RecipeConfig::default(), None));
+    let raw = built(&inputs, &config(ComparisonConfig::default(), None));
     let bank = std::sync::Arc::new(sum);
     let search = SearchConfig { k: 1, device: Device::Cpu, ..SearchConfig::default() };
     let mut gauge = nearest::open(&search, &bank).unwrap().engine;
@@ -220,18 +220,18 @@ fn the_calibration_is_that_of_the_transformed_distances() {
 }
 
 #[test]
-fn shards_of_any_recipe_merge_to_the_bank_of_one_run_and_refuse_another() {
+fn shards_of_any_comparison_merge_to_the_bank_of_one_run_and_refuse_another() {
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let inputs = labelled(dir.path());
     let labels = Some(ClassSource::Labels);
     let mut mixed = Vec::new();
-    for (recipe, classes) in [
+    for (comparison, classes) in [
         (asked("l2,whiten", Combine::Concat), None),
         (asked("center:image,l2,whiten:0.25", Combine::Sum), None),
         (asked("whiten:within", Combine::Sum), labels),
-        (RecipeConfig { parts: vec!["rest".into()], heads: 2, ..asked("center", Combine::Max) }, labels),
+        (ComparisonConfig { parts: vec!["rest".into()], heads: 2, ..asked("center", Combine::Max) }, labels),
     ] {
-        let config = BuildConfig { data_type: DataType::F16, size: 300, ..config(recipe, classes) };
+        let config = BuildConfig { data_type: DataType::F16, size: 300, ..config(comparison, classes) };
         let whole = part(&inputs, &config).unwrap().to_bytes().unwrap();
         let other = part(&inputs, &BuildConfig { threads: 3, ..config.clone() }).unwrap();
         assert!(whole == other.to_bytes().unwrap(), "other threads, other bank");
@@ -239,7 +239,7 @@ fn shards_of_any_recipe_merge_to_the_bank_of_one_run_and_refuse_another() {
             let mut paths = shards(out.path(), &inputs, &config, of);
             paths.reverse();
             let merged = merge(&paths, &joining(false, 2), &mut ()).unwrap().to_bytes().unwrap();
-            assert!(merged == whole, "{of} shards of {:?}", config.recipe);
+            assert!(merged == whole, "{of} shards of {:?}", config.comparison);
         }
         let path = out.path().join(format!("{}.bank", mixed.len()));
         std::fs::rename(out.path().join(format!("{}-of-4.bank", mixed.len() + 1)), &path).unwrap();
@@ -251,7 +251,7 @@ fn shards_of_any_recipe_merge_to_the_bank_of_one_run_and_refuse_another() {
         let why = merge(std::slice::from_ref(&path), &joining(false, 1), &mut ()).unwrap_err().to_string();
         assert!(why.contains("transformed") && why.contains("shards"), "{why}");
         let bank = Bank::open(&path, 3).unwrap();
-        assert_eq!(bank.recipe().combine, config.recipe.combine);
+        assert_eq!(bank.comparison().combine, config.comparison.combine);
         let small = smaller(&bank, PruneMethod::KCenter, 40, true);
         let again = Bank::from_contents(small.contents, 3).unwrap();
         assert_eq!((again.rows(), again.tables()), (40, bank.tables()));
@@ -265,26 +265,28 @@ fn shards_of_any_recipe_merge_to_the_bank_of_one_run_and_refuse_another() {
         assert!(told.contains("  part  ") && told.contains("  distance  "), "{told}");
     }
     let why = merge(&mixed[1..3], &joining(false, 1), &mut ()).unwrap_err().to_string();
-    assert!(why.contains("recipe") && why.contains("classes: labels, not none"), "{why}");
+    assert!(why.contains("comparison") && why.contains("classes: labels, not none"), "{why}");
 }
 
 #[test]
-fn shards_make_banks_of_other_recipes() {
+fn shards_make_banks_of_other_comparisons() {
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let inputs = labelled(dir.path());
-    let given =
-        config(RecipeConfig { parts: vec!["red".into()], ..asked("center:image", Combine::Concat) }, None);
+    let given = config(
+        ComparisonConfig { parts: vec!["red".into()], ..asked("center:image", Combine::Concat) },
+        None,
+    );
     let paths = shards(out.path(), &inputs, &given, 2);
     let other = asked("center:image,whiten", Combine::Sum);
     let joined =
-        MergeConfig { recipe: Some(other.clone()), size: Some(120), k: Some(2), ..joining(false, 1) };
+        MergeConfig { comparison: Some(other.clone()), size: Some(120), k: Some(2), ..joining(false, 1) };
     let merged = merge(&paths, &joined, &mut ()).unwrap().to_bytes().unwrap();
-    let direct = BuildConfig { recipe: other, size: 120, k: 2, ..given };
+    let direct = BuildConfig { comparison: other, size: 120, k: 2, ..given };
     assert!(merged == run(&inputs, &direct).unwrap().to_bytes().unwrap());
     for (wrong, words) in [
         (MergeConfig { size: Some(10_001), ..joining(false, 1) }, "at most 10000"),
-        (MergeConfig { recipe: Some(whole("whiten:within")), ..joining(false, 1) }, "--classes"),
-        (MergeConfig { recipe: Some(whole("pca:4")), ..joining(false, 1) }, "only 3"),
+        (MergeConfig { comparison: Some(whole("whiten:within")), ..joining(false, 1) }, "--classes"),
+        (MergeConfig { comparison: Some(whole("pca:4")), ..joining(false, 1) }, "only 3"),
     ] {
         let why = merge(&paths, &wrong, &mut ()).unwrap_err().to_string();
         assert!(why.contains(words), "{why}");
@@ -292,7 +294,7 @@ fn shards_make_banks_of_other_recipes() {
 }
 
 #[test]
-fn a_damaged_recipe_is_refused() {
+fn a_damaged_comparison_is_refused() {
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let inputs = drive(dir.path(), 20, 30);
     let path = out.path().join("x.bank");

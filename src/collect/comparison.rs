@@ -1,15 +1,15 @@
-//! What is asked of a bank's recipe: which parts of the features, transformed how, compared how.
+//! What is asked of a bank's comparison: which parts of the features, transformed how, compared how.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::BuildError;
-use crate::bank::{Combine, Covariance, RecipePart, StepKind};
+use crate::bank::{Combine, ComparisonPart, Covariance, StepKind};
 use crate::identity::ModelIdentity;
 
 /// What is asked for; [`super::fit`] turns it into numbers once the sample is complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct RecipeConfig {
+pub struct ComparisonConfig {
     /// Parts of the features by name, in the order in which they are stored; `all` is the whole width as one part.
     /// Default none: each part that the model names.
     pub parts: Vec<String>,
@@ -27,9 +27,9 @@ pub struct RecipeConfig {
 /// Names the whole width as one part.
 const ALL: &str = "all";
 
-impl Default for RecipeConfig {
+impl Default for ComparisonConfig {
     fn default() -> Self {
-        RecipeConfig {
+        ComparisonConfig {
             parts: Vec::new(),
             heads: 1,
             transform: Vec::new(),
@@ -39,7 +39,7 @@ impl Default for RecipeConfig {
     }
 }
 
-impl RecipeConfig {
+impl ComparisonConfig {
     /// Whether a step needs the classes of the rows.
     pub fn needs_classes(&self) -> bool {
         self.transform.iter().any(|step| matches!(step, StepKind::Whiten(Covariance::Within, _)))
@@ -53,9 +53,9 @@ impl RecipeConfig {
     /// The parts of the features of `model` that are asked for; without transforms, which remain to be fitted.
     ///
     /// # Errors
-    /// [`BuildError::Recipe`]: a part that there is not, heads of unequal width, a floor that is no share.
-    pub fn resolve(&self, model: &ModelIdentity) -> Result<Vec<RecipePart>, BuildError> {
-        let wrong = |why: String| Err(BuildError::Recipe { why });
+    /// [`BuildError::Comparison`]: a part that there is not, heads of unequal width, a floor that is no share.
+    pub fn resolve(&self, model: &ModelIdentity) -> Result<Vec<ComparisonPart>, BuildError> {
+        let wrong = |why: String| Err(BuildError::Comparison { why });
         if !(self.floor >= 0.0 && self.floor.is_finite()) {
             return wrong(format!(
                 "the floor of the eigenvalues is {}, give a share such as 0.01",
@@ -98,7 +98,7 @@ impl RecipeConfig {
                 return wrong(format!("part {name} is {width} wide, which {heads} heads do not divide"));
             }
             let each = width / heads;
-            parts.extend((0..heads).map(|head| RecipePart {
+            parts.extend((0..heads).map(|head| ComparisonPart {
                 name: if heads == 1 { name.to_owned() } else { format!("{name}/{}", head + 1) },
                 from: from + head * each,
                 width: each,
@@ -132,28 +132,31 @@ mod tests {
 
     #[test]
     fn parts_and_heads_are_columns() {
-        let columns = |config: RecipeConfig, model: &ModelIdentity| -> Vec<(String, usize, usize)> {
+        let columns = |config: ComparisonConfig, model: &ModelIdentity| -> Vec<(String, usize, usize)> {
             config.resolve(model).unwrap().into_iter().map(|p| (p.name, p.from, p.width)).collect()
         };
         let two = model(&[("value:9", 8), ("norm", 4)]);
         let text = |name: &str| name.to_owned();
-        assert_eq!(columns(RecipeConfig::default(), &model(&[])), [(text("features"), 0, 12)]);
+        assert_eq!(columns(ComparisonConfig::default(), &model(&[])), [(text("features"), 0, 12)]);
         assert_eq!(
-            columns(RecipeConfig { parts: vec![text("norm"), text("value:9")], ..Default::default() }, &two),
+            columns(
+                ComparisonConfig { parts: vec![text("norm"), text("value:9")], ..Default::default() },
+                &two
+            ),
             [(text("norm"), 8, 4), (text("value:9"), 0, 8)]
         );
         assert_eq!(
-            columns(RecipeConfig { parts: vec![text("norm")], heads: 2, ..Default::default() }, &two),
+            columns(ComparisonConfig { parts: vec![text("norm")], heads: 2, ..Default::default() }, &two),
             [(text("norm/1"), 8, 2), (text("norm/2"), 10, 2)]
         );
         assert_eq!(
-            columns(RecipeConfig { parts: vec![text("all")], ..Default::default() }, &two),
+            columns(ComparisonConfig { parts: vec![text("all")], ..Default::default() }, &two),
             [(text("all"), 0, 12)]
         );
         for (config, words) in [
-            (RecipeConfig { parts: vec![text("key:1")], ..Default::default() }, "value:9, norm"),
-            (RecipeConfig { heads: 3, ..Default::default() }, "8 wide"),
-            (RecipeConfig { floor: f64::NAN, ..Default::default() }, "0.01"),
+            (ComparisonConfig { parts: vec![text("key:1")], ..Default::default() }, "value:9, norm"),
+            (ComparisonConfig { heads: 3, ..Default::default() }, "8 wide"),
+            (ComparisonConfig { floor: f64::NAN, ..Default::default() }, "0.01"),
         ] {
             let why = config.resolve(&two).unwrap_err().to_string();
             assert!(why.contains(words), "{why}");

@@ -10,9 +10,9 @@ use crate::identity::ModelIdentity;
 /// What is done to features before they are compared, part by part. The rows of the bank are stored as it leaves
 /// them; the patches of a frame go the same way when they are searched for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Recipe {
+pub struct Comparison {
     /// The parts, in their order. Columns of the features that none of them names are not looked at.
-    pub parts: Vec<RecipePart>,
+    pub parts: Vec<ComparisonPart>,
     /// How they make one distance.
     #[serde(default)]
     pub combine: Combine,
@@ -20,7 +20,7 @@ pub struct Recipe {
 
 /// Neighbouring columns of the features that are transformed together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RecipePart {
+pub struct ComparisonPart {
     /// What it is, e.g. `value:9`, or `value:9/2` for its second head.
     pub name: String,
     /// Its first column in the model's features, from 0.
@@ -185,16 +185,16 @@ impl TryFrom<String> for StepKind {
     }
 }
 
-impl Recipe {
+impl Comparison {
     /// Features compared as they are.
-    pub fn plain(model: &ModelIdentity) -> Recipe {
+    pub fn plain(model: &ModelIdentity) -> Comparison {
         let name = match &model.parts[..] {
             [only] => only.name.clone(),
             _ => model.features.clone(),
         };
         let (width, steps) = (model.width, Vec::new());
-        let part = RecipePart { name, from: 0, width, stored: width, steps, baseline: None };
-        Recipe { parts: vec![part], combine: Combine::Concat }
+        let part = ComparisonPart { name, from: 0, width, stored: width, steps, baseline: None };
+        Comparison { parts: vec![part], combine: Combine::Concat }
     }
 
     /// Whether it leaves features of `width` numbers as they are.
@@ -223,7 +223,7 @@ impl Recipe {
     /// What cannot be, in words.
     pub fn check(&self, width: usize) -> Result<(), String> {
         if self.parts.is_empty() {
-            return Err("its recipe names no part".to_owned());
+            return Err("its comparison names no part".to_owned());
         }
         for part in &self.parts {
             let fits = part.from.checked_add(part.width).is_some_and(|end| end <= width);
@@ -269,8 +269,8 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_of_untouched_columns_in_order_is_plain() {
-        let part = |from, width| RecipePart {
+    fn a_comparison_of_untouched_columns_in_order_is_plain() {
+        let part = |from, width| ComparisonPart {
             name: "p".into(),
             from,
             width,
@@ -278,21 +278,21 @@ mod tests {
             steps: Vec::new(),
             baseline: None,
         };
-        let recipe = |parts, combine| Recipe { parts, combine };
+        let comparison = |parts, combine| Comparison { parts, combine };
         let two = || vec![part(0, 3), part(3, 4)];
-        assert!(recipe(two(), Combine::Concat).is_plain(7));
-        assert!(!recipe(two(), Combine::Concat).is_plain(8), "a column is left out");
-        assert!(!recipe(two(), Combine::Sum).is_plain(7));
-        assert!(!recipe(vec![part(3, 4), part(0, 3)], Combine::Concat).is_plain(7));
+        assert!(comparison(two(), Combine::Concat).is_plain(7));
+        assert!(!comparison(two(), Combine::Concat).is_plain(8), "a column is left out");
+        assert!(!comparison(two(), Combine::Sum).is_plain(7));
+        assert!(!comparison(vec![part(3, 4), part(0, 3)], Combine::Concat).is_plain(7));
         assert_eq!(
-            (recipe(two(), Combine::Sum).tables(), recipe(two(), Combine::Concat).tables()),
+            (comparison(two(), Combine::Sum).tables(), comparison(two(), Combine::Concat).tables()),
             (vec![3, 4], vec![7])
         );
-        assert!(recipe(two(), Combine::Sum).check(7).is_ok());
+        assert!(comparison(two(), Combine::Sum).check(7).is_ok());
         for (broken, width) in
             [(two(), 6), (vec![], 6), (vec![part(usize::MAX, 2)], 6), (vec![part(0, 0)], 6)]
         {
-            assert!(recipe(broken, Combine::Sum).check(width).is_err());
+            assert!(comparison(broken, Combine::Sum).check(width).is_err());
         }
     }
 }
