@@ -1,5 +1,7 @@
 //! Arrays that know their patch grid: features, logits, distances and score maps.
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::Pooled;
 
 /// Rows and columns of patches that cover the whole picture, padding excluded.
@@ -34,6 +36,16 @@ pub struct Features {
     pub data: Pooled<Vec<f32>>,
 }
 
+/// What the numbers of [`Logits`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogitsKind {
+    /// Scores that a softmax makes probabilities of.
+    Classes,
+    /// Of a mask classifier: sums over its queries of class probability times mask, "nothing" left out.
+    Masks,
+}
+
 /// Class logits of one frame, `classes x rows x cols`, covering the whole picture.
 #[derive(Debug, Clone, Default)]
 pub struct Logits {
@@ -43,6 +55,29 @@ pub struct Logits {
     pub grid: Grid,
     /// `classes x grid.len()` numbers, class by class.
     pub data: Pooled<Vec<f32>>,
+}
+
+impl Logits {
+    /// The class of each patch of `grid`, which covers the same picture: the largest logit (of equal ones the first)
+    /// of the cell at the patch's centre.
+    pub fn patch_classes(&self, grid: Grid, out: &mut Vec<u16>) {
+        out.clear();
+        let cells = self.grid.len();
+        out.extend((0..grid.len()).map(|patch| {
+            let (row, col) = (patch / grid.cols, patch % grid.cols);
+            let r = (2 * row + 1) * self.grid.rows / (2 * grid.rows);
+            let c = (2 * col + 1) * self.grid.cols / (2 * grid.cols);
+            let cell = r * self.grid.cols + c;
+            let mut best = (f32::NEG_INFINITY, 0);
+            for class in 0..self.classes {
+                let logit = self.data.get(class * cells + cell).copied().unwrap_or(f32::NAN);
+                if logit > best.0 {
+                    best = (logit, class as u16);
+                }
+            }
+            best.1
+        }));
+    }
 }
 
 /// Per patch: mean L2 distance (unsquared) to the k nearest reference features.

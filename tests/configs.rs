@@ -40,7 +40,13 @@ fn keys(text: &str) -> BTreeSet<String> {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if line.starts_with('[') {
             table = line.trim_matches(['[', ']']).to_owned();
-        } else if let Some((key, _)) = line.split_once(" = ")
+            // A list of tables below a table is the value of one key.
+            if line.starts_with("[[") && table.contains('.') {
+                keys.insert(table.clone());
+                table.clear();
+            }
+        } else if !table.is_empty()
+            && let Some((key, _)) = line.split_once(" = ")
             && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
         {
             keys.insert(format!("{table}.{key}"));
@@ -66,7 +72,9 @@ fn no_key_is_missing_from_the_full_file() {
         layout = "nchw"
         skip_tokens = 1
         logits = "l"
+        logits_kind = "masks"
         patch = 8
+        parts = [{ name = "p", width = 8 }]
         [runtime]
         library = "x"
         [search]

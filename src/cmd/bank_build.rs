@@ -7,9 +7,9 @@ use indicatif::ProgressBar;
 
 use super::answer::answer;
 use super::{progress, settings, signals};
-use crate::bank::{Bank, DataType, summary};
-use crate::cli::{BuildArgs, Dtype};
-use crate::collect::{self, BuildConfig, Input, Progress};
+use crate::bank::{Bank, ClassSource, Combine, DataType, summary};
+use crate::cli::{BuildArgs, ClassesFrom, CombineBy, ComparisonArgs, Dtype};
+use crate::collect::{self, BuildConfig, ComparisonConfig, Input, Progress};
 use crate::detector::FeatureExtractor;
 use crate::file;
 use crate::source::{self, Purpose, SourceConfig};
@@ -46,8 +46,14 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         k: args.k,
         shard: args.shard,
         keep_held_out: args.keep_held_out,
+        comparison: comparison(&args.comparison),
+        classes: args.classes.map(|from| match from {
+            ClassesFrom::Labels => ClassSource::Labels,
+            ClassesFrom::Model => ClassSource::Model,
+        }),
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
+        partner: config.score.partner,
         ..BuildConfig::default()
     };
     let token = stop.clone();
@@ -62,6 +68,21 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     tell(&args.output, args.json)
 }
 
+/// What the flags ask of the bank's comparison.
+pub(super) fn comparison(args: &ComparisonArgs) -> ComparisonConfig {
+    ComparisonConfig {
+        parts: args.parts.clone(),
+        heads: args.split_heads,
+        transform: args.transform.clone(),
+        floor: args.whiten_floor,
+        combine: match args.combine {
+            CombineBy::Concat => Combine::Concat,
+            CombineBy::Sum => Combine::Sum,
+            CombineBy::Max => Combine::Max,
+        },
+    }
+}
+
 /// Opens the bank just written at `path` and prints its summary.
 pub(super) fn tell(path: &Path, json: bool) -> Result<()> {
     let summary = summary(&Bank::open_any(path)?);
@@ -73,19 +94,31 @@ pub(super) struct Shown {
     bar: ProgressBar,
     /// What the bar counts, one message for each time that it begins.
     messages: Vec<&'static str>,
-    calibrating: bool,
+    /// What the bar shows that did not tell when it began.
+    following: &'static str,
 }
 
 impl Shown {
     /// A bar over `unit`s of the work that `message` names.
     pub(super) fn new(message: &'static str, unit: &'static str) -> Shown {
-        Shown { bar: progress::bar(Some(0), unit), messages: vec![message], calibrating: false }
+        Shown { bar: progress::bar(Some(0), unit), messages: vec![message], following: "" }
     }
 
     /// Names the work that begins after that.
     pub(super) fn then(mut self, message: &'static str) -> Shown {
         self.messages.push(message);
         self
+    }
+
+    /// Shows work that tells how far it is, and no beginning.
+    fn follow(&mut self, message: &'static str, done: usize, of: usize) {
+        if self.following != message {
+            self.following = message;
+            self.bar.reset();
+            self.bar.set_message(message);
+            self.bar.set_length(of as u64);
+        }
+        self.bar.set_position(done as u64);
     }
 
     /// Removes the bar.
@@ -106,14 +139,12 @@ impl Progress for Shown {
         self.bar.set_position(done);
     }
 
+    fn compared(&mut self, done: usize, of: usize) {
+        self.follow("reference distances", done, of);
+    }
+
     fn calibrated(&mut self, done: usize, of: usize) {
-        if !self.calibrating {
-            self.calibrating = true;
-            self.bar.reset();
-            self.bar.set_message("calibration");
-            self.bar.set_length(of as u64);
-        }
-        self.bar.set_position(done as u64);
+        self.follow("calibration", done, of);
     }
 
     fn warn(&mut self, message: &str) {

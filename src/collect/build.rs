@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::calibrate::HeldOut;
+use super::calibrate::{HeldOut, blank_void};
 use super::complete::Gathered;
 use super::config::BuildConfig;
 use super::digest::{Digest, digest_of, frame_digest, hex, sha256_of_file};
@@ -10,12 +10,14 @@ use super::error::BuildError;
 use super::inputs::{Input, InputKind};
 use super::labels::LabelMask;
 use super::part::{Built, Terms};
-use super::sample::{PatchKey, Sampler};
+use super::sample::{Offer, PatchKey, Sampler};
 use super::split::{Place, Side, Split};
-use crate::bank::{BankContents, BuildRecord, DataType, ShardNumber};
+use crate::bank::{BankContents, BuildRecord, ClassSource, DataType, ShardNumber};
 use crate::frame::Frame;
-use crate::grid::{Features, Logits};
+use crate::grid::{Features, Logits, LogitsKind};
 use crate::identity::ModelIdentity;
+use crate::nearest::image_mean;
+use crate::score::Parametric;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
 
@@ -37,6 +39,11 @@ pub trait Extract {
 
     /// Whether it gives logits.
     fn has_logits(&self) -> bool;
+
+    /// What these are, if that is known.
+    fn logits_kind(&self) -> Option<LogitsKind> {
+        None
+    }
 }
 
 /// Told how far a build is; all methods may be ignored.
@@ -47,6 +54,8 @@ pub trait Progress {
     fn frames(&mut self, _done: u64) {}
     /// So many of all held-out frames were measured.
     fn calibrated(&mut self, _done: usize, _of: usize) {}
+    /// So many of the reference features were compared with each other.
+    fn compared(&mut self, _done: usize, _of: usize) {}
     /// Something that does not end the build.
     fn warn(&mut self, _message: &str) {}
 }
@@ -87,6 +96,7 @@ pub fn build_part(
     stop: &Stop,
 ) -> Result<Built, BuildError> {
     let model = extractor.identity();
+    check(config, inputs, &model, extractor.has_logits())?;
     let mine = config.shard.map(|shard| share_of(inputs, shard));
     let is_mine = |input: &Input| mine.as_ref().is_none_or(|names| names.contains(input.name.as_str()));
     let (places, frames) = places(inputs, &is_mine, config, open, stop)?;
@@ -94,13 +104,21 @@ pub fn build_part(
     let split =
         Split::new(config.seed, config.held_out_share, config.held_out_block, config.held_out_guard, &places);
     drop(places);
+    let parametric = match extractor.has_logits() {
+        true => Parametric::of_kind(extractor.logits_kind()),
+        false => Vec::new(),
+    };
     let terms = Terms {
         shard: config.shard.unwrap_or(ShardNumber { number: 1, of: 1 }),
         inputs: digest_of_names(inputs),
         k: config.k,
         held_out_frames: config.held_out_frames,
         min_region_px: config.min_region_px,
+        parametric: parametric.clone(),
+        partner: config.partner,
         split: split.describe(),
+        comparison: config.comparison.clone(),
+        classes: config.classes,
     };
     let record = BuildRecord {
         seed: config.seed,
@@ -115,11 +133,14 @@ pub fn build_part(
         config,
         split,
         sampler: Sampler::new(config.size, model.width, config.data_type),
-        held_out: HeldOut::new(config.seed, config.held_out_frames, config.min_region_px),
+        held_out: HeldOut::new(config.seed, &terms),
         record,
         features: Features::default(),
         logits: extractor.has_logits().then(Logits::default),
         void: Vec::new(),
+        classes: Vec::new(),
+        mean: Vec::new(),
+        scores: Vec::new(),
     };
     let mut done = 0;
     for input in inputs.iter().filter(|input| is_mine(input)) {
@@ -159,6 +180,33 @@ pub fn build_part(
         return Ok(gathered.shard());
     }
     gathered.bank(config.threads, config.keep_held_out, progress)
+}
+
+/// Refuses at once what would fail when all features are there.
+fn check(
+    config: &BuildConfig,
+    inputs: &[Input],
+    model: &ModelIdentity,
+    has_logits: bool,
+) -> Result<(), BuildError> {
+    config.comparison.resolve(model)?;
+    let wrong = |why: String| Err(BuildError::Comparison { why });
+    match config.classes {
+        None if config.comparison.needs_classes() => wrong(
+            "whitening within classes needs the patches' classes: give --classes labels or model".into(),
+        ),
+        Some(ClassSource::Model) if !has_logits => wrong(
+            "the classes shall come from the model, which gives no logits; name them in model.logits".into(),
+        ),
+        Some(ClassSource::Labels) => match inputs.iter().find(|input| input.label.is_none()) {
+            Some(input) => wrong(format!(
+                "the classes shall come from labels, and {} has none; give --labels DIR",
+                input.name
+            )),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 /// The names of the inputs that `shard` looks at: names are dealt out in turn, so that it does not matter where
@@ -227,6 +275,10 @@ struct Pass<'a> {
     features: Features,
     logits: Option<Logits>,
     void: Vec<bool>,
+    classes: Vec<u16>,
+    mean: Vec<f32>,
+    /// Of one method and one frame.
+    scores: Vec<f32>,
 }
 
 impl Pass<'_> {
@@ -265,17 +317,42 @@ impl Pass<'_> {
         if let Some(mask) = mask {
             mask.void_patches(self.features.grid, &self.config.void, &mut self.void);
         }
+        match (self.config.classes, mask, &self.logits) {
+            (Some(ClassSource::Labels), Some(mask), _) => {
+                mask.patch_classes(self.features.grid, &mut self.classes)
+            }
+            (Some(ClassSource::Model), _, Some(logits)) => {
+                logits.patch_classes(self.features.grid, &mut self.classes)
+            }
+            _ => self.classes.clear(),
+        }
         if side == Side::HeldOut {
             let block = self.split.block(&place);
             self.held_out.keep(&image, block, &self.features, self.logits.as_ref(), &self.void);
             return Ok(());
         }
+        self.note_ranges();
         self.offer(&image, file, &input.name, number)
+    }
+
+    /// Notes how far the scores of the logits reach in a reference image.
+    fn note_ranges(&mut self) {
+        let Some(logits) = &self.logits else { return };
+        for method in self.held_out.parametric() {
+            method.scores(logits, &mut self.scores);
+            blank_void(&mut self.scores, logits.grid, &self.void, self.features.grid);
+            let reference = self.record.reference.get_or_insert_default();
+            reference.widen(method.name(), self.scores.iter().copied());
+        }
     }
 
     /// Offers every patch that is neither void nor faulty to the sample.
     fn offer(&mut self, image: &Digest, file: &Digest, name: &str, number: u32) -> Result<(), BuildError> {
         let cols = self.features.grid.cols.max(1);
+        let wants_mean = self.config.comparison.centres_images();
+        if wants_mean {
+            image_mean(&self.features.data, self.features.width.max(1), &mut self.mean);
+        }
         for (i, feature) in self.features.data.chunks_exact(self.features.width.max(1)).enumerate() {
             self.record.patches += 1;
             if self.void.get(i).is_some_and(|void| *void) {
@@ -292,7 +369,8 @@ impl Pass<'_> {
                 return Err(BuildError::Overflow { name: name.to_owned(), largest });
             }
             let key = PatchKey::new(self.config.seed, image, (i / cols) as u32, (i % cols) as u32);
-            self.sampler.offer(key, file, name, number, feature);
+            let (class, mean) = (self.classes.get(i).copied(), wants_mean.then_some(&self.mean[..]));
+            self.sampler.offer(&Offer { key, file, name, frame: number, feature, class, mean });
         }
         Ok(())
     }

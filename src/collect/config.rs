@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bank::{DataType, ShardNumber};
+use super::comparison::ComparisonConfig;
+use crate::bank::{ClassSource, DataType, ShardNumber};
+use crate::score::Parametric;
 
 /// How a bank is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub struct BuildConfig {
     pub min_region_px: u32,
     /// Neighbours of the calibration; must be those of the search. Default 3.
     pub k: usize,
+    /// The score of the logits for which fused scores are calibrated; should be that of the scores'
+    /// configuration. Default "lse".
+    pub partner: Parametric,
     /// Threads of the calibration's search, 0 for one per processor. Default 0.
     pub threads: usize,
     /// Look at this part of the inputs only, and make a shard. Default none: all.
@@ -38,6 +43,10 @@ pub struct BuildConfig {
     /// Keep the held-out frames beside the bank, so that it can be calibrated again when it is pruned or
     /// merged; a shard always does. Default false.
     pub keep_held_out: bool,
+    /// What the rows are made of and how they are compared. Default: features as they are.
+    pub comparison: ComparisonConfig,
+    /// Where the classes of patches come from, for those who want them. Default none.
+    pub classes: Option<ClassSource>,
 }
 
 impl Default for BuildConfig {
@@ -54,9 +63,12 @@ impl Default for BuildConfig {
             held_out_frames: 300,
             min_region_px: 100,
             k: 3,
+            partner: Parametric::Lse,
             threads: 0,
             shard: None,
             keep_held_out: false,
+            comparison: ComparisonConfig::default(),
+            classes: None,
         }
     }
 }

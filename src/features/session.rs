@@ -13,7 +13,7 @@ use super::placement::{InputSpec, Placement};
 use super::preprocess::ModelInput;
 use super::readout::{Readout, Seen};
 use super::runtime::Runtime;
-use crate::grid::{Features, Logits};
+use crate::grid::{Features, Logits, LogitsKind};
 use crate::identity::ModelIdentity;
 use crate::model::{self, InputSize, Loaded, ModelConfig, SizeRule};
 
@@ -28,6 +28,7 @@ pub struct Session {
     features: Readout,
     logits: Option<Readout>,
     classes: Option<usize>,
+    logits_kind: Option<LogitsKind>,
     spec: InputSpec,
     identity: ModelIdentity,
     attempt: Attempt,
@@ -83,6 +84,7 @@ impl Session {
             features: Readout { patch: 1, layout: super::readout::Layout::Map },
             logits: None,
             classes: None,
+            logits_kind: loaded.config.logits_kind,
             spec: InputSpec { size: loaded.size, unit: 1, normalisation: loaded.config.normalisation() },
             identity: ModelIdentity {
                 name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -92,6 +94,7 @@ impl Session {
                 patch: 0,
                 input_size: loaded.size.to_string(),
                 normalisation: loaded.config.normalisation().to_string(),
+                parts: loaded.config.parts.clone().unwrap_or_default(),
             },
             attempt,
             parity: None,
@@ -132,6 +135,14 @@ impl Session {
         };
         self.identity.width = width_of(&self.features, &features)?;
         self.identity.patch = self.features.patch;
+        let named: usize = self.identity.parts.iter().map(|part| part.width).sum();
+        if !self.identity.parts.is_empty() && named != self.identity.width {
+            bail!(
+                "the parts of its features are {named} wide together, the tensor {} is {}; correct `parts` in [model]",
+                loaded.features,
+                self.identity.width
+            );
+        }
         let mut unit = lcm(self.features.patch, config.multiple.unwrap_or(1));
         if let Some(name) = &config.logits {
             let logits = seen(1);
@@ -265,6 +276,11 @@ impl Session {
     /// Number of classes of the logits, if the configuration names a logits tensor.
     pub fn classes(&self) -> Option<usize> {
         self.classes
+    }
+
+    /// What these logits are, as far as the file or the configuration tells.
+    pub fn logits_kind(&self) -> Option<LogitsKind> {
+        self.classes.and(self.logits_kind)
     }
 
     /// The provider that runs the model: `tensorrt`, `cuda` or `cpu`.

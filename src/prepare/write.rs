@@ -181,7 +181,15 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         );
     }
     let raw_bytes = facts.input_format == "uint8";
-    let (section, assumed) = section(request, own_section(&facts), patch, raw_bytes);
+    let own = own_section(&facts);
+    let (mut section, assumed) = section(request, own.clone(), patch, raw_bytes);
+    // What a prepared file says of its outputs stays true of them.
+    if matches!(&features[..], [one] if one.selector == FEATURES) {
+        section.parts = own.parts;
+    }
+    if logits.as_ref().is_some_and(|one| own.logits.as_deref() == Some(one.tensors()[0])) {
+        section.logits_kind = own.logits_kind;
+    }
     let normalisation = section.normalisation();
     // What a prepared file was made from is what its preparation is made from.
     let source = |one: &Candidate| match &former {
