@@ -48,7 +48,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         keep_held_out: args.keep_held_out,
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
-        partner: config.score.partner,
+        recipe: config.score.recipe(),
         ..BuildConfig::default()
     };
     let token = stop.clone();

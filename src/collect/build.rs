@@ -113,7 +113,7 @@ pub fn build_part(
         held_out_frames: config.held_out_frames,
         min_region_px: config.min_region_px,
         parametric: parametric.clone(),
-        partner: config.partner,
+        recipe: config.recipe,
         split: split.describe(),
     };
     let record = BuildRecord {

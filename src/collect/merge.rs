@@ -236,7 +236,9 @@ impl Common {
             ("held-out frames", terms.held_out_frames.to_string()),
             ("smallest region", terms.min_region_px.to_string()),
             ("scores of the logits", format!("{:?}", terms.parametric)),
-            ("partner of fused scores", terms.partner.name().to_owned()),
+            ("partner of fused scores", terms.recipe.partner.name().to_owned()),
+            ("normalisation of distances", terms.recipe.normalise.name().to_owned()),
+            ("smoothing of maps", terms.recipe.smooth.to_string()),
         ]);
         Common { model: metadata.model.clone(), data_type: bank.features().data_type(), rest }
     }
