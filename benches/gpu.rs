@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use cudarc::driver::{CudaContext, result};
-use farout::bank::{Bank, BankContents, BuildRecord, DataType, FORMAT, Metadata, Origin, RowsBuf};
+use farout::bank::{Bank, BankContents, BuildRecord, DataType, Extras, FORMAT, Metadata, Origin, RowsBuf};
 use farout::grid::{Distances, Features, Grid};
 use farout::identity::ModelIdentity;
 use farout::nearest::cuda::{CudaSearch, DeviceFeatures};
@@ -103,6 +103,7 @@ fn open(width: usize, data: Vec<f16>) -> Result<Arc<Bank>> {
         input_size: String::new(),
         normalisation: String::new(),
         name: String::new(),
+        parts: Vec::new(),
         width,
     };
     let metadata = Metadata {
@@ -110,11 +111,15 @@ fn open(width: usize, data: Vec<f16>) -> Result<Arc<Bank>> {
         farout: String::new(),
         model,
         build: BuildRecord::default(),
+        recipe: None,
         calibration: None,
         sources: Vec::new(),
     };
     let origins = vec![Origin { source: 0, frame: 0, row: 0, col: 0 }; data.len() / width];
-    Ok(Arc::new(Bank::from_contents(BankContents { features: RowsBuf::F16(data), origins, metadata }, 1)?))
+    Ok(Arc::new(Bank::from_contents(
+        BankContents { features: RowsBuf::F16(data), origins, metadata, extras: Extras::default() },
+        1,
+    )?))
 }
 
 fn features(data: &[f16], width: usize) -> Features {

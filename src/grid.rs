@@ -57,6 +57,29 @@ pub struct Logits {
     pub data: Pooled<Vec<f32>>,
 }
 
+impl Logits {
+    /// The class of each patch of `grid`, which covers the same picture: the largest logit (of equal ones the first)
+    /// of the cell at the patch's centre.
+    pub fn patch_classes(&self, grid: Grid, out: &mut Vec<u16>) {
+        out.clear();
+        let cells = self.grid.len();
+        out.extend((0..grid.len()).map(|patch| {
+            let (row, col) = (patch / grid.cols, patch % grid.cols);
+            let r = (2 * row + 1) * self.grid.rows / (2 * grid.rows);
+            let c = (2 * col + 1) * self.grid.cols / (2 * grid.cols);
+            let cell = r * self.grid.cols + c;
+            let mut best = (f32::NEG_INFINITY, 0);
+            for class in 0..self.classes {
+                let logit = self.data.get(class * cells + cell).copied().unwrap_or(f32::NAN);
+                if logit > best.0 {
+                    best = (logit, class as u16);
+                }
+            }
+            best.1
+        }));
+    }
+}
+
 /// Per patch: mean L2 distance (unsquared) to the k nearest reference features.
 #[derive(Debug, Clone, Default)]
 pub struct Distances {

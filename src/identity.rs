@@ -2,6 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Neighbouring columns of a model's features that belong together: those of one layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturePart {
+    /// What it is, e.g. `value:9`.
+    pub name: String,
+    /// Its columns.
+    pub width: usize,
+}
+
 /// Where features come from. Two features can be compared if their identities match.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelIdentity {
@@ -19,6 +29,9 @@ pub struct ModelIdentity {
     pub normalisation: String,
     /// File stem of the model, for people; not compared.
     pub name: String,
+    /// What the columns are, from the first on; empty if the model does not say. Not compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<FeaturePart>,
 }
 
 impl ModelIdentity {
@@ -56,6 +69,7 @@ mod tests {
             input_size: "height 364".into(),
             normalisation: "rgb".into(),
             name: "a".into(),
+            parts: Vec::new(),
         };
         assert!(a.differences(&ModelIdentity { name: "b".into(), ..a.clone() }).is_empty());
         let other = ModelIdentity { width: 768, features: "tokens".into(), ..a.clone() };

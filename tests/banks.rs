@@ -62,6 +62,33 @@ fn shards_are_built_merged_and_the_bank_pruned() {
         assert_eq!(refused.code, Some(code), "{args:?}: {}", refused.stderr);
         words.iter().for_each(|w| assert!(refused.stderr.contains(w), "{w}: {}", refused.stderr));
     }
+    let whitened = at("whitened.bank");
+    let flags = ["--transform", "center:image,pca:4,whiten:0.25", "--split-heads", "2", "--combine", "sum"];
+    build(&flags, &whitened).succeeded();
+    let told = farout(["bank", "inspect", "--json", &whitened]).succeeded().json();
+    assert_eq!((told["stored_width"].as_u64(), told["width"].as_u64()), (Some(8), Some(16)));
+    let part = &told["recipe"]["parts"][1];
+    assert_eq!((part["from"].as_u64(), part["stored"].as_u64()), (Some(8), Some(4)), "{told}");
+    assert_eq!(part["steps"], serde_json::json!(["center:image", "pca:4", "whiten:0.25"]));
+    assert!(part["baseline"]["deviation"].as_f64().unwrap() > 0.0);
+    let scores = at("scores");
+    let drive = "synthetic:seed=5,width=320,height=180,frames=3,stride=7";
+    let replay =
+        ["replay", drive, "--device", "cpu", "--model", model, "--bank", &whitened, "--scores", &scores];
+    farout(replay).succeeded();
+    assert!(std::fs::read_dir(&scores).unwrap().count() > 0);
+    for (flag, value, words) in [
+        ("--transform", "whiten:within", "--classes"),
+        ("--transform", "pca:17", "only 16"),
+        ("--transform", "bleach", "known are"),
+        ("--parts", "key:3", "no part"),
+        ("--split-heads", "3", "do not divide"),
+        ("--classes", "labels", "--labels"),
+    ] {
+        let refused = build(&[flag, value], &small);
+        assert!(refused.code != Some(0) && refused.stderr.contains(words), "{value}: {}", refused.stderr);
+    }
+
     for wrong in ["0/3", "4/3", "x"] {
         let refused = build(&["--shard", wrong], &small);
         assert_eq!(refused.code, Some(2), "{}", refused.stderr);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use farout::bank::{Bank, BankContents, BuildRecord, FORMAT, Metadata, Origin, Rows, RowsBuf};
+use farout::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata, Origin, Rows, RowsBuf};
 use farout::identity::ModelIdentity;
 use half::f16;
 
@@ -60,6 +60,7 @@ pub fn bank_of(data: Vec<f16>, width: usize) -> Result<Arc<Bank>> {
         input_size: "frame".into(),
         normalisation: "none".into(),
         name: "made up".into(),
+        parts: Vec::new(),
     };
     let origins = (0..rows as u32).map(|row| Origin { source: 0, frame: 0, row, col: 0 }).collect();
     let metadata = Metadata {
@@ -67,10 +68,14 @@ pub fn bank_of(data: Vec<f16>, width: usize) -> Result<Arc<Bank>> {
         farout: env!("CARGO_PKG_VERSION").into(),
         model,
         build: BuildRecord::default(),
+        recipe: None,
         calibration: None,
         sources: Vec::new(),
     };
-    Ok(Arc::new(Bank::from_contents(BankContents { features: RowsBuf::F16(data), origins, metadata }, 1)?))
+    Ok(Arc::new(Bank::from_contents(
+        BankContents { features: RowsBuf::F16(data), origins, metadata, extras: Extras::default() },
+        1,
+    )?))
 }
 
 /// A bank of the first `rows` of another: a uniform sample, since rows are ordered by hash.

@@ -35,7 +35,7 @@ pub enum BankError {
         why: String,
     },
     /// A newer or older farout wrote it.
-    #[error("bank {path} has format {found}, this farout reads format {known}; rebuild it with: farout bank build", path = path.display())]
+    #[error("bank {path} has format {found}, this farout reads formats up to {known}; rebuild it with: farout bank build", path = path.display())]
     Version {
         /// The file.
         path: PathBuf,

@@ -1,31 +1,39 @@
-//! The bank's file: safetensors with two tensors and one metadata entry, all little-endian.
+//! The bank's file: safetensors with a few tensors and one metadata entry, all little-endian.
 //!
-//! - `features` F16 or F32 `[N, C]`: the rows, ordered by their sampling hash;
+//! - `features` F16 or F32 `[N, C]`: the rows, ordered by their sampling hash. Where parts of the features are
+//!   searched one by one, each part has a table of its own instead: `features.0`, `features.1`, ...;
 //! - `origins` U32 `[N, 4]`: source file number, frame number, patch row, patch column;
+//! - `classes` U16 `[N]`: the class of each row, where somebody asked for it; rows are then ordered by class first;
+//! - `pictures.means` F32 `[M, C]`, `pictures.own` U32 `[N]`: in shards whose recipe wants them, the mean features of
+//!   the pictures and the picture of each row;
+//! - `transform.P.S.mean`, `transform.P.S.matrix`: see [`super::transform`];
 //! - metadata `farout`: [`Metadata`] as JSON.
 //!
-//! Shards have further tensors, whose names and meaning only those know who build and merge them.
+//! Shards have further tensors, whose names and meaning only those know who build and merge them. A file whose
+//! rows are features as they are has format [`FORMAT`], any other [`FORMAT_WITH_RECIPE`].
 //!
 //! Equal contents give equal bytes: keys are written in a fixed order, nothing depends on time,
 //! machine or path.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
 use bytemuck::{Pod, Zeroable};
-use memmap2::Mmap;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::{Dtype, SafeTensorError};
 use serde::{Deserialize, Serialize};
 
-use super::{BankError, Calibration, DataType, PruneRecord, ReferenceRecord, Rows, RowsBuf, ShardNumber};
+use super::{
+    Calibration, ClassSource, DataType, PruneRecord, Recipe, ReferenceRecord, RowsBuf, ShardNumber, Transform,
+};
 use crate::file::{WriteError, write_whole};
 use crate::identity::ModelIdentity;
 
-/// Version of the file format that is written and read here.
+/// Version of the file format of banks whose rows are features as they are.
 pub const FORMAT: u32 = 1;
+/// Version of the file format of banks that say in a recipe what their rows are.
+pub const FORMAT_WITH_RECIPE: u32 = 2;
 
 #[cfg(target_endian = "big")]
 compile_error!("banks are mapped as they lie in the file, which is little-endian");
@@ -81,6 +89,9 @@ pub struct BuildRecord {
     /// The scales of fused scores; absent if the model gave no logits, or farout was older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<ReferenceRecord>,
+    /// Where the classes of the rows come from, if they have any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<ClassSource>,
     /// Set in a shard, which is no bank before it is merged with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardNumber>,
@@ -92,7 +103,7 @@ pub struct BuildRecord {
 /// Everything in a bank but the numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// [`FORMAT`].
+    /// [`FORMAT`] or [`FORMAT_WITH_RECIPE`].
     pub format: u32,
     /// Version of farout that wrote it.
     pub farout: String,
@@ -100,21 +111,53 @@ pub struct Metadata {
     pub model: ModelIdentity,
     /// How it was built.
     pub build: BuildRecord,
+    /// What the rows are; absent if they are features as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
     /// How far held-out normal frames lie; absent if none could be held out.
     pub calibration: Option<Calibration>,
     /// The files that the features came from, ordered by SHA-256.
     pub sources: Vec<SourceFile>,
 }
 
+impl Metadata {
+    /// What the rows are.
+    pub fn recipe(&self) -> Recipe {
+        self.recipe.clone().unwrap_or_else(|| Recipe::plain(&self.model))
+    }
+}
+
 /// A bank in memory, ready to be written.
 #[derive(Debug, Clone)]
 pub struct BankContents {
-    /// `N x C` numbers.
+    /// The rows, table after table ([`Recipe::tables`]): `N x C` numbers each.
     pub features: RowsBuf,
     /// Where each of the N rows came from.
     pub origins: Vec<Origin>,
     /// All the rest.
     pub metadata: Metadata,
+    /// Further numbers.
+    pub extras: Extras,
+}
+
+/// What banks besides their rows may hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Extras {
+    /// One per part of the recipe; may be empty if none has steps.
+    pub transforms: Vec<Transform>,
+    /// The class of each row, or empty.
+    pub classes: Vec<u16>,
+    /// Of a shard whose recipe wants them: the means of the pictures.
+    pub means: Option<PictureMeans>,
+}
+
+/// Mean features of the pictures that rows come from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PictureMeans {
+    /// `M x C` numbers, picture by picture.
+    pub means: Vec<f32>,
+    /// For each row, the number of its picture.
+    pub own: Vec<u32>,
 }
 
 impl BankContents {
@@ -133,17 +176,40 @@ impl BankContents {
     /// As [`BankContents::to_bytes`].
     pub fn to_bytes_with(&self, riders: Vec<(&str, TensorView<'_>)>) -> Result<Vec<u8>, SafeTensorError> {
         let json = serde_json::to_string(&self.metadata)?;
-        let width = self.metadata.model.width;
-        let (dtype, data): (_, &[u8]) = match self.features.view() {
-            Rows::F16(data) => (Dtype::F16, bytemuck::cast_slice(data)),
-            Rows::F32(data) => (Dtype::F32, bytemuck::cast_slice(data)),
+        let (rows, widths) = (self.origins.len(), self.metadata.recipe().tables());
+        let dtype = match self.features.view().data_type() {
+            DataType::F16 => Dtype::F16,
+            DataType::F32 => Dtype::F32,
         };
-        let features = TensorView::new(dtype, vec![self.origins.len(), width], data)?;
-        let origins =
-            TensorView::new(Dtype::U32, vec![self.origins.len(), 4], bytemuck::cast_slice(&self.origins))?;
+        let mut tensors: Vec<(String, TensorView<'_>)> = Vec::new();
+        let mut first = 0;
+        for (number, width) in widths.iter().enumerate() {
+            let table = self.features.view();
+            let fits = first + rows * width <= table.len();
+            let table = if fits { table.part(first, rows * width).bytes() } else { &[] };
+            tensors
+                .push((table_name(number, widths.len()), TensorView::new(dtype, vec![rows, *width], table)?));
+            first += rows * width;
+        }
+        let origins = TensorView::new(Dtype::U32, vec![rows, 4], bytemuck::cast_slice(&self.origins))?;
+        tensors.push(("origins".to_owned(), origins));
+        for (number, transform) in self.extras.transforms.iter().enumerate() {
+            tensors.extend(transform.tensors(number)?);
+        }
+        if !self.extras.classes.is_empty() {
+            let bytes = bytemuck::cast_slice(&self.extras.classes);
+            tensors.push(("classes".to_owned(), TensorView::new(Dtype::U16, vec![rows], bytes)?));
+        }
+        if let Some(PictureMeans { means, own }) = &self.extras.means {
+            let (width, bytes) = (self.metadata.model.width, bytemuck::cast_slice(means));
+            let shape = vec![means.len() / width.max(1), width];
+            tensors.push(("pictures.means".to_owned(), TensorView::new(Dtype::F32, shape, bytes)?));
+            let bytes = bytemuck::cast_slice(own);
+            tensors.push(("pictures.own".to_owned(), TensorView::new(Dtype::U32, vec![rows], bytes)?));
+        }
+        tensors.extend(riders.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)));
         // One entry only: the order of several would be that of a hash map.
         let metadata = HashMap::from([("farout".to_owned(), json)]);
-        let tensors = [("features", features), ("origins", origins)].into_iter().chain(riders);
         safetensors::serialize(tensors, Some(metadata))
     }
 
@@ -156,135 +222,7 @@ impl BankContents {
     }
 }
 
-/// Where the numbers of an opened bank are.
-#[derive(Debug)]
-pub(super) enum Store {
-    /// In the mapped file, at these byte ranges.
-    Mapped {
-        map: Mmap,
-        data_type: DataType,
-        features: std::ops::Range<usize>,
-        origins: std::ops::Range<usize>,
-    },
-    /// In memory.
-    Owned { rows: RowsBuf, origins: Vec<Origin> },
-}
-
-impl Store {
-    pub(super) fn features(&self, path: &Path) -> Result<Rows<'_>, BankError> {
-        match self {
-            Store::Owned { rows, .. } => Ok(rows.view()),
-            Store::Mapped { map, data_type, features, .. } => {
-                let bytes = &map[features.clone()];
-                let misaligned = |e| not_a_bank(path, format!("its features are not aligned ({e})"));
-                match data_type {
-                    DataType::F16 => bytemuck::try_cast_slice(bytes).map(Rows::F16).map_err(misaligned),
-                    DataType::F32 => bytemuck::try_cast_slice(bytes).map(Rows::F32).map_err(misaligned),
-                }
-            }
-        }
-    }
-
-    /// The bytes of a tensor that rides along in the file; `None` if there is none of that name.
-    pub(super) fn rider(&self, name: &str) -> Option<&[u8]> {
-        match self {
-            Store::Owned { .. } => None,
-            Store::Mapped { map, .. } => Some(SafeTensors::deserialize(map).ok()?.tensor(name).ok()?.data()),
-        }
-    }
-
-    pub(super) fn origin(&self, row: usize) -> Option<Origin> {
-        match self {
-            Store::Owned { origins, .. } => origins.get(row).copied(),
-            Store::Mapped { map, origins, .. } => {
-                let size = size_of::<Origin>();
-                let start = row.checked_mul(size)?;
-                map[origins.clone()].get(start..start + size).map(bytemuck::pod_read_unaligned)
-            }
-        }
-    }
-}
-
-fn not_a_bank(path: &Path, why: impl Into<String>) -> BankError {
-    BankError::NotABank { path: path.to_owned(), why: why.into() }
-}
-
-/// Maps the file at `path` and reads its header. The features are not looked at.
-pub(super) fn map(path: &Path) -> Result<(Store, Metadata, u64), BankError> {
-    let unreadable = |source| BankError::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    let about = file.metadata().map_err(unreadable)?;
-    if !about.is_file() {
-        return Err(not_a_bank(path, "it is not a regular file"));
-    }
-    if about.len() < 8 {
-        return Err(BankError::CutShort { path: path.to_owned(), have: about.len(), want: String::new() });
-    }
-    // SAFETY: the file is only read. farout never writes a bank in place but renames a new one
-    // over it, which leaves this mapping on the old file.
-    let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
-    let have = about.len();
-    let tensors = match SafeTensors::deserialize(&map) {
-        Ok(tensors) => tensors,
-        Err(e) => return Err(explain(path, &map, have, &e)),
-    };
-    let Ok((_, header)) = SafeTensors::read_metadata(&map) else {
-        return Err(not_a_bank(path, "its header cannot be read"));
-    };
-    let json = header.metadata().as_ref().and_then(|m| m.get("farout"));
-    let json = json.ok_or_else(|| not_a_bank(path, "a safetensors file without farout's metadata"))?;
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let broken = |e: serde_json::Error| not_a_bank(path, format!("its metadata are broken: {e}"));
-    let Format { format } = serde_json::from_str(json).map_err(broken)?;
-    if format != FORMAT {
-        return Err(BankError::Version { path: path.to_owned(), found: format, known: FORMAT });
-    }
-    let metadata: Metadata = serde_json::from_str(json).map_err(broken)?;
-
-    let tensor = |name: &str| tensors.tensor(name).map_err(|e| not_a_bank(path, e.to_string()));
-    let (features, origins) = (tensor("features")?, tensor("origins")?);
-    let data_type = match features.dtype() {
-        Dtype::F16 => DataType::F16,
-        Dtype::F32 => DataType::F32,
-        other => {
-            return Err(not_a_bank(path, format!("its features are {other:?}, not F16 or F32")));
-        }
-    };
-    let (&[rows, width], &[origin_rows, 4]) = (features.shape(), origins.shape()) else {
-        return Err(not_a_bank(path, "its tensors have the wrong shapes"));
-    };
-    if width != metadata.model.width || width == 0 || origin_rows != rows || origins.dtype() != Dtype::U32 {
-        return Err(not_a_bank(
-            path,
-            format!(
-                "its parts do not fit: {rows} features of {width}, {origin_rows} origins, width {} in the metadata",
-                metadata.model.width
-            ),
-        ));
-    }
-    let base = map.as_ptr() as usize;
-    let range = |data: &[u8]| {
-        let start = data.as_ptr() as usize - base;
-        start..start + data.len()
-    };
-    let (features, origins) = (range(features.data()), range(origins.data()));
-    Ok((Store::Mapped { map, data_type, features, origins }, metadata, have))
-}
-
-/// Tells a bank that lost its end from a file that never was one.
-fn explain(path: &Path, bytes: &[u8], have: u64, error: &SafeTensorError) -> BankError {
-    let cut = |want: String| BankError::CutShort { path: path.to_owned(), have, want };
-    // A safetensors header starts with its length in 8 bytes, then '{'.
-    match error {
-        SafeTensorError::MetadataIncompleteBuffer => cut(String::new()),
-        SafeTensorError::InvalidHeaderLength | SafeTensorError::HeaderTooSmall
-            if matches!(bytes.get(8), None | Some(b'{')) =>
-        {
-            cut(String::new())
-        }
-        other => not_a_bank(path, other.to_string()),
-    }
+/// The name of table `number` of `of`.
+pub(super) fn table_name(number: usize, of: usize) -> String {
+    if of == 1 { "features".to_owned() } else { format!("features.{number}") }
 }

@@ -4,31 +4,43 @@
 mod calibration;
 mod error;
 mod file;
+mod recipe;
 mod record;
 mod reference;
+mod references;
 mod rows;
+mod store;
 mod summary;
+mod transform;
 
 use std::path::{Path, PathBuf};
 
 pub use calibration::{Calibration, MethodCalibration, Threshold, statistics_of};
 pub use error::BankError;
-pub use file::{BankContents, BuildRecord, FORMAT, Metadata, Origin, SourceFile};
+pub use file::{
+    BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, PictureMeans, SourceFile,
+};
+pub use recipe::{Baseline, ClassSource, Combine, Covariance, Recipe, RecipePart, StepKind};
 pub use record::{PruneRecord, ShardNumber};
 pub use reference::{DistanceScale, ReferenceRecord, ScoreRange};
+pub use references::References;
 pub use rows::{DataType, Rows, RowsBuf};
 pub use summary::{Summary, ThresholdLine, summary};
+pub use transform::{Affine, Step, Transform};
 
 use crate::identity::ModelIdentity;
-use file::Store;
+use store::{Opened, Store, not_a_bank};
 
-/// An opened bank: N reference features of C numbers each, checked to be finite.
+/// An opened bank: N reference features, checked to be finite, and what was done to them.
 #[derive(Debug)]
 pub struct Bank {
     path: PathBuf,
     bytes: u64,
     metadata: Metadata,
     store: Store,
+    recipe: Recipe,
+    tables: Vec<usize>,
+    extras: Extras,
     rows: usize,
 }
 
@@ -56,8 +68,7 @@ impl Bank {
     /// # Errors
     /// As [`Bank::open`].
     pub fn open_any(path: &Path) -> Result<Bank, BankError> {
-        let (store, metadata, bytes) = file::map(path)?;
-        Bank::checked(path.to_owned(), bytes, metadata, store, 0)
+        Bank::checked(path.to_owned(), store::map(path)?, 0)
     }
 
     /// The bank that writing `contents` and opening the file would give.
@@ -65,36 +76,54 @@ impl Bank {
     /// # Errors
     /// As [`Bank::open`], for what can be wrong without a file.
     pub fn from_contents(contents: BankContents, k: usize) -> Result<Bank, BankError> {
-        let store = Store::Owned { rows: contents.features, origins: contents.origins };
-        Bank::checked(PathBuf::from("(in memory)"), 0, contents.metadata, store, k.max(1))
+        let BankContents { features, origins, metadata, extras } = contents;
+        let (path, rows) = (PathBuf::from("(in memory)"), origins.len());
+        let recipe = metadata.recipe();
+        let store = recipe
+            .check(metadata.model.width)
+            .and_then(|()| Store::owned(features, &recipe.tables(), origins))
+            .map_err(|why| not_a_bank(&path, why))?;
+        Bank::checked(path, Opened { store, metadata, extras, bytes: 0, rows }, k.max(1))
     }
 
     /// The contents of a bank made by [`Bank::from_contents`]; `None` for one that lies in a file.
     pub fn into_contents(self) -> Option<BankContents> {
         match self.store {
-            Store::Owned { rows, origins } => {
-                Some(BankContents { features: rows, origins, metadata: self.metadata })
+            Store::Owned { rows, origins, .. } => {
+                Some(BankContents { features: rows, origins, metadata: self.metadata, extras: self.extras })
             }
             Store::Mapped { .. } => None,
         }
     }
 
-    fn checked(
-        path: PathBuf,
-        bytes: u64,
-        metadata: Metadata,
-        store: Store,
-        k: usize,
-    ) -> Result<Bank, BankError> {
-        let rows = store.features(&path)?;
-        let count = rows.count(metadata.model.width);
-        if let Some(row) = rows.first_not_finite(metadata.model.width) {
-            return Err(BankError::NotFinite { path, row });
+    fn checked(path: PathBuf, opened: Opened, k: usize) -> Result<Bank, BankError> {
+        let Opened { store, metadata, mut extras, bytes, rows } = opened;
+        let recipe = metadata.recipe();
+        if extras.transforms.is_empty() {
+            extras.transforms.resize_with(recipe.parts.len(), Transform::default);
         }
-        if count < k {
-            return Err(BankError::TooFew { path, rows: count, k });
+        transform::check(&recipe, &extras.transforms).map_err(|why| not_a_bank(&path, why))?;
+        if !extras.classes.is_empty() && extras.classes.len() != rows {
+            let why = format!("it has {} classes for {rows} rows", extras.classes.len());
+            return Err(not_a_bank(&path, why));
         }
-        Ok(Bank { path, bytes, metadata, store, rows: count })
+        let means_fit = |m: &PictureMeans| {
+            let pictures = m.means.len() / metadata.model.width;
+            m.own.len() == rows && m.own.iter().all(|own| (*own as usize) < pictures)
+        };
+        if !extras.means.as_ref().is_none_or(means_fit) {
+            return Err(not_a_bank(&path, "its rows name pictures whose means are not there"));
+        }
+        let tables = recipe.tables();
+        for (number, width) in tables.iter().enumerate() {
+            if let Some(row) = store.table(&path, number)?.first_not_finite(*width) {
+                return Err(BankError::NotFinite { path, row });
+            }
+        }
+        if rows < k {
+            return Err(BankError::TooFew { path, rows, k });
+        }
+        Ok(Bank { path, bytes, metadata, store, recipe, tables, extras, rows })
     }
 
     /// Number of reference features, N.
@@ -102,15 +131,45 @@ impl Bank {
         self.rows
     }
 
-    /// Numbers per feature, C.
+    /// Numbers per feature of the model, C. The rows may have fewer: see [`Bank::tables`].
     pub fn width(&self) -> usize {
         self.metadata.model.width
     }
 
-    /// All features, `rows x width` numbers row by row.
-    pub fn features(&self) -> Rows<'_> {
+    /// What the rows are.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The transforms of the parts of its recipe.
+    pub fn transforms(&self) -> &[Transform] {
+        &self.extras.transforms
+    }
+
+    /// The class of each row; empty if they have none.
+    pub fn classes(&self) -> &[u16] {
+        &self.extras.classes
+    }
+
+    /// The means of the pictures that rows come from, in shards whose recipe wants them.
+    pub fn means(&self) -> Option<&PictureMeans> {
+        self.extras.means.as_ref()
+    }
+
+    /// Numbers per row of each table: one table, or one for each part that is searched for itself.
+    pub fn tables(&self) -> &[usize] {
+        &self.tables
+    }
+
+    /// All rows of table `number`, one after another; no numbers if there is no such table.
+    pub fn table(&self, number: usize) -> Rows<'_> {
         // Checked when the bank was opened; the mapping has not changed since.
-        self.store.features(&self.path).unwrap_or(Rows::F32(&[]))
+        self.store.table(&self.path, number).unwrap_or(Rows::F32(&[]))
+    }
+
+    /// All rows of the first table. Of a bank without a recipe this is all there is: `rows x width` numbers.
+    pub fn features(&self) -> Rows<'_> {
+        self.table(0)
     }
 
     /// Where the feature in `row` came from; `None` if there is no such row.

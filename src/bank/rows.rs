@@ -34,7 +34,7 @@ pub enum Rows<'a> {
     F32(&'a [f32]),
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
     /// Numbers in all.
     pub fn len(&self) -> usize {
         match self {
@@ -53,6 +53,25 @@ impl Rows<'_> {
         match self {
             Rows::F16(_) => DataType::F16,
             Rows::F32(_) => DataType::F32,
+        }
+    }
+
+    /// `count` numbers from `first` on.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn part(&self, first: usize, count: usize) -> Rows<'a> {
+        match self {
+            Rows::F16(data) => Rows::F16(&data[first..first + count]),
+            Rows::F32(data) => Rows::F32(&data[first..first + count]),
+        }
+    }
+
+    /// The numbers as they lie in memory.
+    pub fn bytes(&self) -> &'a [u8] {
+        match self {
+            Rows::F16(data) => bytemuck::cast_slice(data),
+            Rows::F32(data) => bytemuck::cast_slice(data),
         }
     }
 
@@ -130,6 +149,26 @@ impl RowsBuf {
         }
     }
 
+    /// As many zeros as `numbers`.
+    pub fn zeros(data_type: DataType, numbers: usize) -> Self {
+        match data_type {
+            DataType::F16 => RowsBuf::F16(vec![f16::ZERO; numbers]),
+            DataType::F32 => RowsBuf::F32(vec![0.0; numbers]),
+        }
+    }
+
+    /// Writes `numbers` over those from `first` on.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn overwrite(&mut self, first: usize, numbers: &[f32]) {
+        let range = first..first + numbers.len();
+        match self {
+            RowsBuf::F16(data) => data[range].convert_from_f32_slice(numbers),
+            RowsBuf::F32(data) => data[range].copy_from_slice(numbers),
+        }
+    }
+
     /// Puts `row` at `index` (in rows of its length), over what was there or at the end;
     /// rows between the end and `index` become zeros.
     pub fn set(&mut self, index: usize, row: &[f32]) {
@@ -147,6 +186,16 @@ impl RowsBuf {
                 }
                 data[range].copy_from_slice(row);
             }
+        }
+    }
+
+    /// Adds numbers at the end, in its own format.
+    pub fn extend(&mut self, numbers: Rows<'_>) {
+        match (self, numbers) {
+            (RowsBuf::F16(data), Rows::F16(more)) => data.extend_from_slice(more),
+            (RowsBuf::F32(data), Rows::F32(more)) => data.extend_from_slice(more),
+            (RowsBuf::F16(data), Rows::F32(more)) => data.extend(more.iter().map(|x| f16::from_f32(*x))),
+            (RowsBuf::F32(data), Rows::F16(more)) => data.extend(more.iter().map(|x| x.to_f32())),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Bank, BuildRecord, DataType, MethodCalibration};
+use super::{Bank, BuildRecord, Combine, DataType, MethodCalibration, Recipe};
 use crate::identity::ModelIdentity;
 
 /// A bank at a glance; serialises for `--json`.
@@ -18,14 +18,20 @@ pub struct Summary {
     pub farout: String,
     /// Number of features.
     pub rows: usize,
-    /// Numbers per feature.
+    /// Numbers per feature of the model.
     pub width: usize,
+    /// Numbers per stored row, of all parts together.
+    pub stored_width: usize,
     /// How they are stored.
     pub data_type: DataType,
     /// The model it fits.
     pub model: ModelIdentity,
     /// How it was built.
     pub build: BuildRecord,
+    /// What the rows are made of, and how they are compared.
+    pub recipe: Recipe,
+    /// How many rows each class has: pairs of class and rows; empty if they have none.
+    pub classes: Vec<(u16, usize)>,
     /// Files that features came from.
     pub sources: usize,
     /// How the held-out frames were chosen; absent without calibration.
@@ -75,9 +81,12 @@ pub fn summary(bank: &Bank) -> Summary {
         farout: metadata.farout.clone(),
         rows: bank.rows(),
         width: bank.width(),
+        stored_width: bank.tables().iter().sum(),
         data_type: bank.features().data_type(),
         model: metadata.model.clone(),
         build: metadata.build.clone(),
+        recipe: bank.recipe().clone(),
+        classes: classes(bank),
         sources: metadata.sources.len(),
         held_out: calibration.map(|c| c.split.clone()),
         held_out_frames: calibration.map_or(0, |c| c.frames),
@@ -95,7 +104,7 @@ impl fmt::Display for Summary {
             f,
             "  features     {} x {} ({}), {:.1} MB",
             self.rows,
-            self.width,
+            self.stored_width,
             self.data_type.name(),
             self.bytes as f64 / 1e6
         )?;
@@ -112,6 +121,7 @@ impl fmt::Display for Summary {
             "  built from   {} frames of {} files, {} patches, {} of them void, seed {}, farout {}",
             build.frames, self.sources, build.patches, build.void_patches, build.seed, self.farout
         )?;
+        self.write_recipe(f)?;
         if let Some(pruned) = &build.pruned {
             writeln!(
                 f,
@@ -151,6 +161,44 @@ impl fmt::Display for Summary {
         }
         Ok(())
     }
+}
+
+impl Summary {
+    /// What the rows are, if they are more than features as they are.
+    fn write_recipe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Recipe { parts, combine } = &self.recipe;
+        if !self.recipe.is_plain(self.width) {
+            for part in parts {
+                let columns = format!("{}..{}", part.from, part.from + part.width);
+                let steps: Vec<String> = part.steps.iter().map(ToString::to_string).collect();
+                let steps = if steps.is_empty() { "as it is".to_owned() } else { steps.join(", ") };
+                write!(f, "  part         {} (columns {columns}): {steps}, {} wide", part.name, part.stored)?;
+                match part.baseline {
+                    Some(normal) => {
+                        writeln!(f, ", normal distance {:.3} +- {:.3}", normal.mean, normal.deviation)?
+                    }
+                    None => writeln!(f)?,
+                }
+            }
+            let how = match combine {
+                Combine::Concat => "one search over all columns",
+                Combine::Sum => "the sum of the parts' z-scores, moved so that 0 is a distance of 0",
+                Combine::Max => "the largest z-score of the parts",
+            };
+            writeln!(f, "  distance     {how}")?;
+        }
+        if let Some(from) = self.build.classes {
+            writeln!(f, "  classes      {} with features, from {}", self.classes.len(), from.name())?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of each class that there is.
+fn classes(bank: &Bank) -> Vec<(u16, usize)> {
+    let mut counts = std::collections::BTreeMap::new();
+    bank.classes().iter().for_each(|class| *counts.entry(*class).or_default() += 1);
+    counts.into_iter().collect()
 }
 
 /// The first digits of a checksum, enough to tell models apart.

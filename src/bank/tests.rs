@@ -16,6 +16,7 @@ fn contents(data_type: DataType, rows: usize) -> BankContents {
         input_size: "frame".into(),
         normalisation: "rgb".into(),
         name: "tiny".into(),
+        parts: Vec::new(),
         width: 3,
     };
     let maxima: Vec<f32> = (0..200).rev().map(|i| i as f32).collect();
@@ -32,11 +33,12 @@ fn contents(data_type: DataType, rows: usize) -> BankContents {
         farout: "0".into(),
         model,
         build: BuildRecord::default(),
+        recipe: None,
         calibration: Some(calibration),
         sources: vec![SourceFile { sha256: "cd".repeat(32), name: "a/b.jpg".into() }],
     };
     let origins = (0..rows as u32).map(|row| Origin { source: 0, frame: 1, row, col: 2 }).collect();
-    BankContents { features, origins, metadata }
+    BankContents { features, origins, metadata, extras: Extras::default() }
 }
 
 fn written(dir: &Path, contents: &BankContents) -> PathBuf {
@@ -86,9 +88,9 @@ fn every_cut_and_every_stranger_is_refused() {
     let key = br#"format\":1"#;
     let version = whole.windows(key.len()).position(|bytes| bytes == key).unwrap() + key.len() - 1;
     let mut other = whole.clone();
-    other[version] = b'2';
+    other[version] = b'9';
     std::fs::write(&path, &other).unwrap();
-    assert!(matches!(Bank::open(&path, 3), Err(BankError::Version { found: 2, known: 1, .. })));
+    assert!(matches!(Bank::open(&path, 3), Err(BankError::Version { found: 9, known: 2, .. })));
     std::fs::write(&path, "a text file that calls itself a bank").unwrap();
     assert!(matches!(Bank::open(&path, 3), Err(BankError::NotABank { .. })));
     assert!(matches!(

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ConfigArgs, at_least_one};
-use crate::bank::ShardNumber;
+use crate::bank::{ShardNumber, StepKind};
 
 /// `farout bank ...`
 #[derive(Debug, Subcommand)]
 pub enum BankCommand {
     /// Build a bank from images or videos of normal driving
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
     /// Join the shards of a bank that was built in parts
     Merge(MergeArgs),
     /// Make a bank smaller, so that the search is faster
@@ -53,6 +53,12 @@ pub struct BuildArgs {
     /// Keep the held-out frames in the bank, so that prune and merge can calibrate anew (a shard always does)
     #[arg(long)]
     pub keep_held_out: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub recipe: RecipeArgs,
+    /// Give each patch a class: that of its label, or the one that the model's logits say
+    #[arg(long, value_enum, value_name = "FROM")]
+    pub classes: Option<ClassesFrom>,
     /// Neighbours for which the calibration's distances are computed
     #[arg(short, long, value_name = "K", default_value_t = 3, value_parser = at_least_one)]
     pub k: usize,
@@ -62,6 +68,49 @@ pub struct BuildArgs {
     /// The bank to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+}
+
+/// What becomes of features before they are compared.
+#[derive(Debug, Clone, Args)]
+pub struct RecipeArgs {
+    /// Take these parts of the features, as the prepared model names them (value:9,norm), and transform each for
+    /// itself; "all" is the whole width as one part; every part if not given
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub parts: Vec<String>,
+    /// Split each part into so many of equal width, such as its attention heads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub split_heads: usize,
+    /// Transform each part by these steps in turn, fitted to the sample: l2, center, pca:N, whiten (by the
+    /// covariance of all features), whiten:within (by that within --classes)
+    #[arg(long, value_name = "STEP,...", value_delimiter = ',')]
+    pub transform: Vec<StepKind>,
+    /// Whitening takes no eigenvalue for smaller than this share of their mean
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
+    pub whiten_floor: f64,
+    /// How the distances of the parts become one: of all columns at once (concat), or each part searched for itself
+    /// and the z-scores against held-out normal frames summed (sum) or the largest taken (max)
+    #[arg(long, value_enum, default_value = "concat", value_name = "HOW")]
+    pub combine: CombineBy,
+}
+
+/// How the distances of parts become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CombineBy {
+    /// One search over all columns
+    Concat,
+    /// The sum of the parts' z-scores
+    Sum,
+    /// The largest z-score
+    Max,
+}
+
+/// Where classes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ClassesFrom {
+    /// The label mask at the patch's centre
+    Labels,
+    /// The largest logit of the model
+    Model,
 }
 
 /// Number formats of stored features.
@@ -75,10 +124,24 @@ pub enum Dtype {
 
 /// `farout bank merge`
 #[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "If --parts, --split-heads, --transform, --whiten-floor or --combine is given, they replace what the \
+                  shards were built with: the same features make other banks without running the model again. Pictures \
+                  can only be centred (center:image) if the shards were built so."
+)]
 pub struct MergeArgs {
     /// All shards, in any order
     #[arg(value_name = "SHARD", num_args = 1.., required = true)]
     pub shards: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub recipe: RecipeArgs,
+    /// Reference features in the bank, at most as many as the shards were built for; as many if not given
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub size: Option<usize>,
+    /// Neighbours for which the calibration's distances are computed, if others than the shards were built for
+    #[arg(short, long, value_name = "K", value_parser = at_least_one)]
+    pub k: Option<usize>,
     /// Keep the held-out frames in the bank, so that prune can calibrate anew
     #[arg(long)]
     pub keep_held_out: bool,

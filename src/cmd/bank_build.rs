@@ -7,9 +7,9 @@ use indicatif::ProgressBar;
 
 use super::answer::answer;
 use super::{progress, settings, signals};
-use crate::bank::{Bank, DataType, summary};
-use crate::cli::{BuildArgs, Dtype};
-use crate::collect::{self, BuildConfig, Input, Progress};
+use crate::bank::{Bank, ClassSource, Combine, DataType, summary};
+use crate::cli::{BuildArgs, ClassesFrom, CombineBy, Dtype, RecipeArgs};
+use crate::collect::{self, BuildConfig, Input, Progress, RecipeConfig};
 use crate::detector::FeatureExtractor;
 use crate::file;
 use crate::source::{self, Purpose, SourceConfig};
@@ -46,9 +46,14 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         k: args.k,
         shard: args.shard,
         keep_held_out: args.keep_held_out,
+        recipe: recipe(&args.recipe),
+        classes: args.classes.map(|from| match from {
+            ClassesFrom::Labels => ClassSource::Labels,
+            ClassesFrom::Model => ClassSource::Model,
+        }),
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
-        recipe: config.score.recipe(),
+        maps: config.score.recipe(),
         ..BuildConfig::default()
     };
     let token = stop.clone();
@@ -61,6 +66,21 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     shown.end();
     built?.write(&args.output)?;
     tell(&args.output, args.json)
+}
+
+/// What the flags ask of the bank's recipe.
+pub(super) fn recipe(args: &RecipeArgs) -> RecipeConfig {
+    RecipeConfig {
+        parts: args.parts.clone(),
+        heads: args.split_heads,
+        transform: args.transform.clone(),
+        floor: args.whiten_floor,
+        combine: match args.combine {
+            CombineBy::Concat => Combine::Concat,
+            CombineBy::Sum => Combine::Sum,
+            CombineBy::Max => Combine::Max,
+        },
+    }
 }
 
 /// Opens the bank just written at `path` and prints its summary.

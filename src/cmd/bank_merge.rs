@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::apart;
-use super::bank_build::{Shown, tell};
+use super::bank_build::{Shown, recipe, tell};
 use crate::cli::MergeArgs;
-use crate::{collect, file};
+use crate::collect::{self, MergeConfig, RecipeConfig};
+use crate::file;
 
 /// Merges shards and writes the bank whole.
 ///
@@ -18,7 +19,15 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
     apart::from_inputs(&inputs, &args.output)?;
     file::try_place(&args.output)?;
     let mut shown = Shown::new("shards", "shards");
-    let built = collect::merge(&args.shards, args.keep_held_out, 0, &mut shown);
+    let recipe = recipe(&args.recipe);
+    let config = MergeConfig {
+        keep_held_out: args.keep_held_out,
+        threads: 0,
+        recipe: (recipe != RecipeConfig::default()).then_some(recipe),
+        size: args.size,
+        k: args.k,
+    };
+    let built = collect::merge(&args.shards, &config, &mut shown);
     shown.end();
     built?.write(&args.output)?;
     tell(&args.output, args.json)

@@ -10,12 +10,13 @@ use super::error::BuildError;
 use super::inputs::{Input, InputKind};
 use super::labels::LabelMask;
 use super::part::{Built, Terms};
-use super::sample::{PatchKey, Sampler};
+use super::sample::{Offer, PatchKey, Sampler};
 use super::split::{Place, Side, Split};
-use crate::bank::{BankContents, BuildRecord, DataType, ShardNumber};
+use crate::bank::{BankContents, BuildRecord, ClassSource, DataType, ShardNumber};
 use crate::frame::Frame;
 use crate::grid::{Features, Logits, LogitsKind};
 use crate::identity::ModelIdentity;
+use crate::nearest::image_mean;
 use crate::score::Parametric;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
@@ -95,6 +96,7 @@ pub fn build_part(
     stop: &Stop,
 ) -> Result<Built, BuildError> {
     let model = extractor.identity();
+    check(config, inputs, &model, extractor.has_logits())?;
     let mine = config.shard.map(|shard| share_of(inputs, shard));
     let is_mine = |input: &Input| mine.as_ref().is_none_or(|names| names.contains(input.name.as_str()));
     let (places, frames) = places(inputs, &is_mine, config, open, stop)?;
@@ -113,8 +115,10 @@ pub fn build_part(
         held_out_frames: config.held_out_frames,
         min_region_px: config.min_region_px,
         parametric: parametric.clone(),
-        recipe: config.recipe,
+        maps: config.maps,
         split: split.describe(),
+        recipe: config.recipe.clone(),
+        classes: config.classes,
     };
     let record = BuildRecord {
         seed: config.seed,
@@ -135,6 +139,8 @@ pub fn build_part(
         logits: extractor.has_logits().then(Logits::default),
         void: Vec::new(),
         scores: Vec::new(),
+        classes: Vec::new(),
+        mean: Vec::new(),
     };
     let mut done = 0;
     for input in inputs.iter().filter(|input| is_mine(input)) {
@@ -174,6 +180,33 @@ pub fn build_part(
         return Ok(gathered.shard());
     }
     gathered.bank(config.threads, config.keep_held_out, progress)
+}
+
+/// Refuses at once what would fail when all features are there.
+fn check(
+    config: &BuildConfig,
+    inputs: &[Input],
+    model: &ModelIdentity,
+    has_logits: bool,
+) -> Result<(), BuildError> {
+    config.recipe.resolve(model)?;
+    let wrong = |why: String| Err(BuildError::Recipe { why });
+    match config.classes {
+        None if config.recipe.needs_classes() => wrong(
+            "whitening within classes needs the patches' classes: give --classes labels or model".into(),
+        ),
+        Some(ClassSource::Model) if !has_logits => wrong(
+            "the classes shall come from the model, which gives no logits; name them in model.logits".into(),
+        ),
+        Some(ClassSource::Labels) => match inputs.iter().find(|input| input.label.is_none()) {
+            Some(input) => wrong(format!(
+                "the classes shall come from labels, and {} has none; give --labels DIR",
+                input.name
+            )),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 /// The names of the inputs that `shard` looks at: names are dealt out in turn, so that it does not matter where
@@ -244,6 +277,8 @@ struct Pass<'a> {
     void: Vec<bool>,
     /// Of one method and one frame.
     scores: Vec<f32>,
+    classes: Vec<u16>,
+    mean: Vec<f32>,
 }
 
 impl Pass<'_> {
@@ -282,6 +317,15 @@ impl Pass<'_> {
         if let Some(mask) = mask {
             mask.void_patches(self.features.grid, &self.config.void, &mut self.void);
         }
+        match (self.config.classes, mask, &self.logits) {
+            (Some(ClassSource::Labels), Some(mask), _) => {
+                mask.patch_classes(self.features.grid, &mut self.classes)
+            }
+            (Some(ClassSource::Model), _, Some(logits)) => {
+                logits.patch_classes(self.features.grid, &mut self.classes)
+            }
+            _ => self.classes.clear(),
+        }
         if side == Side::HeldOut {
             let block = self.split.block(&place);
             self.held_out.keep(&image, block, &self.features, self.logits.as_ref(), &self.void);
@@ -305,6 +349,10 @@ impl Pass<'_> {
     /// Offers every patch that is neither void nor faulty to the sample.
     fn offer(&mut self, image: &Digest, file: &Digest, name: &str, number: u32) -> Result<(), BuildError> {
         let cols = self.features.grid.cols.max(1);
+        let wants_mean = self.config.recipe.centres_images();
+        if wants_mean {
+            image_mean(&self.features.data, self.features.width.max(1), &mut self.mean);
+        }
         for (i, feature) in self.features.data.chunks_exact(self.features.width.max(1)).enumerate() {
             self.record.patches += 1;
             if self.void.get(i).is_some_and(|void| *void) {
@@ -321,7 +369,8 @@ impl Pass<'_> {
                 return Err(BuildError::Overflow { name: name.to_owned(), largest });
             }
             let key = PatchKey::new(self.config.seed, image, (i / cols) as u32, (i % cols) as u32);
-            self.sampler.offer(key, file, name, number, feature);
+            let (class, mean) = (self.classes.get(i).copied(), wants_mean.then_some(&self.mean[..]));
+            self.sampler.offer(&Offer { key, file, name, frame: number, feature, class, mean });
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use super::part::Terms;
 use super::uncertainty::{Uncertainty, picked};
 use crate::bank::{Bank, Calibration, MethodCalibration, statistics_of};
 use crate::grid::{Distances, Features, Grid, Logits, ScoreMap};
-use crate::nearest::{CpuSearch, Nearest};
-use crate::score::{AlarmLevel, Fuser, Fusion, Method, Normalise, Parametric, Recipe, Smoother};
+use crate::nearest::{self, Device, SearchConfig};
+use crate::score::{AlarmLevel, Fuser, Fusion, MapRecipe, Method, Normalise, Parametric, Smoother};
 
 /// One frame that waits.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,7 @@ pub(super) struct HeldOut {
     most: usize,
     min_region_px: u32,
     parametric: Vec<Parametric>,
-    recipe: Recipe,
+    recipe: MapRecipe,
     smoother: Option<Smoother>,
     alarm: AlarmLevel,
     frames: BTreeMap<(u128, Digest), Frame>,
@@ -48,8 +48,8 @@ impl HeldOut {
             most: terms.held_out_frames,
             min_region_px: terms.min_region_px,
             parametric: terms.parametric.clone(),
-            recipe: terms.recipe,
-            smoother: Smoother::new(terms.recipe.smooth),
+            recipe: terms.maps,
+            smoother: Smoother::new(terms.maps.smooth),
             alarm: AlarmLevel::new(terms.min_region_px),
             frames: BTreeMap::new(),
         }
@@ -140,7 +140,8 @@ impl HeldOut {
     ) -> anyhow::Result<Option<Calibration>> {
         let total = self.frames.len();
         let blocks: BTreeSet<_> = self.frames.values().map(|f| f.block.clone()).collect();
-        let mut engine = CpuSearch::new(k, threads, bank)?;
+        let search = SearchConfig { k, threads, device: Device::Cpu, ..SearchConfig::default() };
+        let mut engine = nearest::open(&search, bank)?.engine;
         let (mut features, mut distances) = (Features::default(), Distances::default());
         let (mut knn, mut knn_levels, mut spare) = (vec![], vec![], vec![]);
         // Few numbers beside the features: one per patch.

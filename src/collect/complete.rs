@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use super::baseline::baselines;
 use super::build::Progress;
 use super::calibrate::HeldOut;
 use super::error::BuildError;
+use super::fit::fitted;
 use super::part::{Built, Part, Terms};
 use super::reference::distance_scale;
 use super::sample::{Sample, Sampler};
-use crate::bank::{Bank, BankContents, BuildRecord, FORMAT, Metadata};
+use crate::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata};
 use crate::identity::ModelIdentity;
 
 /// What was gathered.
@@ -22,7 +24,8 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// A shard: features and held-out frames as they are, nothing measured.
-    pub(super) fn shard(self) -> Built {
+    pub(super) fn shard(mut self) -> Built {
+        self.record.classes = self.terms.classes;
         let frames = self.held_out.frames().cloned().collect();
         let (contents, videos) = contents(self.sampler.finish(true), self.record, self.model);
         Built { contents, part: Some(Part { terms: self.terms, videos, frames }) }
@@ -35,6 +38,7 @@ impl Gathered {
         keep_held_out: bool,
         progress: &mut dyn Progress,
     ) -> Result<Built, BuildError> {
+        self.record.classes = self.terms.classes;
         let (r, k) = (&self.record, self.terms.k);
         if self.sampler.len() < k.max(1) {
             let why = format!(
@@ -57,6 +61,9 @@ impl Gathered {
         let frames = keep_held_out.then(|| self.held_out.frames().cloned().collect());
         self.held_out.without_images(|image| self.sampler.holds(image));
         let (contents, videos) = contents(self.sampler.finish(keep_held_out), self.record, self.model);
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| failed(e.into()))?;
+        let contents = pool.install(|| fitted(contents, &self.terms.recipe))?;
         let contents = scaled(contents, k, threads, progress)?;
         let contents = calibrated(contents, &mut self.held_out, k, threads, &self.terms.split, progress)?;
         if contents.metadata.calibration.is_none() {
@@ -67,10 +74,12 @@ impl Gathered {
 }
 
 fn contents(sample: Sample, build: BuildRecord, model: ModelIdentity) -> (BankContents, Vec<u32>) {
-    let Sample { features, origins, sources, videos } = sample;
+    let Sample { features, origins, sources, videos, classes, means } = sample;
     let farout = env!("CARGO_PKG_VERSION").to_owned();
-    let metadata = Metadata { format: FORMAT, farout, model, build, calibration: None, sources };
-    (BankContents { features, origins, metadata }, videos)
+    let metadata =
+        Metadata { format: FORMAT, farout, model, build, recipe: None, calibration: None, sources };
+    let extras = Extras { classes, means, ..Extras::default() };
+    (BankContents { features, origins, metadata, extras }, videos)
 }
 
 /// `contents` with the scale of its distances, where fused scores can be made of them.
@@ -83,33 +92,57 @@ fn scaled(
     if contents.metadata.build.reference.is_none() {
         return Ok(contents);
     }
-    let failed = |source: anyhow::Error| BuildError::Frame { name: "reference distances".to_owned(), source };
-    let bank = Bank::from_contents(contents, k).map_err(|e| failed(e.into()))?;
-    let scale = distance_scale(&bank, k, threads, progress).map_err(failed)?;
-    let back = bank.into_contents();
-    let mut contents = back.ok_or_else(|| failed(anyhow::anyhow!("the bank does not lie in memory")))?;
+    let measured = |bank: &Arc<Bank>| distance_scale(bank, k, threads, progress);
+    let (mut contents, scale) = lent(contents, k, measured)?;
     if let Some(reference) = &mut contents.metadata.build.reference {
         reference.distance = scale;
     }
     Ok(contents)
 }
 
-/// `contents` with the calibration that `held_out` gives.
+fn failed(source: anyhow::Error) -> BuildError {
+    BuildError::Frame { name: "calibration".to_owned(), source }
+}
+
+/// `contents` with the calibration that `held_out` gives, and what is normal for each part if parts are searched
+/// one by one.
 pub(super) fn calibrated(
-    contents: BankContents,
+    mut contents: BankContents,
     held_out: &mut HeldOut,
     k: usize,
     threads: usize,
     split: &str,
     progress: &mut dyn Progress,
 ) -> Result<BankContents, BuildError> {
-    let failed = |source: anyhow::Error| BuildError::Frame { name: "calibration".to_owned(), source };
-    // The search wants to own its bank; a copy would double the memory, so it is lent and taken back.
-    let bank = Arc::new(Bank::from_contents(contents, k).map_err(|e| failed(e.into()))?);
+    if contents.metadata.recipe().combine.searches_apart() {
+        let measured = |bank: &Arc<Bank>| baselines(held_out, bank, k, threads);
+        let (back, found) = lent(contents, k, measured)?;
+        contents = back;
+        if found.is_none() {
+            progress.warn("no frame could be held out: the distances of the parts are combined as they are");
+        }
+        let parts = contents.metadata.recipe.iter_mut().flat_map(|recipe| &mut recipe.parts);
+        for (number, part) in parts.enumerate() {
+            part.baseline = found.as_ref().and_then(|found| found.get(number)).copied();
+        }
+    }
     let mut told = |done, of| progress.calibrated(done, of);
-    let calibration = held_out.calibrate(&bank, k, threads, split.to_owned(), &mut told).map_err(failed)?;
-    let back = Arc::into_inner(bank).and_then(Bank::into_contents);
-    let mut contents = back.ok_or_else(|| failed(anyhow::anyhow!("the search still holds the bank")))?;
+    let measured = |bank: &Arc<Bank>| held_out.calibrate(bank, k, threads, split.to_owned(), &mut told);
+    let (mut contents, calibration) = lent(contents, k, measured)?;
     contents.metadata.calibration = calibration;
     Ok(contents)
+}
+
+/// Lets `work` have `contents` as a bank and takes them back: the search wants to own its bank, and a copy would
+/// double the memory.
+fn lent<T>(
+    contents: BankContents,
+    k: usize,
+    work: impl FnOnce(&Arc<Bank>) -> anyhow::Result<T>,
+) -> Result<(BankContents, T), BuildError> {
+    let bank = Arc::new(Bank::from_contents(contents, k).map_err(|e| failed(e.into()))?);
+    let done = work(&bank).map_err(failed)?;
+    let back = Arc::into_inner(bank).and_then(Bank::into_contents);
+    let contents = back.ok_or_else(|| failed(anyhow::anyhow!("the search still holds the bank")))?;
+    Ok((contents, done))
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bank::{DataType, ShardNumber};
-use crate::score::Recipe;
+use super::recipe::RecipeConfig;
+use crate::bank::{ClassSource, DataType, ShardNumber};
+use crate::score::MapRecipe;
 
 /// How a bank is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub struct BuildConfig {
     /// Neighbours of the calibration; must be those of the search. Default 3.
     pub k: usize,
     /// How the score maps come about that are calibrated; should be that of the scores' configuration.
-    pub recipe: Recipe,
+    pub maps: MapRecipe,
     /// Threads of the calibration's search, 0 for one per processor. Default 0.
     pub threads: usize,
     /// Look at this part of the inputs only, and make a shard. Default none: all.
@@ -41,6 +42,10 @@ pub struct BuildConfig {
     /// Keep the held-out frames beside the bank, so that it can be calibrated again when it is pruned or
     /// merged; a shard always does. Default false.
     pub keep_held_out: bool,
+    /// What the rows are made of and how they are compared. Default: features as they are.
+    pub recipe: RecipeConfig,
+    /// Where the classes of patches come from, for those who want them. Default none.
+    pub classes: Option<ClassSource>,
 }
 
 impl Default for BuildConfig {
@@ -57,10 +62,12 @@ impl Default for BuildConfig {
             held_out_frames: 300,
             min_region_px: 100,
             k: 3,
-            recipe: Recipe::default(),
+            maps: MapRecipe::default(),
             threads: 0,
             shard: None,
             keep_held_out: false,
+            recipe: RecipeConfig::default(),
+            classes: None,
         }
     }
 }

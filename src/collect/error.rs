@@ -44,6 +44,12 @@ pub enum BuildError {
         /// What became of them.
         why: String,
     },
+    /// A part, a transform or a class that cannot be had.
+    #[error("{why}")]
+    Recipe {
+        /// What, and what there is instead.
+        why: String,
+    },
     /// The stop token was asked.
     #[error("stopped before the bank was complete; nothing was written")]
     Stopped,

@@ -167,13 +167,22 @@ impl LabelMask {
     /// `void` (the mask covers the same picture as the grid, at any resolution).
     pub fn void_patches(&self, grid: Grid, void: &[u16], out: &mut Vec<bool>) {
         out.clear();
-        for row in 0..grid.rows {
+        out.extend(self.centres(grid).map(|value| value.is_some_and(|value| void.contains(&value))));
+    }
+
+    /// The class of each patch of `grid`: that of the pixel at its centre.
+    pub fn patch_classes(&self, grid: Grid, out: &mut Vec<u16>) {
+        out.clear();
+        out.extend(self.centres(grid).map(|value| value.unwrap_or(u16::MAX)));
+    }
+
+    fn centres(&self, grid: Grid) -> impl Iterator<Item = Option<u16>> {
+        (0..grid.len()).map(move |patch| {
+            let (row, col) = (patch / grid.cols, patch % grid.cols);
             let y = (2 * row + 1) * self.height / (2 * grid.rows);
-            out.extend((0..grid.cols).map(|col| {
-                let x = (2 * col + 1) * self.width / (2 * grid.cols);
-                self.values.get(y * self.width + x).is_some_and(|value| void.contains(value))
-            }));
-        }
+            let x = (2 * col + 1) * self.width / (2 * grid.cols);
+            self.values.get(y * self.width + x).copied()
+        })
     }
 }
 

@@ -9,8 +9,9 @@ use super::complete::Gathered;
 use super::digest::{Digest, frame_digest, unhex};
 use super::error::BuildError;
 use super::part::{Built, Part, Terms};
-use super::sample::{PatchKey, Sampler};
-use crate::bank::{Bank, BankError, BuildRecord, DataType, ShardNumber};
+use super::recipe::RecipeConfig;
+use super::sample::{Offer, PatchKey, Sampler};
+use crate::bank::{Bank, BankError, BuildRecord, ClassSource, DataType, ShardNumber};
 use crate::identity::ModelIdentity;
 
 /// Why files cannot be merged.
@@ -71,6 +72,21 @@ struct Common {
     rest: BTreeMap<&'static str, String>,
 }
 
+/// How shards are joined.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MergeConfig {
+    /// Keep the held-out frames in the bank too.
+    pub keep_held_out: bool,
+    /// Threads, 0 for one per processor.
+    pub threads: usize,
+    /// Another recipe than that which the shards were built with.
+    pub recipe: Option<RecipeConfig>,
+    /// Fewer features than the shards were built for.
+    pub size: Option<usize>,
+    /// Another number of neighbours for the calibration.
+    pub k: Option<usize>,
+}
+
 /// Joins `paths`: all shards of one list of inputs, or several such sets. The order does not matter. Memory is
 /// bounded by the sample and the held-out frames, whatever the number of shards.
 ///
@@ -78,8 +94,7 @@ struct Common {
 /// [`MergeError`]: a file that is no shard, that does not fit the others, or one too many or too few.
 pub fn merge(
     paths: &[PathBuf],
-    keep_held_out: bool,
-    threads: usize,
+    config: &MergeConfig,
     progress: &mut dyn Progress,
 ) -> Result<Built, MergeError> {
     let (mut joined, mut given) = (None, BTreeMap::new());
@@ -90,6 +105,10 @@ pub fn merge(
         if bank.metadata().build.pruned.is_some() {
             return Err(no_part("it was pruned; merge first, then prune".to_owned()));
         }
+        if bank.metadata().recipe.is_some() {
+            let why = "its features are transformed for good; merge the shards that it was made of";
+            return Err(no_part(why.to_owned()));
+        }
         let part = Part::of(&bank).map_err(|why| no_part(format!("{why}; copy or build it again")))?;
         let part = part.ok_or_else(|| {
             no_part("it has no held-out frames; build it with --shard I/N or --keep-held-out".to_owned())
@@ -98,7 +117,13 @@ pub fn merge(
         if let Some(first) = given.insert((terms.inputs.clone(), terms.shard), path.clone()) {
             return Err(MergeError::Twice { first, second: path.clone(), shard: terms.shard });
         }
-        let joined = joined.get_or_insert_with(|| Joined::new(path, &bank, &part));
+        if let Some(size) = config.size.filter(|size| *size > bank.metadata().build.size) {
+            let of = bank.metadata().build.size;
+            return Err(no_part(format!(
+                "it was built for {of} features, not for {size}; give at most {of}"
+            )));
+        }
+        let joined = joined.get_or_insert_with(|| Joined::new(path, &bank, &part, config.size));
         joined.add(path, &bank, part)?;
         progress.frames(done as u64 + 1);
     }
@@ -106,6 +131,11 @@ pub fn merge(
     let joined: Joined = joined
         .ok_or_else(|| MergeError::NoPart { path: PathBuf::new(), why: "no file was given".to_owned() })?;
     let Joined { sampler, held_out, record, common, splits, mut terms, inputs, .. } = joined;
+    terms.k = config.k.unwrap_or(terms.k);
+    if let Some(recipe) = &config.recipe {
+        recipe.resolve(&common.model)?;
+        terms.recipe = recipe.clone();
+    }
     terms.shard = ShardNumber { number: 1, of: 1 };
     terms.split = splits.into_iter().collect::<Vec<_>>().join("; ");
     // Of several lists of inputs, the digest of their digests; of one, its own, as one run has it.
@@ -114,7 +144,7 @@ pub fn merge(
         terms.inputs = super::digest::hex(&super::digest::digest_of(&all));
     }
     let gathered = Gathered { sampler, held_out, record, model: common.model, terms };
-    Ok(gathered.bank(threads, keep_held_out, progress)?)
+    Ok(gathered.bank(config.threads, config.keep_held_out, progress)?)
 }
 
 /// Checks that of each list of inputs all shards are there, dealt out in one way.
@@ -156,17 +186,18 @@ struct Joined {
 }
 
 impl Joined {
-    fn new(path: &Path, bank: &Bank, part: &Part) -> Joined {
+    fn new(path: &Path, bank: &Bank, part: &Part, size: Option<usize>) -> Joined {
         let (build, terms) = (&bank.metadata().build, &part.terms);
+        let size = size.unwrap_or(build.size);
         Joined {
             first: path.to_owned(),
             common: Common::of(bank, part),
             terms: terms.clone(),
-            sampler: Sampler::new(build.size, bank.width(), bank.features().data_type()),
+            sampler: Sampler::new(size, bank.width(), bank.features().data_type()),
             held_out: HeldOut::new(build.seed, terms),
             record: BuildRecord {
                 seed: build.seed,
-                size: build.size,
+                size,
                 void: build.void.clone(),
                 video_step: build.video_step,
                 ..BuildRecord::default()
@@ -215,8 +246,13 @@ impl Joined {
                 Err(_) => file,
             };
             bank.features().copy_to(row * bank.width(), &mut feature);
+            let class = bank.classes().get(row).copied();
             let key = PatchKey::new(self.record.seed, &image, origin.row, origin.col);
-            self.sampler.offer(key, &file, &source.name, origin.frame, &feature);
+            let mean = bank.means().and_then(|all| {
+                all.means.get(*all.own.get(row)? as usize * bank.width()..)?.get(..bank.width())
+            });
+            let (file, name, feature) = (&file, source.name.as_str(), &feature[..]);
+            self.sampler.offer(&Offer { key, file, name, frame: origin.frame, feature, class, mean });
         }
         Ok(())
     }
@@ -236,9 +272,11 @@ impl Common {
             ("held-out frames", terms.held_out_frames.to_string()),
             ("smallest region", terms.min_region_px.to_string()),
             ("scores of the logits", format!("{:?}", terms.parametric)),
-            ("partner of fused scores", terms.recipe.partner.name().to_owned()),
-            ("normalisation of distances", terms.recipe.normalise.name().to_owned()),
-            ("smoothing of maps", terms.recipe.smooth.to_string()),
+            ("partner of fused scores", terms.maps.partner.name().to_owned()),
+            ("normalisation of distances", terms.maps.normalise.name().to_owned()),
+            ("smoothing of maps", terms.maps.smooth.to_string()),
+            ("recipe", serde_json::to_string(&terms.recipe).unwrap_or_default()),
+            ("classes", terms.classes.map_or("none", ClassSource::name).to_owned()),
         ]);
         Common { model: metadata.model.clone(), data_type: bank.features().data_type(), rest }
     }

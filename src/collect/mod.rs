@@ -3,18 +3,22 @@
 //! What is kept of an image depends on nothing but the seed, the image and its name: not on threads, order
 //! or how the work is split.
 
+mod baseline;
 mod build;
 mod calibrate;
 mod complete;
 mod config;
 mod digest;
 mod error;
+mod fit;
 mod inputs;
 mod kcenter;
 mod labels;
 mod merge;
+mod moments;
 mod part;
 mod prune;
+mod recipe;
 mod reference;
 mod sample;
 mod split;
@@ -26,10 +30,11 @@ pub use digest::{Digest, frame_digest, hex, sha256_of_file, unhex};
 pub use error::BuildError;
 pub use inputs::{Input, InputError, InputKind, list};
 pub use labels::{LabelError, LabelMask, attach_labels, label_stems};
-pub use merge::{MergeError, merge};
+pub use merge::{MergeConfig, MergeError, merge};
 pub use part::Built;
 pub use prune::{PruneConfig, PruneError, PruneMethod, prune};
-pub use sample::{PatchKey, Sample, Sampler};
+pub use recipe::RecipeConfig;
+pub use sample::{Offer, PatchKey, Sample, Sampler};
 pub use split::{Place, Side, Split};
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::build::Progress;
 use super::calibrate::HeldOut;
@@ -12,9 +11,9 @@ use super::digest::{Digest, frame_digest, hash, unhex};
 use super::error::BuildError;
 use super::kcenter;
 use super::part::{Built, Part};
-use crate::bank::{Bank, BankContents, PruneRecord, SourceFile};
+use crate::bank::{Bank, BankContents, Extras, PruneRecord, References, Rows, RowsBuf, SourceFile};
 use crate::grid::{Distances, Features, Grid};
-use crate::nearest::{self, SearchConfig};
+use crate::nearest::{CpuSearch, Nearest};
 use crate::stop::Stop;
 
 /// Rows searched at once when the covering is measured.
@@ -100,12 +99,17 @@ pub fn prune(
         let path = bank.path().to_owned();
         return Err(PruneError::Size { path, to: config.to, rows: bank.rows(), k });
     }
+    let joined = joined(bank);
+    let all = Whole {
+        rows: joined.as_ref().map_or(bank.table(0), RowsBuf::view),
+        width: bank.tables().iter().sum(),
+    };
     let kept = match config.method {
         PruneMethod::Random => drawn(bank.rows(), config),
-        PruneMethod::KCenter => centres(bank, config, progress, stop)?,
+        PruneMethod::KCenter => centres(&all, config, progress, stop)?,
     };
-    let (contents, numbers) = subset(bank, &kept);
-    let (mut contents, radius, mean) = measured(bank, contents, config, progress, stop)?;
+    let (radius, mean) = measured(&all, &kept, config, progress, stop)?;
+    let (mut contents, numbers) = subset(bank, &kept);
     contents.metadata.build.pruned = Some(PruneRecord {
         method: config.method.name().to_owned(),
         seed: config.seed,
@@ -147,20 +151,51 @@ fn drawn(rows: usize, config: &PruneConfig) -> Vec<usize> {
     all
 }
 
+/// The rows of a bank with the tables of all parts side by side, as they are searched when parts are not told apart.
+struct Whole<'a> {
+    rows: Rows<'a>,
+    width: usize,
+}
+
+impl Whole<'_> {
+    fn count(&self) -> usize {
+        self.rows.count(self.width)
+    }
+}
+
+/// The tables of `bank` put side by side; `None` if there is but one.
+fn joined(bank: &Bank) -> Option<RowsBuf> {
+    if bank.tables().len() == 1 {
+        return None;
+    }
+    let width: usize = bank.tables().iter().sum();
+    let mut joined = RowsBuf::zeros(bank.table(0).data_type(), bank.rows() * width);
+    let mut row = Vec::new();
+    for r in 0..bank.rows() {
+        let mut at = r * width;
+        for (number, wide) in bank.tables().iter().enumerate() {
+            row.resize(*wide, 0.0);
+            bank.table(number).copy_to(r * wide, &mut row);
+            joined.overwrite(at, &row);
+            at += wide;
+        }
+    }
+    Some(joined)
+}
+
 fn centres(
-    bank: &Bank,
+    all: &Whole,
     config: &PruneConfig,
     progress: &mut (dyn Progress + Send),
     stop: &Stop,
 ) -> Result<Vec<usize>, BuildError> {
     let failed = |e: rayon::ThreadPoolBuildError| search_failed(e.into());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build().map_err(failed)?;
-    let first = hash(&[b"first centre", &config.seed.to_le_bytes()]) % bank.rows() as u128;
+    let first = hash(&[b"first centre", &config.seed.to_le_bytes()]) % all.count() as u128;
     progress.begin(config.to as u64);
     let mut told = |done| progress.frames(done as u64);
-    let found = pool.install(|| {
-        kcenter::centres(bank.features(), bank.width(), config.to, first as usize, &mut told, stop)
-    });
+    let found =
+        pool.install(|| kcenter::centres(all.rows, all.width, config.to, first as usize, &mut told, stop));
     let kcenter::Centres { mut rows, squared_radius } = found.ok_or(BuildError::Stopped)?;
     tracing::debug!(radius = squared_radius.sqrt(), "the centres are chosen");
     rows.sort_unstable();
@@ -173,7 +208,7 @@ fn search_failed(source: anyhow::Error) -> BuildError {
 
 /// The rows `kept` of `bank` with the files that they came from, and the new number of each old file, `u32::MAX` for
 /// one that is gone.
-pub(super) fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
+fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
     let mut metadata = bank.metadata().clone();
     let mut origins: Vec<_> = kept.iter().filter_map(|row| bank.provenance(*row)).collect();
     let mut used = vec![false; metadata.sources.len()];
@@ -192,28 +227,26 @@ pub(super) fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
         origin.source = numbers.get(origin.source as usize).copied().unwrap_or(u32::MAX);
     }
     metadata.sources = sources;
-    let features = bank.features().reordered(kept, bank.width());
-    (BankContents { features, origins, metadata }, numbers)
+    let mut features = RowsBuf::new(bank.table(0).data_type());
+    for (number, width) in bank.tables().iter().enumerate() {
+        features.extend(bank.table(number).reordered(kept, *width).view());
+    }
+    let classes = kept.iter().filter_map(|row| bank.classes().get(*row)).copied().collect();
+    let extras = Extras { transforms: bank.transforms().to_vec(), classes, means: None };
+    (BankContents { features, origins, metadata, extras }, numbers)
 }
 
-/// The largest and the mean distance from every row of `bank` to `contents`, which is lent to the search.
+/// The largest and the mean distance from every row to the `kept` ones.
 fn measured(
-    bank: &Bank,
-    contents: BankContents,
+    all: &Whole,
+    kept: &[usize],
     config: &PruneConfig,
     progress: &mut (dyn Progress + Send),
     stop: &Stop,
-) -> Result<(BankContents, f32, f64), BuildError> {
-    let small = Bank::from_contents(contents, 1).map_err(|e| search_failed(e.into()))?;
-    let small = Arc::new(small);
-    let search = SearchConfig {
-        k: 1,
-        device: nearest::Device::Cpu,
-        threads: config.threads,
-        ..SearchConfig::default()
-    };
-    let mut engine = nearest::open(&search, &small).map_err(|e| search_failed(e.into()))?.engine;
-    let (width, rows) = (bank.width(), bank.rows());
+) -> Result<(f32, f64), BuildError> {
+    let small = References::of(all.rows.reordered(kept, all.width), all.width);
+    let mut engine = CpuSearch::new(1, config.threads, small).map_err(|e| search_failed(e.into()))?;
+    let (width, rows) = (all.width, all.count());
     let (mut features, mut distances) = (Features::default(), Distances::default());
     let (mut largest, mut sum) = (0.0f32, 0.0f64);
     features.width = width;
@@ -224,16 +257,13 @@ fn measured(
         }
         features.grid = Grid { rows: 1, cols: QUERIES.min(rows - first) };
         features.data.resize(features.grid.len() * width, 0.0);
-        bank.features().copy_to(first * width, &mut features.data);
+        all.rows.copy_to(first * width, &mut features.data);
         engine.distances(&features, &mut distances).map_err(search_failed)?;
         largest = distances.data.iter().copied().fold(largest, f32::max);
         sum += distances.data.iter().map(|d| f64::from(*d)).sum::<f64>();
         progress.frames((first + features.grid.len()) as u64);
     }
-    drop(engine);
-    let back = Arc::into_inner(small).and_then(Bank::into_contents);
-    let contents = back.ok_or_else(|| search_failed(anyhow::anyhow!("the search still holds the bank")))?;
-    Ok((contents, largest, sum / rows.max(1) as f64))
+    Ok((largest, sum / rows.max(1) as f64))
 }
 
 /// The images that gave features to `bank`.

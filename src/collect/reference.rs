@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::build::Progress;
-use super::prune::subset;
-use crate::bank::{Bank, DistanceScale};
+use crate::bank::{Bank, DistanceScale, References};
 use crate::grid::{Distances, Features, Grid};
 use crate::nearest::{CpuSearch, Nearest};
 
@@ -14,33 +13,33 @@ const FEATURES: usize = 30_000;
 const QUERIES: usize = 2048;
 
 /// The largest mean distance of a feature to its `k` nearest others among [`FEATURES`] of `bank` (of a smaller one,
-/// all). The rows of a bank are ordered by their sampling hash: its first rows are drawn at random from the features
-/// of all reference images. `None` if there are too few.
+/// all), as its recipe transforms them. The rows of a bank are ordered by their sampling hash: its first rows are drawn
+/// at random from the features of all reference images. `None` if there are too few, and of a bank that searches
+/// parts one by one: what it makes of their distances is no distance.
 ///
 /// # Errors
 /// If the search fails; `progress` is told.
 pub(super) fn distance_scale(
-    bank: &Bank,
+    bank: &Arc<Bank>,
     k: usize,
     threads: usize,
     progress: &mut dyn Progress,
 ) -> anyhow::Result<Option<DistanceScale>> {
     let rows = bank.rows().min(FEATURES);
-    if rows < k + 1 || k == 0 {
+    if bank.recipe().combine.searches_apart() || rows < k + 1 || k == 0 {
         return Ok(None);
     }
-    let kept: Vec<usize> = (0..rows).collect();
-    // One neighbour more: the nearest of all is the feature itself, 0 away.
-    let among = Arc::new(Bank::from_contents(subset(bank, &kept).0, k + 1)?);
-    let mut engine = CpuSearch::new(k + 1, threads, &among)?;
+    let among = References::from(bank).some(0..rows);
     let (mut features, mut distances) = (Features::default(), Distances::default());
-    features.width = bank.width();
+    features.width = among.width();
+    // One neighbour more: the nearest of all is the feature itself, 0 away.
+    let mut engine = CpuSearch::new(k + 1, threads, among.clone())?;
     let mut largest = 0.0f32;
     for first in (0..rows).step_by(QUERIES) {
         progress.compared(first, rows);
         features.grid = Grid { rows: 1, cols: QUERIES.min(rows - first) };
         features.data.resize(features.grid.len() * features.width, 0.0);
-        bank.features().copy_to(first * features.width, &mut features.data);
+        among.features().copy_to(first * features.width, &mut features.data);
         engine.distances(&features, &mut distances)?;
         largest = distances.data.iter().copied().fold(largest, f32::max);
     }

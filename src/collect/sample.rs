@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::digest::{Digest, hash, hex};
-use crate::bank::{DataType, Origin, RowsBuf, SourceFile};
+use crate::bank::{DataType, Origin, PictureMeans, RowsBuf, SourceFile};
 
 /// What a patch is drawn by. Its hash is the first 16 bytes of SHA-256 over seed (8 bytes), image
 /// SHA-256 (32), row (4) and column (4), numbers little-endian; of equal hashes the rest decides.
@@ -30,6 +30,27 @@ struct Image {
     name: String,
     frame: u32,
     patches: usize,
+    /// Its mean feature; empty if nobody wants it.
+    mean: Vec<f32>,
+}
+
+/// A patch that may enter the sample.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// What it is drawn by.
+    pub key: PatchKey,
+    /// Digest of the file.
+    pub file: &'a Digest,
+    /// Name of the file.
+    pub name: &'a str,
+    /// Which frame of the file it is of, 0 for stills.
+    pub frame: u32,
+    /// Finite numbers, as many as the sample's features have.
+    pub feature: &'a [f32],
+    /// Its class. All patches have one, or none has.
+    pub class: Option<u16>,
+    /// The mean feature of its picture. All patches have one, or none has.
+    pub mean: Option<&'a [f32]>,
 }
 
 /// A finished sample: rows by rising key.
@@ -43,6 +64,10 @@ pub struct Sample {
     pub sources: Vec<SourceFile>,
     /// Which of these are videos, ascending.
     pub videos: Vec<u32>,
+    /// The class of each feature; empty if none was given.
+    pub classes: Vec<u16>,
+    /// The mean features of the images; `None` if none was given.
+    pub means: Option<PictureMeans>,
 }
 
 /// Keeps the N patches with the smallest keys of all that are offered. A patch offered twice
@@ -54,6 +79,8 @@ pub struct Sampler {
     /// Key -> row of `rows`.
     kept: BTreeMap<PatchKey, usize>,
     rows: RowsBuf,
+    /// As `rows`; empty while no class is given.
+    classes: Vec<u16>,
     images: HashMap<Digest, Image>,
 }
 
@@ -61,7 +88,7 @@ impl Sampler {
     /// A sample of `size` features of `width` numbers.
     pub fn new(size: usize, width: usize, data_type: DataType) -> Self {
         let rows = RowsBuf::new(data_type);
-        Sampler { size, width, kept: BTreeMap::new(), rows, images: HashMap::new() }
+        Sampler { size, width, kept: BTreeMap::new(), rows, classes: Vec::new(), images: HashMap::new() }
     }
 
     /// Number of patches held.
@@ -74,9 +101,9 @@ impl Sampler {
         self.kept.is_empty()
     }
 
-    /// Offers a patch of `width` finite numbers, of the image that is frame `frame` (0 for stills) of the
-    /// file with digest `file` and name `name`.
-    pub fn offer(&mut self, key: PatchKey, file: &Digest, name: &str, frame: u32, feature: &[f32]) {
+    /// Offers a patch.
+    pub fn offer(&mut self, offer: &Offer) {
+        let Offer { key, file, name, frame, feature, class, mean } = *offer;
         debug_assert_eq!(feature.len(), self.width);
         if let Some(image) = self.images.get_mut(&key.image)
             && name < image.name.as_str()
@@ -99,7 +126,17 @@ impl Sampler {
         }
         self.kept.insert(key, slot);
         self.rows.set(slot, feature);
-        let new = || Image { file: *file, name: name.to_owned(), frame, patches: 0 };
+        if let Some(class) = class {
+            self.classes.resize(self.classes.len().max(slot + 1), 0);
+            self.classes[slot] = class;
+        }
+        let new = || Image {
+            file: *file,
+            name: name.to_owned(),
+            frame,
+            patches: 0,
+            mean: mean.map(<[f32]>::to_vec).unwrap_or_default(),
+        };
         self.images.entry(key.image).or_insert_with(new).patches += 1;
     }
 
@@ -116,6 +153,18 @@ impl Sampler {
     /// Whether patches of this image are in the sample.
     pub fn holds(&self, image: &Digest) -> bool {
         self.images.contains_key(image)
+    }
+
+    /// The means of the images, ordered by digest.
+    fn means(&self) -> Option<PictureMeans> {
+        let images: BTreeMap<&Digest, &Image> = self.images.iter().collect();
+        if images.values().all(|image| image.mean.is_empty()) {
+            return None;
+        }
+        let numbers: HashMap<&Digest, u32> = images.keys().copied().zip(0..).collect();
+        let own = self.kept.keys().map(|key| numbers.get(&key.image).copied().unwrap_or(0)).collect();
+        let means = images.values().flat_map(|image| image.mean.iter().copied()).collect();
+        Some(PictureMeans { means, own })
     }
 
     /// The sample as it stands in a bank. A file that was given under several names has the one that
@@ -151,6 +200,8 @@ impl Sampler {
         let of_videos = self.images.iter().filter(|(digest, image)| **digest != image.file);
         let videos: BTreeSet<u32> = of_videos.filter_map(|(digest, _)| number(digest)).collect();
         let features = self.rows.reordered(&order, self.width);
-        Sample { features, origins, sources: sources.collect(), videos: videos.into_iter().collect() }
+        let classes = order.iter().filter_map(|row| self.classes.get(*row)).copied().collect();
+        let (videos, means) = (videos.into_iter().collect(), self.means());
+        Sample { features, origins, sources: sources.collect(), videos, classes, means }
     }
 }

@@ -7,13 +7,14 @@ use super::*;
 use crate::bank::{Bank, BankContents, DataType};
 use crate::frame::{Frame, PixelFormat};
 use crate::grid::{Features, Grid, Logits};
-use crate::identity::ModelIdentity;
+use crate::identity::{FeaturePart, ModelIdentity};
 use crate::pool::Pool;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
 
 mod given;
 mod parts;
+mod recipes;
 
 /// Mean colour of patches of 8 pixels; the logits are the same numbers on the same grid.
 struct MeanColour {
@@ -54,6 +55,7 @@ impl Extract for MeanColour {
 
     fn identity(&self) -> ModelIdentity {
         let text = |s: &str| s.to_owned();
+        let part = |name: &str, width| FeaturePart { name: name.to_owned(), width };
         ModelIdentity {
             sha256: text("00"),
             features: text("mean"),
@@ -61,6 +63,7 @@ impl Extract for MeanColour {
             input_size: text("frame"),
             normalisation: text("rgb"),
             name: text("mean"),
+            parts: vec![part("red", 1), part("rest", 2)],
             width: 3,
         }
     }

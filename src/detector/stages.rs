@@ -8,7 +8,7 @@ use crate::flow::Stage;
 use crate::frame::Frame;
 use crate::grid::{Distances, Features, Logits, PixelScores};
 use crate::luma::Luma;
-use crate::nearest::Nearest;
+use crate::nearest::Gauge;
 use crate::pool::Pool;
 use crate::score::{Enlarger, MotionTracker, Regions, Roi, Scorer, TemporalSmoother};
 
@@ -52,7 +52,7 @@ impl Stage for Extract {
 /// Features -> distances.
 pub struct Search {
     /// Absent if the score method needs no distances.
-    pub(super) engine: Option<Box<dyn Nearest>>,
+    pub(super) engine: Option<Gauge>,
     pub(super) numbers: Pool<Vec<f32>>,
 }
 

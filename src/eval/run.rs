@@ -18,7 +18,7 @@ use super::settings::{Settings, Shard};
 use crate::collect::{hex, sha256_of_file};
 use crate::detector::{Mapper, Setup};
 use crate::identity::ModelIdentity;
-use crate::score::{Method, Recipe};
+use crate::score::{MapRecipe, Method};
 use crate::stop::Stop;
 
 /// Told how far a run is.
@@ -98,7 +98,7 @@ struct MapsKey<'a> {
     provider: &'a str,
     engine: Option<&'a str>,
     methods: &'a [Method],
-    recipe: Recipe,
+    recipe: MapRecipe,
     temporal: f32,
 }
 

@@ -84,6 +84,7 @@ impl Session {
                 patch: 0,
                 input_size: loaded.size.to_string(),
                 normalisation: loaded.config.normalisation().to_string(),
+                parts: loaded.config.parts.clone().unwrap_or_default(),
             },
             provider,
             fallbacks,
@@ -122,6 +123,14 @@ impl Session {
         };
         self.identity.width = width_of(&self.features, &features)?;
         self.identity.patch = self.features.patch;
+        let named: usize = self.identity.parts.iter().map(|part| part.width).sum();
+        if !self.identity.parts.is_empty() && named != self.identity.width {
+            bail!(
+                "the parts of its features are {named} wide together, the tensor {} is {}; correct `parts` in [model]",
+                loaded.features,
+                self.identity.width
+            );
+        }
         let mut unit = lcm(self.features.patch, config.multiple.unwrap_or(1));
         if let Some(name) = &config.logits {
             let logits = seen(1);

@@ -10,6 +10,7 @@ use super::rewrite;
 use super::survey::{Candidate, Survey};
 use super::trace::Traced;
 use super::{METADATA_KEY, ModelConfig};
+use crate::identity::FeaturePart;
 
 /// Name of the output that holds the features.
 pub const FEATURES: &str = "features";
@@ -96,8 +97,10 @@ fn with_outputs(
     rewrite::keep_only(graph, &outputs);
     rewrite::drop_copies(graph);
     model.metadata_props.retain(|entry| ![METADATA_KEY, ORIGIN_KEY].contains(&entry.key()));
+    let part = |one: &Candidate| FeaturePart { name: one.selector.clone(), width: one.plan.width() };
     let section = ModelConfig {
         features: Some(FEATURES.to_owned()),
+        parts: Some(wanted.features.iter().map(part).collect()),
         logits: wanted.logits.map(|_| LOGITS.to_owned()),
         logits_kind: wanted.logits.map(super::logits::Logits::kind),
         size: Some(traced.size),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::grid::LogitsKind;
+use crate::identity::FeaturePart;
 
 /// Mean of ImageNet's pixels, red, green, blue, after scaling to 0..=1.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -63,6 +64,10 @@ pub struct ModelConfig {
     /// Side of a feature's patch in input pixels. Default: found by running the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<usize>,
+    /// What the columns of the features are, from the first on: `[{ name = "value:9", width = 384 }, ...]`. A bank
+    /// can transform and search the parts one by one. Default: what a prepared file says, else one part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Vec<FeaturePart>>,
 }
 
 impl ModelConfig {
@@ -88,6 +93,7 @@ impl ModelConfig {
             }),
             logits: self.logits.or(defaults.logits),
             patch: self.patch.or(defaults.patch),
+            parts: self.parts.or(defaults.parts),
         }
     }
 

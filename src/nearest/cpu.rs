@@ -29,7 +29,7 @@ use super::index::Index;
 use super::patches::Patches;
 use super::worker::{Counts, Frame, Worker};
 use super::{Nearest, SearchError};
-use crate::bank::Bank;
+use crate::bank::References;
 use crate::grid::{Distances, Features, Grid};
 
 /// Blocks that a thread takes at once.
@@ -41,10 +41,10 @@ const FIRST_ROWS: usize = 16;
 
 /// The engine. Keeps the bank mapped beside its codes.
 pub struct CpuSearch {
-    bank: Arc<Bank>,
+    references: References,
     k: usize,
     backend: Backend,
-    pool: ThreadPool,
+    pool: Arc<ThreadPool>,
     index: Index,
     patches: Patches,
     workers: Vec<Mutex<Worker>>,
@@ -58,13 +58,17 @@ pub struct CpuSearch {
 }
 
 impl CpuSearch {
-    /// Prepares the search of the `k` nearest in `bank` on `threads` threads (0: one per
+    /// Prepares the search of the `k` nearest of `references` on `threads` threads (0: one per
     /// processor) with the fastest backend of this machine. `k` is cut to the number of rows.
     ///
     /// # Errors
     /// If the threads cannot be started.
-    pub fn new(k: usize, threads: usize, bank: &Arc<Bank>) -> Result<CpuSearch, SearchError> {
-        CpuSearch::with(Backend::Auto, k, threads, bank)
+    pub fn new(
+        k: usize,
+        threads: usize,
+        references: impl Into<References>,
+    ) -> Result<CpuSearch, SearchError> {
+        CpuSearch::with(Backend::Auto, k, threads, references)
     }
 
     /// The same with the backend named.
@@ -75,19 +79,30 @@ impl CpuSearch {
         backend: Backend,
         k: usize,
         threads: usize,
-        bank: &Arc<Bank>,
+        references: impl Into<References>,
+    ) -> Result<CpuSearch, SearchError> {
+        CpuSearch::on(&threads_for(threads)?, backend, k, references.into())
+    }
+
+    /// The same on threads that others use too.
+    ///
+    /// # Errors
+    /// If this machine does not have the backend.
+    pub(super) fn on(
+        pool: &Arc<ThreadPool>,
+        backend: Backend,
+        k: usize,
+        references: References,
     ) -> Result<CpuSearch, SearchError> {
         let backend = backend.resolve()?;
         let kernel = backend.kernel()?;
-        let pool =
-            ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("search-{i}")).build()?;
-        let index = pool.install(|| Index::of(bank.features(), bank.width(), kernel));
+        let index = pool.install(|| Index::of(references.features(), references.width(), kernel));
         let workers = (0..pool.current_num_threads()).map(|_| Mutex::default()).collect();
         Ok(CpuSearch {
-            bank: Arc::clone(bank),
-            k: k.clamp(1, bank.rows()),
+            k: k.clamp(1, references.rows().max(1)),
+            references,
             backend,
-            pool,
+            pool: Arc::clone(pool),
             index,
             patches: Patches::default(),
             workers,
@@ -126,14 +141,14 @@ impl CpuSearch {
 
     /// Fills `nearest`.
     fn search(&mut self, features: &Features) -> anyhow::Result<()> {
-        let (width, patches) = (self.bank.width(), features.grid.len());
+        let (width, patches) = (self.references.width(), features.grid.len());
         ensure!(
             features.width == width && features.data.len() == patches * width,
             "the frame has {patches} patches of {} numbers ({} in all), the bank {} is {width} wide; \
              rebuild it with this model",
             features.width,
             features.data.len(),
-            self.bank.path().display(),
+            self.references.path().display(),
         );
         let (index, frame) = (&self.index, &mut self.patches);
         self.pool.install(|| frame.encode(&features.data, index));
@@ -152,10 +167,10 @@ impl CpuSearch {
 
     /// Measures each patch against rows that are likely to be near.
     fn first_bars(&mut self, features: &Features) {
-        let (k, kernel, rows, grid) = (self.k, self.index.kernel, self.bank.features(), features.grid);
+        let (k, kernel, rows, grid) = (self.k, self.index.kernel, self.references.features(), features.grid);
         self.found.resize_with(grid.len(), || Found::new(k));
         let known = grid == self.grid && self.nearest.len() == grid.len() * k;
-        let (before, count) = (&self.nearest, self.bank.rows());
+        let (before, count) = (&self.nearest, self.references.rows());
         let patches = &self.patches;
         self.pool.install(|| {
             self.found
@@ -188,7 +203,7 @@ impl CpuSearch {
         let strip = self.index.kernel.strip;
         let frame = Frame {
             index: &self.index,
-            rows: self.bank.features(),
+            rows: self.references.features(),
             features,
             patches: &self.patches,
             found: &self.found,
@@ -220,7 +235,7 @@ impl CpuSearch {
 
     /// Measures patches that have no code against the whole bank.
     fn measure_the_rest(&mut self, features: &Features) {
-        let (kernel, rows, count) = (self.index.kernel, self.bank.features(), self.bank.rows());
+        let (kernel, rows, count) = (self.index.kernel, self.references.features(), self.references.rows());
         let (patches, found) = (&self.patches, &self.found);
         for (p, patch) in features.data.chunks_exact(features.width).enumerate() {
             if !patches.known(p, kernel.strip).sound && patch.iter().all(|x| x.is_finite()) {
@@ -232,6 +247,12 @@ impl CpuSearch {
             }
         }
     }
+}
+
+/// Threads for searches, 0 for one per processor.
+pub(super) fn threads_for(threads: usize) -> Result<Arc<ThreadPool>, SearchError> {
+    let builder = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("search-{i}"));
+    Ok(Arc::new(builder.build()?))
 }
 
 /// The up to eight patches around `patch`.

@@ -7,11 +7,14 @@ pub mod cuda;
 mod device;
 mod encode;
 mod exact;
+mod gauge;
 mod head;
 mod index;
 mod kernel;
 mod lines;
 mod patches;
+mod product;
+mod projector;
 mod rotation;
 mod space;
 mod top;
@@ -20,17 +23,21 @@ mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 
-use crate::bank::Bank;
+use crate::bank::{Bank, References};
 use crate::grid::{Distances, Features};
 
 pub use backend::{Backend, NoBackend};
 pub use cpu::CpuSearch;
 pub use device::{Device, NoCuda, findings};
+pub use gauge::Gauge;
+pub use projector::{ImageMeans, Projector, image_mean};
 pub use worker::Counts;
 
-/// A nearest-neighbour engine that holds a bank and searches it exactly.
+/// A nearest-neighbour engine that holds references and searches them exactly. It compares numbers as they are;
+/// [`Gauge`] knows what a bank's recipe does to features before.
 pub trait Nearest: Send {
     /// Name of the backend, e.g. `cpu-gemm`, and what it runs on.
     fn name(&self) -> String;
@@ -41,7 +48,7 @@ pub trait Nearest: Send {
     /// A patch with a NaN or infinite number has distance `f32::INFINITY`.
     ///
     /// # Errors
-    /// If the features are not as wide as the bank's, or the device fails.
+    /// If the features are not as wide as the references, or the device fails.
     fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()>;
 
     /// The k nearest of each patch: reference rows and distances, nearest first (of equal
@@ -88,8 +95,8 @@ impl Default for SearchConfig {
 
 /// An opened search and, where it is not on the device that `auto` would prefer, the reason.
 pub struct Search {
-    /// The engine.
-    pub engine: Box<dyn Nearest>,
+    /// What measures.
+    pub engine: Gauge,
     /// Why `auto` chose the CPU; `None` if it did not have to choose.
     pub fallback: Option<NoCuda>,
 }
@@ -124,17 +131,25 @@ pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchErr
     if config.k == 0 || config.k > bank.rows() {
         return Err(SearchError::Neighbours { k: config.k, rows: bank.rows() });
     }
-    let cuda = (config.device != Device::Cpu).then(|| cuda::open(config, bank));
-    let fallback = match (config.device, cuda) {
-        (_, None) => None,
-        (_, Some(Ok(engine))) => return Ok(Search { engine, fallback: None }),
-        (Device::Cuda, Some(Err(why))) => return Err(why.into()),
-        (_, Some(Err(why))) => Some(why),
+    let on_card = &|_: &Arc<ThreadPool>, references: &References| Ok(cuda::open(config, references)?);
+    let fallback = match config.device {
+        Device::Cpu => None,
+        Device::Auto | Device::Cuda => match Gauge::new(config, bank, on_card) {
+            Ok(engine) => return Ok(Search { engine, fallback: None }),
+            Err(SearchError::NoCuda(why)) if config.device == Device::Auto => Some(why),
+            Err(other) => return Err(other),
+        },
     };
-    Ok(Search {
-        engine: Box::new(CpuSearch::with(config.backend, config.k, config.threads, bank)?),
-        fallback,
-    })
+    let on_cpu = &|pool: &Arc<ThreadPool>, references: &References| {
+        let engine = CpuSearch::on(pool, config.backend, config.k, references.clone())?;
+        Ok(Box::new(engine) as Box<dyn Nearest>)
+    };
+    Ok(Search { engine: Gauge::new(config, bank, on_cpu)?, fallback })
+}
+
+/// The search of `references` on the CPU, on threads of its own.
+fn on_cpu(config: &SearchConfig, references: &References) -> Result<Box<dyn Nearest>, SearchError> {
+    Ok(Box::new(CpuSearch::with(config.backend, config.k, config.threads, references.clone())?))
 }
 
 #[cfg(test)]

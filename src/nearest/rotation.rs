@@ -10,6 +10,7 @@ use std::f64::consts::TAU;
 use rayon::prelude::*;
 
 use super::encode::ROUNDOFF;
+use super::product::{Side, multiply};
 
 /// Rounds of subspace iteration.
 const ROUNDS: usize = 3;
@@ -130,45 +131,6 @@ impl Rotation {
             Side { data: rows, row: 1, column: width },
             [width, width, rows.len() / width],
             out,
-        );
-    }
-}
-
-/// A matrix and how far apart its rows and columns lie.
-#[derive(Clone, Copy)]
-struct Side<'a> {
-    data: &'a [f32],
-    row: usize,
-    column: usize,
-}
-
-/// `out = a b`, a being m x n, b n x p; out lies column by column. On x86-64 nothing is allocated while `a`
-/// lies column by column and m is a multiple of 16.
-fn multiply(a: Side, b: Side, [m, n, p]: [usize; 3], out: &mut [f32]) {
-    assert!(a.data.len() == m * n && b.data.len() == n * p && out.len() == m * p);
-    assert!(a.row.max(a.column) * a.row.min(a.column) == a.row.max(a.column));
-    // SAFETY: the lengths were checked, and callers give strides of whole matrices.
-    unsafe {
-        gemm::gemm::<f32>(
-            m,
-            p,
-            n,
-            out.as_mut_ptr(),
-            m as isize,
-            1,
-            false,
-            a.data.as_ptr(),
-            a.column as isize,
-            a.row as isize,
-            b.data.as_ptr(),
-            b.column as isize,
-            b.row as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
         );
     }
 }

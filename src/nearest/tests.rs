@@ -1,7 +1,7 @@
 //! The search against a naive one in double precision.
 
 use super::*;
-use crate::bank::{BankContents, BuildRecord, DataType, FORMAT, Metadata, Origin, RowsBuf};
+use crate::bank::{BankContents, BuildRecord, DataType, Extras, FORMAT, Metadata, Origin, RowsBuf};
 use crate::grid::Grid;
 use crate::identity::ModelIdentity;
 use crate::pool::Pooled;
@@ -19,6 +19,7 @@ pub(super) fn bank(data_type: DataType, width: usize, data: &[f32]) -> Arc<Bank>
         input_size: String::new(),
         normalisation: String::new(),
         name: String::new(),
+        parts: Vec::new(),
         width,
     };
     let metadata = Metadata {
@@ -26,11 +27,15 @@ pub(super) fn bank(data_type: DataType, width: usize, data: &[f32]) -> Arc<Bank>
         farout: String::new(),
         model,
         build: BuildRecord::default(),
+        recipe: None,
         calibration: None,
         sources: Vec::new(),
     };
     let origins = vec![Origin { source: 0, frame: 0, row: 0, col: 0 }; data.len() / width];
-    Arc::new(Bank::from_contents(BankContents { features, origins, metadata }, 1).unwrap())
+    Arc::new(
+        Bank::from_contents(BankContents { features, origins, metadata, extras: Extras::default() }, 1)
+            .unwrap(),
+    )
 }
 
 pub(super) fn features(width: usize, data: Vec<f32>) -> Features {

@@ -169,8 +169,8 @@ impl ScoreConfig {
     }
 
     /// What of it decides the score map of a single frame, and so its statistics.
-    pub fn recipe(&self) -> Recipe {
-        Recipe { partner: self.partner, normalise: self.normalise, smooth: self.smooth }
+    pub fn recipe(&self) -> MapRecipe {
+        MapRecipe { partner: self.partner, normalise: self.normalise, smooth: self.smooth }
     }
 
     /// The threshold to use with `bank`, searched for `k` neighbours, and where it comes from.
@@ -222,7 +222,7 @@ fn told(keys: &BTreeMap<String, String>) -> String {
 /// What decides the score map of a single frame beside its method.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Recipe {
+pub struct MapRecipe {
     /// The score of the logits in a fusion.
     pub partner: Parametric,
     /// What is taken off the distances of each frame.
@@ -231,7 +231,7 @@ pub struct Recipe {
     pub smooth: f32,
 }
 
-impl Recipe {
+impl MapRecipe {
     /// What it changes in the maps of `method`, by key of `[score]`, beside the partner.
     pub fn changes(&self, method: Method) -> BTreeMap<String, String> {
         let mut keys = BTreeMap::new();

@@ -18,7 +18,7 @@ mod track;
 mod upsample;
 
 pub use alarm::AlarmLevel;
-pub use config::{Class, Recipe, ScoreConfig, ThresholdSetting, Upsampling};
+pub use config::{Class, MapRecipe, ScoreConfig, ThresholdSetting, Upsampling};
 pub use enlarge::Enlarger;
 pub use fusion::{Fuser, Fusion, Scale};
 pub use guided::GuidedUpsampler;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bank::{BankError, ShardNumber};
-use crate::score::{Normalise, Parametric, Recipe};
+use crate::score::{MapRecipe, Normalise, Parametric};
 
 /// Images of two drives, one of them twice under another name, and a video given twice.
 fn mixed(dir: &Path) -> Vec<Input> {
@@ -21,12 +21,12 @@ fn mixed(dir: &Path) -> Vec<Input> {
     list(&[dir.to_str().unwrap().to_owned()]).unwrap()
 }
 
-fn part(inputs: &[Input], config: &BuildConfig) -> Result<Built, BuildError> {
+pub(super) fn part(inputs: &[Input], config: &BuildConfig) -> Result<Built, BuildError> {
     build_part(inputs, config, &mut open, &mut MeanColour { seen: 0, gain: 1.0 }, &mut (), &Stop::new())
 }
 
 /// Writes all shards of `inputs` into `dir`.
-fn shards(dir: &Path, inputs: &[Input], config: &BuildConfig, of: u32) -> Vec<PathBuf> {
+pub(super) fn shards(dir: &Path, inputs: &[Input], config: &BuildConfig, of: u32) -> Vec<PathBuf> {
     let write = |number| {
         let path = dir.join(format!("{number}-of-{of}.bank"));
         let config = BuildConfig { shard: Some(ShardNumber { number, of }), ..config.clone() };
@@ -36,6 +36,10 @@ fn shards(dir: &Path, inputs: &[Input], config: &BuildConfig, of: u32) -> Vec<Pa
     (1..=of).map(write).collect()
 }
 
+pub(super) fn joining(keep_held_out: bool, threads: usize) -> MergeConfig {
+    MergeConfig { keep_held_out, threads, ..MergeConfig::default() }
+}
+
 #[test]
 fn merged_shards_are_the_bank_of_one_run_byte_for_byte() {
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -43,9 +47,9 @@ fn merged_shards_are_the_bank_of_one_run_byte_for_byte() {
     for data_type in [DataType::F16, DataType::F32] {
         for (size, held_out_share) in [(100, 0.2), (10_000, 0.2), (300, 0.01)] {
             // Half of them with maps that are treated before they are measured.
-            let recipe = Recipe { partner: Parametric::Entropy, normalise: Normalise::Median, smooth: 0.75 };
-            let recipe = if data_type == DataType::F32 { recipe } else { Recipe::default() };
-            let config = BuildConfig { data_type, held_out_share, video_step: 3, recipe, ..config(size) };
+            let maps = MapRecipe { partner: Parametric::Entropy, normalise: Normalise::Median, smooth: 0.75 };
+            let maps = if data_type == DataType::F32 { maps } else { MapRecipe::default() };
+            let config = BuildConfig { data_type, held_out_share, video_step: 3, maps, ..config(size) };
             let whole = part(&inputs, &config).unwrap().to_bytes().unwrap();
             assert_eq!(whole, run(&inputs, &config).unwrap().to_bytes().unwrap());
             let keep = BuildConfig { keep_held_out: true, ..config.clone() };
@@ -55,9 +59,9 @@ fn merged_shards_are_the_bank_of_one_run_byte_for_byte() {
                 inputs.rotate_left(7);
                 let mut paths = shards(out.path(), &inputs, &config, of);
                 paths.reverse();
-                let merged = merge(&paths, false, 2, &mut ()).unwrap().to_bytes().unwrap();
+                let merged = merge(&paths, &joining(false, 2), &mut ()).unwrap().to_bytes().unwrap();
                 assert!(merged == whole, "{of} shards, {size} features of {held_out_share}");
-                let merged = merge(&paths, true, 1, &mut ()).unwrap().to_bytes().unwrap();
+                let merged = merge(&paths, &joining(true, 1), &mut ()).unwrap().to_bytes().unwrap();
                 assert!(merged == with_frames, "{of} shards, {size} features, frames kept");
             }
         }
@@ -71,7 +75,7 @@ fn a_shard_without_features_is_merged_too() {
     // More shards than inputs.
     let paths = shards(out.path(), &inputs, &config(50), 5);
     assert_eq!(Bank::open_any(&paths[4]).unwrap().rows(), 0);
-    let merged = merge(&paths, false, 1, &mut ()).unwrap().to_bytes().unwrap();
+    let merged = merge(&paths, &joining(false, 1), &mut ()).unwrap().to_bytes().unwrap();
     assert!(merged == run(&inputs, &config(50)).unwrap().to_bytes().unwrap());
 }
 
@@ -82,7 +86,7 @@ fn what_does_not_fit_together_is_refused_by_name() {
     let two = shards(out.path(), &inputs, &config(50), 2);
     let refused = |paths: &[&PathBuf]| {
         let paths: Vec<PathBuf> = paths.iter().map(|p| (*p).clone()).collect();
-        merge(&paths, false, 1, &mut ()).unwrap_err().to_string()
+        merge(&paths, &joining(false, 1), &mut ()).unwrap_err().to_string()
     };
     let says =
         |text: &str, parts: &[&str]| parts.iter().for_each(|p| assert!(text.contains(p), "{p}: {text}"));
@@ -97,7 +101,7 @@ fn what_does_not_fit_together_is_refused_by_name() {
         (BuildConfig { k: 2, ..config(50) }, "k: 2, not 3"),
         (
             BuildConfig {
-                recipe: Recipe { partner: Parametric::Msp, normalise: Normalise::Median, smooth: 1.5 },
+                maps: MapRecipe { partner: Parametric::Msp, normalise: Normalise::Median, smooth: 1.5 },
                 ..config(50)
             },
             "normalisation of distances: median, not off; partner of fused scores: msp, not lse",
@@ -127,8 +131,8 @@ fn what_does_not_fit_together_is_refused_by_name() {
     let (a, b) = (out.path().join("a.bank"), out.path().join("b.bank"));
     part(&inputs, &keep).unwrap().write(&a).unwrap();
     part(&more, &keep).unwrap().write(&b).unwrap();
-    let both = merge(&[a.clone(), b.clone()], false, 1, &mut ()).unwrap().to_bytes().unwrap();
-    assert!(both == merge(&[b, a], false, 1, &mut ()).unwrap().to_bytes().unwrap());
+    let both = merge(&[a.clone(), b.clone()], &joining(false, 1), &mut ()).unwrap().to_bytes().unwrap();
+    assert!(both == merge(&[b, a], &joining(false, 1), &mut ()).unwrap().to_bytes().unwrap());
 }
 
 #[test]
@@ -142,7 +146,7 @@ fn a_damaged_part_is_an_error() {
         let mut bytes = whole.clone();
         bytes[at..at + from.len()].copy_from_slice(to);
         std::fs::write(&path, bytes).unwrap();
-        merge(std::slice::from_ref(&path), false, 1, &mut ()).unwrap_err().to_string()
+        merge(std::slice::from_ref(&path), &joining(false, 1), &mut ()).unwrap_err().to_string()
     };
     for (from, to) in [
         (br#""rows":4"#.as_slice(), br#""rows":9"#.as_slice()),
@@ -155,7 +159,7 @@ fn a_damaged_part_is_an_error() {
     }
 }
 
-fn smaller(bank: &Bank, method: PruneMethod, to: usize, keep: bool) -> Built {
+pub(super) fn smaller(bank: &Bank, method: PruneMethod, to: usize, keep: bool) -> Built {
     let config = PruneConfig { to, method, seed: 3, keep_held_out: keep, threads: 2 };
     prune(bank, &config, &mut (), &Stop::new()).unwrap()
 }
@@ -228,7 +232,7 @@ fn a_pruned_bank_covers_the_large_one_and_says_how_well() {
         let again = smaller(&again, method, 40, false).contents.metadata.calibration.unwrap();
         assert_eq!(&read(&again), new);
         assert!(
-            merge(&[path.with_extension("small")], false, 1, &mut ())
+            merge(&[path.with_extension("small")], &joining(false, 1), &mut ())
                 .unwrap_err()
                 .to_string()
                 .contains("pruned")

@@ -6,7 +6,7 @@ use super::super::device::NoCuda;
 use super::card::{Card, Memory};
 use super::geometry::{DEPTH, TILE, WARPS};
 use super::problem::{Kernel, Problem};
-use crate::bank::{Bank, DataType, Rows};
+use crate::bank::{DataType, References, Rows};
 
 /// Rows that the centre is the mean of: any vector near the mean serves.
 const SAMPLED: usize = 1 << 16;
@@ -34,7 +34,7 @@ pub(super) fn type_bytes(data_type: DataType) -> usize {
 ///
 /// # Errors
 /// [`NoCuda`], out of memory above all.
-pub(super) fn place(card: &mut impl Card, bank: &Bank, problem: &mut Problem) -> Result<(), NoCuda> {
+pub(super) fn place(card: &mut impl Card, bank: &References, problem: &mut Problem) -> Result<(), NoCuda> {
     let (rows, width) = (bank.features(), bank.width());
     let (n, padded_n) = (bank.rows(), bank.rows().next_multiple_of(TILE));
     let padded_c = width.next_multiple_of(DEPTH);

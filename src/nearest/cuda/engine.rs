@@ -6,7 +6,6 @@
 //! without proof).
 
 use std::ffi::c_void;
-use std::sync::Arc;
 
 use anyhow::ensure;
 
@@ -15,7 +14,7 @@ use super::bank::{self, type_bytes, type_number};
 use super::card::{Card, Memory};
 use super::geometry::{LIST, MOST_NEAR, RESCAN_BYTES, RESCAN_SPLITS, TILE, WARPS, WAVE};
 use super::problem::{FACT_BYTES, Kernel, Problem};
-use crate::bank::{Bank, DataType};
+use crate::bank::{DataType, References};
 use crate::grid::Grid;
 
 /// Counters before the results.
@@ -59,7 +58,7 @@ struct FrameMemory {
 /// A bank on a card.
 pub(super) struct Engine<C: Card> {
     card: C,
-    bank: Arc<Bank>,
+    bank: References,
     problem: Problem,
     memory: FrameMemory,
     /// The results as they were read back.
@@ -74,24 +73,16 @@ impl<C: Card> Engine<C> {
     ///
     /// # Errors
     /// [`NoCuda`] if k is too large for it, or the card fails.
-    pub(super) fn new(mut card: C, k: usize, bank: &Arc<Bank>) -> Result<Engine<C>, NoCuda> {
+    pub(super) fn new(mut card: C, k: usize, bank: impl Into<References>) -> Result<Engine<C>, NoCuda> {
+        let bank = bank.into();
         if k > MOST_NEAR {
             return Err(NoCuda::TooManyNeighbours { k, most: MOST_NEAR });
         }
-        let k = k.clamp(1, bank.rows());
+        let k = k.clamp(1, bank.rows().max(1));
         let mut problem = Problem { k: k as u32, kept: candidates(k) as u32, ..Problem::default() };
-        bank::place(&mut card, bank, &mut problem)?;
+        bank::place(&mut card, &bank, &mut problem)?;
         let memory = FrameMemory::default();
-        Ok(Engine {
-            card,
-            bank: Arc::clone(bank),
-            problem,
-            memory,
-            read: vec![],
-            patches: 0,
-            faulty: 0,
-            rescans: 0,
-        })
+        Ok(Engine { card, bank, problem, memory, read: vec![], patches: 0, faulty: 0, rescans: 0 })
     }
 
     pub(super) fn k(&self) -> usize {

@@ -15,11 +15,9 @@ mod search;
 mod source;
 mod spare;
 
-use std::sync::Arc;
-
 use super::device::NoCuda;
 use super::{Device, Nearest, SearchConfig};
-use crate::bank::Bank;
+use crate::bank::References;
 
 pub use code::build;
 pub use engine::DeviceFeatures;
@@ -31,13 +29,13 @@ pub use search::CudaSearch;
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Box<dyn Nearest>, NoCuda> {
-    let engine = Box::new(CudaSearch::open(config.k, config.kernels.as_deref(), bank)?);
+pub(super) fn open(config: &SearchConfig, references: &References) -> Result<Box<dyn Nearest>, NoCuda> {
+    let engine = Box::new(CudaSearch::open(config.k, config.kernels.as_deref(), references.clone())?);
     if config.device == Device::Cuda {
         return Ok(engine);
     }
-    let (config, bank) = (SearchConfig { device: Device::Cpu, ..config.clone() }, Arc::clone(bank));
-    let spare = move || super::open(&config, &bank).map(|search| search.engine);
+    let (config, references) = (config.clone(), references.clone());
+    let spare = move || super::on_cpu(&config, &references);
     Ok(Box::new(spare::WithSpare::new(engine, Box::new(spare))))
 }
 

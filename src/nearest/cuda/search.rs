@@ -2,7 +2,6 @@
 
 use std::ffi::c_void;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::super::Nearest;
 use super::super::device::NoCuda;
@@ -10,7 +9,7 @@ use super::card::Card;
 use super::code;
 use super::driver::{self, DriverCard};
 use super::engine::{DeviceFeatures, Engine, Patches};
-use crate::bank::Bank;
+use crate::bank::References;
 use crate::grid::{Distances, Features};
 
 /// Exact search on the first CUDA device. It holds the bank twice: as stored, and in half precision for
@@ -23,7 +22,7 @@ impl CudaSearch {
     ///
     /// # Errors
     /// [`NoCuda`]: no driver or device, no code, too little memory.
-    pub fn open(k: usize, kernels: Option<&Path>, bank: &Arc<Bank>) -> Result<CudaSearch, NoCuda> {
+    pub fn open(k: usize, kernels: Option<&Path>, bank: impl Into<References>) -> Result<CudaSearch, NoCuda> {
         // SAFETY: no stream is given.
         unsafe { CudaSearch::on_stream(k, kernels, bank, None) }
     }
@@ -39,7 +38,7 @@ impl CudaSearch {
     pub unsafe fn on_stream(
         k: usize,
         kernels: Option<&Path>,
-        bank: &Arc<Bank>,
+        bank: impl Into<References>,
         stream: Option<*mut c_void>,
     ) -> Result<CudaSearch, NoCuda> {
         let found = driver::find()?;

@@ -16,6 +16,7 @@ fn bank(reference: Option<ReferenceRecord>, methods: Vec<MethodCalibration>) -> 
         sha256: text("00"),
         features: text("keys"),
         width: 2,
+        parts: Vec::new(),
         patch: 8,
         input_size: text("frame"),
         normalisation: text("rgb"),
@@ -35,6 +36,7 @@ fn bank(reference: Option<ReferenceRecord>, methods: Vec<MethodCalibration>) -> 
         farout: text("0"),
         model,
         build,
+        recipe: None,
         calibration: Some(calibration),
         sources: Vec::new(),
     };
@@ -42,6 +44,7 @@ fn bank(reference: Option<ReferenceRecord>, methods: Vec<MethodCalibration>) -> 
         features: RowsBuf::F32(vec![0.0; 8]),
         origins: vec![bytemuck::Zeroable::zeroed(); 4],
         metadata,
+        extras: Default::default(),
     };
     Bank::from_contents(contents, 1).unwrap()
 }

@@ -1,0 +1,298 @@
+//! How a model's features become the rows of a bank, and how the distances of their parts become one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::ModelIdentity;
+
+/// What is done to features before they are compared, part by part. The rows of the bank are stored as it leaves
+/// them; the patches of a frame go the same way when they are searched for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The parts, in their order. Columns of the features that none of them names are not looked at.
+    pub parts: Vec<RecipePart>,
+    /// How they make one distance.
+    #[serde(default)]
+    pub combine: Combine,
+}
+
+/// Neighbouring columns of the features that are transformed together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecipePart {
+    /// What it is, e.g. `value:9`, or `value:9/2` for its second head.
+    pub name: String,
+    /// Its first column in the model's features, from 0.
+    pub from: usize,
+    /// Its columns there.
+    pub width: usize,
+    /// Numbers that its transform leaves of them.
+    pub stored: usize,
+    /// What its transform is made of; [`super::Transform`] has the numbers.
+    #[serde(default)]
+    pub steps: Vec<StepKind>,
+    /// Its distances on held-out normal frames, where parts are searched one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+}
+
+/// Distances of one part on the patches of held-out normal frames, void ones left out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Their mean.
+    pub mean: f64,
+    /// Their standard deviation (of the population).
+    pub deviation: f64,
+}
+
+/// How parts make one distance. With d_p the mean L2 distance of part p to its k nearest rows, and m_p and s_p its
+/// mean and deviation on held-out normal frames:
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Combine {
+    /// One search over the columns of all parts side by side: L2 distance of the whole rows.
+    #[default]
+    Concat,
+    /// The sum over the parts of d_p / s_p: that of their z-scores, moved by a constant so that 0 is a
+    /// distance of 0. In standard deviations.
+    Sum,
+    /// The largest z-score (d_p - m_p) / s_p of all parts, in standard deviations. 0 is what is normal for a part;
+    /// it may be negative.
+    Max,
+}
+
+impl Combine {
+    /// Its name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Combine::Concat => "concat",
+            Combine::Sum => "sum",
+            Combine::Max => "max",
+        }
+    }
+
+    /// Whether each part is searched for itself.
+    pub fn searches_apart(self) -> bool {
+        self != Combine::Concat
+    }
+}
+
+/// Where the class of a patch comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassSource {
+    /// The label mask at the patch's centre.
+    Labels,
+    /// The largest of the model's logits at the patch's centre.
+    Model,
+}
+
+impl ClassSource {
+    /// Its name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClassSource::Labels => "labels",
+            ClassSource::Model => "model",
+        }
+    }
+}
+
+/// One step of a transform, as it is asked for: `center:image`, `l2`, `center`, `pca:64`, `whiten`, `whiten:within`,
+/// or `whiten:0.25`, `whiten:within:0.25` with a power.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum StepKind {
+    /// The mean over all patches of the same picture is subtracted: what all of it has in common (light, camera,
+    /// place) is gone. Only as the first step.
+    CenterImage,
+    /// Every vector is divided by its L2 norm; the zero vector stays as it is. After it, squared L2 distance is
+    /// twice the cosine distance.
+    L2,
+    /// The mean of the sample is subtracted.
+    Center,
+    /// Centred, then turned to the principal directions of the sample, of which so many are kept.
+    Pca(usize),
+    /// Centred, turned to the principal directions of a covariance and divided by the variance along each to a
+    /// power. With 0.5, the deviation, L2 distances become Mahalanobis distances; with 0 it is a mere turn.
+    Whiten(Covariance, f64),
+}
+
+/// The power of full whitening.
+const FULL: f64 = 0.5;
+
+/// Which covariance whitens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covariance {
+    /// That of all rows.
+    Total,
+    /// The mean of those within the classes, weighted by their rows.
+    Within,
+}
+
+impl fmt::Display for StepKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StepKind::CenterImage => f.write_str("center:image"),
+            StepKind::L2 => f.write_str("l2"),
+            StepKind::Center => f.write_str("center"),
+            StepKind::Pca(to) => write!(f, "pca:{to}"),
+            StepKind::Whiten(covariance, power) => {
+                f.write_str(if *covariance == Covariance::Within { "whiten:within" } else { "whiten" })?;
+                if *power == FULL { Ok(()) } else { write!(f, ":{power}") }
+            }
+        }
+    }
+}
+
+impl FromStr for StepKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<&str> = text.split(':').collect();
+        let power = |text: &str| text.parse().ok().filter(|p| (0.0..=1.0).contains(p));
+        let found = match words[..] {
+            ["center" | "centre", "image"] => Some(StepKind::CenterImage),
+            ["center" | "centre"] => Some(StepKind::Center),
+            ["l2"] => Some(StepKind::L2),
+            ["pca", to] => to.parse().ok().filter(|to| *to > 0).map(StepKind::Pca),
+            ["whiten"] => Some(StepKind::Whiten(Covariance::Total, FULL)),
+            ["whiten", "within"] => Some(StepKind::Whiten(Covariance::Within, FULL)),
+            ["whiten", "within", p] => power(p).map(|p| StepKind::Whiten(Covariance::Within, p)),
+            ["whiten", p] => power(p).map(|p| StepKind::Whiten(Covariance::Total, p)),
+            _ => None,
+        };
+        found.ok_or_else(|| {
+            format!(
+                "there is no transform {text:?}; known are center:image, center, l2, pca:N, whiten, whiten:within, \
+                 and whiten:P and whiten:within:P with a power from 0 to 1"
+            )
+        })
+    }
+}
+
+impl From<StepKind> for String {
+    fn from(step: StepKind) -> String {
+        step.to_string()
+    }
+}
+
+impl TryFrom<String> for StepKind {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Recipe {
+    /// Features compared as they are.
+    pub fn plain(model: &ModelIdentity) -> Recipe {
+        let name = match &model.parts[..] {
+            [only] => only.name.clone(),
+            _ => model.features.clone(),
+        };
+        let (width, steps) = (model.width, Vec::new());
+        let part = RecipePart { name, from: 0, width, stored: width, steps, baseline: None };
+        Recipe { parts: vec![part], combine: Combine::Concat }
+    }
+
+    /// Whether it leaves features of `width` numbers as they are.
+    pub fn is_plain(&self, width: usize) -> bool {
+        let mut next = 0;
+        let in_order = self.parts.iter().all(|part| {
+            let fits = part.from == next && part.steps.is_empty();
+            next = part.from.saturating_add(part.width);
+            fits
+        });
+        in_order && next == width && (self.combine == Combine::Concat || self.parts.len() == 1)
+    }
+
+    /// Widths of the tables in which a bank keeps its rows: one for all parts, or one for each.
+    pub fn tables(&self) -> Vec<usize> {
+        let widths = self.parts.iter().map(|part| part.stored);
+        match self.combine.searches_apart() {
+            true => widths.collect(),
+            false => vec![widths.sum()],
+        }
+    }
+
+    /// Checks what a damaged file could hold, for features of `width` numbers.
+    ///
+    /// # Errors
+    /// What cannot be, in words.
+    pub fn check(&self, width: usize) -> Result<(), String> {
+        if self.parts.is_empty() {
+            return Err("its recipe names no part".to_owned());
+        }
+        for part in &self.parts {
+            let fits = part.from.checked_add(part.width).is_some_and(|end| end <= width);
+            // A step never adds numbers, so that sums of these cannot overflow either.
+            if !fits || part.width == 0 || part.stored == 0 || part.stored > part.width {
+                return Err(format!(
+                    "its part {} has columns {} + {} of {width}, {} stored",
+                    part.name, part.from, part.width, part.stored
+                ));
+            }
+            let sane = |b: &Baseline| b.mean.is_finite() && b.deviation.is_finite() && b.deviation > 0.0;
+            if !part.baseline.as_ref().is_none_or(sane) {
+                return Err(format!("the baseline of its part {} is no mean and deviation", part.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_written_as_they_are_read() {
+        for text in [
+            "center:image",
+            "l2",
+            "center",
+            "pca:64",
+            "whiten",
+            "whiten:within",
+            "whiten:0.25",
+            "whiten:within:0",
+        ] {
+            assert_eq!(text.parse::<StepKind>().unwrap().to_string(), text);
+        }
+        for wrong in
+            ["", "pca", "pca:0", "pca:-1", "pca:x", "whiten:sometimes", "whiten:2", "whiten:NaN", "L2"]
+        {
+            assert!(wrong.parse::<StepKind>().unwrap_err().contains("pca:N"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_of_untouched_columns_in_order_is_plain() {
+        let part = |from, width| RecipePart {
+            name: "p".into(),
+            from,
+            width,
+            stored: width,
+            steps: Vec::new(),
+            baseline: None,
+        };
+        let recipe = |parts, combine| Recipe { parts, combine };
+        let two = || vec![part(0, 3), part(3, 4)];
+        assert!(recipe(two(), Combine::Concat).is_plain(7));
+        assert!(!recipe(two(), Combine::Concat).is_plain(8), "a column is left out");
+        assert!(!recipe(two(), Combine::Sum).is_plain(7));
+        assert!(!recipe(vec![part(3, 4), part(0, 3)], Combine::Concat).is_plain(7));
+        assert_eq!(
+            (recipe(two(), Combine::Sum).tables(), recipe(two(), Combine::Concat).tables()),
+            (vec![3, 4], vec![7])
+        );
+        assert!(recipe(two(), Combine::Sum).check(7).is_ok());
+        for (broken, width) in
+            [(two(), 6), (vec![], 6), (vec![part(usize::MAX, 2)], 6), (vec![part(0, 0)], 6)]
+        {
+            assert!(recipe(broken, Combine::Sum).check(width).is_err());
+        }
+    }
+}

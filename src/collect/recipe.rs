@@ -1,0 +1,162 @@
+//! What is asked of a bank's recipe: which parts of the features, transformed how, compared how.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::BuildError;
+use crate::bank::{Combine, Covariance, RecipePart, StepKind};
+use crate::identity::ModelIdentity;
+
+/// What is asked for; [`super::fit`] turns it into numbers once the sample is complete.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecipeConfig {
+    /// Parts of the features by name, in the order in which they are stored; `all` is the whole width as one part.
+    /// Default none: each part that the model names.
+    pub parts: Vec<String>,
+    /// Each part is split into so many of equal width, such as its attention heads. Default 1.
+    pub heads: usize,
+    /// Steps, fitted and applied in their order to each part for itself. Default none.
+    pub transform: Vec<StepKind>,
+    /// Whitening takes no eigenvalue for smaller than this share of their mean, so that directions of mere
+    /// noise do not rule. Default 0.01.
+    pub floor: f64,
+    /// How the distances of the parts become one. Default "concat".
+    pub combine: Combine,
+}
+
+/// Names the whole width as one part.
+const ALL: &str = "all";
+
+impl Default for RecipeConfig {
+    fn default() -> Self {
+        RecipeConfig {
+            parts: Vec::new(),
+            heads: 1,
+            transform: Vec::new(),
+            floor: 0.01,
+            combine: Combine::Concat,
+        }
+    }
+}
+
+impl RecipeConfig {
+    /// Whether a step needs the classes of the rows.
+    pub fn needs_classes(&self) -> bool {
+        self.transform.iter().any(|step| matches!(step, StepKind::Whiten(Covariance::Within, _)))
+    }
+
+    /// Whether it needs the means of the pictures.
+    pub fn centres_images(&self) -> bool {
+        self.transform.first() == Some(&StepKind::CenterImage)
+    }
+
+    /// The parts of the features of `model` that are asked for; without transforms, which remain to be fitted.
+    ///
+    /// # Errors
+    /// [`BuildError::Recipe`]: a part that there is not, heads of unequal width, a floor that is no share.
+    pub fn resolve(&self, model: &ModelIdentity) -> Result<Vec<RecipePart>, BuildError> {
+        let wrong = |why: String| Err(BuildError::Recipe { why });
+        if !(self.floor >= 0.0 && self.floor.is_finite()) {
+            return wrong(format!(
+                "the floor of the eigenvalues is {}, give a share such as 0.01",
+                self.floor
+            ));
+        }
+        if self.transform.iter().skip(1).any(|step| *step == StepKind::CenterImage) {
+            return wrong("center:image can only be the first step of a transform".to_owned());
+        }
+        let mut from = 0;
+        let mut known = Vec::new();
+        for part in &model.parts {
+            known.push((part.name.as_str(), from, part.width));
+            from += part.width;
+        }
+        if known.is_empty() {
+            known.push((model.features.as_str(), 0, model.width));
+        }
+        let mut chosen = Vec::new();
+        for name in &self.parts {
+            match known.iter().find(|part| part.0 == name) {
+                None if name == ALL => chosen.push((ALL, 0, model.width)),
+                Some(part) => chosen.push(*part),
+                None => {
+                    let names: Vec<_> = known.iter().map(|part| part.0).collect();
+                    return wrong(format!(
+                        "the model's features have no part {name:?}; they have: {}, or all as one part",
+                        names.join(", ")
+                    ));
+                }
+            }
+        }
+        if chosen.is_empty() {
+            chosen = known;
+        }
+        let heads = self.heads.max(1);
+        let mut parts = Vec::new();
+        for (name, from, width) in chosen {
+            if width % heads != 0 {
+                return wrong(format!("part {name} is {width} wide, which {heads} heads do not divide"));
+            }
+            let each = width / heads;
+            parts.extend((0..heads).map(|head| RecipePart {
+                name: if heads == 1 { name.to_owned() } else { format!("{name}/{}", head + 1) },
+                from: from + head * each,
+                width: each,
+                stored: each,
+                steps: Vec::new(),
+                baseline: None,
+            }));
+        }
+        Ok(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::FeaturePart;
+
+    fn model(parts: &[(&str, usize)]) -> ModelIdentity {
+        let part = |(name, width): &(&str, usize)| FeaturePart { name: (*name).to_owned(), width: *width };
+        ModelIdentity {
+            sha256: String::new(),
+            features: "features".into(),
+            width: 12,
+            patch: 8,
+            input_size: String::new(),
+            normalisation: String::new(),
+            name: String::new(),
+            parts: parts.iter().map(part).collect(),
+        }
+    }
+
+    #[test]
+    fn parts_and_heads_are_columns() {
+        let columns = |config: RecipeConfig, model: &ModelIdentity| -> Vec<(String, usize, usize)> {
+            config.resolve(model).unwrap().into_iter().map(|p| (p.name, p.from, p.width)).collect()
+        };
+        let two = model(&[("value:9", 8), ("norm", 4)]);
+        let text = |name: &str| name.to_owned();
+        assert_eq!(columns(RecipeConfig::default(), &model(&[])), [(text("features"), 0, 12)]);
+        assert_eq!(
+            columns(RecipeConfig { parts: vec![text("norm"), text("value:9")], ..Default::default() }, &two),
+            [(text("norm"), 8, 4), (text("value:9"), 0, 8)]
+        );
+        assert_eq!(
+            columns(RecipeConfig { parts: vec![text("norm")], heads: 2, ..Default::default() }, &two),
+            [(text("norm/1"), 8, 2), (text("norm/2"), 10, 2)]
+        );
+        assert_eq!(
+            columns(RecipeConfig { parts: vec![text("all")], ..Default::default() }, &two),
+            [(text("all"), 0, 12)]
+        );
+        for (config, words) in [
+            (RecipeConfig { parts: vec![text("key:1")], ..Default::default() }, "value:9, norm"),
+            (RecipeConfig { heads: 3, ..Default::default() }, "8 wide"),
+            (RecipeConfig { floor: f64::NAN, ..Default::default() }, "0.01"),
+        ] {
+            let why = config.resolve(&two).unwrap_err().to_string();
+            assert!(why.contains(words), "{why}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! From a model's features to one distance per patch: transformed, searched part by part, combined.
+
+use std::sync::Arc;
+
+use anyhow::ensure;
+use rayon::ThreadPool;
+
+use super::{Nearest, Projector, SearchConfig, SearchError, cpu};
+use crate::bank::{Bank, Baseline, Combine, References};
+use crate::grid::{Distances, Features};
+
+/// Measures how far the patches of a frame lie from the references of a bank, as the bank's recipe says.
+pub struct Gauge {
+    bank: Arc<Bank>,
+    pool: Arc<ThreadPool>,
+    projector: Projector,
+    /// One per table of the bank.
+    engines: Vec<Box<dyn Nearest>>,
+    /// What is normal for each table.
+    baselines: Vec<Baseline>,
+    /// Transformed features and distances per table.
+    features: Vec<Features>,
+    distances: Vec<Distances>,
+}
+
+/// Opens the engine of some references, on these threads if it is one of the CPU.
+pub(super) type Open<'a> =
+    dyn Fn(&Arc<ThreadPool>, &References) -> Result<Box<dyn Nearest>, SearchError> + 'a;
+
+/// What distances mean where nothing is known of normal ones: as they are.
+const UNKNOWN: Baseline = Baseline { mean: 0.0, deviation: 1.0 };
+
+impl Gauge {
+    /// The gauge of `bank` with engines that `open` opens.
+    ///
+    /// # Errors
+    /// What `open` says; if the threads cannot be started.
+    pub(super) fn new(config: &SearchConfig, bank: &Arc<Bank>, open: &Open) -> Result<Gauge, SearchError> {
+        let pool = cpu::threads_for(config.threads)?;
+        let tables = bank.tables().len();
+        let engines =
+            (0..tables).map(|n| open(&pool, &References::table(bank, n))).collect::<Result<_, _>>()?;
+        let recipe = bank.recipe();
+        Ok(Gauge {
+            projector: Projector::new(recipe, bank.transforms(), bank.width()),
+            engines,
+            baselines: recipe.parts.iter().map(|part| part.baseline.unwrap_or(UNKNOWN)).collect(),
+            features: vec![Features::default(); tables],
+            distances: vec![Distances::default(); tables],
+            bank: Arc::clone(bank),
+            pool,
+        })
+    }
+
+    /// The engines' name, and what they run on.
+    pub fn name(&self) -> String {
+        let name = self.engines.first().map(|engine| engine.name()).unwrap_or_default();
+        match self.engines.len() {
+            1 => name,
+            parts => format!("{name}, {parts} parts"),
+        }
+    }
+
+    /// How far each patch lies from the references, as the bank's [`Combine`] says; `out` is overwritten and takes
+    /// the grid of `features`, which are those of the model.
+    ///
+    /// A patch with a NaN or infinite number has distance `f32::INFINITY`.
+    ///
+    /// # Errors
+    /// If the features are not as wide as the bank's model's, or the device fails.
+    pub fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {
+        let (width, patches) = (self.bank.width(), features.grid.len());
+        ensure!(
+            features.width == width && features.data.len() == patches * width,
+            "the frame has {patches} patches of {} numbers ({} in all), the bank {} is of {width} numbers; \
+             rebuild it with this model",
+            features.width,
+            features.data.len(),
+            self.bank.path().display(),
+        );
+        if self.projector.is_plain() {
+            return self.engines[0].distances(features, out);
+        }
+        self.project(features);
+        if !self.bank.recipe().combine.searches_apart() {
+            return self.engines[0].distances(&self.features[0], out);
+        }
+        for ((engine, features), distances) in
+            self.engines.iter_mut().zip(&self.features).zip(&mut self.distances)
+        {
+            engine.distances(features, distances)?;
+        }
+        out.grid = features.grid;
+        self.combine(&mut out.data);
+        Ok(())
+    }
+
+    /// The distances of each part in the frame that was measured last, for banks that search parts one by one.
+    pub fn parts(&self) -> &[Distances] {
+        &self.distances
+    }
+
+    fn project(&mut self, features: &Features) {
+        let Gauge { projector, pool, features: tables, .. } = self;
+        for (table, width) in tables.iter_mut().zip(projector.tables()) {
+            (table.grid, table.width) = (features.grid, *width);
+        }
+        let mut tables: Vec<&mut Vec<f32>> = tables.iter_mut().map(|table| &mut *table.data).collect();
+        pool.install(|| projector.picture(&features.data, &mut tables));
+    }
+
+    /// One distance of those of the parts.
+    fn combine(&self, out: &mut Vec<f32>) {
+        let largest = self.bank.recipe().combine == Combine::Max;
+        out.clear();
+        out.resize(self.distances.first().map_or(0, |part| part.data.len()), 0.0);
+        for (number, (part, normal)) in self.distances.iter().zip(&self.baselines).enumerate() {
+            for (sum, d) in out.iter_mut().zip(part.data.iter()) {
+                *sum = match largest {
+                    true => {
+                        let z = ((f64::from(*d) - normal.mean) / normal.deviation) as f32;
+                        if number == 0 { z } else { sum.max(z) }
+                    }
+                    false => *sum + (f64::from(*d) / normal.deviation) as f32,
+                };
+            }
+        }
+    }
+
+    /// How many patches with NaN or infinite numbers were seen since the start.
+    pub fn faulty(&self) -> u64 {
+        self.engines.iter().map(|engine| engine.faulty()).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

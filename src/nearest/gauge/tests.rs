@@ -1,0 +1,158 @@
+//! Recipes against a naive computation in double precision.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::bank::{
+    Affine, BankContents, DataType, Extras, FORMAT_WITH_RECIPE, Recipe, RecipePart, RowsBuf, Step, StepKind,
+    Transform,
+};
+use crate::nearest::tests::{Noise, bank, features};
+use crate::nearest::{Device, open};
+
+const WIDTH: usize = 22;
+const K: usize = 3;
+
+/// Columns 4..22 of `WIDTH`, as two parts: 11 numbers as they are, 7 divided by their norm and turned to 5. The
+/// first four are looked at by nobody. Of the 11 the picture's mean is subtracted.
+fn recipe(combine: Combine) -> (Recipe, Vec<Transform>) {
+    let part = |name: &str, from, width, stored, steps, baseline| RecipePart {
+        name: name.into(),
+        from,
+        width,
+        stored,
+        steps,
+        baseline,
+    };
+    let normal = |mean, deviation| Some(Baseline { mean, deviation });
+    let mut noise = Noise(2);
+    let parts = vec![
+        part("turned", 15, 7, 5, vec![StepKind::L2, StepKind::Pca(5)], normal(0.5, 0.25)),
+        part("bare", 4, 11, 11, vec![StepKind::CenterImage], normal(3.0, 2.0)),
+    ];
+    let affine = Affine { mean: noise.many(7, 0.1, 0.0), matrix: Some(noise.many(35, 1.0, 0.0)) };
+    let turned = Transform { steps: vec![Step::Unit, Step::Affine(affine)] };
+    (Recipe { parts, combine }, vec![turned, Transform { steps: vec![Step::CenterImage] }])
+}
+
+/// One vector's parts in double precision; `picture` is its picture's mean.
+fn parts(recipe: &Recipe, transforms: &[Transform], picture: &[f64], vector: &[f32]) -> Vec<Vec<f64>> {
+    let part = |(part, transform): (&RecipePart, &Transform)| {
+        let mut x: Vec<f64> =
+            vector[part.from..part.from + part.width].iter().map(|x| f64::from(*x)).collect();
+        for step in &transform.steps {
+            match step {
+                Step::CenterImage => {
+                    x.iter_mut().zip(&picture[part.from..]).for_each(|(x, mean)| *x -= mean);
+                }
+                Step::Unit => {
+                    let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+                    x.iter_mut().for_each(|x| *x /= norm);
+                }
+                Step::Affine(Affine { mean, matrix }) => {
+                    let matrix = matrix.as_ref().unwrap();
+                    let row = |row: &[f32]| {
+                        row.iter()
+                            .zip(&x)
+                            .zip(mean)
+                            .map(|((a, x), m)| f64::from(*a) * (x - f64::from(*m)))
+                            .sum()
+                    };
+                    x = matrix.chunks(mean.len()).map(row).collect();
+                }
+            }
+        }
+        x
+    };
+    recipe.parts.iter().zip(transforms).map(part).collect()
+}
+
+/// The mean distance of `x` to the nearest `K` of `rows`.
+fn naive(x: &[f64], rows: &[Vec<f64>]) -> f64 {
+    let mut all: Vec<f64> =
+        rows.iter().map(|row| row.iter().zip(x).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()).collect();
+    all.sort_by(f64::total_cmp);
+    all[..K].iter().sum::<f64>() / K as f64
+}
+
+#[test]
+fn one_distance_of_several_parts_is_that_of_the_formula() {
+    let mut noise = Noise(7);
+    let (raw, frame) = (noise.many(300 * WIDTH, 1.0, 0.3), features(WIDTH, noise.many(41 * WIDTH, 1.0, 0.3)));
+    let picture: Vec<f64> = (0..WIDTH)
+        .map(|c| frame.data.chunks(WIDTH).map(|patch| f64::from(patch[c])).sum::<f64>() / 41.0)
+        .collect();
+    for combine in [Combine::Concat, Combine::Sum, Combine::Max] {
+        let (recipe, transforms) = recipe(combine);
+        let rows: Vec<Vec<Vec<f64>>> =
+            raw.chunks(WIDTH).map(|row| parts(&recipe, &transforms, &[0.0; WIDTH], row)).collect();
+        // Stored by hand, table after table.
+        let mut stored = Vec::new();
+        match combine {
+            Combine::Concat => {
+                rows.iter().for_each(|row| stored.extend(row.iter().flatten().map(|x| *x as f32)))
+            }
+            _ => (0..2)
+                .for_each(|p| rows.iter().for_each(|row| stored.extend(row[p].iter().map(|x| *x as f32)))),
+        }
+        let plain = Arc::into_inner(bank(DataType::F32, WIDTH, &raw)).unwrap().into_contents().unwrap();
+        let mut metadata = plain.metadata;
+        (metadata.format, metadata.recipe) = (FORMAT_WITH_RECIPE, Some(recipe.clone()));
+        let extras = Extras { transforms: transforms.clone(), ..Extras::default() };
+        let contents = BankContents { features: RowsBuf::F32(stored), metadata, extras, ..plain };
+        let bank = Arc::new(Bank::from_contents(contents, K).unwrap());
+        for threads in [1, 3] {
+            let config = SearchConfig { k: K, threads, device: Device::Cpu, ..SearchConfig::default() };
+            let mut gauge = open(&config, &bank).unwrap().engine;
+            assert_eq!(gauge.name().contains("2 parts"), combine != Combine::Concat, "{}", gauge.name());
+            let mut out = Distances::default();
+            // The second time it knows the first answer.
+            for _ in 0..2 {
+                gauge.distances(&frame, &mut out).unwrap();
+                for (patch, got) in frame.data.chunks(WIDTH).zip(out.data.iter()) {
+                    let x = parts(&recipe, &transforms, &picture, patch);
+                    let of =
+                        |p: usize| naive(&x[p], &rows.iter().map(|row| row[p].clone()).collect::<Vec<_>>());
+                    let want = match combine {
+                        Combine::Concat => {
+                            naive(&x.concat(), &rows.iter().map(|row| row.concat()).collect::<Vec<_>>())
+                        }
+                        Combine::Sum => of(0) / 0.25 + of(1) / 2.0,
+                        Combine::Max => ((of(0) - 0.5) / 0.25).max((of(1) - 3.0) / 2.0),
+                    };
+                    assert!(
+                        (f64::from(*got) - want).abs() < 1e-4 * want.abs().max(1.0),
+                        "{combine:?}: {got} {want}"
+                    );
+                }
+            }
+            let mut broken = frame.clone();
+            broken.data[5 * WIDTH + 20] = f32::NAN;
+            broken.data[6 * WIDTH] = f32::NAN;
+            gauge.distances(&broken, &mut out).unwrap();
+            assert_eq!(out.data[5], f32::INFINITY);
+            assert!(out.data[6].is_finite(), "a column that nobody looks at");
+            let narrow = features(WIDTH - 1, vec![0.0; WIDTH - 1]);
+            let why = gauge.distances(&narrow, &mut out).unwrap_err().to_string();
+            assert!(why.contains("21 numbers") && why.contains("rebuild"), "{why}");
+        }
+    }
+}
+
+#[test]
+fn the_zero_vector_stays_where_it_is() {
+    let (recipe, _) = recipe(Combine::Sum);
+    let transforms = vec![Transform { steps: vec![Step::Unit] }, Transform::default()];
+    let recipe = Recipe {
+        parts: vec![RecipePart { stored: 7, ..recipe.parts[0].clone() }, recipe.parts[1].clone()],
+        ..recipe
+    };
+    let mut projector = Projector::new(&recipe, &transforms, WIDTH);
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    let mut vectors = vec![0.0; 2 * WIDTH];
+    vectors[WIDTH + 15] = 3.0;
+    vectors[WIDTH + 16] = -4.0;
+    projector.picture(&vectors, &mut [&mut a, &mut b]);
+    assert_eq!(a, [&[0.0; 7][..], &[0.6, -0.8, 0.0, 0.0, 0.0, 0.0, 0.0]].concat());
+    assert_eq!(b, [0.0; 22]);
+}
