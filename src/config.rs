@@ -141,6 +141,7 @@ impl Config {
             return Err(ConfigError::Invalid(format!("flow.drain_secs is {drain_secs}, give 0 to 3600")));
         }
         self.overlay.check().map_err(ConfigError::Invalid)?;
+        self.score.check().map_err(ConfigError::Invalid)?;
         Ok(())
     }
 }

@@ -53,7 +53,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         }),
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
-        partner: config.score.partner,
+        maps: config.score.recipe(),
         ..BuildConfig::default()
     };
     let token = stop.clone();

@@ -115,7 +115,7 @@ pub fn build_part(
         held_out_frames: config.held_out_frames,
         min_region_px: config.min_region_px,
         parametric: parametric.clone(),
-        partner: config.partner,
+        maps: config.maps,
         split: split.describe(),
         comparison: config.comparison.clone(),
         classes: config.classes,

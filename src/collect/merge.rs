@@ -274,7 +274,9 @@ impl Common {
             ("comparison", serde_json::to_string(&terms.comparison).unwrap_or_default()),
             ("classes", terms.classes.map_or("none", ClassSource::name).to_owned()),
             ("scores of the logits", format!("{:?}", terms.parametric)),
-            ("partner of fused scores", terms.partner.name().to_owned()),
+            ("partner of fused scores", terms.maps.partner.name().to_owned()),
+            ("normalisation of distances", terms.maps.normalise.name().to_owned()),
+            ("smoothing of maps", terms.maps.smooth.to_string()),
         ]);
         Common { model: metadata.model.clone(), data_type: bank.features().data_type(), rest }
     }

@@ -20,7 +20,7 @@ use super::uncertainty::Uncertainty;
 use crate::bank::{Bank, BankContents, ClassSource, ShardNumber};
 use crate::file::{WriteError, write_whole};
 use crate::grid::Grid;
-use crate::score::Parametric;
+use crate::score::{MapRecipe, Parametric};
 
 /// Which part of which inputs a file was built from, and how. Files merge if all of this but the shard's
 /// number is equal.
@@ -38,8 +38,8 @@ pub(super) struct Terms {
     pub(super) min_region_px: u32,
     /// Scores of the logits that are calibrated.
     pub(super) parametric: Vec<Parametric>,
-    /// The one of them that fused scores are made of.
-    pub(super) partner: Parametric,
+    /// How their maps come about, and the one that fused scores are made of.
+    pub(super) maps: MapRecipe,
     /// How frames were held out, in words.
     pub(super) split: String,
     /// What is asked of the bank's comparison; the rows here are still features as they are.
