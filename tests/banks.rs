@@ -77,7 +77,25 @@ fn shards_are_built_merged_and_the_bank_pruned() {
         ["replay", drive, "--device", "cpu", "--model", model, "--bank", &whitened, "--scores", &scores];
     farout(replay).succeeded();
     assert!(std::fs::read_dir(&scores).unwrap().count() > 0);
+    let strange = at("strange.bank");
+    let tensor = told["model"]["features"].as_str().unwrap().to_owned();
+    let outliers = [
+        "--outliers",
+        images,
+        "--outlier-size",
+        "50",
+        "--outlier-use",
+        "difference:0.5",
+        "--affinity",
+        &tensor,
+    ];
+    build(&outliers, &strange).succeeded();
+    let told = farout(["bank", "inspect", "--json", &strange]).succeeded().json();
+    assert_eq!(told["build"]["outliers"]["rows"].as_u64(), Some(50), "{told}");
+    assert_eq!(told["comparison"]["outliers"], "difference:0.5", "{told}");
     for (flag, value, words) in [
+        ("--outlier-use", "ratio", "--outliers"),
+        ("--affinity", "norm", "no part"),
         ("--transform", "whiten:within", "--classes"),
         ("--transform", "pca:17", "only 16"),
         ("--transform", "bleach", "known are"),

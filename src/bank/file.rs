@@ -6,6 +6,8 @@
 //! - `classes` U16 `[N]`: the class of each row, where somebody asked for it; rows are then ordered by class first;
 //! - `pictures.means` F32 `[M, C]`, `pictures.own` U32 `[N]`: in shards whose comparison wants them, the mean features of
 //!   the pictures and the picture of each row;
+//! - `outliers`, or `outliers.0`, `outliers.1`, ...: the same tables of known outliers, where there are any; in shards
+//!   also `outliers.pictures.means` and `outliers.pictures.own`;
 //! - `transform.P.S.mean`, `transform.P.S.matrix`: see [`super::transform`];
 //! - metadata `farout`: [`Metadata`] as JSON.
 //!
@@ -87,12 +89,28 @@ pub struct BuildRecord {
     /// Where the classes of the rows come from, if they have any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<ClassSource>,
+    /// The known outliers, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outliers: Option<OutlierRecord>,
     /// Set in a shard, which is no bank before it is merged with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardNumber>,
     /// Set in a bank that was made smaller after it was built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<PruneRecord>,
+}
+
+/// Where known outliers come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutlierRecord {
+    /// Pictures or frames that were looked at.
+    pub frames: u64,
+    /// Patches of outliers in them.
+    pub patches: u64,
+    /// Patches kept.
+    pub rows: usize,
+    /// Label values of outliers; all patches are if there are none.
+    pub values: Vec<u16>,
 }
 
 /// Everything in a bank but the numbers.
@@ -144,6 +162,17 @@ pub struct Extras {
     pub classes: Vec<u16>,
     /// Of a shard whose comparison wants them: the means of the pictures.
     pub means: Option<PictureMeans>,
+    /// Known outliers.
+    pub outliers: Option<OutlierRows>,
+}
+
+/// Features of things that are known to be strange.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutlierRows {
+    /// In tables as those of the references: `M x C` numbers each.
+    pub rows: RowsBuf,
+    /// As [`Extras::means`].
+    pub means: Option<PictureMeans>,
 }
 
 /// Mean features of the pictures that rows come from.
@@ -172,20 +201,7 @@ impl BankContents {
     pub fn to_bytes_with(&self, riders: Vec<(&str, TensorView<'_>)>) -> Result<Vec<u8>, SafeTensorError> {
         let json = serde_json::to_string(&self.metadata)?;
         let (rows, widths) = (self.origins.len(), self.metadata.comparison().tables());
-        let dtype = match self.features.view().data_type() {
-            DataType::F16 => Dtype::F16,
-            DataType::F32 => Dtype::F32,
-        };
-        let mut tensors: Vec<(String, TensorView<'_>)> = Vec::new();
-        let mut first = 0;
-        for (number, width) in widths.iter().enumerate() {
-            let table = self.features.view();
-            let fits = first + rows * width <= table.len();
-            let table = if fits { table.part(first, rows * width).bytes() } else { &[] };
-            tensors
-                .push((table_name(number, widths.len()), TensorView::new(dtype, vec![rows, *width], table)?));
-            first += rows * width;
-        }
+        let mut tensors = table_tensors("features", &self.features, &widths)?;
         let origins = TensorView::new(Dtype::U32, vec![rows, 4], bytemuck::cast_slice(&self.origins))?;
         tensors.push(("origins".to_owned(), origins));
         for (number, transform) in self.extras.transforms.iter().enumerate() {
@@ -195,12 +211,15 @@ impl BankContents {
             let bytes = bytemuck::cast_slice(&self.extras.classes);
             tensors.push(("classes".to_owned(), TensorView::new(Dtype::U16, vec![rows], bytes)?));
         }
-        if let Some(PictureMeans { means, own }) = &self.extras.means {
-            let (width, bytes) = (self.metadata.model.width, bytemuck::cast_slice(means));
-            let shape = vec![means.len() / width.max(1), width];
-            tensors.push(("pictures.means".to_owned(), TensorView::new(Dtype::F32, shape, bytes)?));
-            let bytes = bytemuck::cast_slice(own);
-            tensors.push(("pictures.own".to_owned(), TensorView::new(Dtype::U32, vec![rows], bytes)?));
+        let width = self.metadata.model.width;
+        if let Some(means) = &self.extras.means {
+            tensors.extend(means.tensors("pictures", width)?);
+        }
+        if let Some(OutlierRows { rows, means }) = &self.extras.outliers {
+            tensors.extend(table_tensors("outliers", rows, &widths)?);
+            if let Some(means) = means {
+                tensors.extend(means.tensors("outliers.pictures", width)?);
+            }
         }
         tensors.extend(riders.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)));
         // One entry only: the order of several would be that of a hash map.
@@ -217,7 +236,37 @@ impl BankContents {
     }
 }
 
+impl PictureMeans {
+    fn tensors(&self, name: &str, width: usize) -> Result<Vec<(String, TensorView<'_>)>, SafeTensorError> {
+        let shape = vec![self.means.len() / width.max(1), width];
+        let means = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(&self.means))?;
+        let own = TensorView::new(Dtype::U32, vec![self.own.len()], bytemuck::cast_slice(&self.own))?;
+        Ok(vec![(format!("{name}.means"), means), (format!("{name}.own"), own)])
+    }
+}
+
+/// Tables of these widths that lie one after another in `rows`, named `name`.
+fn table_tensors<'a>(
+    name: &str,
+    rows: &'a RowsBuf,
+    widths: &[usize],
+) -> Result<Vec<(String, TensorView<'a>)>, SafeTensorError> {
+    let view = rows.view();
+    let dtype = match view.data_type() {
+        DataType::F16 => Dtype::F16,
+        DataType::F32 => Dtype::F32,
+    };
+    let count = view.count(widths.iter().sum());
+    let mut first = 0;
+    let tensor = |(number, width): (usize, &usize)| {
+        let table = view.part(first, count * width).bytes();
+        first += count * width;
+        Ok((table_name(name, number, widths.len()), TensorView::new(dtype, vec![count, *width], table)?))
+    };
+    widths.iter().enumerate().map(tensor).collect()
+}
+
 /// The name of table `number` of `of`.
-pub(super) fn table_name(number: usize, of: usize) -> String {
-    if of == 1 { "features".to_owned() } else { format!("features.{number}") }
+pub(super) fn table_name(name: &str, number: usize, of: usize) -> String {
+    if of == 1 { name.to_owned() } else { format!("{name}.{number}") }
 }

@@ -15,11 +15,13 @@ mod transform;
 use std::path::{Path, PathBuf};
 
 pub use calibration::{Calibration, MethodCalibration, Threshold, statistics_of};
-pub use comparison::{Baseline, ClassSource, Combine, Comparison, ComparisonPart, Covariance, StepKind};
+pub use comparison::{
+    Affinity, Baseline, ClassSource, Combine, Comparison, ComparisonPart, Covariance, OutlierUse, StepKind,
+};
 pub use error::BankError;
 pub use file::{
-    BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_COMPARISON, Metadata, Origin, PictureMeans,
-    SourceFile,
+    BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_COMPARISON, Metadata, Origin, OutlierRecord,
+    OutlierRows, PictureMeans, SourceFile,
 };
 pub use record::{PruneRecord, ShardNumber};
 pub use references::References;
@@ -106,14 +108,25 @@ impl Bank {
             let why = format!("it has {} classes for {rows} rows", extras.classes.len());
             return Err(not_a_bank(&path, why));
         }
-        let means_fit = |m: &PictureMeans| {
+        let means_fit = |m: &PictureMeans, rows: usize| {
             let pictures = m.means.len() / metadata.model.width;
             m.own.len() == rows && m.own.iter().all(|own| (*own as usize) < pictures)
         };
-        if !extras.means.as_ref().is_none_or(means_fit) {
+        let tables = comparison.tables();
+        let outliers = extras.outliers.as_ref();
+        let outlier_rows = outliers.map_or(0, |o| o.rows.view().count(tables.iter().sum()));
+        let of_outliers = outliers.and_then(|o| o.means.as_ref());
+        if !extras.means.as_ref().is_none_or(|m| means_fit(m, rows))
+            || !of_outliers.is_none_or(|m| means_fit(m, outlier_rows))
+        {
             return Err(not_a_bank(&path, "its rows name pictures whose means are not there"));
         }
-        let tables = comparison.tables();
+        if outlier_rows == 0 && !comparison.outliers.is_off() && metadata.build.shard.is_none() {
+            return Err(not_a_bank(&path, "it shall use known outliers and has none"));
+        }
+        if let Some(row) = outliers.and_then(|o| o.rows.view().first_not_finite(1)) {
+            return Err(not_a_bank(&path, format!("number {row} of its outliers is NaN or infinite")));
+        }
         for (number, width) in tables.iter().enumerate() {
             if let Some(row) = store.table(&path, number)?.first_not_finite(*width) {
                 return Err(BankError::NotFinite { path, row });
@@ -153,6 +166,11 @@ impl Bank {
     /// The means of the pictures that rows come from, in shards whose comparison wants them.
     pub fn means(&self) -> Option<&PictureMeans> {
         self.extras.means.as_ref()
+    }
+
+    /// Known outliers, in tables as those of the references.
+    pub fn outliers(&self) -> Option<&OutlierRows> {
+        self.extras.outliers.as_ref()
     }
 
     /// Numbers per row of each table: one table, or one for each part that is searched for itself.

@@ -166,7 +166,7 @@ impl fmt::Display for Summary {
 impl Summary {
     /// What the rows are, if they are more than features as they are.
     fn write_comparison(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Comparison { parts, combine } = &self.comparison;
+        let Comparison { parts, combine, outliers, outlier_k, affinity } = &self.comparison;
         if !self.comparison.is_plain(self.width) {
             for part in parts {
                 let columns = format!("{}..{}", part.from, part.from + part.width);
@@ -186,6 +186,27 @@ impl Summary {
                 Combine::Max => "the largest z-score of the parts",
             };
             writeln!(f, "  distance     {how}")?;
+            if !outliers.is_off() {
+                writeln!(
+                    f,
+                    "               of each part: {outliers} with the {outlier_k} nearest known outliers"
+                )?;
+            }
+        }
+        if let Some(how) = affinity {
+            let part = parts.get(how.part).map_or("", |part| &part.name);
+            writeln!(
+                f,
+                "  smoothed     among patches alike in {part}: temperature {}, radius {}, share {}",
+                how.temperature, how.radius, how.share
+            )?;
+        }
+        if let Some(known) = &self.build.outliers {
+            writeln!(
+                f,
+                "  outliers     {} features of {} patches in {} pictures",
+                known.rows, known.patches, known.frames
+            )?;
         }
         if let Some(from) = self.build.classes {
             writeln!(f, "  classes      {} with features, from {}", self.classes.len(), from.name())?;

@@ -9,7 +9,7 @@ use super::answer::answer;
 use super::{progress, settings, signals};
 use crate::bank::{Bank, ClassSource, Combine, DataType, summary};
 use crate::cli::{BuildArgs, ClassesFrom, CombineBy, ComparisonArgs, Dtype};
-use crate::collect::{self, BuildConfig, ComparisonConfig, Input, Progress};
+use crate::collect::{self, AffinityConfig, BuildConfig, ComparisonConfig, Input, Progress};
 use crate::detector::FeatureExtractor;
 use crate::file;
 use crate::source::{self, Purpose, SourceConfig};
@@ -30,7 +30,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         collect::attach_labels(&mut inputs, folder)?;
     }
     let mut extractor = FeatureExtractor::open(&config)?;
-    let build = BuildConfig {
+    let mut build = BuildConfig {
         size: args.size,
         seed: args.seed,
         data_type: match args.dtype {
@@ -60,6 +60,21 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         let location = input.path.to_string_lossy();
         Ok(source::open(&location, &SourceConfig::default(), Purpose::Offline, token.clone())?)
     };
+    // Of several machines one looks at the outliers.
+    if !args.outliers.is_empty() && args.shard.is_none_or(|shard| shard.number == 1) {
+        let mut inputs = collect::list(&args.outliers)?;
+        let mut values = Vec::new();
+        if let Some(folder) = &args.outlier_labels {
+            collect::attach_labels(&mut inputs, folder)?;
+            values = args.outlier_values.iter().map(|&v| u16::from(v)).collect();
+        }
+        let mut shown = Shown::new("outliers", "frames");
+        let wanted = (args.outlier_size, &values[..]);
+        let found =
+            collect::outliers(&inputs, wanted, &build, (&mut open, &mut extractor), &mut shown, &stop);
+        shown.end();
+        build.outliers = Some(found?);
+    }
     let mut shown = Shown::new("features", "frames");
     let built = collect::build_part(&inputs, &build, &mut open, &mut extractor, &mut shown, &stop);
     shown.end();
@@ -79,6 +94,14 @@ pub(super) fn comparison(args: &ComparisonArgs) -> ComparisonConfig {
             CombineBy::Sum => Combine::Sum,
             CombineBy::Max => Combine::Max,
         },
+        outliers: args.outlier_use,
+        outlier_k: args.outlier_k,
+        affinity: args.affinity.clone().map(|part| AffinityConfig {
+            part,
+            temperature: args.affinity_temperature,
+            radius: args.affinity_radius,
+            share: args.affinity_share,
+        }),
     }
 }
 

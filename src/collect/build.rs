@@ -113,6 +113,7 @@ pub fn build_part(
         void: config.void.clone(),
         video_step: config.video_step.max(1),
         shard: config.shard,
+        outliers: config.outliers.as_ref().map(|known| known.record.clone()),
         ..BuildRecord::default()
     };
     let mut pass = Pass {
@@ -160,7 +161,8 @@ pub fn build_part(
         }
     }
     let Pass { sampler, held_out, record, .. } = pass;
-    let gathered = Gathered { sampler, held_out, record, model, terms };
+    let outliers = config.outliers.clone().map(|known| known.rows);
+    let gathered = Gathered { sampler, held_out, record, model, terms, outliers };
     if config.shard.is_some() {
         return Ok(gathered.shard());
     }
@@ -174,8 +176,13 @@ fn check(
     model: &ModelIdentity,
     has_logits: bool,
 ) -> Result<(), BuildError> {
-    config.comparison.resolve(model)?;
+    config.comparison.smoothing(&config.comparison.resolve(model)?)?;
     let wrong = |why: String| Err(BuildError::Comparison { why });
+    let complete = config.shard.is_none_or(|shard| shard.number == 1);
+    if config.outliers.is_none() && !config.comparison.outliers.is_off() && config.only.is_empty() && complete
+    {
+        return wrong("known outliers shall be used, and there are none: give --outliers".into());
+    }
     match config.classes {
         None if config.comparison.needs_classes() => wrong(
             "whitening within classes needs the patches' classes: give --classes labels or model".into(),
@@ -299,6 +306,10 @@ impl Pass<'_> {
         self.void.clear();
         if let Some(mask) = mask {
             mask.void_patches(self.features.grid, &self.config.void, &mut self.void);
+            if !self.config.only.is_empty() {
+                mask.covered_patches(self.features.grid, &self.config.only, &mut self.void);
+                self.void.iter_mut().for_each(|void| *void = !*void);
+            }
         }
         match (self.config.classes, mask, &self.logits) {
             (Some(ClassSource::Labels), Some(mask), _) => {

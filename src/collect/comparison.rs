@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::BuildError;
-use crate::bank::{Combine, ComparisonPart, Covariance, StepKind};
+use crate::bank::{Affinity, Combine, ComparisonPart, Covariance, OutlierUse, StepKind};
 use crate::identity::ModelIdentity;
 
 /// What is asked for; [`super::fit`] turns it into numbers once the sample is complete.
@@ -22,6 +22,26 @@ pub struct ComparisonConfig {
     pub floor: f64,
     /// How the distances of the parts become one. Default "concat".
     pub combine: Combine,
+    /// What distances to known outliers do to those of each part. Default "off".
+    pub outliers: OutlierUse,
+    /// Nearest outliers whose mean distance counts. Default 1.
+    pub outlier_k: usize,
+    /// How the distances are smoothed among patches that look alike. Default: not at all.
+    pub affinity: Option<AffinityConfig>,
+}
+
+/// [`Affinity`] with the part's name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AffinityConfig {
+    /// The part that says what looks alike, by the name that it has in the bank.
+    pub part: String,
+    /// As [`Affinity::temperature`].
+    pub temperature: f64,
+    /// As [`Affinity::radius`].
+    pub radius: f64,
+    /// As [`Affinity::share`].
+    pub share: f64,
 }
 
 /// Names the whole width as one part.
@@ -35,6 +55,9 @@ impl Default for ComparisonConfig {
             transform: Vec::new(),
             floor: 0.01,
             combine: Combine::Concat,
+            outliers: OutlierUse::Off,
+            outlier_k: 1,
+            affinity: None,
         }
     }
 }
@@ -48,6 +71,28 @@ impl ComparisonConfig {
     /// Whether it needs the means of the pictures.
     pub fn centres_images(&self) -> bool {
         self.transform.first() == Some(&StepKind::CenterImage)
+    }
+
+    /// The smoothing among `parts` that is asked for.
+    ///
+    /// # Errors
+    /// [`BuildError::Comparison`]: a part that there is not, or numbers that make no sense.
+    pub fn smoothing(&self, parts: &[ComparisonPart]) -> Result<Option<Affinity>, BuildError> {
+        let Some(AffinityConfig { part, temperature, radius, share }) = &self.affinity else {
+            return Ok(None);
+        };
+        let wrong = |why: String| Err(BuildError::Comparison { why });
+        let Some(number) = parts.iter().position(|known| known.name == *part) else {
+            let names: Vec<_> = parts.iter().map(|known| known.name.as_str()).collect();
+            return wrong(format!("no part {part:?} to smooth by; there are: {}", names.join(", ")));
+        };
+        let how = Affinity { part: number, temperature: *temperature, radius: *radius, share: *share };
+        if !how.is_sane() {
+            return wrong(format!(
+                "smoothing wants a temperature and a radius above 0 and a share from 0 to 1, not {temperature}, {radius}, {share}"
+            ));
+        }
+        Ok(Some(how))
     }
 
     /// The parts of the features of `model` that are asked for; without transforms, which remain to be fitted.

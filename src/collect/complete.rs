@@ -9,7 +9,7 @@ use super::error::BuildError;
 use super::fit::fitted;
 use super::part::{Built, Part, Terms};
 use super::sample::{Sample, Sampler};
-use crate::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata};
+use crate::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata, OutlierRows};
 use crate::identity::ModelIdentity;
 
 /// What was gathered.
@@ -19,6 +19,8 @@ pub(super) struct Gathered {
     pub(super) record: BuildRecord,
     pub(super) model: ModelIdentity,
     pub(super) terms: Terms,
+    /// Known outliers, as they come from the model.
+    pub(super) outliers: Option<OutlierRows>,
 }
 
 impl Gathered {
@@ -26,7 +28,8 @@ impl Gathered {
     pub(super) fn shard(mut self) -> Built {
         self.record.classes = self.terms.classes;
         let frames = self.held_out.frames().cloned().collect();
-        let (contents, videos) = contents(self.sampler.finish(true), self.record, self.model);
+        let (mut contents, videos) = contents(self.sampler.finish(true), self.record, self.model);
+        contents.extras.outliers = self.outliers;
         Built { contents, part: Some(Part { terms: self.terms, videos, frames }) }
     }
 
@@ -59,7 +62,8 @@ impl Gathered {
         }
         let frames = keep_held_out.then(|| self.held_out.frames().cloned().collect());
         self.held_out.without_images(|image| self.sampler.holds(image));
-        let (contents, videos) = contents(self.sampler.finish(keep_held_out), self.record, self.model);
+        let (mut contents, videos) = contents(self.sampler.finish(keep_held_out), self.record, self.model);
+        contents.extras.outliers = self.outliers;
         let pool =
             rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| failed(e.into()))?;
         let contents = pool.install(|| fitted(contents, &self.terms.comparison))?;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::comparison::ComparisonConfig;
+use super::outliers::Outliers;
 use crate::bank::{ClassSource, DataType, ShardNumber};
 
 /// How a bank is built.
@@ -17,6 +18,8 @@ pub struct BuildConfig {
     pub data_type: DataType,
     /// Label values whose patches are left out. Default none.
     pub void: Vec<u16>,
+    /// If not empty, only patches that these label values cover by more than half are taken. Default empty.
+    pub only: Vec<u16>,
     /// Of a video, every n-th frame is looked at. Default 10.
     pub video_step: u32,
     /// Share of the blocks that is held out for calibration. Default 0.2.
@@ -43,6 +46,9 @@ pub struct BuildConfig {
     pub comparison: ComparisonConfig,
     /// Where the classes of patches come from, for those who want them. Default none.
     pub classes: Option<ClassSource>,
+    /// Known outliers to store in the bank. Default none.
+    #[serde(skip)]
+    pub outliers: Option<Outliers>,
 }
 
 impl Default for BuildConfig {
@@ -52,6 +58,7 @@ impl Default for BuildConfig {
             seed: 0,
             data_type: DataType::F16,
             void: Vec::new(),
+            only: Vec::new(),
             video_step: 10,
             held_out_share: 0.2,
             held_out_block: 300,
@@ -64,6 +71,7 @@ impl Default for BuildConfig {
             keep_held_out: false,
             comparison: ComparisonConfig::default(),
             classes: None,
+            outliers: None,
         }
     }
 }

@@ -34,13 +34,25 @@ pub(super) fn fitted(
         part.steps.clone_from(&config.transform);
         transforms.push(transform);
     }
-    let comparison = Comparison { parts, combine: config.combine };
+    let ComparisonConfig { combine, outliers, outlier_k, .. } = *config;
+    let affinity = config.smoothing(&parts)?;
+    let comparison = Comparison { parts, combine, outliers, outlier_k: outlier_k.max(1), affinity };
     let means = contents.extras.means.take();
+    let strange = contents.extras.outliers.as_mut();
+    let of_outliers = strange.and_then(|outliers| outliers.means.take());
+    if contents.extras.outliers.is_none() && !comparison.outliers.is_off() {
+        let why = "known outliers shall be used, and there are none: give --outliers".to_owned();
+        return Err(BuildError::Comparison { why });
+    }
     if comparison.is_plain(width) {
         return Ok(contents);
     }
     let raw = Raw { rows: contents.features.view(), width, means: means.as_ref() };
     contents.features = transformed(&raw, data_type, &comparison, &transforms)?;
+    if let Some(outliers) = &mut contents.extras.outliers {
+        let raw = Raw { rows: outliers.rows.view(), width, means: of_outliers.as_ref() };
+        outliers.rows = transformed(&raw, data_type, &comparison, &transforms)?;
+    }
     contents.extras.transforms = transforms;
     contents.metadata.comparison = Some(comparison);
     contents.metadata.format = FORMAT_WITH_COMPARISON;
@@ -190,7 +202,7 @@ impl Sample<'_> {
 
     /// Tells `take` the number of a row and the rows from it on, chunk after chunk, as `transform` leaves `part`.
     fn each(&self, part: &ComparisonPart, transform: &Transform, mut take: impl FnMut(usize, &[f32])) {
-        let comparison = Comparison { parts: vec![part.clone()], combine: Combine::Concat };
+        let comparison = Comparison::of(vec![part.clone()], Combine::Concat);
         let projector = Projector::new(&comparison, std::slice::from_ref(transform), self.width);
         let raw = Raw { rows: self.rows, width: self.width, means: self.extras.means.as_ref() };
         raw.each(projector, |first, tables| take(first, &tables[0]));

@@ -11,7 +11,7 @@ use super::digest::{Digest, frame_digest, unhex};
 use super::error::BuildError;
 use super::part::{Built, Part, Terms};
 use super::sample::{Offer, PatchKey, Sampler};
-use crate::bank::{Bank, BankError, BuildRecord, ClassSource, DataType, ShardNumber};
+use crate::bank::{Bank, BankError, BuildRecord, ClassSource, DataType, OutlierRows, ShardNumber};
 use crate::identity::ModelIdentity;
 
 /// Why files cannot be merged.
@@ -130,10 +130,10 @@ pub fn merge(
     complete(&given)?;
     let joined: Joined = joined
         .ok_or_else(|| MergeError::NoPart { path: PathBuf::new(), why: "no file was given".to_owned() })?;
-    let Joined { sampler, held_out, record, common, splits, mut terms, inputs, .. } = joined;
+    let Joined { sampler, held_out, record, common, splits, mut terms, inputs, outliers, .. } = joined;
     terms.k = config.k.unwrap_or(terms.k);
     if let Some(comparison) = &config.comparison {
-        comparison.resolve(&common.model)?;
+        comparison.smoothing(&comparison.resolve(&common.model)?)?;
         terms.comparison = comparison.clone();
     }
     terms.shard = ShardNumber { number: 1, of: 1 };
@@ -143,7 +143,14 @@ pub fn merge(
         let all: Vec<&[u8]> = inputs.iter().map(String::as_bytes).collect();
         terms.inputs = super::digest::hex(&super::digest::digest_of(&all));
     }
-    let gathered = Gathered { sampler, held_out, record, model: common.model, terms };
+    let gathered = Gathered {
+        sampler,
+        held_out,
+        record,
+        model: common.model,
+        terms,
+        outliers: outliers.map(|(_, rows)| rows),
+    };
     Ok(gathered.bank(config.threads, config.keep_held_out, progress)?)
 }
 
@@ -181,6 +188,7 @@ struct Joined {
     sampler: Sampler,
     held_out: HeldOut,
     record: BuildRecord,
+    outliers: Option<(PathBuf, OutlierRows)>,
     splits: BTreeSet<String>,
     inputs: BTreeSet<String>,
 }
@@ -202,6 +210,7 @@ impl Joined {
                 video_step: build.video_step,
                 ..BuildRecord::default()
             },
+            outliers: None,
             splits: BTreeSet::new(),
             inputs: BTreeSet::new(),
         }
@@ -215,6 +224,21 @@ impl Joined {
                 second: path.to_owned(),
                 differences: differences.join("; "),
             });
+        }
+        match (bank.outliers(), &self.outliers) {
+            (None, _) => {}
+            (Some(outliers), None) => {
+                self.outliers = Some((path.to_owned(), outliers.clone()));
+                self.record.outliers.clone_from(&bank.metadata().build.outliers);
+            }
+            (Some(outliers), Some((_, known))) if outliers == known => {}
+            (Some(_), Some((first, _))) => {
+                return Err(MergeError::Different {
+                    first: first.clone(),
+                    second: path.to_owned(),
+                    differences: "each has known outliers of its own".to_owned(),
+                });
+            }
         }
         self.inputs.insert(part.terms.inputs);
         self.splits.insert(part.terms.split);

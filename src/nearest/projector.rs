@@ -35,6 +35,7 @@ struct Part {
     /// The table that they go to, and their first column there.
     table: usize,
     at: usize,
+    stored: usize,
     /// Whether the mean of the picture is subtracted first.
     centred: bool,
     steps: Vec<Prepared>,
@@ -95,17 +96,26 @@ impl Projector {
             next += part.stored;
             let steps = transform.steps.iter().filter_map(Prepared::of).collect();
             let centred = transform.steps.first() == Some(&Step::CenterImage);
-            Part { from: part.from, width: part.width, table, at, centred, steps }
+            Part { from: part.from, width: part.width, table, at, stored: part.stored, centred, steps }
         };
         assert_eq!(comparison.parts.len(), transforms.len());
         let parts = comparison.parts.iter().zip(transforms).enumerate().map(place).collect();
-        let (tables, plain) = (comparison.tables(), comparison.is_plain(width));
+        let (tables, plain) = (comparison.tables(), comparison.keeps_features(width));
         Projector { width, parts, tables, plain, scratch: Vec::new(), mean: Vec::new() }
     }
 
     /// Whether it leaves everything as it is.
     pub fn is_plain(&self) -> bool {
         self.plain
+    }
+
+    /// Where part number `part` stands: the table, its first column there, and how many there are.
+    ///
+    /// # Panics
+    /// If there is no such part.
+    pub fn place(&self, part: usize) -> (usize, usize, usize) {
+        let Part { table, at, stored, .. } = self.parts[part];
+        (table, at, stored)
     }
 
     /// Numbers per vector in each table.

@@ -2,7 +2,7 @@
 
 use super::parts::{joining, part, shards, smaller};
 use super::*;
-use crate::bank::{BankError, ClassSource, Combine, StepKind};
+use crate::bank::{Affine, BankError, ClassSource, Combine, OutlierUse, ShardNumber, Step, StepKind};
 use crate::grid::Distances;
 use crate::nearest::{self, Device, SearchConfig};
 
@@ -147,6 +147,30 @@ fn principal_directions_keep_the_most_variance_in_falling_order() {
         (whole("whiten:within"), "--classes"),
         (whole("l2,center:image"), "first step"),
         (ComparisonConfig { parts: vec!["blue".into()], ..ComparisonConfig::default() }, "red, rest"),
+        (
+            ComparisonConfig {
+                affinity: Some(AffinityConfig {
+                    part: "blue".into(),
+                    temperature: 0.2,
+                    radius: 3.0,
+                    share: 0.5,
+                }),
+                ..ComparisonConfig::default()
+            },
+            "there are: red, rest",
+        ),
+        (
+            ComparisonConfig {
+                affinity: Some(AffinityConfig {
+                    part: "red".into(),
+                    temperature: 0.0,
+                    radius: 3.0,
+                    share: 0.5,
+                }),
+                ..ComparisonConfig::default()
+            },
+            "above 0",
+        ),
     ] {
         if let Err(why) = run(&inputs, &config(comparison.clone(), None)) {
             assert!(why.to_string().contains(words), "{why}");
@@ -291,6 +315,113 @@ fn shards_make_banks_of_other_comparisons() {
         let why = merge(&paths, &wrong, &mut ()).unwrap_err().to_string();
         assert!(why.contains(words), "{why}");
     }
+}
+
+/// Pictures of known outliers: of each, the mask covers patches 0 to 2 of the first row whole, patch 3 by a bit less
+/// than half, and says nothing of others.
+fn strangers(dir: &Path) -> Vec<Input> {
+    let (images, labels) = (dir.join("strange"), dir.join("masks"));
+    std::fs::create_dir_all(&images).unwrap();
+    std::fs::create_dir_all(&labels).unwrap();
+    for i in 0..5 {
+        write_image(&images.join(format!("{i}.png")), 90 + i);
+        let mask = image::GrayImage::from_fn(48, 32, |x, y| {
+            image::Luma([match (x, y) {
+                (0..24, 0..8) => 1,
+                (24..32, 0..4) => {
+                    if (x, y) == (24, 0) {
+                        0
+                    } else {
+                        1
+                    }
+                }
+                _ => 255,
+            }])
+        });
+        mask.save(labels.join(format!("{i}.png"))).unwrap();
+    }
+    let mut inputs = list(&[images.to_str().unwrap().to_owned()]).unwrap();
+    attach_labels(&mut inputs, &labels).unwrap();
+    inputs
+}
+
+#[test]
+fn known_outliers_are_the_patches_that_their_labels_cover() {
+    let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let inputs = labelled(dir.path());
+    let strange = strangers(dir.path());
+    let ratio = ComparisonConfig {
+        outliers: OutlierUse::Ratio,
+        affinity: Some(AffinityConfig { part: "red".into(), temperature: 0.2, radius: 3.0, share: 0.5 }),
+        ..asked("center:image,whiten", Combine::Sum)
+    };
+    let mut config = BuildConfig { k: 2, ..config(ratio, None) };
+    let find = |size: usize, config: &BuildConfig, values: &[u16]| {
+        let mut model = MeanColour { seen: 0, gain: 1.0 };
+        outliers(&strange, (size, values), config, (&mut open, &mut model), &mut (), &Stop::new())
+    };
+    let none = find(100, &config, &[7]).unwrap_err().to_string();
+    assert!(none.contains("--outlier-values") && none.contains("120 patches"), "{none}");
+    let known = find(100, &config, &[1]).unwrap();
+    assert_eq!((known.record.rows, known.record.patches, known.record.frames), (15, 15, 5));
+    assert_eq!(find(4, &config, &[1]).unwrap().record.rows, 4);
+    assert_eq!(find(1000, &config, &[]).unwrap().record.rows, 120, "all patches if no label says which");
+    let bare = ComparisonConfig { affinity: None, outliers: OutlierUse::Off, ..config.comparison.clone() };
+    let without = built(&inputs, &BuildConfig { comparison: bare, ..config.clone() });
+    let refused = run(&inputs, &config).unwrap_err().to_string();
+    assert!(refused.contains("--outliers"), "{refused}");
+
+    config.outliers = Some(known.clone());
+    let contents = run(&inputs, &config).unwrap();
+    // Their rows are the features less the mean of their picture, by the transform that the references made.
+    let whitened = &contents.extras.transforms[1].steps[1];
+    let Step::Affine(Affine { mean, matrix: Some(matrix) }) = whitened else { panic!("{whitened:?}") };
+    let (raw, means) = (&known.rows.rows, known.rows.means.as_ref().unwrap());
+    let tables = &contents.extras.outliers.as_ref().unwrap().rows;
+    let (mut feature, mut got) = ([0.0; 3], [0.0; 2]);
+    for row in 0..15 {
+        raw.view().copy_to(row * 3, &mut feature);
+        tables.view().copy_to(15 + row * 2, &mut got);
+        let picture = &means.means[means.own[row] as usize * 3..];
+        let x: Vec<f32> = (0..2).map(|c| feature[c + 1] - picture[c + 1] - mean[c]).collect();
+        for (c, got) in got.iter().enumerate() {
+            let want = matrix[c * 2] * x[0] + matrix[c * 2 + 1] * x[1];
+            assert!((want - got).abs() < 1e-4, "row {row}: {got} {want}");
+        }
+    }
+    assert_eq!(contents.extras.transforms, without.transforms(), "outliers do not change the transform");
+    let bank = Bank::from_contents(contents.clone(), 2).unwrap();
+    // Distances of normal patches in units of those to outliers: most are nearer to references.
+    let normal = bank.comparison().parts[0].baseline.unwrap();
+    assert!(normal.mean > 0.0 && normal.mean < without.comparison().parts[0].baseline.unwrap().mean);
+
+    // Through files, in shards, and made smaller.
+    let whole = part(&inputs, &config).unwrap().to_bytes().unwrap();
+    assert!(whole == contents.to_bytes().unwrap());
+    let first = ShardNumber { number: 1, of: 2 };
+    let paths: Vec<PathBuf> = (1..=2)
+        .map(|number| {
+            let shard = ShardNumber { number, ..first };
+            let outliers = config.outliers.clone().filter(|_| number == 1);
+            let config = BuildConfig { shard: Some(shard), outliers, ..config.clone() };
+            let path = out.path().join(format!("{number}.bank"));
+            part(&inputs, &config).unwrap().write(&path).unwrap();
+            path
+        })
+        .collect();
+    assert!(merge(&paths, &joining(false, 2), &mut ()).unwrap().to_bytes().unwrap() == whole);
+    let path = out.path().join("whole.bank");
+    std::fs::write(&path, &whole).unwrap();
+    let bank = Bank::open(&path, 2).unwrap();
+    assert_eq!(bank.outliers().unwrap(), contents.extras.outliers.as_ref().unwrap());
+    let small = smaller(&bank, PruneMethod::Random, 50, false).contents;
+    assert_eq!(small.extras.outliers.as_ref(), bank.outliers());
+    let told = crate::bank::summary(&bank).to_string();
+    assert!(told.contains("15 features of 15 patches in 5 pictures") && told.contains("ratio"), "{told}");
+    assert!(told.contains("alike in red"), "{told}");
+    let mut lost = contents;
+    lost.extras.outliers = None;
+    assert!(Bank::from_contents(lost, 2).unwrap_err().to_string().contains("has none"));
 }
 
 #[test]
