@@ -4,7 +4,7 @@
 //!   searched one by one, each part has a table of its own instead: `features.0`, `features.1`, ...;
 //! - `origins` U32 `[N, 4]`: source file number, frame number, patch row, patch column;
 //! - `classes` U16 `[N]`: the class of each row, where somebody asked for it; rows are then ordered by class first;
-//! - `pictures.means` F32 `[M, C]`, `pictures.own` U32 `[N]`: in shards whose comparison wants them, the mean features of
+//! - `pictures.means` F32 `[M, C]`, `pictures.own` U32 `[N]`: in shards whose recipe wants them, the mean features of
 //!   the pictures and the picture of each row;
 //! - `outliers`, or `outliers.0`, `outliers.1`, ...: the same tables of known outliers, where there are any; in shards
 //!   also `outliers.pictures.means` and `outliers.pictures.own`;
@@ -12,7 +12,7 @@
 //! - metadata `farout`: [`Metadata`] as JSON.
 //!
 //! Shards have further tensors, whose names and meaning only those know who build and merge them. A file whose
-//! rows are features as they are has format [`FORMAT`], any other [`FORMAT_WITH_COMPARISON`].
+//! rows are features as they are has format [`FORMAT`], any other [`FORMAT_WITH_RECIPE`].
 //!
 //! Equal contents give equal bytes: keys are written in a fixed order, nothing depends on time,
 //! machine or path.
@@ -26,14 +26,14 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError};
 use serde::{Deserialize, Serialize};
 
-use super::{Calibration, ClassSource, Comparison, DataType, PruneRecord, RowsBuf, ShardNumber, Transform};
+use super::{Calibration, ClassSource, DataType, PruneRecord, Recipe, RowsBuf, ShardNumber, Transform};
 use crate::file::{WriteError, write_whole};
 use crate::identity::ModelIdentity;
 
 /// Version of the file format of banks whose rows are features as they are.
 pub const FORMAT: u32 = 1;
-/// Version of the file format of banks that say in a comparison what their rows are.
-pub const FORMAT_WITH_COMPARISON: u32 = 2;
+/// Version of the file format of banks that say in a recipe what their rows are.
+pub const FORMAT_WITH_RECIPE: u32 = 2;
 
 #[cfg(target_endian = "big")]
 compile_error!("banks are mapped as they lie in the file, which is little-endian");
@@ -116,7 +116,7 @@ pub struct OutlierRecord {
 /// Everything in a bank but the numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// [`FORMAT`] or [`FORMAT_WITH_COMPARISON`].
+    /// [`FORMAT`] or [`FORMAT_WITH_RECIPE`].
     pub format: u32,
     /// Version of farout that wrote it.
     pub farout: String,
@@ -126,7 +126,7 @@ pub struct Metadata {
     pub build: BuildRecord,
     /// What the rows are; absent if they are features as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comparison: Option<Comparison>,
+    pub recipe: Option<Recipe>,
     /// How far held-out normal frames lie; absent if none could be held out.
     pub calibration: Option<Calibration>,
     /// The files that the features came from, ordered by SHA-256.
@@ -135,15 +135,15 @@ pub struct Metadata {
 
 impl Metadata {
     /// What the rows are.
-    pub fn comparison(&self) -> Comparison {
-        self.comparison.clone().unwrap_or_else(|| Comparison::plain(&self.model))
+    pub fn recipe(&self) -> Recipe {
+        self.recipe.clone().unwrap_or_else(|| Recipe::plain(&self.model))
     }
 }
 
 /// A bank in memory, ready to be written.
 #[derive(Debug, Clone)]
 pub struct BankContents {
-    /// The rows, table after table ([`Comparison::tables`]): `N x C` numbers each.
+    /// The rows, table after table ([`Recipe::tables`]): `N x C` numbers each.
     pub features: RowsBuf,
     /// Where each of the N rows came from.
     pub origins: Vec<Origin>,
@@ -156,11 +156,11 @@ pub struct BankContents {
 /// What banks besides their rows may hold.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Extras {
-    /// One per part of the comparison; may be empty if none has steps.
+    /// One per part of the recipe; may be empty if none has steps.
     pub transforms: Vec<Transform>,
     /// The class of each row, or empty.
     pub classes: Vec<u16>,
-    /// Of a shard whose comparison wants them: the means of the pictures.
+    /// Of a shard whose recipe wants them: the means of the pictures.
     pub means: Option<PictureMeans>,
     /// Known outliers.
     pub outliers: Option<OutlierRows>,
@@ -200,7 +200,7 @@ impl BankContents {
     /// As [`BankContents::to_bytes`].
     pub fn to_bytes_with(&self, riders: Vec<(&str, TensorView<'_>)>) -> Result<Vec<u8>, SafeTensorError> {
         let json = serde_json::to_string(&self.metadata)?;
-        let (rows, widths) = (self.origins.len(), self.metadata.comparison().tables());
+        let (rows, widths) = (self.origins.len(), self.metadata.recipe().tables());
         let mut tensors = table_tensors("features", &self.features, &widths)?;
         let origins = TensorView::new(Dtype::U32, vec![rows, 4], bytemuck::cast_slice(&self.origins))?;
         tensors.push(("origins".to_owned(), origins));

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::file::table_name;
 use super::transform;
 use super::{
-    BankError, DataType, Extras, FORMAT, FORMAT_WITH_COMPARISON, Metadata, Origin, OutlierRows, PictureMeans,
+    BankError, DataType, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, OutlierRows, PictureMeans,
     Rows, RowsBuf,
 };
 
@@ -116,9 +116,9 @@ pub(super) fn map(path: &Path) -> Result<Opened, BankError> {
     };
     let metadata = metadata(path, &map)?;
     let refuse = |why: String| not_a_bank(path, why);
-    let comparison = metadata.comparison();
-    comparison.check(metadata.model.width).map_err(refuse)?;
-    let widths = comparison.tables();
+    let recipe = metadata.recipe();
+    recipe.check(metadata.model.width).map_err(refuse)?;
+    let widths = recipe.tables();
     let tensor = |name: &str| tensors.tensor(name).map_err(|e| refuse(e.to_string()));
     let tables: Vec<TensorView<'_>> = (0..widths.len())
         .map(|n| tensor(&table_name("features", n, widths.len())))
@@ -142,7 +142,7 @@ pub(super) fn map(path: &Path) -> Result<Opened, BankError> {
         )));
     }
     let extras = Extras {
-        transforms: transform::read_all(&tensors, &comparison).map_err(refuse)?,
+        transforms: transform::read_all(&tensors, &recipe).map_err(refuse)?,
         classes: classes(&tensors).map_err(refuse)?,
         means: means(&tensors, "pictures").map_err(refuse)?,
         outliers: outliers(&tensors, &widths, data_type).map_err(refuse)?,
@@ -169,12 +169,8 @@ fn metadata(path: &Path, map: &[u8]) -> Result<Metadata, BankError> {
     }
     let broken = |e: serde_json::Error| not_a_bank(path, format!("its metadata are broken: {e}"));
     let Format { format } = serde_json::from_str(json).map_err(broken)?;
-    if !(FORMAT..=FORMAT_WITH_COMPARISON).contains(&format) {
-        return Err(BankError::Version {
-            path: path.to_owned(),
-            found: format,
-            known: FORMAT_WITH_COMPARISON,
-        });
+    if !(FORMAT..=FORMAT_WITH_RECIPE).contains(&format) {
+        return Err(BankError::Version { path: path.to_owned(), found: format, known: FORMAT_WITH_RECIPE });
     }
     serde_json::from_str(json).map_err(broken)
 }

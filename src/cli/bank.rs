@@ -55,7 +55,7 @@ pub struct BuildArgs {
     pub keep_held_out: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub comparison: ComparisonArgs,
+    pub recipe: RecipeArgs,
     /// Give each patch a class: that of its label, or the one that the model's logits say
     #[arg(long, value_enum, value_name = "FROM")]
     pub classes: Option<ClassesFrom>,
@@ -84,7 +84,7 @@ pub struct BuildArgs {
 
 /// What becomes of features before they are compared.
 #[derive(Debug, Clone, Args)]
-pub struct ComparisonArgs {
+pub struct RecipeArgs {
     /// Take these parts of the features, as the prepared model names them (value:9,norm), and transform each for
     /// itself; "all" is the whole width as one part; every part if not given
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -166,7 +166,7 @@ pub struct MergeArgs {
     pub shards: Vec<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub comparison: ComparisonArgs,
+    pub recipe: RecipeArgs,
     /// Reference features in the bank, at most as many as the shards were built for; as many if not given
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub size: Option<usize>,

@@ -8,8 +8,8 @@ use indicatif::ProgressBar;
 use super::answer::answer;
 use super::{progress, settings, signals};
 use crate::bank::{Bank, ClassSource, Combine, DataType, summary};
-use crate::cli::{BuildArgs, ClassesFrom, CombineBy, ComparisonArgs, Dtype};
-use crate::collect::{self, AffinityConfig, BuildConfig, ComparisonConfig, Input, Progress};
+use crate::cli::{BuildArgs, ClassesFrom, CombineBy, Dtype, RecipeArgs};
+use crate::collect::{self, AffinityConfig, BuildConfig, Input, Progress, RecipeConfig};
 use crate::detector::FeatureExtractor;
 use crate::file;
 use crate::source::{self, Purpose, SourceConfig};
@@ -46,7 +46,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         k: args.k,
         shard: args.shard,
         keep_held_out: args.keep_held_out,
-        comparison: comparison(&args.comparison),
+        recipe: recipe(&args.recipe),
         classes: args.classes.map(|from| match from {
             ClassesFrom::Labels => ClassSource::Labels,
             ClassesFrom::Model => ClassSource::Model,
@@ -82,9 +82,9 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     tell(&args.output, args.json)
 }
 
-/// What the flags ask of the bank's comparison.
-pub(super) fn comparison(args: &ComparisonArgs) -> ComparisonConfig {
-    ComparisonConfig {
+/// What the flags ask of the bank's recipe.
+pub(super) fn recipe(args: &RecipeArgs) -> RecipeConfig {
+    RecipeConfig {
         parts: args.parts.clone(),
         heads: args.split_heads,
         transform: args.transform.clone(),

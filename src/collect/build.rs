@@ -103,7 +103,7 @@ pub fn build_part(
         held_out_frames: config.held_out_frames,
         min_region_px: config.min_region_px,
         split: split.describe(),
-        comparison: config.comparison.clone(),
+        recipe: config.recipe.clone(),
         classes: config.classes,
     };
     let record = BuildRecord {
@@ -176,15 +176,14 @@ fn check(
     model: &ModelIdentity,
     has_logits: bool,
 ) -> Result<(), BuildError> {
-    config.comparison.smoothing(&config.comparison.resolve(model)?)?;
-    let wrong = |why: String| Err(BuildError::Comparison { why });
+    config.recipe.smoothing(&config.recipe.resolve(model)?)?;
+    let wrong = |why: String| Err(BuildError::Recipe { why });
     let complete = config.shard.is_none_or(|shard| shard.number == 1);
-    if config.outliers.is_none() && !config.comparison.outliers.is_off() && config.only.is_empty() && complete
-    {
+    if config.outliers.is_none() && !config.recipe.outliers.is_off() && config.only.is_empty() && complete {
         return wrong("known outliers shall be used, and there are none: give --outliers".into());
     }
     match config.classes {
-        None if config.comparison.needs_classes() => wrong(
+        None if config.recipe.needs_classes() => wrong(
             "whitening within classes needs the patches' classes: give --classes labels or model".into(),
         ),
         Some(ClassSource::Model) if !has_logits => wrong(
@@ -331,7 +330,7 @@ impl Pass<'_> {
     /// Offers every patch that is neither void nor faulty to the sample.
     fn offer(&mut self, image: &Digest, file: &Digest, name: &str, number: u32) -> Result<(), BuildError> {
         let cols = self.features.grid.cols.max(1);
-        let wants_mean = self.config.comparison.centres_images();
+        let wants_mean = self.config.recipe.centres_images();
         if wants_mean {
             image_mean(&self.features.data, self.features.width.max(1), &mut self.mean);
         }

@@ -66,7 +66,7 @@ impl Gathered {
         contents.extras.outliers = self.outliers;
         let pool =
             rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| failed(e.into()))?;
-        let contents = pool.install(|| fitted(contents, &self.terms.comparison))?;
+        let contents = pool.install(|| fitted(contents, &self.terms.recipe))?;
         let contents = calibrated(contents, &mut self.held_out, k, threads, &self.terms.split, progress)?;
         if contents.metadata.calibration.is_none() {
             progress.warn("no frame could be held out: the bank has no calibration, and the threshold must be given as a number");
@@ -79,7 +79,7 @@ fn contents(sample: Sample, build: BuildRecord, model: ModelIdentity) -> (BankCo
     let Sample { features, origins, sources, videos, classes, means } = sample;
     let farout = env!("CARGO_PKG_VERSION").to_owned();
     let metadata =
-        Metadata { format: FORMAT, farout, model, build, comparison: None, calibration: None, sources };
+        Metadata { format: FORMAT, farout, model, build, recipe: None, calibration: None, sources };
     let extras = Extras { classes, means, ..Extras::default() };
     (BankContents { features, origins, metadata, extras }, videos)
 }
@@ -98,14 +98,14 @@ pub(super) fn calibrated(
     split: &str,
     progress: &mut dyn Progress,
 ) -> Result<BankContents, BuildError> {
-    if contents.metadata.comparison().combine.searches_apart() {
+    if contents.metadata.recipe().combine.searches_apart() {
         let measured = |bank: &Arc<Bank>| baselines(held_out, bank, k, threads);
         let (back, found) = lent(contents, k, measured)?;
         contents = back;
         if found.is_none() {
             progress.warn("no frame could be held out: the distances of the parts are combined as they are");
         }
-        let parts = contents.metadata.comparison.iter_mut().flat_map(|comparison| &mut comparison.parts);
+        let parts = contents.metadata.recipe.iter_mut().flat_map(|recipe| &mut recipe.parts);
         for (number, part) in parts.enumerate() {
             part.baseline = found.as_ref().and_then(|found| found.get(number)).copied();
         }

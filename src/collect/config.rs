@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::ComparisonConfig;
 use super::outliers::Outliers;
+use super::recipe::RecipeConfig;
 use crate::bank::{ClassSource, DataType, ShardNumber};
 
 /// How a bank is built.
@@ -43,7 +43,7 @@ pub struct BuildConfig {
     /// merged; a shard always does. Default false.
     pub keep_held_out: bool,
     /// What the rows are made of and how they are compared. Default: features as they are.
-    pub comparison: ComparisonConfig,
+    pub recipe: RecipeConfig,
     /// Where the classes of patches come from, for those who want them. Default none.
     pub classes: Option<ClassSource>,
     /// Known outliers to store in the bank. Default none.
@@ -69,7 +69,7 @@ impl Default for BuildConfig {
             threads: 0,
             shard: None,
             keep_held_out: false,
-            comparison: ComparisonConfig::default(),
+            recipe: RecipeConfig::default(),
             classes: None,
             outliers: None,
         }

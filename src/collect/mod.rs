@@ -6,7 +6,6 @@
 mod baseline;
 mod build;
 mod calibrate;
-mod comparison;
 mod complete;
 mod config;
 mod digest;
@@ -20,11 +19,11 @@ mod moments;
 mod outliers;
 mod part;
 mod prune;
+mod recipe;
 mod sample;
 mod split;
 
 pub use build::{Extract, Open, Progress, build, build_part};
-pub use comparison::{AffinityConfig, ComparisonConfig};
 pub use config::BuildConfig;
 pub use digest::{Digest, frame_digest, hex, sha256_of_file, unhex};
 pub use error::BuildError;
@@ -34,6 +33,7 @@ pub use merge::{MergeConfig, MergeError, merge};
 pub use outliers::{Outliers, outliers};
 pub use part::Built;
 pub use prune::{PruneConfig, PruneError, PruneMethod, prune};
+pub use recipe::{AffinityConfig, RecipeConfig};
 pub use sample::{Offer, PatchKey, Sample, Sampler};
 pub use split::{Place, Side, Split};
 

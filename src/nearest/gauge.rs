@@ -10,7 +10,7 @@ use super::{Nearest, Projector, SearchConfig, SearchError, cpu};
 use crate::bank::{Affinity, Bank, Baseline, Combine, References};
 use crate::grid::{Distances, Features};
 
-/// Measures how far the patches of a frame lie from the references of a bank, as the bank's comparison says.
+/// Measures how far the patches of a frame lie from the references of a bank, as the bank's recipe says.
 pub struct Gauge {
     bank: Arc<Bank>,
     pool: Arc<ThreadPool>,
@@ -47,17 +47,17 @@ impl Gauge {
         let engines = (0..tables)
             .map(|n| open(&pool, config.k, &References::table(bank, n)))
             .collect::<Result<_, _>>()?;
-        let comparison = bank.comparison();
+        let recipe = bank.recipe();
         let strange = References::outliers(bank)
             .iter()
-            .filter(|_| !comparison.outliers.is_off())
-            .map(|references| open(&pool, comparison.outlier_k.min(references.rows()), references))
+            .filter(|_| !recipe.outliers.is_off())
+            .map(|references| open(&pool, recipe.outlier_k.min(references.rows()), references))
             .collect::<Result<_, _>>()?;
         Ok(Gauge {
-            projector: Projector::new(comparison, bank.transforms(), bank.width()),
+            projector: Projector::new(recipe, bank.transforms(), bank.width()),
             engines,
             strange,
-            baselines: comparison.parts.iter().map(|part| part.baseline.unwrap_or(UNKNOWN)).collect(),
+            baselines: recipe.parts.iter().map(|part| part.baseline.unwrap_or(UNKNOWN)).collect(),
             features: vec![Features::default(); tables],
             distances: vec![Distances::default(); tables],
             outlying: Distances::default(),
@@ -99,23 +99,23 @@ impl Gauge {
             self.project(features);
         }
         let bank = Arc::clone(&self.bank);
-        let comparison = bank.comparison();
+        let recipe = bank.recipe();
         for (table, engine) in self.engines.iter_mut().enumerate() {
             let patches = if self.projector.is_plain() { features } else { &self.features[table] };
-            let apart = comparison.combine.searches_apart();
+            let apart = recipe.combine.searches_apart();
             let found = if apart { &mut self.distances[table] } else { &mut *out };
             engine.distances(patches, found)?;
             if let Some(strange) = self.strange.get_mut(table) {
                 strange.distances(patches, &mut self.outlying)?;
                 let pairs = found.data.iter_mut().zip(self.outlying.data.iter());
-                pairs.for_each(|(d, o)| *d = comparison.outliers.of(*d, *o));
+                pairs.for_each(|(d, o)| *d = recipe.outliers.of(*d, *o));
             }
         }
-        if comparison.combine.searches_apart() {
+        if recipe.combine.searches_apart() {
             out.grid = features.grid;
             self.combine(&mut out.data);
         }
-        if let Some(how) = comparison.affinity {
+        if let Some(how) = recipe.affinity {
             self.smooth(&how, features, &mut out.data);
         }
         Ok(())
@@ -146,7 +146,7 @@ impl Gauge {
 
     /// One distance of those of the parts.
     fn combine(&self, out: &mut Vec<f32>) {
-        let largest = self.bank.comparison().combine == Combine::Max;
+        let largest = self.bank.recipe().combine == Combine::Max;
         out.clear();
         out.resize(self.distances.first().map_or(0, |part| part.data.len()), 0.0);
         for (number, (part, normal)) in self.distances.iter().zip(&self.baselines).enumerate() {

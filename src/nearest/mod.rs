@@ -38,7 +38,7 @@ pub use projector::{ImageMeans, Projector, image_mean};
 pub use worker::Counts;
 
 /// A nearest-neighbour engine that holds references and searches them exactly. It compares numbers as they are;
-/// [`Gauge`] knows what a bank's comparison does to features before.
+/// [`Gauge`] knows what a bank's recipe does to features before.
 pub trait Nearest: Send {
     /// Name of the backend, e.g. `cpu-gemm`, and what it runs on.
     fn name(&self) -> String;

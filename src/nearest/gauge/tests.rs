@@ -1,11 +1,11 @@
-//! Comparisons against a naive computation in double precision.
+//! Recipes against a naive computation in double precision.
 
 use std::sync::Arc;
 
 use super::*;
 use crate::bank::{
-    Affine, Affinity, BankContents, Comparison, ComparisonPart, DataType, Extras, FORMAT_WITH_COMPARISON,
-    OutlierRows, OutlierUse, RowsBuf, Step, StepKind, Transform,
+    Affine, Affinity, BankContents, DataType, Extras, FORMAT_WITH_RECIPE, OutlierRows, OutlierUse, Recipe,
+    RecipePart, RowsBuf, Step, StepKind, Transform,
 };
 use crate::grid::Grid;
 use crate::nearest::tests::{Noise, bank, features};
@@ -16,8 +16,8 @@ const K: usize = 3;
 
 /// Columns 4..22 of `WIDTH`, as two parts: 11 numbers as they are, 7 divided by their norm and turned to 5. The
 /// first four are looked at by nobody. Of the 11 the picture's mean is subtracted.
-fn comparison(combine: Combine) -> (Comparison, Vec<Transform>) {
-    let part = |name: &str, from, width, stored, steps, baseline| ComparisonPart {
+fn recipe(combine: Combine) -> (Recipe, Vec<Transform>) {
+    let part = |name: &str, from, width, stored, steps, baseline| RecipePart {
         name: name.into(),
         from,
         width,
@@ -33,17 +33,12 @@ fn comparison(combine: Combine) -> (Comparison, Vec<Transform>) {
     ];
     let affine = Affine { mean: noise.many(7, 0.1, 0.0), matrix: Some(noise.many(35, 1.0, 0.0)) };
     let turned = Transform { steps: vec![Step::Unit, Step::Affine(affine)] };
-    (Comparison::of(parts, combine), vec![turned, Transform { steps: vec![Step::CenterImage] }])
+    (Recipe::of(parts, combine), vec![turned, Transform { steps: vec![Step::CenterImage] }])
 }
 
 /// One vector's parts in double precision; `picture` is its picture's mean.
-fn parts(
-    comparison: &Comparison,
-    transforms: &[Transform],
-    picture: &[f64],
-    vector: &[f32],
-) -> Vec<Vec<f64>> {
-    let part = |(part, transform): (&ComparisonPart, &Transform)| {
+fn parts(recipe: &Recipe, transforms: &[Transform], picture: &[f64], vector: &[f32]) -> Vec<Vec<f64>> {
+    let part = |(part, transform): (&RecipePart, &Transform)| {
         let mut x: Vec<f64> =
             vector[part.from..part.from + part.width].iter().map(|x| f64::from(*x)).collect();
         for step in &transform.steps {
@@ -70,7 +65,7 @@ fn parts(
         }
         x
     };
-    comparison.parts.iter().zip(transforms).map(part).collect()
+    recipe.parts.iter().zip(transforms).map(part).collect()
 }
 
 /// The mean distance of `x` to the nearest `k` of `rows`.
@@ -96,16 +91,16 @@ fn stored(combine: Combine, rows: &[Vec<Vec<f64>>]) -> RowsBuf {
 }
 
 /// A bank of `raw`, and of `strange` as known outliers.
-fn bank_of(comparison: &Comparison, transforms: &[Transform], raw: &[f32], strange: &[f32]) -> Arc<Bank> {
+fn bank_of(recipe: &Recipe, transforms: &[Transform], raw: &[f32], strange: &[f32]) -> Arc<Bank> {
     let all = |raw: &[f32]| -> Vec<Vec<Vec<f64>>> {
-        raw.chunks(WIDTH).map(|row| parts(comparison, transforms, &[0.0; WIDTH], row)).collect()
+        raw.chunks(WIDTH).map(|row| parts(recipe, transforms, &[0.0; WIDTH], row)).collect()
     };
     let plain = Arc::into_inner(bank(DataType::F32, WIDTH, raw)).unwrap().into_contents().unwrap();
     let mut metadata = plain.metadata;
-    (metadata.format, metadata.comparison) = (FORMAT_WITH_COMPARISON, Some(comparison.clone()));
-    let outliers = OutlierRows { rows: stored(comparison.combine, &all(strange)), means: None };
+    (metadata.format, metadata.recipe) = (FORMAT_WITH_RECIPE, Some(recipe.clone()));
+    let outliers = OutlierRows { rows: stored(recipe.combine, &all(strange)), means: None };
     let extras = Extras { transforms: transforms.to_vec(), outliers: Some(outliers), ..Extras::default() };
-    let features = stored(comparison.combine, &all(raw));
+    let features = stored(recipe.combine, &all(raw));
     Arc::new(Bank::from_contents(BankContents { features, metadata, extras, ..plain }, K).unwrap())
 }
 
@@ -126,11 +121,11 @@ fn one_distance_of_several_parts_is_that_of_the_formula() {
         cases.push((combine, OutlierUse::Difference(0.8), affinity));
     }
     for (combine, outliers, affinity) in cases {
-        let (plain, transforms) = comparison(combine);
-        let comparison = Comparison { outliers, outlier_k: 2, affinity, ..plain };
-        let bank = bank_of(&comparison, &transforms, &raw, &strange);
+        let (plain, transforms) = recipe(combine);
+        let recipe = Recipe { outliers, outlier_k: 2, affinity, ..plain };
+        let bank = bank_of(&recipe, &transforms, &raw, &strange);
         let each = |raw: &[f32], mean: &[f64]| -> Vec<Vec<Vec<f64>>> {
-            raw.chunks(WIDTH).map(|row| parts(&comparison, &transforms, mean, row)).collect()
+            raw.chunks(WIDTH).map(|row| parts(&recipe, &transforms, mean, row)).collect()
         };
         let nothing = [0.0; WIDTH];
         let (rows, known, patches) =
@@ -190,13 +185,13 @@ fn one_distance_of_several_parts_is_that_of_the_formula() {
 
 #[test]
 fn the_zero_vector_stays_where_it_is() {
-    let (comparison, _) = comparison(Combine::Sum);
+    let (recipe, _) = recipe(Combine::Sum);
     let transforms = vec![Transform { steps: vec![Step::Unit] }, Transform::default()];
-    let comparison = Comparison {
-        parts: vec![ComparisonPart { stored: 7, ..comparison.parts[0].clone() }, comparison.parts[1].clone()],
-        ..comparison
+    let recipe = Recipe {
+        parts: vec![RecipePart { stored: 7, ..recipe.parts[0].clone() }, recipe.parts[1].clone()],
+        ..recipe
     };
-    let mut projector = Projector::new(&comparison, &transforms, WIDTH);
+    let mut projector = Projector::new(&recipe, &transforms, WIDTH);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     let mut vectors = vec![0.0; 2 * WIDTH];
     vectors[WIDTH + 15] = 3.0;

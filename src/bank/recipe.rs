@@ -10,9 +10,9 @@ use crate::identity::ModelIdentity;
 /// What is done to features before they are compared, part by part. The rows of the bank are stored as it leaves
 /// them; the patches of a frame go the same way when they are searched for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub struct Recipe {
     /// The parts, in their order. Columns of the features that none of them names are not looked at.
-    pub parts: Vec<ComparisonPart>,
+    pub parts: Vec<RecipePart>,
     /// How they make one distance.
     #[serde(default)]
     pub combine: Combine,
@@ -60,7 +60,7 @@ fn is_one(k: &usize) -> bool {
 
 /// Neighbouring columns of the features that are transformed together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ComparisonPart {
+pub struct RecipePart {
     /// What it is, e.g. `value:9`, or `value:9/2` for its second head.
     pub name: String,
     /// Its first column in the model's features, from 0.
@@ -306,21 +306,21 @@ impl TryFrom<String> for StepKind {
     }
 }
 
-impl Comparison {
+impl Recipe {
     /// Features compared as they are.
-    pub fn plain(model: &ModelIdentity) -> Comparison {
+    pub fn plain(model: &ModelIdentity) -> Recipe {
         let name = match &model.parts[..] {
             [only] => only.name.clone(),
             _ => model.features.clone(),
         };
         let (width, steps) = (model.width, Vec::new());
-        let part = ComparisonPart { name, from: 0, width, stored: width, steps, baseline: None };
-        Comparison::of(vec![part], Combine::Concat)
+        let part = RecipePart { name, from: 0, width, stored: width, steps, baseline: None };
+        Recipe::of(vec![part], Combine::Concat)
     }
 
     /// Of these parts and nothing else.
-    pub fn of(parts: Vec<ComparisonPart>, combine: Combine) -> Comparison {
-        Comparison { parts, combine, outliers: OutlierUse::Off, outlier_k: 1, affinity: None }
+    pub fn of(parts: Vec<RecipePart>, combine: Combine) -> Recipe {
+        Recipe { parts, combine, outliers: OutlierUse::Off, outlier_k: 1, affinity: None }
     }
 
     /// Whether it is but the L2 distance of features of `width` numbers as they are.
@@ -354,10 +354,10 @@ impl Comparison {
     /// What cannot be, in words.
     pub fn check(&self, width: usize) -> Result<(), String> {
         if self.parts.is_empty() {
-            return Err("its comparison names no part".to_owned());
+            return Err("its recipe names no part".to_owned());
         }
         if self.outlier_k == 0 {
-            return Err("its comparison looks for no outlier".to_owned());
+            return Err("its recipe looks for no outlier".to_owned());
         }
         if !self.affinity.is_none_or(|how| how.part < self.parts.len() && how.is_sane()) {
             return Err(format!("its distances cannot be smoothed by {:?}", self.affinity));
@@ -427,8 +427,8 @@ mod tests {
     }
 
     #[test]
-    fn a_comparison_of_untouched_columns_in_order_is_plain() {
-        let part = |from, width| ComparisonPart {
+    fn a_recipe_of_untouched_columns_in_order_is_plain() {
+        let part = |from, width| RecipePart {
             name: "p".into(),
             from,
             width,
@@ -436,21 +436,21 @@ mod tests {
             steps: Vec::new(),
             baseline: None,
         };
-        let comparison = Comparison::of;
+        let recipe = Recipe::of;
         let two = || vec![part(0, 3), part(3, 4)];
-        assert!(comparison(two(), Combine::Concat).is_plain(7));
-        assert!(!comparison(two(), Combine::Concat).is_plain(8), "a column is left out");
-        assert!(!comparison(two(), Combine::Sum).is_plain(7));
-        assert!(!comparison(vec![part(3, 4), part(0, 3)], Combine::Concat).is_plain(7));
+        assert!(recipe(two(), Combine::Concat).is_plain(7));
+        assert!(!recipe(two(), Combine::Concat).is_plain(8), "a column is left out");
+        assert!(!recipe(two(), Combine::Sum).is_plain(7));
+        assert!(!recipe(vec![part(3, 4), part(0, 3)], Combine::Concat).is_plain(7));
         assert_eq!(
-            (comparison(two(), Combine::Sum).tables(), comparison(two(), Combine::Concat).tables()),
+            (recipe(two(), Combine::Sum).tables(), recipe(two(), Combine::Concat).tables()),
             (vec![3, 4], vec![7])
         );
-        assert!(comparison(two(), Combine::Sum).check(7).is_ok());
+        assert!(recipe(two(), Combine::Sum).check(7).is_ok());
         for (broken, width) in
             [(two(), 6), (vec![], 6), (vec![part(usize::MAX, 2)], 6), (vec![part(0, 0)], 6)]
         {
-            assert!(comparison(broken, Combine::Sum).check(width).is_err());
+            assert!(recipe(broken, Combine::Sum).check(width).is_err());
         }
     }
 }
