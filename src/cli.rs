@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use bank::*;
 pub use judging::{
     CompareArgs, DatasetCheckArgs, DatasetCommand, EvalArgs, EvalCommand, EvalMergeArgs, EvalOutArgs,
-    EvalRunArgs, MetricsArgs, Protocol,
+    EvalRunArgs, MetricsArgs,
 };
 pub use kernels::*;
 pub use model::*;

@@ -49,8 +49,8 @@ pub struct BankConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlowConfig {
-    /// Frames under way at once in `run`, 1 to 32. More keeps more cores busy, fewer keeps latency
-    /// low when the model is slower than the camera. Default 3.
+    /// Most frames under way at once in `run`, 1 to 32. Once the stages' times are known, only as many are
+    /// let in as keep the slowest stage busy, since others would only wait before it. Default 3.
     pub in_flight: usize,
     /// How long files are given to be finished after a stop was asked, in seconds. Default 10.
     pub drain_secs: f64,

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::causes::in_one_line;
 use crate::frame::{Frame, FrameId};
-use crate::health::{Health, StageHealth};
+use crate::health::{Health, SOURCE_STAGE, StageHealth};
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
 
@@ -43,9 +43,10 @@ pub trait Stage: Send + 'static {
 /// What a flow does when it is behind, and when one frame fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// Keep only the newest frame, at most `in_flight` frames under way; go on after faults.
+    /// Keep only the newest frame, at most `in_flight` frames under way, fewer where more would only wait
+    /// before the slowest stage ([`Health::useful_in_flight`]); go on after faults.
     Live {
-        /// Frames between the source and the end of the flow.
+        /// Most frames between the source and the end of the flow.
         in_flight: usize,
     },
     /// Wait; stop at the first fault.
@@ -145,7 +146,7 @@ impl Flow<Frame> {
         stop: Stop,
     ) -> Result<Self, FlowError> {
         let (sender, output) = bounded(DEPTH);
-        let stage = health.stage("decode");
+        let stage = health.stage(SOURCE_STAGE);
         let counters = Arc::clone(&health);
         let token = stop.clone();
         let body = move || match pace {
@@ -219,12 +220,23 @@ fn read_newest(
         let reader = std::thread::Builder::new().name("decode".into()).spawn_scoped(scope, reader);
         let reader =
             reader.map_err(|e| FlowError::Stage { stage: "decode".into(), frame: None, why: e.into() })?;
+        let mut withheld = 0;
         loop {
+            let surplus =
+                health.useful_in_flight().map_or(0, |useful| in_flight.saturating_sub(useful.max(1)));
             // First the permit, then the frame: what goes on is the newest at that moment.
-            match permits.recv_timeout(Duration::from_millis(100)) {
-                Ok(()) => {}
-                Err(_) if reader.is_finished() && stop.asked() => break,
-                Err(_) => continue,
+            if withheld > surplus {
+                withheld -= 1;
+            } else {
+                match permits.recv_timeout(Duration::from_millis(100)) {
+                    Ok(()) if withheld < surplus => {
+                        withheld += 1;
+                        continue;
+                    }
+                    Ok(()) => {}
+                    Err(_) if reader.is_finished() && stop.asked() => break,
+                    Err(_) => continue,
+                }
             }
             let permit = Some(Permit(give_back.clone()));
             let Ok(item) = slot.recv() else { break };

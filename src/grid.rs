@@ -1,5 +1,7 @@
 //! Arrays that know their patch grid: features, logits, distances and score maps.
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::Pooled;
 
 /// Rows and columns of patches that cover the whole picture, padding excluded.
@@ -32,6 +34,16 @@ pub struct Features {
     pub width: usize,
     /// `grid.len() x width` numbers.
     pub data: Pooled<Vec<f32>>,
+}
+
+/// What the numbers of [`Logits`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogitsKind {
+    /// Scores that a softmax makes probabilities of.
+    Classes,
+    /// Of a mask classifier: sums over its queries of class probability times mask, "nothing" left out.
+    Masks,
 }
 
 /// Class logits of one frame, `classes x rows x cols`, covering the whole picture.

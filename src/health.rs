@@ -36,6 +36,12 @@ struct Done {
 /// How many frames "recent" figures cover.
 const RECENT: usize = 128;
 
+/// Below so many frames the time of a stage is not known well: the first ones allocate and warm up.
+const FEWEST_FRAMES: u64 = 8;
+
+/// Name of the stage that reads the source: it runs beside the frames under way, not among them.
+pub const SOURCE_STAGE: &str = "decode";
+
 #[derive(Debug, Default)]
 struct StageCounters {
     frames: AtomicU64,
@@ -147,6 +153,25 @@ impl Health {
 
     fn done(&self) -> MutexGuard<'_, Done> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many frames under way keep the slowest stage busy: the mean times of all stages after the source, over
+    /// the longest of them, and half a frame for what varies, rounded up. More would only wait before that stage.
+    /// `None` before every stage has seen [`FEWEST_FRAMES`].
+    pub fn useful_in_flight(&self) -> Option<usize> {
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let behind = stages.iter().filter(|(name, _)| name != SOURCE_STAGE);
+        let (mut sum, mut longest) = (0.0, 0.0_f64);
+        for (_, counters) in behind {
+            let frames = counters.frames.load(Relaxed);
+            if frames < FEWEST_FRAMES {
+                return None;
+            }
+            let mean = counters.busy_nanos.load(Relaxed) as f64 / frames as f64;
+            sum += mean;
+            longest = longest.max(mean);
+        }
+        (longest > 0.0).then(|| (sum / longest + 0.5).ceil() as usize)
     }
 
     /// Figures over the last 128 frames, for a status line.
@@ -273,6 +298,22 @@ mod tests {
         report.p50_ms = 41.24;
         report.p95_ms = 88.0;
         assert_eq!(report.to_string(), "3 frames, 20.4 fps, p50 41.2 ms, p95 88.0 ms, dropped 1");
+    }
+
+    #[test]
+    fn as_many_frames_are_useful_as_keep_the_slowest_stage_busy() {
+        let cases: [(&[u64], usize); 5] =
+            [(&[400], 2), (&[400, 60, 5], 2), (&[15, 3, 2, 2, 7], 3), (&[10, 10, 10], 4), (&[0], 0)];
+        for (times, want) in cases {
+            let health = Health::new();
+            health.stage(SOURCE_STAGE).worked(Duration::from_secs(9));
+            for (i, ms) in times.iter().enumerate() {
+                let stage = health.stage(&i.to_string());
+                assert_eq!(health.useful_in_flight(), None, "not known yet");
+                (0..FEWEST_FRAMES).for_each(|_| stage.worked(Duration::from_millis(*ms)));
+            }
+            assert_eq!(health.useful_in_flight().unwrap_or(0), want, "{times:?}");
+        }
     }
 
     #[test]

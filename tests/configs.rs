@@ -72,6 +72,7 @@ fn no_key_is_missing_from_the_full_file() {
         layout = "nchw"
         skip_tokens = 1
         logits = "l"
+        logits_kind = "masks"
         patch = 8
         parts = [{ name = "p", width = 8 }]
         [runtime]

@@ -149,6 +149,77 @@ fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
 }
 
 #[test]
+fn fused_scores_come_from_the_statistics_of_a_bank_with_logits() {
+    let set = Set::new(4);
+    let bank = set.at("logits.bank");
+    let build = ["bank", "build", "--device", "cpu", "--size", "2000", "-c", text(&set.config), "--images"];
+    let told = farout([&build[..], &[text(&given().pictures), "-o", text(&bank)]].concat()).succeeded();
+    for method in ["knn", "lse", "msp", "max-logit", "entropy", "cdnp", "zsum"] {
+        assert!(
+            told.stdout.contains(&format!("for {method} with at most 1 % false frames")),
+            "{}",
+            told.stdout
+        );
+    }
+    let (json, scores) = (set.at("out.json"), set.at("scores"));
+    let all = |extra: &[&str]| {
+        let args = ["eval", "--device", "cpu", "--bank", text(&bank)];
+        let data = ["--dataset", &set.dataset, "--replicates", "0"];
+        farout([&args[..], &data, extra].concat()).succeeded()
+    };
+    all(&["-c", text(&set.config), "--json", text(&json), "--scores", text(&scores)]);
+    let result = read(&json);
+    let names: Vec<&str> =
+        result["methods"].as_array().unwrap().iter().map(|m| m["method"].as_str().unwrap()).collect();
+    assert_eq!(names, ["knn", "lse", "msp", "max-logit", "entropy", "cdnp", "zsum"]);
+    assert!(result["thresholds"].as_array().unwrap().iter().all(|t| t["value"].is_number()), "{result}");
+    // Logits and features have one grid here, so the maps fuse pixel by pixel.
+    let inspected = farout(["bank", "inspect", "--json", text(&bank)]).succeeded().json();
+    let statistics = |method: &str, key: &str| {
+        let methods = inspected["methods"].as_array().unwrap();
+        methods.iter().find(|m| m["method"] == method).unwrap()[key].as_f64().unwrap()
+    };
+    let reference = &inspected["build"]["reference"];
+    let range = reference["ranges"].as_array().unwrap().iter().find(|r| r["method"] == "lse").unwrap();
+    let (min, max) = (range["min"].as_f64().unwrap(), range["max"].as_f64().unwrap());
+    let largest = reference["distance"]["largest"].as_f64().unwrap();
+    assert_eq!(reference["distance"]["features"], 2000);
+    let maps = |method: &str| {
+        let bytes = std::fs::read(scores.join(method).join("000002.npy")).unwrap();
+        let numbers = bytes[bytes.len() - 320 * 180 * 4..].as_chunks::<4>().0;
+        numbers.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect::<Vec<_>>()
+    };
+    let (d, s) = (maps("knn"), maps("lse"));
+    let z = |method: &str, x: f64| (x - statistics(method, "mean")) / statistics(method, "deviation");
+    for (method, fuse) in [
+        ("cdnp", &(|d, s| (s - min) / (max - min) + d / largest) as &dyn Fn(f64, f64) -> f64),
+        ("zsum", &|d, s| z("lse", s) + z("knn", d)),
+    ] {
+        for (got, (d, s)) in maps(method).iter().zip(d.iter().zip(&s)) {
+            let want = fuse(*d, *s);
+            assert!((got - want).abs() < 1e-4 * want.abs().max(1.0), "{method}: {got}, not {want}");
+        }
+    }
+    // Another partner has the scales, but no threshold of its own.
+    let other = set.at("other.toml");
+    let config = std::fs::read_to_string(&set.config).unwrap();
+    std::fs::write(&other, config + "[score]\nmethod = \"cdnp\"\npartner = \"entropy\"\n").unwrap();
+    all(&["-c", text(&other), "--methods", "cdnp,zsum", "--json", text(&json)]);
+    let basis = read(&json)["thresholds"][0]["basis"].as_str().unwrap().to_owned();
+    assert!(basis.contains("score.partner = \"lse\""), "{basis}");
+    let events = set.at("events.jsonl");
+    let replay = |extra: &[&str]| {
+        let args =
+            ["replay", support::given::DRIVE, "--device", "cpu", "--frames", "3", "--bank", text(&bank)];
+        farout([&args[..], &["--events", text(&events)], extra].concat())
+    };
+    let refused = replay(&["-c", text(&other)]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("score.partner = \"lse\""), "{}", refused.stderr);
+    replay(&["-c", text(&other), "--threshold", "1.5"]).succeeded();
+}
+
+#[test]
 fn parts_of_a_run_give_what_the_whole_gives() {
     let set = Set::new(7);
     let whole = set.at("whole.json");
@@ -230,7 +301,7 @@ fn an_interrupted_run_goes_on_and_a_finished_one_can_be_repeated() {
 fn runs_are_compared_image_by_image() {
     let set = Set::new(6);
     let (a, b) = (set.at("a.json"), set.at("b.json"));
-    set.eval(&["--json", text(&a)]).succeeded();
+    set.eval(&["--methods", "knn,lse", "--json", text(&a)]).succeeded();
     set.eval(&["--methods", "lse", "--json", text(&b)]).succeeded();
     let told = farout(["compare", text(&a), text(&b), "--json"]).succeeded().json();
     let others = told["others"].as_array().unwrap();
@@ -264,6 +335,9 @@ fn what_cannot_be_judged_or_written_is_told() {
         }
     };
     fails(&["--methods", "psychic"], 2, &["psychic", "knn, lse"]);
+    // This bank was built without logits.
+    fails(&["--methods", "knn,cdnp"], 1, &["cdnp", "the range of lse", "farout bank build"]);
+    fails(&["--methods", "zsum"], 1, &["zsum", "mean and deviation of lse", "farout bank build"]);
     fails(&["--protocol", "kind"], 2, &["kind", "per-image"]);
     fails(&["--shard", "5/4", "--json", "x.json"], 2, &["5/4"]);
     fails(&["--json", "/proc/out.json"], 1, &["/proc/out.json"]);

@@ -162,8 +162,13 @@ fn features(way: &str, selector: &str) -> Result<Vec<f32>, String> {
         (chosen[0].heads, chosen[0].plan.width()),
         (Some(if selector == "tokens:1" { 0 } else { 2 }).filter(|h| *h > 0), WIDTH)
     );
-    let wanted =
-        Assembly { features: &chosen, logits: None, section: ModelConfig::default(), origin: String::new() };
+    let wanted = Assembly {
+        features: &chosen,
+        logits: None,
+        head: None,
+        section: ModelConfig::default(),
+        origin: String::new(),
+    };
     let model = assemble(&examined.traced, &survey, &wanted)?;
     let mut session =
         BareSession::open(&model.encode_to_vec(), &cpu(), true).map_err(|why| format!("{why:#}"))?;

@@ -200,7 +200,7 @@ fn smiyc_metrics_are_those_of_the_transcription() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// A Python that has what the script needs, if there is one.
+/// A Python that has what the script needs, if there is one. `FAROUT_PYTHON` names one and insists.
 fn python() -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let local = root.join(".venv/bin/python").display().to_string();
@@ -209,7 +209,14 @@ fn python() -> Option<String> {
         command.args(["-c", "import numpy, scipy, sklearn, PIL"]);
         command.output().is_ok_and(|output| output.status.success())
     };
-    std::env::var("FAROUT_PYTHON").ok().into_iter().chain([local, "python3".to_owned()]).find(has_all)
+    if let Ok(python) = std::env::var("FAROUT_PYTHON") {
+        assert!(
+            has_all(&python),
+            "FAROUT_PYTHON is {python}, which lacks packages of tests/requirements.txt"
+        );
+        return Some(python);
+    }
+    [local, "python3".to_owned()].into_iter().find(has_all)
 }
 
 /// What the script prints.
@@ -224,7 +231,7 @@ fn reference(python: &str, what: &str, path: &Path) -> String {
 fn the_program_judges_maps_of_a_python_script_as_scikit_learn_does() {
     let Some(python) = python() else {
         eprintln!(
-            "NOT RUN: no Python with NumPy, SciPy, scikit-learn and Pillow (see tools/requirements.txt)"
+            "NOT RUN: no Python with NumPy, SciPy, scikit-learn and Pillow (see tests/requirements.txt)"
         );
         return;
     };
@@ -260,7 +267,7 @@ fn the_program_judges_maps_of_a_python_script_as_scikit_learn_does() {
 fn the_stored_values_are_those_of_the_script() {
     let Some(python) = python() else {
         eprintln!(
-            "NOT RUN: no Python with NumPy, SciPy, scikit-learn and Pillow (see tools/requirements.txt)"
+            "NOT RUN: no Python with NumPy, SciPy, scikit-learn and Pillow (see tests/requirements.txt)"
         );
         return;
     };

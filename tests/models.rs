@@ -86,6 +86,7 @@ fn faults(path: &Path, truth: &Truth) -> Vec<String> {
         let assembly = Assembly {
             features: &features,
             logits: survey.logits.as_ref().filter(|_| logits),
+            head: None,
             section: ModelConfig::default(),
             origin: String::new(),
         };
@@ -174,7 +175,13 @@ fn real_models_are_understood() {
             let run = |selector: &str| {
                 let features = [survey.select(selector).unwrap()];
                 let section = ModelConfig::default();
-                let assembly = Assembly { features: &features, logits: None, section, origin: String::new() };
+                let assembly = Assembly {
+                    features: &features,
+                    logits: None,
+                    head: None,
+                    section,
+                    origin: String::new(),
+                };
                 let model = assemble(&traced, &survey, &assembly).unwrap();
                 let mut session = BareSession::open(&model.encode_to_vec(), &cpu(), true).unwrap();
                 let image =

@@ -75,6 +75,28 @@ fn features_are_joined_and_logits_come_along() {
     assert!(std::fs::read(&out).unwrap() == std::fs::read(&again).unwrap(), "two preparations differ");
 }
 
+/// What `tools/export.py` writes beside the graph: preprocessing and classes.
+#[test]
+fn what_an_export_says_of_itself_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (dir.path().join("m.onnx"), dir.path().join("out.onnx"));
+    let (mut told, _): (ModelProto, String) = read::read(&tiny("segmenter.ts.onnx")).unwrap();
+    let section = "mean = [0.1, 0.2, 0.3]\nstd = [0.5, 0.5, 0.5]\nchannels = \"bgr\"\n";
+    let names = r#"["road", "car", "sky", "tree", "pole"]"#;
+    for (key, value) in [("farout.model", section), ("classes", names)] {
+        let (key, value) = (Some(key.to_owned()), Some(value.to_owned()));
+        told.metadata_props.push(StringStringEntryProto { key, value });
+    }
+    std::fs::write(&model, told.encode_to_vec()).unwrap();
+    let seen = farout(["model", "inspect", text(&model)]).succeeded().stdout;
+    assert!(seen.contains("road, car, sky") && !seen.contains("prepared"), "{seen}");
+    let prepared = prepare(&model, &out, &["--features", "key:2", "--json"]).succeeded().json();
+    assert_eq!(prepared["normalisation"], "bgr x 0.0039216 - [0.1, 0.2, 0.3] / [0.5, 0.5, 0.5]");
+    assert_eq!(prepared["normalisation_assumed"], false);
+    let seen = farout(["model", "inspect", text(&out), "--json"]).succeeded().json();
+    assert!(seen["origin"].as_str().unwrap().contains("\"car\""), "{seen}");
+}
+
 /// The model with its constants in a file of their own.
 fn with_external_data(from: &Path, to: &Path) {
     let (mut model, _): (ModelProto, String) = read::read(from).unwrap();
@@ -170,5 +192,90 @@ fn damage_never_panics() {
         let ended = farout(["model", "inspect", text(&path)]);
         assert!(matches!(ended.code, Some(0 | 1)), "{n}: {ended:?}");
         assert!(!ended.stderr.contains("panicked"), "{n}: {}", ended.stderr);
+    }
+}
+
+/// Heads as PyTorch computed them (`tools/tiny_models.py heads`), on features of the very model that they
+/// name.
+#[test]
+fn a_trained_head_gives_its_logits_to_any_features() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let vit = tiny("timm-vit.ts.onnx");
+    for kind in ["linear", "mask-transformer"] {
+        let head = tiny(&format!("timm-vit.{kind}.safetensors"));
+        let with: &[&str] = &["--head", text(&head), "--mean", "0.5", "--std", "0.5", "--json"];
+        // Features that are not the head's own.
+        let told =
+            prepare(&vit, &at("key.onnx"), &[&["--features", "key:2"], with].concat()).succeeded().json();
+        assert_eq!(
+            (told["head"]["kind"].as_str(), told["head"]["classes"].as_u64()),
+            (Some(kind), Some(5)),
+            "{told}"
+        );
+        assert_eq!(told["compared"][1]["output"], "logits", "{told}");
+        assert!(told["head"]["differs_from_training"].as_f64().unwrap() < 1e-5, "{told}");
+        // From a file that was prepared with the head's own features, its mean and deviation kept.
+        prepare(&vit, &at("norm.onnx"), &["--features", "norm", "--mean", "0.5", "--std", "0.5"]).succeeded();
+        let with: &[&str] = &["--features", "features", "--head", text(&head), "--json"];
+        let told = prepare(&at("norm.onnx"), &at("again.onnx"), with).succeeded().json();
+        assert_eq!(told["normalisation_assumed"], false, "{told}");
+        assert!(told["normalisation"].as_str().unwrap().contains("[0.5, 0.5, 0.5]"), "{told}");
+        let origins = ["key.onnx", "again.onnx"].map(|name| {
+            let (model, _) = read::read(&at(name)).unwrap();
+            let entry = model.metadata_props.iter().find(|entry| entry.key() == "farout.origin").unwrap();
+            serde_json::from_str::<serde_json::Value>(entry.value()).unwrap()
+        });
+        assert_eq!(origins[0]["sha256"], origins[1]["sha256"]);
+        assert_eq!(
+            (&origins[1]["features"][0][0], &origins[1]["classes"][4]),
+            (&"norm".into(), &"pole".into())
+        );
+        let logits = |name: &str| run(&at(name))[1].floats().unwrap();
+        let (one, other) = (logits("key.onnx"), logits("again.onnx"));
+        let off = one.iter().zip(&other).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(one.len() == 5 * 4 * 6 && off < 1e-4, "{kind}: {off} in {}", one.len());
+    }
+}
+
+/// The outputs of a prepared file for one picture.
+fn run(model: &Path) -> Vec<farout::model::onnx::TensorProto> {
+    let config = farout::features::RuntimeConfig { threads: 1, ..Default::default() };
+    let mut session =
+        farout::features::BareSession::open(&std::fs::read(model).unwrap(), &config, true).unwrap();
+    let picture: Vec<f32> = (0..3 * 48 * 32).map(|n| (n as f32 * 0.37).sin()).collect();
+    session.run(Some(("image", [1, 3, 32, 48], &picture))).unwrap()
+}
+
+#[test]
+fn a_head_that_does_not_belong_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let head = tiny("timm-vit.linear.safetensors");
+    let whole = std::fs::read(&head).unwrap();
+    std::fs::write(at("cut.safetensors"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::write(at("text.safetensors"), "hello, I am a note and no head").unwrap();
+    // The last number of a weight, made another one: what it computes is no longer what was trained.
+    let mut bent = whole.clone();
+    let end = bent.len();
+    bent[end - 4..].copy_from_slice(&9.0_f32.to_le_bytes());
+    std::fs::write(at("bent.safetensors"), bent).unwrap();
+    let (vit, other) = (tiny("timm-vit.ts.onnx"), tiny("timm-vit.dy.onnx"));
+    prepare(&vit, &at("key.onnx"), &["--features", "key:2"]).succeeded();
+    let cases: [(&Path, &Path, &str, &[&str]); 6] = [
+        (&other, &head, "key:2", &["SHA-256", "train a head for it"]),
+        (&at("key.onnx"), &head, "features", &["trained on norm", "prepared with key:2", "timm-vit.ts.onnx"]),
+        (&vit, &at("cut.safetensors"), "key:2", &["cut.safetensors", "no usable head"]),
+        (&vit, &at("text.safetensors"), "key:2", &["text.safetensors", "train_head.py"]),
+        (&vit, &at("bent.safetensors"), "key:2", &["bent.safetensors", "other logits than the training"]),
+        (&vit, &at("none.safetensors"), "key:2", &["none.safetensors", "No such file"]),
+    ];
+    for (model, head, features, words) in cases {
+        let ended = prepare(model, &at("out.onnx"), &["--features", features, "--head", text(head)]);
+        assert_eq!(ended.code, Some(1), "{head:?}");
+        for word in words {
+            assert!(ended.stderr.contains(word), "{head:?}: no {word:?} in {}", ended.stderr);
+        }
+        assert!(!at("out.onnx").exists(), "{head:?} left a file");
     }
 }

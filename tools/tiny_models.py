@@ -10,6 +10,7 @@ formula in `picture`. Same versions, same bytes: seeds are fixed.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import pathlib
@@ -453,6 +454,25 @@ def shorten(graph):
         tensor.name = short(tensor.name)
 
 
+def heads(out):
+    """A head of each kind for the normed tokens of timm-vit.ts.onnx (16 wide), as if it had been trained on them."""
+    import segmentation_heads
+
+    origin = hashlib.sha256((out / "timm-vit.ts.onnx").read_bytes()).hexdigest()
+    for kind, more in [("linear", {}), ("mask-transformer", {"inner": 8, "layers": 2, "heads": 2})]:
+        torch.manual_seed(7)
+        head = stir(segmentation_heads.make(kind, 16, 5, **more), 7)
+        path = out / f"timm-vit.{kind}.safetensors"
+        segmentation_heads.save(head, path, torch.zeros(16), torch.ones(16), {
+            "classes": ["road", "car", "sky", "tree", "pole"],
+            "features": ["norm"],
+            "model_sha256": "0" * 64,
+            "origin_sha256": origin,
+            "held_out_miou": "0.1234",
+        })  # fmt: skip
+        print(f"{path.name}: {path.stat().st_size} bytes")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
@@ -460,8 +480,8 @@ def main():
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or MODELS:
-        make(name, arguments.out)
+    for name in arguments.names or [*MODELS, "heads"]:
+        heads(arguments.out) if name == "heads" else make(name, arguments.out)
 
 
 if __name__ == "__main__":

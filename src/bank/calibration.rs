@@ -28,10 +28,13 @@ pub struct Calibration {
 /// Statistics of one score over the cells of the held-out frames, void cells left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodCalibration {
-    /// `knn` or `lse`.
+    /// `knn`, `lse` ...
     pub method: String,
     /// Neighbours, for methods that search.
     pub k: Option<usize>,
+    /// The parametric score in it, for fused methods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partner: Option<String>,
     /// Cells measured.
     pub count: u64,
     /// Mean score.
@@ -139,6 +142,7 @@ pub fn statistics_of(
     MethodCalibration {
         method: method.to_owned(),
         k,
+        partner: None,
         count: count as u64,
         mean,
         deviation: variance.sqrt(),

@@ -26,7 +26,9 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError};
 use serde::{Deserialize, Serialize};
 
-use super::{Calibration, ClassSource, DataType, PruneRecord, Recipe, RowsBuf, ShardNumber, Transform};
+use super::{
+    Calibration, ClassSource, DataType, PruneRecord, Recipe, ReferenceRecord, RowsBuf, ShardNumber, Transform,
+};
 use crate::file::{WriteError, write_whole};
 use crate::identity::ModelIdentity;
 
@@ -92,6 +94,9 @@ pub struct BuildRecord {
     /// The known outliers, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outliers: Option<OutlierRecord>,
+    /// The scales of fused scores; absent if the model gave no logits, or farout was older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferenceRecord>,
     /// Set in a shard, which is no bank before it is merged with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardNumber>,

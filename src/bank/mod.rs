@@ -6,6 +6,7 @@ mod error;
 mod file;
 mod recipe;
 mod record;
+mod reference;
 mod references;
 mod rows;
 mod store;
@@ -24,6 +25,7 @@ pub use recipe::{
     Affinity, Baseline, ClassSource, Combine, Covariance, OutlierUse, Recipe, RecipePart, StepKind,
 };
 pub use record::{PruneRecord, ShardNumber};
+pub use reference::{DistanceScale, ReferenceRecord, ScoreRange};
 pub use references::References;
 pub use rows::{DataType, Rows, RowsBuf};
 pub use summary::{Summary, ThresholdLine, summary};

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use super::ConfigArgs;
 use crate::eval::dataset::DatasetSpec;
+use crate::eval::protocol::Protocol;
 use crate::eval::settings::Shard;
 use crate::score::Method;
 
@@ -56,7 +57,7 @@ pub struct EvalRunArgs {
     pub methods: Vec<Method>,
     /// Judge by these protocols too: pooled, per-image, smiyc-anomaly, smiyc-obstacle, video
     #[arg(long, value_name = "P,P", value_delimiter = ',', conflicts_with = "from")]
-    pub protocol: Vec<crate::eval::settings::Protocol>,
+    pub protocol: Vec<Protocol>,
     /// Leave images without a mask out instead of refusing the data set
     #[arg(long, conflicts_with = "from")]
     pub allow_missing: bool,
@@ -128,8 +129,9 @@ pub struct MetricsArgs {
     /// Folder of truth masks with the stems of the maps (or stem + _labels_semantic, _labelIds ...)
     #[arg(long, value_name = "DIR")]
     pub truth: PathBuf,
-    /// How to judge
-    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    /// How to judge: pooled (all pixels in one list: RoadAnomaly, Fishyscapes), per-image (each alone, then averaged
+    /// over those with an anomaly: StreetHazards), smiyc-anomaly or smiyc-obstacle (SegmentMeIfYouCan)
+    #[arg(long, value_name = "PROTOCOL", value_parser = of_folders)]
     pub protocol: Protocol,
     /// Values of normal pixels in the masks
     #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "0", value_parser = values)]
@@ -161,17 +163,13 @@ pub struct MetricsArgs {
     pub json: bool,
 }
 
-/// Ways to judge score maps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Protocol {
-    /// All pixels in one list (RoadAnomaly, Fishyscapes)
-    Pooled,
-    /// SegmentMeIfYouCan, RoadAnomaly21
-    SmiycAnomaly,
-    /// SegmentMeIfYouCan, RoadObstacle21
-    SmiycObstacle,
-    /// Each image alone, then averaged over those with an anomaly (StreetHazards)
-    PerImage,
+/// A protocol that judges folders.
+fn of_folders(text: &str) -> Result<Protocol, String> {
+    let protocol: Protocol = text.parse()?;
+    match Protocol::OF_FOLDERS.contains(&protocol) {
+        true => Ok(protocol),
+        false => Err(format!("{text} needs sequences, see farout eval")),
+    }
 }
 
 /// `farout dataset ...`

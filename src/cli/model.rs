@@ -80,6 +80,9 @@ pub struct ModelPrepareArgs {
     /// Class logits to give out too: "auto" (those found, if any), "none", or a tensor's name
     #[arg(long, value_name = "TENSOR", default_value = "auto")]
     pub logits: String,
+    /// A segmentation head (tools/train_head.py) that makes the logits from the features it was trained on
+    #[arg(long, value_name = "HEAD.safetensors", conflicts_with = "logits")]
+    pub head: Option<PathBuf>,
     /// Size of the input, fixed from then on (default: what the file declares, or about 640x360)
     #[arg(long, value_name = "WxH")]
     pub size: Option<InputSize>,
@@ -92,9 +95,9 @@ pub struct ModelPrepareArgs {
     /// Factor of the 8-bit values before mean and std (default: 1/255)
     #[arg(long, value_name = "FACTOR")]
     pub scale: Option<f32>,
-    /// Order of the channels that the model was trained with; mean and std follow it
-    #[arg(long, value_enum, default_value = "rgb", value_name = "ORDER")]
-    pub channels: ChannelOrder,
+    /// Order of the channels that the model was trained with; mean and std follow it (default: rgb)
+    #[arg(long, value_enum, value_name = "ORDER")]
+    pub channels: Option<ChannelOrder>,
     /// Order of the axes of the model's input: an "nhwc" input is turned (default: found from its shape)
     #[arg(long, value_enum, value_name = "LAYOUT")]
     pub layout: Option<AxisOrder>,

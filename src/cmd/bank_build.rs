@@ -53,6 +53,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         }),
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
+        partner: config.score.partner,
         ..BuildConfig::default()
     };
     let token = stop.clone();
@@ -116,19 +117,31 @@ pub(super) struct Shown {
     bar: ProgressBar,
     /// What the bar counts, one message for each time that it begins.
     messages: Vec<&'static str>,
-    calibrating: bool,
+    /// What the bar shows that did not tell when it began.
+    following: &'static str,
 }
 
 impl Shown {
     /// A bar over `unit`s of the work that `message` names.
     pub(super) fn new(message: &'static str, unit: &'static str) -> Shown {
-        Shown { bar: progress::bar(Some(0), unit), messages: vec![message], calibrating: false }
+        Shown { bar: progress::bar(Some(0), unit), messages: vec![message], following: "" }
     }
 
     /// Names the work that begins after that.
     pub(super) fn then(mut self, message: &'static str) -> Shown {
         self.messages.push(message);
         self
+    }
+
+    /// Shows work that tells how far it is, and no beginning.
+    fn follow(&mut self, message: &'static str, done: usize, of: usize) {
+        if self.following != message {
+            self.following = message;
+            self.bar.reset();
+            self.bar.set_message(message);
+            self.bar.set_length(of as u64);
+        }
+        self.bar.set_position(done as u64);
     }
 
     /// Removes the bar.
@@ -149,14 +162,12 @@ impl Progress for Shown {
         self.bar.set_position(done);
     }
 
+    fn compared(&mut self, done: usize, of: usize) {
+        self.follow("reference distances", done, of);
+    }
+
     fn calibrated(&mut self, done: usize, of: usize) {
-        if !self.calibrating {
-            self.calibrating = true;
-            self.bar.reset();
-            self.bar.set_message("calibration");
-            self.bar.set_length(of as u64);
-        }
-        self.bar.set_position(done as u64);
+        self.follow("calibration", done, of);
     }
 
     fn warn(&mut self, message: &str) {

@@ -11,9 +11,10 @@ use crate::cli::EvalRunArgs;
 use crate::config::Config;
 use crate::eval::dataset::DatasetSpec;
 use crate::eval::metrics::BootstrapSettings;
+use crate::eval::protocol::Protocol;
 use crate::eval::result::EvalResult;
 use crate::eval::run::{Progress, Request, run};
-use crate::eval::settings::{Protocol, Settings};
+use crate::eval::settings::Settings;
 use crate::eval::shards;
 use crate::stop::Stop;
 

@@ -5,11 +5,12 @@ use std::io::Write;
 use anyhow::{Result, bail};
 
 use super::progress::bar;
-use crate::cli::{self, MetricsArgs};
+use crate::cli::MetricsArgs;
 use crate::config::ConfigError;
-use crate::eval::folders::{self, FoldersReport, PooledReport, Protocol, Request};
+use crate::eval::folders::{self, FoldersReport, PooledReport, Request};
 use crate::eval::metrics::smiyc::SmiycReport;
 use crate::eval::metrics::{BootstrapSettings, CalibrationReport, Interval, Limits, PerImageReport};
+use crate::eval::protocol::Protocol;
 use crate::eval::truth::ValueMap;
 
 /// Judges and prints.
@@ -40,12 +41,7 @@ fn request(args: &MetricsArgs) -> Result<Request> {
     let all = |ranges: &[std::ops::RangeInclusive<u16>]| ranges.iter().cloned().flatten().collect();
     let values = ValueMap { normal: all(&args.normal), anomaly: all(&args.anomaly), void: all(&args.void) };
     values.check().map_err(|why| ConfigError::Invalid(format!("--normal, --anomaly, --void: {why}")))?;
-    let protocol = match args.protocol {
-        cli::Protocol::Pooled => Protocol::Pooled,
-        cli::Protocol::SmiycAnomaly => Protocol::SmiycAnomaly,
-        cli::Protocol::SmiycObstacle => Protocol::SmiycObstacle,
-        cli::Protocol::PerImage => Protocol::PerImage,
-    };
+    let protocol = args.protocol;
     if args.threshold.is_some_and(f64::is_nan) {
         bail!(ConfigError::Invalid("--threshold: NaN is no threshold".to_owned()));
     }

@@ -25,13 +25,14 @@ pub fn prepare(args: &ModelPrepareArgs) -> Result<()> {
             "none" => LogitsChoice::None,
             name => LogitsChoice::Tensor(name.to_owned()),
         },
+        head: args.head.clone(),
         size: args.size,
         layout: args.layout.map(|layout| match layout {
             AxisOrder::Nchw => Layout::Nchw,
             AxisOrder::Nhwc => Layout::Nhwc,
         }),
         preprocessing: ModelConfig {
-            channels: Some(match args.channels {
+            channels: args.channels.map(|order| match order {
                 ChannelOrder::Rgb => Channels::Rgb,
                 ChannelOrder::Bgr => Channels::Bgr,
             }),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::calibrate::HeldOut;
+use super::calibrate::{HeldOut, blank_void};
 use super::complete::Gathered;
 use super::config::BuildConfig;
 use super::digest::{Digest, digest_of, frame_digest, hex, sha256_of_file};
@@ -14,9 +14,10 @@ use super::sample::{Offer, PatchKey, Sampler};
 use super::split::{Place, Side, Split};
 use crate::bank::{BankContents, BuildRecord, ClassSource, DataType, ShardNumber};
 use crate::frame::Frame;
-use crate::grid::{Features, Logits};
+use crate::grid::{Features, Logits, LogitsKind};
 use crate::identity::ModelIdentity;
 use crate::nearest::image_mean;
+use crate::score::Parametric;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
 
@@ -38,6 +39,11 @@ pub trait Extract {
 
     /// Whether it gives logits.
     fn has_logits(&self) -> bool;
+
+    /// What these are, if that is known.
+    fn logits_kind(&self) -> Option<LogitsKind> {
+        None
+    }
 }
 
 /// Told how far a build is; all methods may be ignored.
@@ -48,6 +54,8 @@ pub trait Progress {
     fn frames(&mut self, _done: u64) {}
     /// So many of all held-out frames were measured.
     fn calibrated(&mut self, _done: usize, _of: usize) {}
+    /// So many of the reference features were compared with each other.
+    fn compared(&mut self, _done: usize, _of: usize) {}
     /// Something that does not end the build.
     fn warn(&mut self, _message: &str) {}
 }
@@ -96,12 +104,18 @@ pub fn build_part(
     let split =
         Split::new(config.seed, config.held_out_share, config.held_out_block, config.held_out_guard, &places);
     drop(places);
+    let parametric = match extractor.has_logits() {
+        true => Parametric::of_kind(extractor.logits_kind()),
+        false => Vec::new(),
+    };
     let terms = Terms {
         shard: config.shard.unwrap_or(ShardNumber { number: 1, of: 1 }),
         inputs: digest_of_names(inputs),
         k: config.k,
         held_out_frames: config.held_out_frames,
         min_region_px: config.min_region_px,
+        parametric: parametric.clone(),
+        partner: config.partner,
         split: split.describe(),
         recipe: config.recipe.clone(),
         classes: config.classes,
@@ -120,13 +134,14 @@ pub fn build_part(
         config,
         split,
         sampler: Sampler::new(config.size, model.width, config.data_type),
-        held_out: HeldOut::new(config.seed, config.held_out_frames, config.min_region_px),
+        held_out: HeldOut::new(config.seed, &terms),
         record,
         features: Features::default(),
         logits: extractor.has_logits().then(Logits::default),
         void: Vec::new(),
         classes: Vec::new(),
         mean: Vec::new(),
+        scores: Vec::new(),
     };
     let mut done = 0;
     for input in inputs.iter().filter(|input| is_mine(input)) {
@@ -268,6 +283,8 @@ struct Pass<'a> {
     void: Vec<bool>,
     classes: Vec<u16>,
     mean: Vec<f32>,
+    /// Of one method and one frame.
+    scores: Vec<f32>,
 }
 
 impl Pass<'_> {
@@ -324,7 +341,19 @@ impl Pass<'_> {
             self.held_out.keep(&image, block, &self.features, self.logits.as_ref(), &self.void);
             return Ok(());
         }
+        self.note_ranges();
         self.offer(&image, file, &input.name, number)
+    }
+
+    /// Notes how far the scores of the logits reach in a reference image.
+    fn note_ranges(&mut self) {
+        let Some(logits) = &self.logits else { return };
+        for method in self.held_out.parametric() {
+            method.scores(logits, &mut self.scores);
+            blank_void(&mut self.scores, logits.grid, &self.void, self.features.grid);
+            let reference = self.record.reference.get_or_insert_default();
+            reference.widen(method.name(), self.scores.iter().copied());
+        }
     }
 
     /// Offers every patch that is neither void nor faulty to the sample.

@@ -7,13 +7,12 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::digest::{Digest, hash};
-use crate::bank::{Bank, Calibration, statistics_of};
-use crate::grid::{Distances, Features, Grid, Logits};
+use super::part::Terms;
+use super::uncertainty::{Uncertainty, picked};
+use crate::bank::{Bank, Calibration, MethodCalibration, statistics_of};
+use crate::grid::{Distances, Features, Grid, Logits, ScoreMap};
 use crate::nearest::{self, Device, SearchConfig};
-use crate::score::{AlarmLevel, lse};
-
-/// Scores of a finer map that are kept per frame for the statistics; its alarm level is that of all.
-const SCORES_PER_FRAME: usize = 4096;
+use crate::score::{AlarmLevel, Fuser, Fusion, Method, Parametric};
 
 /// One frame that waits.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +23,8 @@ pub(super) struct Frame {
     pub(super) features: Vec<f16>,
     /// Patches that are neither void nor faulty.
     pub(super) valid: Vec<bool>,
-    /// LSE scores and their alarm level, where the model has logits.
-    pub(super) lse: Option<(Vec<f32>, Option<f32>)>,
+    /// What its logits say, of no method where the model has none.
+    pub(super) uncertainty: Uncertainty,
 }
 
 /// The held-out frames with the smallest hash of (seed, image), at most so many. Of an image given under
@@ -34,13 +33,29 @@ pub(super) struct HeldOut {
     seed: u64,
     most: usize,
     min_region_px: u32,
+    parametric: Vec<Parametric>,
+    partner: Parametric,
     alarm: AlarmLevel,
     frames: BTreeMap<(u128, Digest), Frame>,
 }
 
 impl HeldOut {
-    pub(super) fn new(seed: u64, most: usize, min_region_px: u32) -> Self {
-        HeldOut { seed, most, min_region_px, alarm: AlarmLevel::new(min_region_px), frames: BTreeMap::new() }
+    /// None so far. `terms` say how many are kept, and by which scores they are judged.
+    pub(super) fn new(seed: u64, terms: &Terms) -> Self {
+        HeldOut {
+            seed,
+            most: terms.held_out_frames,
+            min_region_px: terms.min_region_px,
+            parametric: terms.parametric.clone(),
+            partner: terms.partner,
+            alarm: AlarmLevel::new(terms.min_region_px),
+            frames: BTreeMap::new(),
+        }
+    }
+
+    /// The scores of the logits that are calibrated.
+    pub(super) fn parametric(&self) -> &[Parametric] {
+        &self.parametric
     }
 
     fn key(&self, image: &Digest) -> (u128, Digest) {
@@ -81,8 +96,10 @@ impl HeldOut {
             .enumerate()
             .map(|(i, row)| !void.get(i).is_some_and(|v| *v) && row.iter().all(|x| x.is_finite()));
         let valid = valid.collect();
-        let lse = logits.map(|logits| lse_scores(logits, features.grid, void, &mut self.alarm));
-        self.add(Frame { image: *image, block, grid: features.grid, features: halves, valid, lse });
+        let (void, parametric) = ((void, features.grid), &self.parametric);
+        let of = |logits| Uncertainty::of(logits, void, parametric, self.partner, &mut self.alarm);
+        let uncertainty = logits.map_or_else(Uncertainty::none, of);
+        self.add(Frame { image: *image, block, grid: features.grid, features: halves, valid, uncertainty });
     }
 
     /// Keeps a frame that was measured before.
@@ -123,8 +140,9 @@ impl HeldOut {
         let search = SearchConfig { k, threads, device: Device::Cpu, ..SearchConfig::default() };
         let mut engine = nearest::open(&search, bank)?.engine;
         let (mut features, mut distances) = (Features::default(), Distances::default());
-        let (mut knn, mut knn_levels, mut parametric, mut parametric_levels) =
-            (vec![], vec![], vec![], vec![]);
+        let (mut knn, mut knn_levels) = (vec![], vec![]);
+        // Few numbers beside the features: one per patch.
+        let mut maps = Vec::with_capacity(total);
         for (count, frame) in self.frames.values().enumerate() {
             features.grid = frame.grid;
             features.width = bank.width();
@@ -138,18 +156,23 @@ impl HeldOut {
             }
             knn.extend(distances.data.iter().filter(|d| d.is_finite()));
             knn_levels.extend(self.alarm.of(frame.grid, &distances.data));
-            if let Some((scores, Some(level))) = &frame.lse {
-                parametric.extend(scores);
-                parametric_levels.push(*level);
-            }
+            maps.push(distances.data.to_vec());
             done(count + 1, total);
         }
         if knn_levels.is_empty() {
             return Ok(None);
         }
-        let mut methods = vec![statistics_of("knn", Some(k), knn, knn_levels)];
-        if !parametric_levels.is_empty() {
-            methods.push(statistics_of("lse", None, parametric, parametric_levels));
+        let mut methods = vec![statistics_of(Method::Knn.name(), Some(k), knn, knn_levels)];
+        methods.extend(self.parametric_statistics());
+        let reference = bank.metadata().build.reference.as_ref();
+        for (method, fusion) in [
+            (Method::Cdnp, Fusion::cdnp(self.partner, reference, k)),
+            (Method::Zsum, Fusion::zsum(self.partner, &methods, k)),
+        ] {
+            match fusion {
+                Ok(fusion) => methods.extend(self.fused_statistics(method, k, fusion, &maps)),
+                Err(why) => tracing::debug!(%why, "{} is not calibrated", method.name()),
+            }
         }
         Ok(Some(Calibration {
             split,
@@ -159,27 +182,63 @@ impl HeldOut {
             methods,
         }))
     }
+
+    /// The statistics of each parametric score that any frame has.
+    fn parametric_statistics(&self) -> Vec<MethodCalibration> {
+        let of = |(number, method): (usize, &Parametric)| {
+            let (mut scores, mut levels) = (vec![], vec![]);
+            let known = self.frames.values().filter_map(|frame| frame.uncertainty.methods.get(number));
+            for (picked, level) in known {
+                if let Some(level) = level {
+                    scores.extend_from_slice(picked);
+                    levels.push(*level);
+                }
+            }
+            (!levels.is_empty()).then(|| statistics_of(method.name(), None, scores, levels))
+        };
+        self.parametric.iter().enumerate().filter_map(of).collect()
+    }
+
+    /// The statistics of a fused score, from the distances of each frame in turn.
+    fn fused_statistics(
+        &mut self,
+        method: Method,
+        k: usize,
+        fusion: Fusion,
+        distances: &[Vec<f32>],
+    ) -> Option<MethodCalibration> {
+        let (mut scores, mut levels) = (vec![], vec![]);
+        let (mut fuser, mut fused) = (Fuser::new(fusion), ScoreMap::default());
+        for (frame, distances) in self.frames.values().zip(distances) {
+            let Uncertainty { grid, map, .. } = &frame.uncertainty;
+            if map.is_empty() {
+                continue;
+            }
+            fuser.step((frame.grid, distances), (*grid, map), &mut fused);
+            if let Some(level) = self.alarm.of(fused.grid, &fused.data) {
+                scores.extend(picked(&fused.data));
+                levels.push(level);
+            }
+        }
+        let statistics = || MethodCalibration {
+            partner: Some(self.partner.name().to_owned()),
+            ..statistics_of(method.name(), Some(k), scores, levels.clone())
+        };
+        (!levels.is_empty()).then(statistics)
+    }
 }
 
-/// LSE of the cells that are not void: evenly picked ones, and the alarm level of all.
-fn lse_scores(
-    logits: &Logits,
-    patches: Grid,
-    void: &[bool],
-    alarm: &mut AlarmLevel,
-) -> (Vec<f32>, Option<f32>) {
-    let mut all = Vec::new();
-    lse(logits, &mut all);
-    let Grid { rows, cols } = logits.grid;
-    for (i, score) in all.iter_mut().enumerate() {
+/// Makes the scores of cells whose patch is void NaN.
+pub(super) fn blank_void(scores: &mut [f32], cells: Grid, void: &[bool], patches: Grid) {
+    if void.is_empty() {
+        return;
+    }
+    let Grid { rows, cols } = cells;
+    for (i, score) in scores.iter_mut().enumerate() {
         let (row, col) = (i / cols, i % cols);
         let (r, c) = ((2 * row + 1) * patches.rows / (2 * rows), (2 * col + 1) * patches.cols / (2 * cols));
         if void.get(r * patches.cols + c).is_some_and(|v| *v) {
             *score = f32::NAN;
         }
     }
-    let level = alarm.of(logits.grid, &all);
-    all.retain(|score| score.is_finite());
-    let step = all.len().div_ceil(SCORES_PER_FRAME).max(1);
-    (all.into_iter().step_by(step).collect(), level)
 }

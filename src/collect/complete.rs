@@ -8,6 +8,7 @@ use super::calibrate::HeldOut;
 use super::error::BuildError;
 use super::fit::fitted;
 use super::part::{Built, Part, Terms};
+use super::reference::distance_scale;
 use super::sample::{Sample, Sampler};
 use crate::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata, OutlierRows};
 use crate::identity::ModelIdentity;
@@ -67,6 +68,8 @@ impl Gathered {
         let pool =
             rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| failed(e.into()))?;
         let contents = pool.install(|| fitted(contents, &self.terms.recipe))?;
+        let contents = based(contents, &mut self.held_out, k, threads, progress)?;
+        let contents = scaled(contents, k, threads, progress)?;
         let contents = calibrated(contents, &mut self.held_out, k, threads, &self.terms.split, progress)?;
         if contents.metadata.calibration.is_none() {
             progress.warn("no frame could be held out: the bank has no calibration, and the threshold must be given as a number");
@@ -88,28 +91,55 @@ fn failed(source: anyhow::Error) -> BuildError {
     BuildError::Frame { name: "calibration".to_owned(), source }
 }
 
-/// `contents` with the calibration that `held_out` gives, and what is normal for each part if parts are searched
-/// one by one.
-pub(super) fn calibrated(
+/// `contents` with the scale of its distances, where fused scores can be made of them.
+fn scaled(
+    contents: BankContents,
+    k: usize,
+    threads: usize,
+    progress: &mut dyn Progress,
+) -> Result<BankContents, BuildError> {
+    if contents.metadata.build.reference.is_none() {
+        return Ok(contents);
+    }
+    let (mut contents, scale) = lent(contents, k, |bank| distance_scale(bank, k, threads, progress))?;
+    if let Some(reference) = &mut contents.metadata.build.reference {
+        reference.distance = scale;
+    }
+    Ok(contents)
+}
+
+/// `contents` with what is normal for each part, if parts are searched one by one.
+pub(super) fn based(
     mut contents: BankContents,
+    held_out: &mut HeldOut,
+    k: usize,
+    threads: usize,
+    progress: &mut dyn Progress,
+) -> Result<BankContents, BuildError> {
+    if !contents.metadata.recipe().combine.searches_apart() {
+        return Ok(contents);
+    }
+    let (back, found) = lent(contents, k, |bank| baselines(held_out, bank, k, threads))?;
+    contents = back;
+    if found.is_none() {
+        progress.warn("no frame could be held out: the distances of the parts are combined as they are");
+    }
+    let parts = contents.metadata.recipe.iter_mut().flat_map(|recipe| &mut recipe.parts);
+    for (number, part) in parts.enumerate() {
+        part.baseline = found.as_ref().and_then(|found| found.get(number)).copied();
+    }
+    Ok(contents)
+}
+
+/// `contents` with the calibration that `held_out` gives.
+pub(super) fn calibrated(
+    contents: BankContents,
     held_out: &mut HeldOut,
     k: usize,
     threads: usize,
     split: &str,
     progress: &mut dyn Progress,
 ) -> Result<BankContents, BuildError> {
-    if contents.metadata.recipe().combine.searches_apart() {
-        let measured = |bank: &Arc<Bank>| baselines(held_out, bank, k, threads);
-        let (back, found) = lent(contents, k, measured)?;
-        contents = back;
-        if found.is_none() {
-            progress.warn("no frame could be held out: the distances of the parts are combined as they are");
-        }
-        let parts = contents.metadata.recipe.iter_mut().flat_map(|recipe| &mut recipe.parts);
-        for (number, part) in parts.enumerate() {
-            part.baseline = found.as_ref().and_then(|found| found.get(number)).copied();
-        }
-    }
     let mut told = |done, of| progress.calibrated(done, of);
     let measured = |bank: &Arc<Bank>| held_out.calibrate(bank, k, threads, split.to_owned(), &mut told);
     let (mut contents, calibration) = lent(contents, k, measured)?;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::outliers::Outliers;
 use super::recipe::RecipeConfig;
 use crate::bank::{ClassSource, DataType, ShardNumber};
+use crate::score::Parametric;
 
 /// How a bank is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct BuildConfig {
     pub min_region_px: u32,
     /// Neighbours of the calibration; must be those of the search. Default 3.
     pub k: usize,
+    /// The score of the logits for which fused scores are calibrated; should be that of the scores'
+    /// configuration. Default "lse".
+    pub partner: Parametric,
     /// Threads of the calibration's search, 0 for one per processor. Default 0.
     pub threads: usize,
     /// Look at this part of the inputs only, and make a shard. Default none: all.
@@ -66,6 +70,7 @@ impl Default for BuildConfig {
             held_out_frames: 300,
             min_region_px: 100,
             k: 3,
+            partner: Parametric::Lse,
             threads: 0,
             shard: None,
             keep_held_out: false,

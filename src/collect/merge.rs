@@ -202,7 +202,7 @@ impl Joined {
             common: Common::of(bank, part),
             terms: terms.clone(),
             sampler: Sampler::new(size, bank.width(), bank.features().data_type()),
-            held_out: HeldOut::new(build.seed, terms.held_out_frames, terms.min_region_px),
+            held_out: HeldOut::new(build.seed, terms),
             record: BuildRecord {
                 seed: build.seed,
                 size,
@@ -251,6 +251,9 @@ impl Joined {
         record.patches += build.patches;
         record.void_patches += build.void_patches;
         record.faulty_patches += build.faulty_patches;
+        if let Some(reference) = &build.reference {
+            record.reference.get_or_insert_default().join(reference);
+        }
         let broken = |row: usize| MergeError::NoPart {
             path: path.to_owned(),
             why: format!("row {row} names no file that it came from; copy or build it again"),
@@ -294,6 +297,8 @@ impl Common {
             ("smallest region", terms.min_region_px.to_string()),
             ("recipe", serde_json::to_string(&terms.recipe).unwrap_or_default()),
             ("classes", terms.classes.map_or("none", ClassSource::name).to_owned()),
+            ("scores of the logits", format!("{:?}", terms.parametric)),
+            ("partner of fused scores", terms.partner.name().to_owned()),
         ]);
         Common { model: metadata.model.clone(), data_type: bank.features().data_type(), rest }
     }

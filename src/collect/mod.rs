@@ -20,8 +20,10 @@ mod outliers;
 mod part;
 mod prune;
 mod recipe;
+mod reference;
 mod sample;
 mod split;
+mod uncertainty;
 
 pub use build::{Extract, Open, Progress, build, build_part};
 pub use config::BuildConfig;

@@ -2,8 +2,9 @@
 //! merge must know to continue where one run would be.
 //!
 //! In the bank's file these are further tensors: `held_out` (U8, [`Record`] as JSON), and of all frames one
-//! after another `held_out.features` (F16 `[patches, C]`), `held_out.valid` (U8 `[patches]`),
-//! `held_out.levels` (F32 `[frames]`, NaN for none) and `held_out.scores` (F32).
+//! after another `held_out.features` (F16 `[patches, C]`), `held_out.valid` (U8 `[patches]`), of each frame's
+//! parametric scores in turn `held_out.levels` (F32, NaN for none) and `held_out.scores` (F32), and `held_out.maps`
+//! (F32), the map of the score that is fused.
 
 use std::path::Path;
 
@@ -15,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use super::calibrate::Frame;
 use super::digest::{Digest, hex, unhex};
 use super::recipe::RecipeConfig;
+use super::uncertainty::Uncertainty;
 use crate::bank::{Bank, BankContents, ClassSource, ShardNumber};
 use crate::file::{WriteError, write_whole};
 use crate::grid::Grid;
+use crate::score::Parametric;
 
 /// Which part of which inputs a file was built from, and how. Files merge if all of this but the shard's
 /// number is equal.
@@ -33,6 +36,10 @@ pub(super) struct Terms {
     pub(super) held_out_frames: usize,
     /// Size from which a region counts.
     pub(super) min_region_px: u32,
+    /// Scores of the logits that are calibrated.
+    pub(super) parametric: Vec<Parametric>,
+    /// The one of them that fused scores are made of.
+    pub(super) partner: Parametric,
     /// How frames were held out, in words.
     pub(super) split: String,
     /// What is asked of the bank's recipe; the rows here are still features as they are.
@@ -71,8 +78,10 @@ struct FrameRecord {
     block: u64,
     rows: usize,
     cols: usize,
-    /// Scores of the parametric method; absent if the model has no logits.
-    scores: Option<usize>,
+    /// Scores kept of each parametric method; none if the model has no logits.
+    scores: Vec<usize>,
+    /// Rows and columns of the map.
+    map: [usize; 2],
 }
 
 /// A finished build: a bank or a shard.
@@ -112,7 +121,8 @@ impl Part {
             block: f.block.1,
             rows: f.grid.rows,
             cols: f.grid.cols,
-            scores: f.lse.as_ref().map(|(scores, _)| scores.len()),
+            scores: f.uncertainty.methods.iter().map(|(scores, _)| scores.len()).collect(),
+            map: [f.uncertainty.grid.rows, f.uncertainty.grid.cols],
         };
         let record = Record {
             terms: self.terms.clone(),
@@ -122,10 +132,10 @@ impl Part {
         let json = serde_json::to_vec(&record)?;
         let features: Vec<f16> = self.frames.iter().flat_map(|f| f.features.iter().copied()).collect();
         let valid: Vec<u8> = self.frames.iter().flat_map(|f| f.valid.iter().map(|v| u8::from(*v))).collect();
-        let level = |f: &Frame| f.lse.as_ref().and_then(|(_, level)| *level).unwrap_or(f32::NAN);
-        let levels: Vec<f32> = self.frames.iter().map(level).collect();
-        let scores: Vec<f32> =
-            self.frames.iter().flat_map(|f| f.lse.iter().flat_map(|l| &l.0)).copied().collect();
+        let methods = || self.frames.iter().flat_map(|f| &f.uncertainty.methods);
+        let levels: Vec<f32> = methods().map(|(_, level)| level.unwrap_or(f32::NAN)).collect();
+        let scores: Vec<f32> = methods().flat_map(|(scores, _)| scores).copied().collect();
+        let maps: Vec<f32> = self.frames.iter().flat_map(|f| &f.uncertainty.map).copied().collect();
         let width = contents.metadata.model.width;
         let tensor = TensorView::new;
         contents.to_bytes_with(vec![
@@ -137,6 +147,7 @@ impl Part {
             ("held_out.valid", tensor(Dtype::U8, vec![valid.len()], &valid)?),
             ("held_out.levels", tensor(Dtype::F32, vec![levels.len()], bytemuck::cast_slice(&levels))?),
             ("held_out.scores", tensor(Dtype::F32, vec![scores.len()], bytemuck::cast_slice(&scores))?),
+            ("held_out.maps", tensor(Dtype::F32, vec![maps.len()], bytemuck::cast_slice(&maps))?),
         ])
     }
 
@@ -152,6 +163,7 @@ impl Part {
         let mut valid = Numbers { bytes: bytes("held_out.valid")?, of: "valid" };
         let mut levels = Numbers { bytes: bytes("held_out.levels")?, of: "levels" };
         let mut scores = Numbers { bytes: bytes("held_out.scores")?, of: "scores" };
+        let mut maps = Numbers { bytes: bytes("held_out.maps")?, of: "maps" };
         let mut frames = Vec::new();
         for f in &record.frames {
             let image: Digest = unhex(&f.image).ok_or_else(|| format!("{:?} is no SHA-256", f.image))?;
@@ -159,13 +171,19 @@ impl Part {
             let numbers = patches.checked_mul(bank.width()).ok_or("a frame's grid is too large")?;
             let halves = features.take::<f16>(numbers)?;
             let valid = valid.take::<u8>(patches)?.into_iter().map(|v| v != 0).collect();
-            let level = levels.take::<f32>(1)?.first().copied().filter(|l| !l.is_nan());
-            let lse = f.scores.map(|n| scores.take::<f32>(n)).transpose()?.map(|scores| (scores, level));
+            let mut methods = Vec::new();
+            for count in &f.scores {
+                let level = levels.take::<f32>(1)?.first().copied().filter(|l| !l.is_nan());
+                methods.push((scores.take::<f32>(*count)?, level));
+            }
+            let of_map = Grid { rows: f.map[0], cols: f.map[1] };
+            let cells = of_map.rows.checked_mul(of_map.cols).ok_or("a frame's map is too large")?;
+            let uncertainty = Uncertainty { methods, grid: of_map, map: maps.take::<f32>(cells)? };
             let block = (f.series.clone(), f.block);
             let grid = Grid { rows: f.rows, cols: f.cols };
-            frames.push(Frame { image, block, grid, features: halves, valid, lse });
+            frames.push(Frame { image, block, grid, features: halves, valid, uncertainty });
         }
-        for rest in [features, valid, levels, scores] {
+        for rest in [features, valid, levels, scores, maps] {
             if !rest.bytes.is_empty() {
                 return Err(format!("held_out.{} is longer than its frames", rest.of));
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::build::Progress;
 use super::calibrate::HeldOut;
-use super::complete::calibrated;
+use super::complete::{based, calibrated};
 use super::digest::{Digest, frame_digest, hash, unhex};
 use super::error::BuildError;
 use super::kcenter;
@@ -130,11 +130,12 @@ pub fn prune(
         return Ok(Built { contents, part: None });
     };
     let build = &bank.metadata().build;
-    let mut held_out = HeldOut::new(build.seed, part.terms.held_out_frames, part.terms.min_region_px);
+    let mut held_out = HeldOut::new(build.seed, &part.terms);
     part.frames.iter().for_each(|frame| held_out.add(frame.clone()));
     let images = images(bank, &part);
     held_out.without_images(|image| images.contains(image));
     let (terms, threads) = (&part.terms, config.threads);
+    let contents = based(contents, &mut held_out, k, threads, progress)?;
     let contents = calibrated(contents, &mut held_out, k, threads, &terms.split, progress)?;
     let renumbered = part.videos.iter().filter_map(|v| numbers.get(*v as usize)).copied();
     part.videos = renumbered.filter(|v| *v != u32::MAX).collect();
@@ -208,7 +209,7 @@ fn search_failed(source: anyhow::Error) -> BuildError {
 
 /// The rows `kept` of `bank` with the files that they came from, and the new number of each old file, `u32::MAX` for
 /// one that is gone.
-fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
+pub(super) fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
     let mut metadata = bank.metadata().clone();
     let mut origins: Vec<_> = kept.iter().filter_map(|row| bank.provenance(*row)).collect();
     let mut used = vec![false; metadata.sources.len()];

@@ -166,8 +166,12 @@ fn the_bank_depends_on_neither_order_nor_threads() {
 
     let calibration = first.metadata.calibration.as_ref().unwrap();
     assert!(calibration.frames > 1 && calibration.frames <= 12 && calibration.blocks > 1, "{calibration:?}");
-    assert_eq!(calibration.methods.iter().map(|m| m.method.as_str()).collect::<Vec<_>>(), ["knn", "lse"]);
-    assert_eq!(calibration.methods[0].frame_levels.len(), calibration.frames);
+    let names: Vec<_> = calibration.methods.iter().map(|m| m.method.as_str()).collect();
+    assert_eq!(names, ["knn", "lse", "msp", "max-logit", "entropy", "cdnp", "zsum"]);
+    for method in &calibration.methods {
+        assert_eq!(method.frame_levels.len(), calibration.frames, "{}", method.method);
+        assert_eq!(method.k.is_some(), method.method == "knn" || method.partner.as_deref() == Some("lse"));
+    }
     let bank = Bank::from_contents(first, 3).unwrap();
     assert_eq!((bank.rows(), bank.width()), (100, 3));
     assert!(crate::score::ScoreConfig::default().resolve(&bank, 3).unwrap().value > 0.0);

@@ -7,7 +7,7 @@ use crate::collect::Extract;
 use crate::config::Config;
 use crate::features::{ModelInput, Preprocessor, Session};
 use crate::frame::Frame;
-use crate::grid::{Features, Logits};
+use crate::grid::{Features, Logits, LogitsKind};
 use crate::identity::ModelIdentity;
 
 /// Preprocessing and model in one call.
@@ -44,5 +44,9 @@ impl Extract for FeatureExtractor {
 
     fn has_logits(&self) -> bool {
         self.session.classes().is_some()
+    }
+
+    fn logits_kind(&self) -> Option<LogitsKind> {
+        self.session.logits_kind()
     }
 }

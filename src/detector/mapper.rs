@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::items::{Mapped, Measured};
 use super::stages::{Extract, Preprocess, Search};
-use super::{featured, open_bank, open_features, open_search};
+use super::{featured, grounds, open_bank, open_features, open_search};
 use crate::bank::Bank;
 use crate::config::{Config, ConfigError};
 use crate::flow::{Flow, FlowError, Stage};
@@ -15,7 +15,7 @@ use crate::frame::Frame;
 use crate::grid::ScoreMap;
 use crate::identity::ModelIdentity;
 use crate::pool::Pool;
-use crate::score::{Method, Scorer};
+use crate::score::{Grounds, Method, ScoreError, Scorer};
 
 /// Everything between a frame and its score maps, opened and checked against each other.
 pub struct Mapper {
@@ -55,32 +55,8 @@ impl Mapper {
         let (preprocess, mut extract) = open_features(config)?;
         let identity = extract.session.identity().clone();
         let bank = open_bank(config, &identity)?;
-        let has_logits = extract.session.classes().is_some();
-        let methods: Vec<Method> = match methods {
-            [] => Method::ALL
-                .iter()
-                .copied()
-                .filter(|m| (!m.searches() || bank.is_some()) && (!m.needs_logits() || has_logits))
-                .collect(),
-            given => given.to_vec(),
-        };
-        let invalid = |why: String| Err(ConfigError::Invalid(why).into());
-        if methods.is_empty() {
-            return invalid(
-                "no method can score: give a bank with --bank, or name the model's logits".into(),
-            );
-        }
-        for method in &methods {
-            if method.needs_logits() && !has_logits {
-                return Err(crate::score::ScoreError::NoLogits(method.name()).into());
-            }
-            if method.searches() && bank.is_none() {
-                return invalid(format!(
-                    "the method \"{}\" needs a bank: use --bank FILE (made by farout bank build)",
-                    method.name()
-                ));
-            }
-        }
+        let scorers = scorers(config, &grounds(config, &extract.session, bank.as_deref()), methods)?;
+        let methods: Vec<Method> = scorers.iter().map(Scorer::method).collect();
         extract.with_logits = methods.iter().any(|method| method.needs_logits());
         let wanted = bank.as_ref().filter(|_| methods.iter().any(|method| method.searches()));
         let engine = open_search(config, wanted)?;
@@ -89,7 +65,7 @@ impl Mapper {
         fallbacks
             .extend(engine.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
         let setup = Setup {
-            methods: methods.clone(),
+            methods,
             model: identity,
             provider: extract.session.provider().to_string(),
             description: extract.session.describe(),
@@ -102,7 +78,7 @@ impl Mapper {
             preprocess,
             extract,
             search: Search { engine: engine.map(|search| search.engine), numbers: numbers.clone() },
-            maps: MapScores { scorers: methods.into_iter().map(Scorer::new).collect(), numbers },
+            maps: MapScores { scorers, numbers },
             setup,
         })
     }
@@ -116,6 +92,37 @@ impl Mapper {
             .stage("nearest", self.search)?
             .stage("score", self.maps)
     }
+}
+
+/// A scorer for each of `methods`; without any, for all that model and bank allow.
+fn scorers(config: &Config, grounds: &Grounds<'_>, methods: &[Method]) -> Result<Vec<Scorer>> {
+    let open = |method: Method| Scorer::open(method, &config.score, grounds);
+    let mut scorers = Vec::new();
+    if methods.is_empty() {
+        for method in Method::allowed(grounds) {
+            match open(method) {
+                Ok(scorer) => scorers.push(scorer),
+                Err(why @ (ScoreError::NoStatistics { .. } | ScoreError::OtherK { .. })) => {
+                    tracing::info!("{} is left out: {why}", method.name());
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+    }
+    for method in methods {
+        if method.searches() && grounds.bank.is_none() {
+            let name = method.name();
+            let why =
+                format!("the method \"{name}\" needs a bank: use --bank FILE (made by farout bank build)");
+            return Err(ConfigError::Invalid(why).into());
+        }
+        scorers.push(open(*method)?);
+    }
+    if scorers.is_empty() {
+        let why = "no method can score: give a bank with --bank, or name the model's logits";
+        return Err(ConfigError::Invalid(why.into()).into());
+    }
+    Ok(scorers)
 }
 
 /// Distances and logits -> one score map per method.

@@ -30,7 +30,7 @@ use crate::identity::ModelIdentity;
 use crate::nearest;
 use crate::overlay::ScoreScale;
 use crate::pool::Pool;
-use crate::score::{Regions, Scorer, ThresholdSetting, Upsampler};
+use crate::score::{Grounds, Regions, Scorer, ThresholdSetting, Upsampler};
 
 /// Everything between a frame and its scores, opened and checked against each other.
 pub struct Detector {
@@ -52,10 +52,13 @@ impl Detector {
     /// # Errors
     /// What does not open or does not fit, with the remedy.
     pub fn open(config: &Config) -> Result<Detector> {
-        let (preprocess, extract) = open_features(config)?;
+        let (preprocess, mut extract) = open_features(config)?;
         let identity = extract.session.identity().clone();
         let method = config.score.method;
         let bank = open_bank(config, &identity)?;
+        let scorer =
+            Scorer::open(method, &config.score, &grounds(config, &extract.session, bank.as_deref()))?;
+        extract.with_logits = method.needs_logits();
         let search = open_search(config, bank.as_ref().filter(|_| method.searches()))?;
         let engine = search.map(|search| search.engine);
         let threshold = threshold(config, bank.as_deref())?;
@@ -79,7 +82,7 @@ impl Detector {
             extract,
             search: Search { engine, numbers: numbers.clone() },
             score: Score {
-                scorer: Scorer::new(method),
+                scorer,
                 upsampler: Upsampler::new(),
                 regions: Regions::new(threshold.value, config.score.min_region_px),
                 map: ScoreMap::default(),
@@ -112,6 +115,16 @@ fn open_bank(config: &Config, model: &ModelIdentity) -> Result<Option<Arc<Bank>>
     bank.check_model(model)?;
     tracing::info!(bank = %config.bank.path.display(), rows = bank.rows(), width = bank.width(), "bank");
     Ok(Some(Arc::new(bank)))
+}
+
+/// What the scores of this model and this bank are made from.
+fn grounds<'a>(config: &Config, session: &Session, bank: Option<&'a Bank>) -> Grounds<'a> {
+    Grounds {
+        bank,
+        k: config.search.k,
+        has_logits: session.classes().is_some(),
+        logits_kind: session.logits_kind(),
+    }
 }
 
 /// The search among the features of `bank`, if any method wants it.

@@ -12,26 +12,13 @@ use super::metrics::{
     Bootstrap, BootstrapSettings, Calibration, CalibrationReport, CountError, Counts, Curve, Detection,
     Histogram, Intervals, Limits, PerImage, PerImageReport, Pooled, PooledError,
 };
+use super::protocol::Protocol;
 use super::truth::{Share, Truth, ValueMap};
 
 /// Faults told at once.
 const MOST_FAULTS: usize = 8;
 /// Bins of the histogram.
 const BINS: usize = 200;
-
-/// How scores are judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// All pixels in one list.
-    Pooled,
-    /// Each image alone, then averaged.
-    PerImage,
-    /// SegmentMeIfYouCan, track RoadAnomaly21.
-    SmiycAnomaly,
-    /// SegmentMeIfYouCan, track RoadObstacle21.
-    SmiycObstacle,
-}
 
 /// What is to be judged, and how.
 #[derive(Debug, Clone)]
@@ -76,6 +63,11 @@ pub enum FoldersError {
         /// Masks.
         files: usize,
     },
+    /// A protocol that follows objects over time.
+    #[error(
+        "the protocol \"{0}\" needs sequences; farout eval --protocol {0} judges data sets of kind video-ood"
+    )]
+    NeedsSequences(&'static str),
     /// Pooling failed.
     #[error(transparent)]
     Pooled(#[from] PooledError),
@@ -129,6 +121,9 @@ pub struct PooledReport {
 /// # Errors
 /// [`FoldersError`].
 pub fn judge(request: &Request, progress: impl Fn(usize, usize)) -> Result<FoldersReport, FoldersError> {
+    if !Protocol::OF_FOLDERS.contains(&request.protocol) {
+        return Err(FoldersError::NeedsSequences(request.protocol.name()));
+    }
     let pairs = maps::pairs(&request.scores, &request.truth)?;
     let mut report = FoldersReport {
         protocol: request.protocol,
@@ -149,7 +144,7 @@ pub fn judge(request: &Request, progress: impl Fn(usize, usize)) -> Result<Folde
     let track = match request.protocol {
         Protocol::SmiycAnomaly => Some(Track::Anomaly),
         Protocol::SmiycObstacle => Some(Track::Obstacle),
-        Protocol::Pooled | Protocol::PerImage => None,
+        Protocol::Pooled | Protocol::PerImage | Protocol::Video => None,
     };
     if let Some(track) = track {
         let mut judge = smiyc::Judge::new(track, request.limits.clone());

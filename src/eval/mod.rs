@@ -13,6 +13,7 @@ pub mod maps;
 pub mod measure;
 pub mod metrics;
 pub mod partial;
+pub mod protocol;
 pub mod report;
 pub mod result;
 pub mod run;

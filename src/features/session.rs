@@ -11,7 +11,7 @@ use super::preprocess::ModelInput;
 use super::provider;
 use super::readout::{Readout, Seen};
 use super::runtime::Runtime;
-use crate::grid::{Features, Logits};
+use crate::grid::{Features, Logits, LogitsKind};
 use crate::identity::ModelIdentity;
 use crate::model::{self, InputSize, Loaded, ModelConfig, SizeRule};
 
@@ -26,6 +26,7 @@ pub struct Session {
     features: Readout,
     logits: Option<Readout>,
     classes: Option<usize>,
+    logits_kind: Option<LogitsKind>,
     spec: InputSpec,
     identity: ModelIdentity,
     provider: Provider,
@@ -67,6 +68,7 @@ impl Session {
             features: Readout { patch: 1, layout: super::readout::Layout::Map },
             logits: None,
             classes: None,
+            logits_kind: loaded.config.logits_kind,
             spec: InputSpec { size: loaded.size, unit: 1, normalisation: loaded.config.normalisation() },
             identity: ModelIdentity {
                 name: config
@@ -260,6 +262,11 @@ impl Session {
     /// Number of classes of the logits, if the configuration names a logits tensor.
     pub fn classes(&self) -> Option<usize> {
         self.classes
+    }
+
+    /// What these logits are, as far as the file or the configuration tells.
+    pub fn logits_kind(&self) -> Option<LogitsKind> {
+        self.classes.and(self.logits_kind)
     }
 
     /// The provider that runs the model: `tensorrt`, `cuda` or `cpu`.

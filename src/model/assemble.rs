@@ -1,6 +1,7 @@
 //! A prepared model from a traced one: the output `features` `[1, h, w, C]`, the output `logits`
 //! `[1, K, rows, cols]`, nothing that these do not need, and a section that says how to feed it.
 
+use super::head::{self, Attached};
 use super::onnx::{
     Dimension, DimensionValue, GraphProto, ModelProto, StringStringEntryProto, TensorProto, data_type, int,
     int_tensor, node, tensor_value,
@@ -10,6 +11,7 @@ use super::rewrite;
 use super::survey::{Candidate, Survey};
 use super::trace::Traced;
 use super::{METADATA_KEY, ModelConfig};
+use crate::grid::LogitsKind;
 use crate::identity::FeaturePart;
 
 /// Name of the output that holds the features.
@@ -26,6 +28,8 @@ pub struct Assembly<'a> {
     pub features: &'a [Candidate],
     /// The logits.
     pub logits: Option<&'a super::logits::Logits>,
+    /// A head that makes the logits instead.
+    pub head: Option<Attached<'a>>,
     /// What the file shall say of itself; tensors, size and layout are filled in here.
     pub section: ModelConfig,
     /// What it was made from, JSON.
@@ -47,6 +51,12 @@ pub fn assemble(traced: &Traced, survey: &Survey, wanted: &Assembly) -> Result<M
             first.selector, grid.cols, grid.rows, other.selector, other.plan.grid.cols, other.plan.grid.rows
         ));
     }
+    if let Some(other) = wanted.head.iter().flat_map(|one| one.features).find(|one| one.plan.grid != grid) {
+        return Err(format!(
+            "{}, which the head wants, does not lie on the grid of {}",
+            other.selector, first.selector
+        ));
+    }
     let plans: Vec<Readout> = wanted.features.iter().map(|one| one.plan.clone()).collect();
     let model = with_outputs(traced, survey, wanted, &plans)?;
     match narrowed(traced, &model, &plans) {
@@ -63,35 +73,29 @@ fn with_outputs(
 ) -> Result<ModelProto, String> {
     let mut model = traced.model.clone();
     let graph = model.graph.get_or_insert_default();
-    let (grid, width) = (plans[0].grid, plans.iter().map(Readout::width).sum::<usize>());
+    let prefix = unused(graph);
     graph.output.clear();
     // Made under names that nobody has, and given their own at the end.
-    let mut parts = Vec::new();
-    for (n, plan) in plans.iter().enumerate() {
-        let name = format!("farout/features_{n}");
-        let (nodes, constants) = plan.nodes(&name);
+    let (made, dims) = side_by_side(graph, &format!("{prefix}/features"), plans);
+    finish(graph, &made, FEATURES, &dims);
+    let mut outputs = vec![FEATURES];
+    let logits_made = format!("{prefix}/logits");
+    if let Some(Attached { head, features }) = wanted.head {
+        let plans: Vec<Readout> = features.iter().map(|one| one.plan.clone()).collect();
+        let grid = plans.first().map(|plan| plan.grid).ok_or("a head needs features")?;
+        let (cells, _) = side_by_side(graph, &format!("{prefix}/head"), &plans);
+        let (nodes, constants) = head::graph::nodes(head, grid, &cells, &logits_made)?;
         graph.node.extend(nodes);
         graph.initializer.extend(constants);
-        parts.push(name);
-    }
-    let mut whole = parts[0].clone();
-    if parts.len() > 1 {
-        whole = "farout/features".to_owned();
-        let inputs: Vec<&str> = parts.iter().map(String::as_str).collect();
-        graph.node.push(node("Concat", &inputs, &whole, vec![int("axis", 1)]));
-    }
-    let dims = [1, grid.rows, grid.cols, width];
-    graph.initializer.push(int_tensor("farout/features_shape", &dims.map(|dim| dim as i64)));
-    graph.node.push(node("Reshape", &[&whole, "farout/features_shape"], "farout/features_out", Vec::new()));
-    finish(graph, "farout/features_out", FEATURES, &dims);
-    let mut outputs = vec![FEATURES];
-    if let Some(logits) = wanted.logits {
-        let (nodes, constants) = logits.nodes(&survey.web, &survey.cells, "farout/logits")?;
+        finish(graph, &logits_made, LOGITS, &[1, head.classes.len(), grid.rows, grid.cols]);
+        outputs.push(LOGITS);
+    } else if let Some(logits) = wanted.logits {
+        let (nodes, constants) = logits.nodes(&survey.web, &survey.cells, &logits_made)?;
         graph.node.extend(nodes);
         graph.initializer.extend(constants);
         let place = survey.cells.get(logits.tensors().last().copied().unwrap_or_default());
         let grid = place.map(|cells| cells.grid).unwrap_or_default();
-        finish(graph, "farout/logits", LOGITS, &[1, logits.classes(), grid.rows, grid.cols]);
+        finish(graph, &logits_made, LOGITS, &[1, logits.classes(), grid.rows, grid.cols]);
         outputs.push(LOGITS);
     }
     rewrite::keep_only(graph, &outputs);
@@ -101,7 +105,12 @@ fn with_outputs(
     let section = ModelConfig {
         features: Some(FEATURES.to_owned()),
         parts: Some(wanted.features.iter().map(part).collect()),
-        logits: wanted.logits.map(|_| LOGITS.to_owned()),
+        logits: outputs.contains(&LOGITS).then(|| LOGITS.to_owned()),
+        logits_kind: match wanted.head {
+            // Heads are trained by cross entropy.
+            Some(_) => Some(LogitsKind::Classes),
+            None => wanted.logits.map(super::logits::Logits::kind),
+        },
         size: Some(traced.size),
         layout: Some(super::Layout::Nhwc),
         ..wanted.section.clone()
@@ -110,6 +119,44 @@ fn with_outputs(
         model.metadata_props.push(StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) });
     }
     Ok(model)
+}
+
+/// The beginning of names that no tensor and no node has: a prepared file may be prepared again.
+fn unused(graph: &GraphProto) -> String {
+    let mut prefix = "farout".to_owned();
+    let begins =
+        |prefix: &str, name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
+    while graph.node.iter().any(|one| begins(&prefix, one.out(0)) || begins(&prefix, one.name()))
+        || graph.initializer.iter().any(|tensor| begins(&prefix, tensor.name()))
+    {
+        prefix.push('_');
+    }
+    prefix
+}
+
+/// Adds what puts the features of `plans`, all of one grid, side by side; the tensor and its dimensions
+/// `[1, h, w, C]`.
+fn side_by_side(graph: &mut GraphProto, name: &str, plans: &[Readout]) -> (String, [usize; 4]) {
+    let grid = plans.first().map(|plan| plan.grid).unwrap_or_default();
+    let mut parts = Vec::new();
+    for (n, plan) in plans.iter().enumerate() {
+        let part = format!("{name}_{n}");
+        let (nodes, constants) = plan.nodes(&part);
+        graph.node.extend(nodes);
+        graph.initializer.extend(constants);
+        parts.push(part);
+    }
+    let mut whole = parts.first().cloned().unwrap_or_default();
+    if parts.len() > 1 {
+        name.clone_into(&mut whole);
+        let inputs: Vec<&str> = parts.iter().map(String::as_str).collect();
+        graph.node.push(node("Concat", &inputs, &whole, vec![int("axis", 1)]));
+    }
+    let dims = [1, grid.rows, grid.cols, plans.iter().map(Readout::width).sum()];
+    let (shape, out) = (format!("{name}_shape"), format!("{name}_out"));
+    graph.initializer.push(int_tensor(&shape, &dims.map(|dim| dim as i64)));
+    graph.node.push(node("Reshape", &[&whole, &shape], &out, Vec::new()));
+    (out, dims)
 }
 
 /// Makes the tensor `made` the output `name` with float numbers and fixed dimensions.
@@ -121,7 +168,12 @@ fn finish(graph: &mut GraphProto, made: &str, name: &str, dims: &[usize]) {
         rewrite::rename(graph, name, &other);
     }
     // An image input of this name stays what it is; whoever runs the model goes by it.
-    graph.node.push(rewrite::cast(made, name, data_type::FLOAT));
+    let mut cast = rewrite::cast(made, name, data_type::FLOAT);
+    // Nodes have names of their own, which no two may share either.
+    while graph.node.iter().any(|one| one.name() == cast.name()) {
+        cast.name.get_or_insert_default().push('_');
+    }
+    graph.node.push(cast);
     let dim =
         |&side: &usize| Dimension { value: Some(DimensionValue::DimValue(side as i64)), denotation: None };
     graph.output.push(tensor_value(name, data_type::FLOAT, Some(dims.iter().map(dim).collect())));

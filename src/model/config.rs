@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grid::LogitsKind;
 use crate::identity::FeaturePart;
 
 /// Mean of ImageNet's pixels, red, green, blue, after scaling to 0..=1.
@@ -55,6 +56,11 @@ pub struct ModelConfig {
     /// Name of the tensor that holds class logits, `[1,K,h,w]` or tokens `[1,N,K]`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logits: Option<String>,
+    /// What they are: `"classes"` (a softmax makes probabilities of them) or `"masks"` (of a mask classifier:
+    /// sums over its queries of class probability times mask, as `farout model prepare` makes them). Default: not
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logits_kind: Option<LogitsKind>,
     /// Side of a feature's patch in input pixels. Default: found by running the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<usize>,
@@ -80,6 +86,11 @@ impl ModelConfig {
             features: self.features.or(defaults.features),
             layout: self.layout.or(defaults.layout),
             skip_tokens: self.skip_tokens.or(defaults.skip_tokens),
+            // What the file says of its own tensor is not true of another one.
+            logits_kind: self.logits_kind.or(match &self.logits {
+                Some(name) if Some(name) != defaults.logits.as_ref() => None,
+                _ => defaults.logits_kind,
+            }),
             logits: self.logits.or(defaults.logits),
             patch: self.patch.or(defaults.patch),
             parts: self.parts.or(defaults.parts),

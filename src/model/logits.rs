@@ -8,6 +8,7 @@ use super::cells::CellMap;
 use super::onnx::{NodeProto, TensorProto, int, int_tensor, ints, node};
 use super::readout::Readout;
 use super::web::Web;
+use crate::grid::LogitsKind;
 
 /// Where class logits come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -181,6 +182,14 @@ impl Logits {
     pub fn classes(&self) -> usize {
         match self {
             Logits::Classes { classes, .. } | Logits::Queries { classes, .. } => *classes,
+        }
+    }
+
+    /// What the numbers are once [`Logits::nodes`] has made them.
+    pub fn kind(&self) -> LogitsKind {
+        match self {
+            Logits::Classes { .. } => LogitsKind::Classes,
+            Logits::Queries { .. } => LogitsKind::Masks,
         }
     }
 

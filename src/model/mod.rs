@@ -8,6 +8,7 @@ pub mod cells;
 pub mod config;
 pub mod cost;
 pub mod graph;
+pub mod head;
 pub mod inline;
 pub mod logits;
 pub mod movement;

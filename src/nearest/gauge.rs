@@ -95,28 +95,42 @@ impl Gauge {
             features.data.len(),
             self.bank.path().display(),
         );
-        if !self.projector.is_plain() {
+        if self.projector.is_plain() {
+            self.distances_of_rows(std::slice::from_ref(features), out)?;
+        } else {
             self.project(features);
+            let tables = std::mem::take(&mut self.features);
+            let done = self.distances_of_rows(&tables, out);
+            self.features = tables;
+            done?;
         }
-        let bank = Arc::clone(&self.bank);
-        let recipe = bank.recipe();
-        for (table, engine) in self.engines.iter_mut().enumerate() {
-            let patches = if self.projector.is_plain() { features } else { &self.features[table] };
-            let apart = recipe.combine.searches_apart();
-            let found = if apart { &mut self.distances[table] } else { &mut *out };
-            engine.distances(patches, found)?;
-            if let Some(strange) = self.strange.get_mut(table) {
-                strange.distances(patches, &mut self.outlying)?;
+        if let Some(how) = self.bank.recipe().affinity {
+            self.smooth(&how, features, &mut out.data);
+        }
+        Ok(())
+    }
+
+    /// As [`Gauge::distances`], of features that are transformed already, as the rows of the bank's tables are: one
+    /// `tables` each. They are of no picture, and not smoothed.
+    ///
+    /// # Errors
+    /// If they are not as wide as the rows, or the device fails.
+    pub fn distances_of_rows(&mut self, tables: &[Features], out: &mut Distances) -> anyhow::Result<()> {
+        ensure!(tables.len() == self.engines.len(), "{} tables for {}", tables.len(), self.engines.len());
+        let recipe = self.bank.recipe();
+        let apart = recipe.combine.searches_apart();
+        for (number, (engine, table)) in self.engines.iter_mut().zip(tables).enumerate() {
+            let found = if apart { &mut self.distances[number] } else { &mut *out };
+            engine.distances(table, found)?;
+            if let Some(strange) = self.strange.get_mut(number) {
+                strange.distances(table, &mut self.outlying)?;
                 let pairs = found.data.iter_mut().zip(self.outlying.data.iter());
                 pairs.for_each(|(d, o)| *d = recipe.outliers.of(*d, *o));
             }
         }
-        if recipe.combine.searches_apart() {
-            out.grid = features.grid;
+        if apart {
+            out.grid = tables[0].grid;
             self.combine(&mut out.data);
-        }
-        if let Some(how) = recipe.affinity {
-            self.smooth(&how, features, &mut out.data);
         }
         Ok(())
     }

@@ -106,6 +106,7 @@ pub fn fetch(model: &Known, what: &Fetch, runtime: &RuntimeConfig) -> Result<Pre
         path: original,
         features: what.features.clone(),
         logits: LogitsChoice::None,
+        head: None,
         size: Some(what.size),
         layout: None,
         preprocessing: (model.preprocessing)(),

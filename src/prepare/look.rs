@@ -7,6 +7,7 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::features::{BareSession, RuntimeConfig};
+use crate::model::assemble::ORIGIN_KEY;
 use crate::model::graph::{self, Declared};
 use crate::model::onnx::{ModelProto, data_type};
 use crate::model::trace::{self, Traced};
@@ -46,8 +47,13 @@ pub struct Facts {
     pub input_format: &'static str,
     /// True if 16-bit floats are among its constants.
     pub half_precision: bool,
-    /// The section that a prepared file carries.
+    /// The section that the file carries: all of it in a prepared file, the preprocessing in one of
+    /// `tools/export.py`.
     pub section: Option<String>,
+    /// Names of the classes that the file tells.
+    pub classes: Vec<String>,
+    /// What a prepared file says of where it comes from, JSON.
+    pub origin: Option<String>,
 }
 
 /// A model, looked at.
@@ -101,7 +107,11 @@ pub fn examine(path: &Path, size: Option<InputSize>, runtime: &RuntimeConfig) ->
         layout,
         input_format: graph::format_of(graph, &input),
         half_precision: graph.initializer.iter().any(|t| t.data_type() == data_type::FLOAT16),
-        section: model.metadata_props.iter().find(|e| e.key() == METADATA_KEY).and_then(|e| e.value.clone()),
+        section: metadata(&model, METADATA_KEY),
+        classes: metadata(&model, "classes")
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
+        origin: metadata(&model, ORIGIN_KEY),
     };
     let mut faults = Vec::new();
     let sizes = sizes(size, declared, hint);
@@ -125,6 +135,10 @@ pub fn examine(path: &Path, size: Option<InputSize>, runtime: &RuntimeConfig) ->
         (None, None) => "give --size WxH with one that it takes".to_owned(),
     };
     bail!("{}: the model does not run ({}); {told}", path.display(), faults.join("; "))
+}
+
+fn metadata(model: &ModelProto, key: &str) -> Option<String> {
+    model.metadata_props.iter().find(|entry| entry.key() == key)?.value.clone()
 }
 
 fn first_line(why: &anyhow::Error) -> String {

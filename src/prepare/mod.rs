@@ -2,12 +2,14 @@
 //! graph, rewriting it, and running both against each other.
 
 mod fetch;
+mod head;
 mod look;
 mod parity;
 mod report;
 mod write;
 
 pub use fetch::{Fetch, KNOWN, Known, cache, fetch, known};
+pub use head::HeadTold;
 pub use look::{Examined, Facts, examine};
 pub use parity::{Compared, Picture};
 pub use report::{Inspection, Listed, inspection};

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::features::{BareSession, RuntimeConfig};
 use crate::model::assemble::{FEATURES, LOGITS};
+use crate::model::head::{self, Attached};
 use crate::model::logits::Logits;
-use crate::model::onnx::{ModelProto, ValueInfoProto, node};
+use crate::model::onnx::{ModelProto, TensorProto, ValueInfoProto, node};
 use crate::model::rewrite;
 use crate::model::survey::{Candidate, Survey};
 
@@ -47,6 +48,8 @@ pub struct Comparison<'a> {
     pub features: &'a [Candidate],
     /// Where the logits stand in it.
     pub logits: Option<&'a Logits>,
+    /// A head that makes the logits instead.
+    pub head: Option<Attached<'a>>,
     /// What is known of the original.
     pub survey: &'a Survey<'a>,
     /// Largest difference allowed, as part of the largest number.
@@ -68,6 +71,7 @@ pub fn compare(
         BareSession::open(&reference.encode_to_vec(), runtime, true).context("the original graph")?;
     drop(reference);
     let mut prepared = BareSession::open(against.prepared, runtime, true).context("the prepared graph")?;
+    let mut alone = against.head.map(|one| alone(one, runtime)).transpose()?;
     let input = against.survey.web.input;
     let mut results: Vec<Compared> = Vec::new();
     for picture in pictures {
@@ -85,9 +89,12 @@ pub fn compare(
             let got = tensor.floats().unwrap_or_default();
             let want = match tensor.name() {
                 FEATURES => side_by_side(against.features, &numbers),
-                LOGITS => against
-                    .logits
-                    .and_then(|l| l.gather(&against.survey.web, &against.survey.cells, &numbers)),
+                LOGITS => match (&mut alone, against.head) {
+                    (Some(session), Some(one)) => on_features(session, one, &numbers)?,
+                    _ => against
+                        .logits
+                        .and_then(|l| l.gather(&against.survey.web, &against.survey.cells, &numbers)),
+                },
                 other => bail!("the prepared model gives an output {other:?} that nobody asked for"),
             };
             let want = want.ok_or_else(|| anyhow!("the original gave no {}", tensor.name()))?;
@@ -110,7 +117,12 @@ pub fn compare(
 /// is taken from there.
 fn reference(against: &Comparison) -> (ModelProto, Vec<String>) {
     let mut names: Vec<String> = against.features.iter().map(|one| one.plan.tensor.clone()).collect();
-    names.extend(against.logits.iter().flat_map(|logits| logits.tensors()).map(str::to_owned));
+    match against.head {
+        Some(one) => names.extend(one.features.iter().map(|feature| feature.plan.tensor.clone())),
+        None => {
+            names.extend(against.logits.iter().flat_map(|logits| logits.tensors()).map(str::to_owned));
+        }
+    }
     names.sort();
     names.dedup();
     let mut model = against.whole.clone();
@@ -133,6 +145,27 @@ fn reference(against: &Comparison) -> (ModelProto, Vec<String>) {
     let kept: Vec<&str> = outputs.iter().map(String::as_str).collect();
     rewrite::keep_only(graph, &kept);
     (model, names)
+}
+
+/// The head by itself, for features on the grid of this model.
+fn alone(one: Attached, runtime: &RuntimeConfig) -> Result<BareSession> {
+    let grid = one.features.first().map(|feature| feature.plan.grid).unwrap_or_default();
+    let model = head::graph::alone(one.head, grid).map_err(|why| anyhow!(why))?;
+    BareSession::open(&model.encode_to_vec(), runtime, true).context("the head alone")
+}
+
+/// The logits of the head for the original's features.
+fn on_features(
+    session: &mut BareSession,
+    one: Attached,
+    numbers: &HashMap<String, Vec<f32>>,
+) -> Result<Option<Vec<f32>>> {
+    let (Some(first), Some(cells)) = (one.features.first(), side_by_side(one.features, numbers)) else {
+        return Ok(None);
+    };
+    let grid = first.plan.grid;
+    let outputs = session.run(Some(("features", [1, grid.rows, grid.cols, one.head.width], &cells[..])))?;
+    Ok(outputs.first().and_then(TensorProto::floats))
 }
 
 /// Features of several tensors, joined cell by cell.

@@ -97,8 +97,11 @@ impl fmt::Display for Inspection<'_> {
         let chosen =
             if facts.declared == Some(facts.size) { "as declared" } else { "of the sizes that it takes" };
         writeln!(f, "  looked at   with {} ({chosen}): {} per frame", facts.size, giga(self.macs))?;
-        if facts.section.is_some() {
+        if facts.origin.is_some() {
             writeln!(f, "  prepared    yes: it needs no [model] section but its path")?;
+        }
+        if !facts.classes.is_empty() {
+            writeln!(f, "  classes     {}", facts.classes.join(", "))?;
         }
         match self.logits {
             Some(Logits::Classes { tensor, classes }) => {
@@ -149,6 +152,24 @@ impl fmt::Display for Prepared {
         writeln!(f, "  input     {}, {}", self.size, self.normalisation)?;
         let (rows, cols) = self.grid;
         writeln!(f, "  features  {}: [1, {rows}, {cols}, {}]", self.features.join(" + "), self.width)?;
+        if let Some(head) = &self.head {
+            let miou = head
+                .held_out_miou
+                .as_ref()
+                .map_or_else(String::new, |miou| format!(", held-out mIoU {miou}"));
+            writeln!(
+                f,
+                "  logits    {} classes, from the head {} on {}{miou}",
+                head.classes,
+                head.file,
+                head.features.join(" + ")
+            )?;
+            writeln!(
+                f,
+                "  checked   head: differs from its training by at most {:.1e} of the largest logit",
+                head.differs_from_training
+            )?;
+        }
         match &self.logits {
             Some(logits) => writeln!(
                 f,
@@ -156,6 +177,7 @@ impl fmt::Display for Prepared {
                 logits.classes(),
                 logits.tensors().join(" and ")
             )?,
+            None if self.head.is_some() => {}
             None => writeln!(f, "  logits    none")?,
         }
         writeln!(f, "  nodes     {}, were {}", self.nodes.1, self.nodes.0)?;

@@ -7,12 +7,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use prost::Message;
 use serde::Serialize;
 
-use super::look::{Examined, examine};
+use super::head::{self, FormerOrigin, HeadTold};
+use super::look::{Examined, Facts, examine};
 use super::parity::{Compared, Comparison, Picture, compare};
 use crate::features::{InputSpec, ModelInput, Preprocessor, RuntimeConfig};
 use crate::file;
 use crate::grid::Grid;
-use crate::model::assemble::{Assembly, assemble};
+use crate::model::assemble::{Assembly, FEATURES, assemble};
+use crate::model::head::{Attached, Head};
 use crate::model::logits::{self, Logits};
 use crate::model::survey::{Candidate, Survey};
 use crate::model::{InputSize, Layout, ModelConfig, SizeRule};
@@ -46,6 +48,8 @@ pub struct Request {
     pub features: Vec<String>,
     /// The logits.
     pub logits: LogitsChoice,
+    /// The file of a head that makes the logits instead.
+    pub head: Option<PathBuf>,
     /// Size of the input.
     pub size: Option<InputSize>,
     /// Order of the axes of the image input, if it is not to be found from its shape.
@@ -81,6 +85,8 @@ pub struct Prepared {
     pub width: usize,
     /// The logits.
     pub logits: Option<Logits>,
+    /// The head that makes the logits instead.
+    pub head: Option<HeadTold>,
     /// Nodes before and after.
     pub nodes: (usize, usize),
     /// Multiply-accumulates per frame before and after.
@@ -95,8 +101,9 @@ struct Origin<'a> {
     file: String,
     sha256: &'a str,
     producer: &'a str,
-    features: Vec<[&'a str; 2]>,
+    features: Vec<(String, String)>,
     logits: Option<&'a Logits>,
+    head: Option<&'a HeadTold>,
     classes: &'a [String],
     normalisation_assumed: bool,
     farout: &'static str,
@@ -137,7 +144,12 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         features.first().ok_or_else(|| anyhow!("name the features to take, e.g. --features key:12"))?;
     let grid = first.plan.grid;
     let patch = patch(facts.size, grid).with_context(|| format!("{what}: {}", first.selector))?;
+    let head = request.head.as_deref().map(|path| own_head(path, &facts, &survey, runtime)).transpose();
+    let head = head.with_context(|| format!("{what}: --head"))?;
+    let told = head.as_ref().map(|one| &one.told);
+    let attached = head.as_ref().map(|one| Attached { head: &one.head, features: &one.features });
     let logits = match &request.logits {
+        _ if head.is_some() => None,
         LogitsChoice::None => None,
         LogitsChoice::Auto => survey.logits.clone(),
         LogitsChoice::Tensor(name) => {
@@ -145,31 +157,47 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
             Some(found.map_err(|why| anyhow!("{what}: --logits: {why}"))?)
         }
     };
-    if let (Some(logits), false) = (&logits, request.classes.is_empty())
-        && logits.classes() != request.classes.len()
+    let count = told.map(|one| one.classes).or(logits.as_ref().map(Logits::classes));
+    let former = FormerOrigin::of(&facts);
+    let classes = [
+        &request.classes[..],
+        head.as_ref().map_or(&[], |one| &one.head.classes),
+        former.as_ref().map_or(&[], |one| &one.classes),
+        &facts.classes,
+    ];
+    let classes = classes.into_iter().find(|names| !names.is_empty()).unwrap_or_default();
+    if let (Some(count), false) = (count, request.classes.is_empty())
+        && count != request.classes.len()
     {
         bail!(
-            "{what}: {} names of classes are given, its logits have {} classes",
-            request.classes.len(),
-            logits.classes()
+            "{what}: {} names of classes are given, its logits have {count} classes",
+            request.classes.len()
         );
     }
     let raw_bytes = facts.input_format == "uint8";
-    let (section, assumed) = section(request, patch, raw_bytes);
+    let (section, assumed) = section(request, own_section(&facts), patch, raw_bytes);
     let normalisation = section.normalisation();
+    // What a prepared file was made from is what its preparation is made from.
+    let source = |one: &Candidate| match &former {
+        Some(former) if one.selector == FEATURES => former.features.clone(),
+        _ => vec![(one.selector.clone(), one.plan.tensor.clone())],
+    };
+    let own_name = request.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let origin = Origin {
-        file: request.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        sha256: &facts.sha256,
-        producer: &facts.producer,
-        features: features.iter().map(|one| [one.selector.as_str(), one.plan.tensor.as_str()]).collect(),
+        file: former.as_ref().map_or(own_name.unwrap_or_default(), |one| one.file.clone()),
+        sha256: former.as_ref().map_or(&facts.sha256, |one| &one.sha256),
+        producer: former.as_ref().map_or(&facts.producer, |one| &one.producer),
+        features: features.iter().flat_map(source).collect(),
         logits: logits.as_ref(),
-        classes: &request.classes,
+        head: told,
+        classes: if count.is_some_and(|count| count == classes.len()) { classes } else { &[] },
         normalisation_assumed: assumed,
         farout: env!("CARGO_PKG_VERSION"),
     };
     let assembly = Assembly {
         features: &features,
         logits: logits.as_ref(),
+        head: attached,
         section: section.clone(),
         origin: serde_json::to_string(&origin)?,
     };
@@ -183,12 +211,14 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     }
     let spec = InputSpec { size: SizeRule::Fixed(facts.size), unit: patch, normalisation };
     let pictures = pictures(&spec, facts.size, &request.pictures)?;
-    let laid_open = !features.iter().all(|one| makes(&whole, &one.plan.tensor));
+    let mut all = features.iter().chain(attached.iter().flat_map(|one| one.features));
+    let laid_open = !all.all(|one| makes(&whole, &one.plan.tensor));
     let against = Comparison {
         whole: if laid_open { &traced.model } else { &whole },
         prepared: &bytes,
         features: &features,
         logits: logits.as_ref(),
+        head: attached,
         survey: &survey,
         tolerance: if facts.half_precision { TOLERANCE_HALF } else { TOLERANCE },
     };
@@ -197,6 +227,7 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
     let mut needed: Vec<&str> = features.iter().map(|one| one.plan.tensor.as_str()).collect();
     needed.extend(logits.iter().flat_map(Logits::tensors));
+    needed.extend(attached.iter().flat_map(|one| one.features).map(|one| one.plan.tensor.as_str()));
     let macs = crate::model::cost::macs_up_to(&survey.web, &survey.costs, &needed);
     file::write_whole(output, |writer| writer.write_all(&bytes))?;
     Ok(Prepared {
@@ -209,6 +240,7 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         features: features.iter().map(|one| one.selector.clone()).collect(),
         grid: (grid.rows, grid.cols),
         width: features.iter().map(|one| one.plan.width()).sum(),
+        head: told.cloned(),
         logits,
         nodes: (facts.nodes, nodes),
         macs: (survey.macs, macs),
@@ -241,9 +273,36 @@ fn patch(size: InputSize, grid: Grid) -> Result<usize> {
     Ok(side)
 }
 
-/// The section that the file carries, and whether the normalisation in it is a guess.
-fn section(request: &Request, patch: usize, raw_bytes: bool) -> (ModelConfig, bool) {
-    let given = &request.preprocessing;
+/// A head that was read, found to compute what its training did, and whose features are there.
+struct OwnHead {
+    head: Head,
+    features: Vec<Candidate>,
+    told: HeadTold,
+}
+
+fn own_head(path: &Path, facts: &Facts, survey: &Survey, runtime: &RuntimeConfig) -> Result<OwnHead> {
+    let head = Head::read(path)?;
+    let features = head::wanted(&head, facts, survey).with_context(|| path.display().to_string())?;
+    let told = HeadTold {
+        file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        kind: head.kind,
+        classes: head.classes.len(),
+        features: head.features.clone(),
+        held_out_miou: head.notes.get("held_out_miou").cloned(),
+        differs_from_training: head::check(&head, path, runtime)?,
+    };
+    Ok(OwnHead { head, features, told })
+}
+
+/// The section that a file which was prepared before carries.
+fn own_section(facts: &Facts) -> ModelConfig {
+    facts.section.as_deref().and_then(|text| toml::from_str(text).ok()).unwrap_or_default()
+}
+
+/// The section that the file carries, and whether the normalisation in it is a guess. What is not given is
+/// taken from the section that the file has already.
+fn section(request: &Request, own: ModelConfig, patch: usize, raw_bytes: bool) -> (ModelConfig, bool) {
+    let given = &request.preprocessing.clone().or(own);
     let nothing = given.mean.is_none() && given.std.is_none();
     let defaults = match raw_bytes {
         true => {

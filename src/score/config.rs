@@ -3,54 +3,8 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::ScoreError;
+use super::{Method, Parametric, ScoreError};
 use crate::bank::{Bank, Threshold};
-
-/// How a patch is scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Mean distance to the k nearest reference features.
-    #[default]
-    Knn,
-    /// Minus the LogSumExp of the logits: the model's own uncertainty, a baseline.
-    Lse,
-}
-
-impl Method {
-    /// All methods, in the order in which reports list them.
-    pub const ALL: &[Method] = &[Method::Knn, Method::Lse];
-
-    /// Its name in configuration, banks and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Knn => "knn",
-            Method::Lse => "lse",
-        }
-    }
-
-    /// Whether it needs the distances to reference features.
-    pub fn searches(self) -> bool {
-        self == Method::Knn
-    }
-
-    /// Whether it needs the model's logits.
-    pub fn needs_logits(self) -> bool {
-        self == Method::Lse
-    }
-}
-
-impl std::str::FromStr for Method {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = || Method::ALL.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ");
-        Method::ALL
-            .iter()
-            .copied()
-            .find(|method| method.name() == text)
-            .ok_or_else(|| format!("there is no method {text:?}; known are {}", known()))
-    }
-}
 
 /// Where the threshold comes from: `"auto"` or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -104,9 +58,11 @@ impl<'de> Deserialize<'de> for ThresholdSetting {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScoreConfig {
-    /// Score of a patch: "knn" (distance to the reference features) or "lse" (the model's own
-    /// uncertainty, needs logits). Default "knn".
+    /// Score of a patch: "knn" (distance to the reference features); of the logits "lse", "msp",
+    /// "max-logit", "entropy" or, for mask classifiers, "rba"; of both "cdnp" or "zsum". Default "knn".
     pub method: Method,
+    /// The score of the logits in a fusion: "lse", "msp", "max-logit", "entropy" or "rba". Default "lse".
+    pub partner: Parametric,
     /// Scores above it are anomalous: "auto" (from the bank's held-out frames) or a number in
     /// units of the score. Default "auto".
     pub threshold: ThresholdSetting,
@@ -126,6 +82,7 @@ impl Default for ScoreConfig {
     fn default() -> Self {
         ScoreConfig {
             method: Method::Knn,
+            partner: Parametric::Lse,
             threshold: ThresholdSetting::Auto,
             false_frame_rate: 0.01,
             min_region_px: 100,
@@ -140,7 +97,7 @@ impl ScoreConfig {
     ///
     /// # Errors
     /// [`ScoreError::Bank`] if it should come from the bank and the bank was not calibrated for
-    /// this method; [`ScoreError::OtherK`] if it was calibrated for another k.
+    /// this method; [`ScoreError::OtherK`], [`ScoreError::OtherPartner`] if for another k or fusion.
     pub fn resolve(&self, bank: &Bank, k: usize) -> Result<Threshold, ScoreError> {
         if let ThresholdSetting::Fixed(value) = self.threshold {
             return Ok(Threshold { value, basis: "set by hand".to_owned() });
@@ -149,9 +106,15 @@ impl ScoreConfig {
             let why = format!("bank {} was built without held-out frames", bank.path().display());
             return Err(crate::bank::BankError::NotCalibrated { why }.into());
         };
-        match calibration.method(self.method.name())?.k {
-            Some(measured) if measured != k => Err(ScoreError::OtherK { measured, k }),
-            _ => Ok(calibration.threshold(self.method.name(), self.false_frame_rate)?),
+        let name = self.method.name();
+        let found = calibration.method(name)?;
+        if let Some(measured) = found.k.filter(|measured| *measured != k) {
+            return Err(ScoreError::OtherK { measured, k });
         }
+        let partner = self.partner.name();
+        if let Some(measured) = found.partner.clone().filter(|measured| measured != partner) {
+            return Err(ScoreError::OtherPartner { method: name, measured, partner });
+        }
+        Ok(calibration.threshold(name, self.false_frame_rate)?)
     }
 }

@@ -1,123 +1,111 @@
-//! Distances or logits of a frame -> its score map.
+//! The score methods by name, and what each needs.
 
-use super::Method;
-use crate::bank::BankError;
-use crate::grid::{Distances, Logits, ScoreMap};
+use serde::{Deserialize, Serialize};
 
-/// Why a frame cannot be scored.
-#[derive(Debug, thiserror::Error)]
-pub enum ScoreError {
-    /// The method needs what the model does not give.
-    #[error(
-        "score.method \"{0}\" needs logits, which this model does not give; name them in model.logits or use \"knn\""
-    )]
-    NoLogits(&'static str),
-    /// No threshold can be had from the bank.
-    #[error(transparent)]
-    Bank(#[from] BankError),
-    /// The automatic threshold belongs to another number of neighbours.
-    #[error(
-        "the bank was calibrated for k = {measured}, the search uses k = {k}: set search.k = {measured}, rebuild the bank with k = {k}, or give score.threshold as a number"
-    )]
-    OtherK {
-        /// k of the calibration.
-        measured: usize,
-        /// k of the search.
-        k: usize,
-    },
+use super::{Grounds, Parametric};
+use crate::grid::LogitsKind;
+
+/// How a patch is scored. Serialised as its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Method {
+    /// Mean distance to the k nearest reference features.
+    #[default]
+    Knn,
+    /// The model's own uncertainty.
+    Parametric(Parametric),
+    /// Distance and uncertainty, each scaled by what the reference images show: cDNP.
+    Cdnp,
+    /// The sum of the z-scores of distance and uncertainty.
+    Zsum,
 }
 
-/// Scores frames by one method.
-#[derive(Debug, Clone)]
-pub struct Scorer {
-    method: Method,
-}
+impl Method {
+    /// All methods, in the order in which reports list them.
+    pub const ALL: [Method; 8] = [
+        Method::Knn,
+        Method::Parametric(Parametric::Lse),
+        Method::Parametric(Parametric::Msp),
+        Method::Parametric(Parametric::MaxLogit),
+        Method::Parametric(Parametric::Entropy),
+        Method::Parametric(Parametric::Rba),
+        Method::Cdnp,
+        Method::Zsum,
+    ];
 
-impl Scorer {
-    /// A scorer by `method`.
-    pub fn new(method: Method) -> Self {
-        Scorer { method }
+    /// Those that a run can score by, as far as model and bank are there and the logits are of the right kind.
+    pub fn allowed(grounds: &Grounds<'_>) -> Vec<Method> {
+        let fits = |method: &Method| {
+            (!method.searches() || grounds.bank.is_some())
+                && (!method.needs_logits() || grounds.has_logits)
+                && (*method != Method::Parametric(Parametric::Rba)
+                    || grounds.logits_kind == Some(LogitsKind::Masks))
+        };
+        Method::ALL.into_iter().filter(fits).collect()
     }
 
-    /// Fills `out` with the scores of one frame: on the features' grid for `knn`, on the logits' own
-    /// for `lse`. A cell that cannot be judged (NaN or infinite input) is `f32::INFINITY`.
-    ///
-    /// # Errors
-    /// [`ScoreError::NoLogits`].
-    pub fn step(
-        &mut self,
-        distances: &Distances,
-        logits: Option<&Logits>,
-        out: &mut ScoreMap,
-    ) -> Result<(), ScoreError> {
-        match self.method {
-            Method::Knn => {
-                out.grid = distances.grid;
-                out.data.clear();
-                out.data
-                    .extend(distances.data.iter().map(|d| if d.is_finite() { *d } else { f32::INFINITY }));
-            }
-            Method::Lse => {
-                let logits = logits.ok_or(ScoreError::NoLogits(self.method.name()))?;
-                out.grid = logits.grid;
-                lse(logits, &mut out.data);
-            }
+    /// Its name in configuration, banks and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Knn => "knn",
+            Method::Parametric(one) => one.name(),
+            Method::Cdnp => "cdnp",
+            Method::Zsum => "zsum",
         }
-        Ok(())
+    }
+
+    /// Whether it needs the distances to reference features.
+    pub fn searches(self) -> bool {
+        !matches!(self, Method::Parametric(_))
+    }
+
+    /// Whether it needs the model's logits.
+    pub fn needs_logits(self) -> bool {
+        self != Method::Knn
+    }
+
+    /// Whether it is made of both.
+    pub fn fuses(self) -> bool {
+        matches!(self, Method::Cdnp | Method::Zsum)
     }
 }
 
-/// Minus the LogSumExp over the classes of each cell of `logits`, row by row; `f32::INFINITY` where a
-/// logit is NaN or infinite.
-pub fn lse(logits: &Logits, out: &mut Vec<f32>) {
-    const BLOCK: usize = 256;
-    let cells = logits.grid.len();
-    out.clear();
-    out.resize(cells, f32::INFINITY);
-    let class = |c: usize, block: usize, n: usize| &logits.data[c * cells + block * BLOCK..][..n];
-    for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-        let n = out.len();
-        let (mut top, mut sum) = ([f32::NEG_INFINITY; BLOCK], [0.0f32; BLOCK]);
-        for c in 0..logits.classes {
-            top.iter_mut().zip(class(c, block, n)).for_each(|(t, x)| *t = t.max(*x));
-        }
-        for c in 0..logits.classes {
-            let terms = sum.iter_mut().zip(&top).zip(class(c, block, n));
-            terms.for_each(|((s, t), x)| *s += (x - t).exp());
-        }
-        for ((out, t), s) in out.iter_mut().zip(&top).zip(&sum) {
-            let score = -(t + s.ln());
-            // NaN logits reach the sum, +inf and all -inf make inf - inf there.
-            *out = if score.is_finite() { score } else { f32::INFINITY };
-        }
+impl std::str::FromStr for Method {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = || Method::ALL.map(Method::name).join(", ");
+        Method::ALL
+            .into_iter()
+            .find(|method| method.name() == text)
+            .ok_or_else(|| format!("there is no method {text:?}; known are {}", known()))
+    }
+}
+
+impl Serialize for Method {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Method {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::Grid;
-    use crate::pool::Pooled;
 
     #[test]
-    fn lse_is_the_formula_and_survives_large_and_broken_logits() {
-        let cells: [(&[f32; 3], f32); 6] = [
-            (&[0.0, 0.0, 0.0], -(3f32.ln())),
-            (&[1000.0, 999.0, -5.0], -(1000.0 + (1.0 + (-1f32).exp()).ln())),
-            (&[-1000.0, -1000.0, -1000.0], 1000.0 - 3f32.ln()),
-            (&[f32::NAN, 1.0, 1.0], f32::INFINITY),
-            (&[f32::INFINITY, 1.0, 1.0], f32::INFINITY),
-            (&[f32::NEG_INFINITY, 0.0, 0.0], -(2f32.ln())),
-        ];
-        let data = (0..3).flat_map(|c| cells.iter().map(move |(logits, _)| logits[c])).collect();
-        let logits = Logits { classes: 3, grid: Grid { rows: 2, cols: 3 }, data: Pooled::unpooled(data) };
-        let mut map = ScoreMap::default();
-        Scorer::new(Method::Lse).step(&Distances::default(), Some(&logits), &mut map).unwrap();
-        for (got, (input, want)) in map.data.iter().zip(cells) {
-            assert!(got == &want || (got - want).abs() < 1e-4, "{input:?}: {got} instead of {want}");
+    fn methods_are_known_by_name() {
+        for method in Method::ALL {
+            assert_eq!(method.name().parse(), Ok(method));
+            let text = serde_json::to_string(&method).unwrap();
+            assert_eq!(serde_json::from_str::<Method>(&text).unwrap(), method);
+            assert!(method.searches() || method.needs_logits());
+            assert_eq!(method.fuses(), method.searches() && method.needs_logits());
         }
-        assert_eq!(map.grid, logits.grid);
-        let none = Scorer::new(Method::Lse).step(&Distances::default(), None, &mut map);
-        assert!(matches!(none, Err(ScoreError::NoLogits("lse"))));
+        let why = serde_json::from_str::<Method>("\"psychic\"").unwrap_err().to_string();
+        assert!(why.contains("psychic") && why.contains("max-logit, entropy, rba, cdnp, zsum"), "{why}");
     }
 }

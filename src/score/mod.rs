@@ -3,14 +3,20 @@
 
 mod alarm;
 mod config;
+mod fusion;
 mod method;
+mod parametric;
 mod regions;
+mod scorer;
 mod track;
 mod upsample;
 
 pub use alarm::AlarmLevel;
-pub use config::{Method, ScoreConfig, ThresholdSetting};
-pub use method::{ScoreError, Scorer, lse};
+pub use config::{ScoreConfig, ThresholdSetting};
+pub use fusion::{Fuser, Fusion, Scale};
+pub use method::Method;
+pub use parametric::Parametric;
 pub use regions::Regions;
+pub use scorer::{Grounds, ScoreError, Scorer};
 pub use track::Tracker;
 pub use upsample::Upsampler;

@@ -30,22 +30,27 @@ impl Upsampler {
     /// so that it does not spread. An empty map gives zeros.
     pub fn step(&mut self, map: &ScoreMap, width: usize, height: usize, out: &mut PixelScores) {
         (out.width, out.height) = (width, height);
-        // Every pixel is overwritten below; only the length matters.
-        out.data.resize(width * height, 0.0);
-        if map.grid.is_empty() || map.data.len() != map.grid.len() || width == 0 || height == 0 {
-            out.data.fill(0.0);
+        self.resample(map.grid, &map.data, width, height, &mut out.data);
+    }
+
+    /// The same from the cells of any map to `width` x `height` numbers.
+    pub fn resample(&mut self, grid: Grid, cells: &[f32], width: usize, height: usize, out: &mut Vec<f32>) {
+        // Every number is overwritten below; only the length matters.
+        out.resize(width * height, 0.0);
+        if grid.is_empty() || cells.len() != grid.len() || width == 0 || height == 0 {
+            out.fill(0.0);
             return;
         }
-        self.prepare(map.grid.cols, width);
-        if map.data.iter().all(|s| s.is_finite()) {
-            self.interpolate(&map.data, map.grid, height, &mut out.data);
+        self.prepare(grid.cols, width);
+        if cells.iter().all(|s| s.is_finite()) {
+            self.interpolate(cells, grid, height, out);
             return;
         }
         let mut filled = std::mem::take(&mut self.filled);
-        fill(&map.data, map.grid, &mut filled);
-        self.interpolate(&filled, map.grid, height, &mut out.data);
+        fill(cells, grid, &mut filled);
+        self.interpolate(&filled, grid, height, out);
         self.filled = filled;
-        paint(map, width, height, &mut out.data);
+        paint(grid, cells, width, height, out);
     }
 
     fn prepare(&mut self, cols: usize, width: usize) {
@@ -130,9 +135,9 @@ fn fill(cells: &[f32], grid: Grid, out: &mut Vec<f32>) {
 }
 
 /// Makes the pixels of cells that are not finite infinite.
-fn paint(map: &ScoreMap, width: usize, height: usize, out: &mut [f32]) {
-    let Grid { rows, cols } = map.grid;
-    for (i, _) in map.data.iter().enumerate().filter(|(_, cell)| !cell.is_finite()) {
+fn paint(grid: Grid, cells: &[f32], width: usize, height: usize, out: &mut [f32]) {
+    let Grid { rows, cols } = grid;
+    for (i, _) in cells.iter().enumerate().filter(|(_, cell)| !cell.is_finite()) {
         let (row, col) = (i / cols, i % cols);
         let columns = (col * width).div_ceil(cols)..((col + 1) * width).div_ceil(cols);
         for y in (row * height).div_ceil(rows)..((row + 1) * height).div_ceil(rows) {

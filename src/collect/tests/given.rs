@@ -119,3 +119,64 @@ fn videos_are_read_in_steps_and_up_to_a_cut() {
     let last = contents.origins.iter().map(|o| o.frame).max().unwrap();
     assert!(last < 160, "the end of the only block is held out, the bank has frame {last}");
 }
+
+#[test]
+fn reference_statistics_are_those_of_the_reference_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let inputs = drive(dir.path(), 12, 1000);
+    let all = BuildConfig { held_out_share: 0.0, k: 2, data_type: DataType::F32, ..config(10_000) };
+    let contents = run(&inputs, &all).unwrap();
+    let reference = contents.metadata.build.reference.clone().unwrap();
+    // The features of this extractor are its logits.
+    let rows: Vec<[f64; 3]> = match contents.features.view() {
+        crate::bank::Rows::F32(data) => data.as_chunks::<3>().0.iter().map(|r| r.map(f64::from)).collect(),
+        crate::bank::Rows::F16(_) => unreachable!(),
+    };
+    assert_eq!(rows.len(), 12 * 24);
+    let top = |r: &[f64; 3]| r.iter().copied().fold(f64::MIN, f64::max);
+    let lse = rows.iter().map(|r| -(top(r) + r.iter().map(|x| (x - top(r)).exp()).sum::<f64>().ln()));
+    let max_logit = rows.iter().map(|r| -top(r));
+    let wants: [(&str, Vec<f64>); 2] = [("lse", lse.collect()), ("max-logit", max_logit.collect())];
+    for (method, scores) in wants {
+        let range = reference.range(method).unwrap();
+        let (min, max) = scores.iter().fold((f64::MAX, f64::MIN), |(a, b), s| (a.min(*s), b.max(*s)));
+        assert!((f64::from(range.min) - min).abs() < 1e-3, "{method}: {range:?}, not from {min}");
+        assert!((f64::from(range.max) - max).abs() < 1e-3, "{method}: {range:?}, not to {max}");
+    }
+    assert_eq!(reference.ranges.len(), 4);
+    let others = |i: usize| {
+        let away = |j: &[f64; 3]| rows[i].iter().zip(j).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+        let mut far: Vec<f64> = (0..rows.len()).filter(|j| *j != i).map(|j| away(&rows[j])).collect();
+        far.sort_by(f64::total_cmp);
+        (far[0] + far[1]) / 2.0
+    };
+    let largest = (0..rows.len()).map(others).fold(0.0, f64::max);
+    let scale = reference.distance.unwrap();
+    assert_eq!((scale.k, scale.features), (2, rows.len()));
+    assert!((f64::from(scale.largest) - largest).abs() < 1e-3 * largest, "{scale:?}, not {largest}");
+    assert!(contents.metadata.calibration.is_none());
+}
+
+#[test]
+fn void_cells_do_not_stretch_the_ranges() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, labels) = (dir.path().join("images"), dir.path().join("labels"));
+    std::fs::create_dir_all(&images).unwrap();
+    std::fs::create_dir_all(&labels).unwrap();
+    let mut inputs = drive(&images, 1, 1000);
+    // The left half is dark, the right half is bright and void.
+    let image = image::RgbImage::from_fn(48, 32, |x, y| {
+        image::Rgb(if x < 24 { [(x / 8) as u8, 0, (y / 8) as u8] } else { [250, 250, 250] })
+    });
+    image.save(&inputs[0].path).unwrap();
+    let mask = image::GrayImage::from_fn(48, 32, |x, _| image::Luma([if x < 24 { 3 } else { 11 }]));
+    mask.save(labels.join("drive_000000.png")).unwrap();
+    attach_labels(&mut inputs, &labels).unwrap();
+    let given = BuildConfig { void: vec![11], held_out_share: 0.0, ..config(1000) };
+    let reference = run(&inputs, &given).unwrap().metadata.build.reference.unwrap();
+    let range = reference.range("max-logit").unwrap();
+    assert_eq!((range.min, range.max), (-3.0, 0.0));
+    let without = BuildConfig { void: Vec::new(), ..given };
+    let reference = run(&inputs, &without).unwrap().metadata.build.reference.unwrap();
+    assert_eq!(reference.range("max-logit").unwrap().min, -250.0);
+}
