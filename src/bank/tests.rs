@@ -33,7 +33,7 @@ fn contents(data_type: DataType, rows: usize) -> BankContents {
         farout: "0".into(),
         model,
         build: BuildRecord::default(),
-        comparison: None,
+        recipe: None,
         calibration: Some(calibration),
         sources: vec![SourceFile { sha256: "cd".repeat(32), name: "a/b.jpg".into() }],
     };

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::ComparisonConfig;
+use super::outliers::Outliers;
+use super::recipe::RecipeConfig;
 use crate::bank::{ClassSource, DataType, ShardNumber};
 use crate::score::MapRecipe;
 
@@ -18,6 +19,8 @@ pub struct BuildConfig {
     pub data_type: DataType,
     /// Label values whose patches are left out. Default none.
     pub void: Vec<u16>,
+    /// If not empty, only patches that these label values cover by more than half are taken. Default empty.
+    pub only: Vec<u16>,
     /// Of a video, every n-th frame is looked at. Default 10.
     pub video_step: u32,
     /// Share of the blocks that is held out for calibration. Default 0.2.
@@ -43,9 +46,12 @@ pub struct BuildConfig {
     /// merged; a shard always does. Default false.
     pub keep_held_out: bool,
     /// What the rows are made of and how they are compared. Default: features as they are.
-    pub comparison: ComparisonConfig,
+    pub recipe: RecipeConfig,
     /// Where the classes of patches come from, for those who want them. Default none.
     pub classes: Option<ClassSource>,
+    /// Known outliers to store in the bank. Default none.
+    #[serde(skip)]
+    pub outliers: Option<Outliers>,
 }
 
 impl Default for BuildConfig {
@@ -55,6 +61,7 @@ impl Default for BuildConfig {
             seed: 0,
             data_type: DataType::F16,
             void: Vec::new(),
+            only: Vec::new(),
             video_step: 10,
             held_out_share: 0.2,
             held_out_block: 300,
@@ -66,8 +73,9 @@ impl Default for BuildConfig {
             threads: 0,
             shard: None,
             keep_held_out: false,
-            comparison: ComparisonConfig::default(),
+            recipe: RecipeConfig::default(),
             classes: None,
+            outliers: None,
         }
     }
 }

@@ -36,7 +36,7 @@ fn bank(reference: Option<ReferenceRecord>, methods: Vec<MethodCalibration>) -> 
         farout: text("0"),
         model,
         build,
-        comparison: None,
+        recipe: None,
         calibration: Some(calibration),
         sources: Vec::new(),
     };
