@@ -111,7 +111,7 @@ fn open(width: usize, data: Vec<f16>) -> Result<Arc<Bank>> {
         farout: String::new(),
         model,
         build: BuildRecord::default(),
-        comparison: None,
+        recipe: None,
         calibration: None,
         sources: Vec::new(),
     };

@@ -143,6 +143,7 @@ impl Config {
         }
         self.overlay.check().map_err(ConfigError::Invalid)?;
         self.runtime.check().map_err(ConfigError::Invalid)?;
+        self.score.check().map_err(ConfigError::Invalid)?;
         Ok(())
     }
 }

@@ -24,7 +24,7 @@
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
 //! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`region`], [`identity`], [`colour`], [`finding`], [`pool`], [`mod@file`], [`stop`] |
+//! | 0, words | [`frame`], [`grid`], [`region`], [`identity`], [`colour`], [`finding`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`stop`] |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -64,7 +64,9 @@ pub mod frame;
 pub mod grid;
 pub mod health;
 pub mod identity;
+pub mod luma;
 pub mod model;
+pub mod motion;
 pub mod nearest;
 pub mod overlay;
 pub mod pool;

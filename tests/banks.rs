@@ -67,7 +67,7 @@ fn shards_are_built_merged_and_the_bank_pruned() {
     build(&flags, &whitened).succeeded();
     let told = farout(["bank", "inspect", "--json", &whitened]).succeeded().json();
     assert_eq!((told["stored_width"].as_u64(), told["width"].as_u64()), (Some(8), Some(16)));
-    let part = &told["comparison"]["parts"][1];
+    let part = &told["recipe"]["parts"][1];
     assert_eq!((part["from"].as_u64(), part["stored"].as_u64()), (Some(8), Some(4)), "{told}");
     assert_eq!(part["steps"], serde_json::json!(["center:image", "pca:4", "whiten:0.25"]));
     assert!(part["baseline"]["deviation"].as_f64().unwrap() > 0.0);
@@ -77,7 +77,25 @@ fn shards_are_built_merged_and_the_bank_pruned() {
         ["replay", drive, "--device", "cpu", "--model", model, "--bank", &whitened, "--scores", &scores];
     farout(replay).succeeded();
     assert!(std::fs::read_dir(&scores).unwrap().count() > 0);
+    let strange = at("strange.bank");
+    let tensor = told["model"]["features"].as_str().unwrap().to_owned();
+    let outliers = [
+        "--outliers",
+        images,
+        "--outlier-size",
+        "50",
+        "--outlier-use",
+        "difference:0.5",
+        "--affinity",
+        &tensor,
+    ];
+    build(&outliers, &strange).succeeded();
+    let told = farout(["bank", "inspect", "--json", &strange]).succeeded().json();
+    assert_eq!(told["build"]["outliers"]["rows"].as_u64(), Some(50), "{told}");
+    assert_eq!(told["recipe"]["outliers"], "difference:0.5", "{told}");
     for (flag, value, words) in [
+        ("--outlier-use", "ratio", "--outliers"),
+        ("--affinity", "norm", "no part"),
         ("--transform", "whiten:within", "--classes"),
         ("--transform", "pca:17", "only 16"),
         ("--transform", "bleach", "known are"),

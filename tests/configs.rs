@@ -80,6 +80,8 @@ fn no_key_is_missing_from_the_full_file() {
         engines = "x"
         [search]
         kernels = "x"
+        [score]
+        roi = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
         [output]
         record = "x"
         events = "x"

@@ -68,7 +68,7 @@ pub fn bank_of(data: Vec<f16>, width: usize) -> Result<Arc<Bank>> {
         farout: env!("CARGO_PKG_VERSION").into(),
         model,
         build: BuildRecord::default(),
-        comparison: None,
+        recipe: None,
         calibration: None,
         sources: Vec::new(),
     };

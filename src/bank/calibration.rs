@@ -1,5 +1,7 @@
 //! How far held-out normal frames lie from the bank, and the thresholds that follow.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::BankError;
@@ -21,11 +23,16 @@ pub struct Calibration {
     pub blocks: usize,
     /// Size from which a region counts, in pixels of a 640x360 picture.
     pub min_region_px: u32,
+    /// How score maps were treated before they were measured: keys of `[score]` and their values, empty for not
+    /// at all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub maps: BTreeMap<String, String>,
     /// One entry per method.
     pub methods: Vec<MethodCalibration>,
 }
 
-/// Statistics of one score over the cells of the held-out frames, void cells left out.
+/// Statistics of one score over the cells of the held-out frames, void cells left out: those of the score itself, and
+/// the frames' levels of its map as regions are looked for in it, smoothed if that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodCalibration {
     /// `knn`, `lse` ...

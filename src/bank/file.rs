@@ -4,13 +4,15 @@
 //!   searched one by one, each part has a table of its own instead: `features.0`, `features.1`, ...;
 //! - `origins` U32 `[N, 4]`: source file number, frame number, patch row, patch column;
 //! - `classes` U16 `[N]`: the class of each row, where somebody asked for it; rows are then ordered by class first;
-//! - `pictures.means` F32 `[M, C]`, `pictures.own` U32 `[N]`: in shards whose comparison wants them, the mean features of
+//! - `pictures.means` F32 `[M, C]`, `pictures.own` U32 `[N]`: in shards whose recipe wants them, the mean features of
 //!   the pictures and the picture of each row;
+//! - `outliers`, or `outliers.0`, `outliers.1`, ...: the same tables of known outliers, where there are any; in shards
+//!   also `outliers.pictures.means` and `outliers.pictures.own`;
 //! - `transform.P.S.mean`, `transform.P.S.matrix`: see [`super::transform`];
 //! - metadata `farout`: [`Metadata`] as JSON.
 //!
 //! Shards have further tensors, whose names and meaning only those know who build and merge them. A file whose
-//! rows are features as they are has format [`FORMAT`], any other [`FORMAT_WITH_COMPARISON`].
+//! rows are features as they are has format [`FORMAT`], any other [`FORMAT_WITH_RECIPE`].
 //!
 //! Equal contents give equal bytes: keys are written in a fixed order, nothing depends on time,
 //! machine or path.
@@ -25,16 +27,15 @@ use safetensors::{Dtype, SafeTensorError};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Calibration, ClassSource, Comparison, DataType, PruneRecord, ReferenceRecord, RowsBuf, ShardNumber,
-    Transform,
+    Calibration, ClassSource, DataType, PruneRecord, Recipe, ReferenceRecord, RowsBuf, ShardNumber, Transform,
 };
 use crate::file::{WriteError, write_whole};
 use crate::identity::ModelIdentity;
 
 /// Version of the file format of banks whose rows are features as they are.
 pub const FORMAT: u32 = 1;
-/// Version of the file format of banks that say in a comparison what their rows are.
-pub const FORMAT_WITH_COMPARISON: u32 = 2;
+/// Version of the file format of banks that say in a recipe what their rows are.
+pub const FORMAT_WITH_RECIPE: u32 = 2;
 
 #[cfg(target_endian = "big")]
 compile_error!("banks are mapped as they lie in the file, which is little-endian");
@@ -90,6 +91,9 @@ pub struct BuildRecord {
     /// Where the classes of the rows come from, if they have any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<ClassSource>,
+    /// The known outliers, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outliers: Option<OutlierRecord>,
     /// The scales of fused scores; absent if the model gave no logits, or farout was older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<ReferenceRecord>,
@@ -101,10 +105,23 @@ pub struct BuildRecord {
     pub pruned: Option<PruneRecord>,
 }
 
+/// Where known outliers come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutlierRecord {
+    /// Pictures or frames that were looked at.
+    pub frames: u64,
+    /// Patches of outliers in them.
+    pub patches: u64,
+    /// Patches kept.
+    pub rows: usize,
+    /// Label values of outliers; all patches are if there are none.
+    pub values: Vec<u16>,
+}
+
 /// Everything in a bank but the numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// [`FORMAT`] or [`FORMAT_WITH_COMPARISON`].
+    /// [`FORMAT`] or [`FORMAT_WITH_RECIPE`].
     pub format: u32,
     /// Version of farout that wrote it.
     pub farout: String,
@@ -114,7 +131,7 @@ pub struct Metadata {
     pub build: BuildRecord,
     /// What the rows are; absent if they are features as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comparison: Option<Comparison>,
+    pub recipe: Option<Recipe>,
     /// How far held-out normal frames lie; absent if none could be held out.
     pub calibration: Option<Calibration>,
     /// The files that the features came from, ordered by SHA-256.
@@ -123,15 +140,15 @@ pub struct Metadata {
 
 impl Metadata {
     /// What the rows are.
-    pub fn comparison(&self) -> Comparison {
-        self.comparison.clone().unwrap_or_else(|| Comparison::plain(&self.model))
+    pub fn recipe(&self) -> Recipe {
+        self.recipe.clone().unwrap_or_else(|| Recipe::plain(&self.model))
     }
 }
 
 /// A bank in memory, ready to be written.
 #[derive(Debug, Clone)]
 pub struct BankContents {
-    /// The rows, table after table ([`Comparison::tables`]): `N x C` numbers each.
+    /// The rows, table after table ([`Recipe::tables`]): `N x C` numbers each.
     pub features: RowsBuf,
     /// Where each of the N rows came from.
     pub origins: Vec<Origin>,
@@ -144,11 +161,22 @@ pub struct BankContents {
 /// What banks besides their rows may hold.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Extras {
-    /// One per part of the comparison; may be empty if none has steps.
+    /// One per part of the recipe; may be empty if none has steps.
     pub transforms: Vec<Transform>,
     /// The class of each row, or empty.
     pub classes: Vec<u16>,
-    /// Of a shard whose comparison wants them: the means of the pictures.
+    /// Of a shard whose recipe wants them: the means of the pictures.
+    pub means: Option<PictureMeans>,
+    /// Known outliers.
+    pub outliers: Option<OutlierRows>,
+}
+
+/// Features of things that are known to be strange.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutlierRows {
+    /// In tables as those of the references: `M x C` numbers each.
+    pub rows: RowsBuf,
+    /// As [`Extras::means`].
     pub means: Option<PictureMeans>,
 }
 
@@ -177,21 +205,8 @@ impl BankContents {
     /// As [`BankContents::to_bytes`].
     pub fn to_bytes_with(&self, riders: Vec<(&str, TensorView<'_>)>) -> Result<Vec<u8>, SafeTensorError> {
         let json = serde_json::to_string(&self.metadata)?;
-        let (rows, widths) = (self.origins.len(), self.metadata.comparison().tables());
-        let dtype = match self.features.view().data_type() {
-            DataType::F16 => Dtype::F16,
-            DataType::F32 => Dtype::F32,
-        };
-        let mut tensors: Vec<(String, TensorView<'_>)> = Vec::new();
-        let mut first = 0;
-        for (number, width) in widths.iter().enumerate() {
-            let table = self.features.view();
-            let fits = first + rows * width <= table.len();
-            let table = if fits { table.part(first, rows * width).bytes() } else { &[] };
-            tensors
-                .push((table_name(number, widths.len()), TensorView::new(dtype, vec![rows, *width], table)?));
-            first += rows * width;
-        }
+        let (rows, widths) = (self.origins.len(), self.metadata.recipe().tables());
+        let mut tensors = table_tensors("features", &self.features, &widths)?;
         let origins = TensorView::new(Dtype::U32, vec![rows, 4], bytemuck::cast_slice(&self.origins))?;
         tensors.push(("origins".to_owned(), origins));
         for (number, transform) in self.extras.transforms.iter().enumerate() {
@@ -201,12 +216,15 @@ impl BankContents {
             let bytes = bytemuck::cast_slice(&self.extras.classes);
             tensors.push(("classes".to_owned(), TensorView::new(Dtype::U16, vec![rows], bytes)?));
         }
-        if let Some(PictureMeans { means, own }) = &self.extras.means {
-            let (width, bytes) = (self.metadata.model.width, bytemuck::cast_slice(means));
-            let shape = vec![means.len() / width.max(1), width];
-            tensors.push(("pictures.means".to_owned(), TensorView::new(Dtype::F32, shape, bytes)?));
-            let bytes = bytemuck::cast_slice(own);
-            tensors.push(("pictures.own".to_owned(), TensorView::new(Dtype::U32, vec![rows], bytes)?));
+        let width = self.metadata.model.width;
+        if let Some(means) = &self.extras.means {
+            tensors.extend(means.tensors("pictures", width)?);
+        }
+        if let Some(OutlierRows { rows, means }) = &self.extras.outliers {
+            tensors.extend(table_tensors("outliers", rows, &widths)?);
+            if let Some(means) = means {
+                tensors.extend(means.tensors("outliers.pictures", width)?);
+            }
         }
         tensors.extend(riders.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)));
         // One entry only: the order of several would be that of a hash map.
@@ -223,7 +241,37 @@ impl BankContents {
     }
 }
 
+impl PictureMeans {
+    fn tensors(&self, name: &str, width: usize) -> Result<Vec<(String, TensorView<'_>)>, SafeTensorError> {
+        let shape = vec![self.means.len() / width.max(1), width];
+        let means = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(&self.means))?;
+        let own = TensorView::new(Dtype::U32, vec![self.own.len()], bytemuck::cast_slice(&self.own))?;
+        Ok(vec![(format!("{name}.means"), means), (format!("{name}.own"), own)])
+    }
+}
+
+/// Tables of these widths that lie one after another in `rows`, named `name`.
+fn table_tensors<'a>(
+    name: &str,
+    rows: &'a RowsBuf,
+    widths: &[usize],
+) -> Result<Vec<(String, TensorView<'a>)>, SafeTensorError> {
+    let view = rows.view();
+    let dtype = match view.data_type() {
+        DataType::F16 => Dtype::F16,
+        DataType::F32 => Dtype::F32,
+    };
+    let count = view.count(widths.iter().sum());
+    let mut first = 0;
+    let tensor = |(number, width): (usize, &usize)| {
+        let table = view.part(first, count * width).bytes();
+        first += count * width;
+        Ok((table_name(name, number, widths.len()), TensorView::new(dtype, vec![count, *width], table)?))
+    };
+    widths.iter().enumerate().map(tensor).collect()
+}
+
 /// The name of table `number` of `of`.
-pub(super) fn table_name(number: usize, of: usize) -> String {
-    if of == 1 { "features".to_owned() } else { format!("features.{number}") }
+pub(super) fn table_name(name: &str, number: usize, of: usize) -> String {
+    if of == 1 { name.to_owned() } else { format!("{name}.{number}") }
 }

@@ -2,9 +2,9 @@
 //! normal frames lie from them. It knows its file, not how features are made or searched.
 
 mod calibration;
-mod comparison;
 mod error;
 mod file;
+mod recipe;
 mod record;
 mod reference;
 mod references;
@@ -16,11 +16,13 @@ mod transform;
 use std::path::{Path, PathBuf};
 
 pub use calibration::{Calibration, MethodCalibration, Threshold, statistics_of};
-pub use comparison::{Baseline, ClassSource, Combine, Comparison, ComparisonPart, Covariance, StepKind};
 pub use error::BankError;
 pub use file::{
-    BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_COMPARISON, Metadata, Origin, PictureMeans,
-    SourceFile,
+    BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, OutlierRecord,
+    OutlierRows, PictureMeans, SourceFile,
+};
+pub use recipe::{
+    Affinity, Baseline, ClassSource, Combine, Covariance, OutlierUse, Recipe, RecipePart, StepKind,
 };
 pub use record::{PruneRecord, ShardNumber};
 pub use reference::{DistanceScale, ReferenceRecord, ScoreRange};
@@ -39,7 +41,7 @@ pub struct Bank {
     bytes: u64,
     metadata: Metadata,
     store: Store,
-    comparison: Comparison,
+    recipe: Recipe,
     tables: Vec<usize>,
     extras: Extras,
     rows: usize,
@@ -79,10 +81,10 @@ impl Bank {
     pub fn from_contents(contents: BankContents, k: usize) -> Result<Bank, BankError> {
         let BankContents { features, origins, metadata, extras } = contents;
         let (path, rows) = (PathBuf::from("(in memory)"), origins.len());
-        let comparison = metadata.comparison();
-        let store = comparison
+        let recipe = metadata.recipe();
+        let store = recipe
             .check(metadata.model.width)
-            .and_then(|()| Store::owned(features, &comparison.tables(), origins))
+            .and_then(|()| Store::owned(features, &recipe.tables(), origins))
             .map_err(|why| not_a_bank(&path, why))?;
         Bank::checked(path, Opened { store, metadata, extras, bytes: 0, rows }, k.max(1))
     }
@@ -99,23 +101,34 @@ impl Bank {
 
     fn checked(path: PathBuf, opened: Opened, k: usize) -> Result<Bank, BankError> {
         let Opened { store, metadata, mut extras, bytes, rows } = opened;
-        let comparison = metadata.comparison();
+        let recipe = metadata.recipe();
         if extras.transforms.is_empty() {
-            extras.transforms.resize_with(comparison.parts.len(), Transform::default);
+            extras.transforms.resize_with(recipe.parts.len(), Transform::default);
         }
-        transform::check(&comparison, &extras.transforms).map_err(|why| not_a_bank(&path, why))?;
+        transform::check(&recipe, &extras.transforms).map_err(|why| not_a_bank(&path, why))?;
         if !extras.classes.is_empty() && extras.classes.len() != rows {
             let why = format!("it has {} classes for {rows} rows", extras.classes.len());
             return Err(not_a_bank(&path, why));
         }
-        let means_fit = |m: &PictureMeans| {
+        let means_fit = |m: &PictureMeans, rows: usize| {
             let pictures = m.means.len() / metadata.model.width;
             m.own.len() == rows && m.own.iter().all(|own| (*own as usize) < pictures)
         };
-        if !extras.means.as_ref().is_none_or(means_fit) {
+        let tables = recipe.tables();
+        let outliers = extras.outliers.as_ref();
+        let outlier_rows = outliers.map_or(0, |o| o.rows.view().count(tables.iter().sum()));
+        let of_outliers = outliers.and_then(|o| o.means.as_ref());
+        if !extras.means.as_ref().is_none_or(|m| means_fit(m, rows))
+            || !of_outliers.is_none_or(|m| means_fit(m, outlier_rows))
+        {
             return Err(not_a_bank(&path, "its rows name pictures whose means are not there"));
         }
-        let tables = comparison.tables();
+        if outlier_rows == 0 && !recipe.outliers.is_off() && metadata.build.shard.is_none() {
+            return Err(not_a_bank(&path, "it shall use known outliers and has none"));
+        }
+        if let Some(row) = outliers.and_then(|o| o.rows.view().first_not_finite(1)) {
+            return Err(not_a_bank(&path, format!("number {row} of its outliers is NaN or infinite")));
+        }
         for (number, width) in tables.iter().enumerate() {
             if let Some(row) = store.table(&path, number)?.first_not_finite(*width) {
                 return Err(BankError::NotFinite { path, row });
@@ -124,7 +137,7 @@ impl Bank {
         if rows < k {
             return Err(BankError::TooFew { path, rows, k });
         }
-        Ok(Bank { path, bytes, metadata, store, comparison, tables, extras, rows })
+        Ok(Bank { path, bytes, metadata, store, recipe, tables, extras, rows })
     }
 
     /// Number of reference features, N.
@@ -138,11 +151,11 @@ impl Bank {
     }
 
     /// What the rows are.
-    pub fn comparison(&self) -> &Comparison {
-        &self.comparison
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 
-    /// The transforms of the parts of its comparison.
+    /// The transforms of the parts of its recipe.
     pub fn transforms(&self) -> &[Transform] {
         &self.extras.transforms
     }
@@ -152,9 +165,14 @@ impl Bank {
         &self.extras.classes
     }
 
-    /// The means of the pictures that rows come from, in shards whose comparison wants them.
+    /// The means of the pictures that rows come from, in shards whose recipe wants them.
     pub fn means(&self) -> Option<&PictureMeans> {
         self.extras.means.as_ref()
+    }
+
+    /// Known outliers, in tables as those of the references.
+    pub fn outliers(&self) -> Option<&OutlierRows> {
+        self.extras.outliers.as_ref()
     }
 
     /// Numbers per row of each table: one table, or one for each part that is searched for itself.
@@ -168,7 +186,7 @@ impl Bank {
         self.store.table(&self.path, number).unwrap_or(Rows::F32(&[]))
     }
 
-    /// All rows of the first table. Of a bank without a comparison this is all there is: `rows x width` numbers.
+    /// All rows of the first table. Of a bank without a recipe this is all there is: `rows x width` numbers.
     pub fn features(&self) -> Rows<'_> {
         self.table(0)
     }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct ReferenceRecord {
     /// The range of each parametric score over all cells of the reference images, void left out.
     pub ranges: Vec<ScoreRange>,
-    /// How far reference features lie from each other; absent in a shard, and if there are too few.
+    /// How far reference features lie from each other; absent in a shard, if there are too few, and of a bank that
+    /// searches parts one by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distance: Option<DistanceScale>,
 }

@@ -28,6 +28,21 @@ impl References {
         References { bank: Holder::Table(Arc::clone(bank), table), width: width.unwrap_or(1), rows }
     }
 
+    /// The known outliers of `bank`, table by table; none if it has none.
+    pub fn outliers(bank: &Bank) -> Vec<References> {
+        let Some(outliers) = bank.outliers() else { return Vec::new() };
+        let all = outliers.rows.view();
+        let count = all.count(bank.tables().iter().sum());
+        let mut first = 0;
+        let table = |width: &usize| {
+            let mut rows = RowsBuf::new(all.data_type());
+            rows.extend(all.part(first, count * width));
+            first += count * width;
+            References::of(rows, *width)
+        };
+        bank.tables().iter().map(table).collect()
+    }
+
     /// Rows of `width` numbers that belong to no bank.
     pub fn of(rows: RowsBuf, width: usize) -> References {
         let all = 0..rows.view().count(width);

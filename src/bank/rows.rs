@@ -124,7 +124,7 @@ impl<'a> Rows<'a> {
 }
 
 /// Features row by row, owned.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RowsBuf {
     /// Half precision.
     F16(Vec<f16>),
@@ -186,6 +186,14 @@ impl RowsBuf {
                 }
                 data[range].copy_from_slice(row);
             }
+        }
+    }
+
+    /// Adds the numbers that these little-endian bytes are, in its own format; a rest is left out.
+    pub fn extend_from_bytes(&mut self, bytes: &[u8]) {
+        match self {
+            RowsBuf::F16(data) => data.extend(bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b))),
+            RowsBuf::F32(data) => data.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
         }
     }
 

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use super::file::table_name;
 use super::transform;
 use super::{
-    BankError, DataType, Extras, FORMAT, FORMAT_WITH_COMPARISON, Metadata, Origin, PictureMeans, Rows,
-    RowsBuf,
+    BankError, DataType, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, OutlierRows, PictureMeans,
+    Rows, RowsBuf,
 };
 
 /// Where the numbers of an opened bank are.
@@ -116,12 +116,13 @@ pub(super) fn map(path: &Path) -> Result<Opened, BankError> {
     };
     let metadata = metadata(path, &map)?;
     let refuse = |why: String| not_a_bank(path, why);
-    let comparison = metadata.comparison();
-    comparison.check(metadata.model.width).map_err(refuse)?;
-    let widths = comparison.tables();
+    let recipe = metadata.recipe();
+    recipe.check(metadata.model.width).map_err(refuse)?;
+    let widths = recipe.tables();
     let tensor = |name: &str| tensors.tensor(name).map_err(|e| refuse(e.to_string()));
-    let tables: Vec<TensorView<'_>> =
-        (0..widths.len()).map(|n| tensor(&table_name(n, widths.len()))).collect::<Result<_, _>>()?;
+    let tables: Vec<TensorView<'_>> = (0..widths.len())
+        .map(|n| tensor(&table_name("features", n, widths.len())))
+        .collect::<Result<_, _>>()?;
     let origins = tensor("origins")?;
     let data_type = match tables[0].dtype() {
         Dtype::F16 => DataType::F16,
@@ -141,9 +142,10 @@ pub(super) fn map(path: &Path) -> Result<Opened, BankError> {
         )));
     }
     let extras = Extras {
-        transforms: transform::read_all(&tensors, &comparison).map_err(refuse)?,
+        transforms: transform::read_all(&tensors, &recipe).map_err(refuse)?,
         classes: classes(&tensors).map_err(refuse)?,
-        means: means(&tensors).map_err(refuse)?,
+        means: means(&tensors, "pictures").map_err(refuse)?,
+        outliers: outliers(&tensors, &widths, data_type).map_err(refuse)?,
     };
     let base = map.as_ptr() as usize;
     let range = |data: &[u8]| {
@@ -167,12 +169,8 @@ fn metadata(path: &Path, map: &[u8]) -> Result<Metadata, BankError> {
     }
     let broken = |e: serde_json::Error| not_a_bank(path, format!("its metadata are broken: {e}"));
     let Format { format } = serde_json::from_str(json).map_err(broken)?;
-    if !(FORMAT..=FORMAT_WITH_COMPARISON).contains(&format) {
-        return Err(BankError::Version {
-            path: path.to_owned(),
-            found: format,
-            known: FORMAT_WITH_COMPARISON,
-        });
+    if !(FORMAT..=FORMAT_WITH_RECIPE).contains(&format) {
+        return Err(BankError::Version { path: path.to_owned(), found: format, known: FORMAT_WITH_RECIPE });
     }
     serde_json::from_str(json).map_err(broken)
 }
@@ -187,8 +185,9 @@ fn classes(tensors: &SafeTensors<'_>) -> Result<Vec<u16>, String> {
 }
 
 /// The means of the pictures, if there are any.
-fn means(tensors: &SafeTensors<'_>) -> Result<Option<PictureMeans>, String> {
-    let (Ok(means), Ok(own)) = (tensors.tensor("pictures.means"), tensors.tensor("pictures.own")) else {
+fn means(tensors: &SafeTensors<'_>, name: &str) -> Result<Option<PictureMeans>, String> {
+    let tensor = |what: &str| tensors.tensor(&format!("{name}.{what}"));
+    let (Ok(means), Ok(own)) = (tensor("means"), tensor("own")) else {
         return Ok(None);
     };
     if (means.dtype(), own.dtype()) != (Dtype::F32, Dtype::U32) {
@@ -199,6 +198,29 @@ fn means(tensors: &SafeTensors<'_>) -> Result<Option<PictureMeans>, String> {
         means: four(means.data()).into_iter().map(f32::from_le_bytes).collect(),
         own: four(own.data()).into_iter().map(u32::from_le_bytes).collect(),
     }))
+}
+
+/// Known outliers, if there are any, in tables of these widths. They are few, and copied.
+fn outliers(
+    tensors: &SafeTensors<'_>,
+    widths: &[usize],
+    data_type: DataType,
+) -> Result<Option<OutlierRows>, String> {
+    let mut rows = RowsBuf::new(data_type);
+    let mut count = None;
+    for (number, width) in widths.iter().enumerate() {
+        let Ok(table) = tensors.tensor(&table_name("outliers", number, widths.len())) else {
+            return Ok(None);
+        };
+        let &[here, wide] = table.shape() else { return Err("its outliers are no table".to_owned()) };
+        let same_type =
+            matches!((table.dtype(), data_type), (Dtype::F16, DataType::F16) | (Dtype::F32, DataType::F32));
+        if wide != *width || *count.get_or_insert(here) != here || !same_type {
+            return Err(format!("its outliers are {here} x {wide} {:?}, unlike its features", table.dtype()));
+        }
+        rows.extend_from_bytes(table.data());
+    }
+    Ok(Some(OutlierRows { rows, means: means(tensors, "outliers.pictures")? }))
 }
 
 /// Tells a bank that lost its end from a file that never was one.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Bank, BuildRecord, Combine, Comparison, DataType, MethodCalibration};
+use super::{Bank, BuildRecord, Combine, DataType, MethodCalibration, Recipe};
 use crate::identity::ModelIdentity;
 
 /// A bank at a glance; serialises for `--json`.
@@ -29,7 +29,7 @@ pub struct Summary {
     /// How it was built.
     pub build: BuildRecord,
     /// What the rows are made of, and how they are compared.
-    pub comparison: Comparison,
+    pub recipe: Recipe,
     /// How many rows each class has: pairs of class and rows; empty if they have none.
     pub classes: Vec<(u16, usize)>,
     /// Files that features came from.
@@ -85,7 +85,7 @@ pub fn summary(bank: &Bank) -> Summary {
         data_type: bank.features().data_type(),
         model: metadata.model.clone(),
         build: metadata.build.clone(),
-        comparison: bank.comparison().clone(),
+        recipe: bank.recipe().clone(),
         classes: classes(bank),
         sources: metadata.sources.len(),
         held_out: calibration.map(|c| c.split.clone()),
@@ -121,7 +121,7 @@ impl fmt::Display for Summary {
             "  built from   {} frames of {} files, {} patches, {} of them void, seed {}, farout {}",
             build.frames, self.sources, build.patches, build.void_patches, build.seed, self.farout
         )?;
-        self.write_comparison(f)?;
+        self.write_recipe(f)?;
         if let Some(pruned) = &build.pruned {
             writeln!(
                 f,
@@ -165,9 +165,9 @@ impl fmt::Display for Summary {
 
 impl Summary {
     /// What the rows are, if they are more than features as they are.
-    fn write_comparison(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Comparison { parts, combine } = &self.comparison;
-        if !self.comparison.is_plain(self.width) {
+    fn write_recipe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Recipe { parts, combine, outliers, outlier_k, affinity } = &self.recipe;
+        if !self.recipe.is_plain(self.width) {
             for part in parts {
                 let columns = format!("{}..{}", part.from, part.from + part.width);
                 let steps: Vec<String> = part.steps.iter().map(ToString::to_string).collect();
@@ -186,6 +186,27 @@ impl Summary {
                 Combine::Max => "the largest z-score of the parts",
             };
             writeln!(f, "  distance     {how}")?;
+            if !outliers.is_off() {
+                writeln!(
+                    f,
+                    "               of each part: {outliers} with the {outlier_k} nearest known outliers"
+                )?;
+            }
+        }
+        if let Some(how) = affinity {
+            let part = parts.get(how.part).map_or("", |part| &part.name);
+            writeln!(
+                f,
+                "  smoothed     among patches alike in {part}: temperature {}, radius {}, share {}",
+                how.temperature, how.radius, how.share
+            )?;
+        }
+        if let Some(known) = &self.build.outliers {
+            writeln!(
+                f,
+                "  outliers     {} features of {} patches in {} pictures",
+                known.rows, known.patches, known.frames
+            )?;
         }
         if let Some(from) = self.build.classes {
             writeln!(f, "  classes      {} with features, from {}", self.classes.len(), from.name())?;

@@ -21,6 +21,7 @@ fn contents(data_type: DataType, rows: usize) -> BankContents {
     };
     let maxima: Vec<f32> = (0..200).rev().map(|i| i as f32).collect();
     let calibration = Calibration {
+        maps: Default::default(),
         min_region_px: 100,
         split: "by block".into(),
         frames: 200,
@@ -32,7 +33,7 @@ fn contents(data_type: DataType, rows: usize) -> BankContents {
         farout: "0".into(),
         model,
         build: BuildRecord::default(),
-        comparison: None,
+        recipe: None,
         calibration: Some(calibration),
         sources: vec![SourceFile { sha256: "cd".repeat(32), name: "a/b.jpg".into() }],
     };
@@ -153,8 +154,14 @@ fn few_frames_are_extrapolated_and_it_is_said() {
     // An exponential tail: the fit must find its quantiles again.
     let maxima: Vec<f32> = (0..30).map(|i| -(1.0 - (i as f32 + 0.5) / 30.0).ln() + 5.0).collect();
     let methods = vec![statistics_of("knn", Some(3), maxima.clone(), maxima)];
-    let mut calibration =
-        Calibration { min_region_px: 100, split: "one block".into(), frames: 30, blocks: 1, methods };
+    let mut calibration = Calibration {
+        min_region_px: 100,
+        split: "one block".into(),
+        frames: 30,
+        blocks: 1,
+        maps: Default::default(),
+        methods,
+    };
     let found = calibration.threshold("knn", 0.01).unwrap();
     assert!((found.value - (5.0 + 100f32.ln())).abs() < 0.6, "{found:?}");
     assert!(found.basis.contains("extrapolated") && found.basis.contains("30 held-out frames"));

@@ -1,10 +1,10 @@
-//! The numbers that a comparison's transforms need, and how they lie in the bank's file: F32 tensors
+//! The numbers that a recipe's transforms need, and how they lie in the bank's file: F32 tensors
 //! `transform.P.S.mean` `[C]` and `transform.P.S.matrix` `[C', C]` for step S of part P.
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::comparison::{Comparison, ComparisonPart, StepKind};
+use super::recipe::{Recipe, RecipePart, StepKind};
 
 /// The steps of one part, in their order.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -85,11 +85,11 @@ impl Transform {
         Ok(tensors)
     }
 
-    /// The transform of `part`, number `number` of its comparison.
+    /// The transform of `part`, number `number` of its recipe.
     ///
     /// # Errors
     /// What is missing or does not fit.
-    fn read(tensors: &SafeTensors<'_>, number: usize, part: &ComparisonPart) -> Result<Transform, String> {
+    fn read(tensors: &SafeTensors<'_>, number: usize, part: &RecipePart) -> Result<Transform, String> {
         let numbers = |name: &str| {
             let tensor = tensors.tensor(name).map_err(|e| e.to_string())?;
             match tensor.dtype() {
@@ -112,23 +112,23 @@ impl Transform {
     }
 }
 
-/// The transforms of all parts of `comparison`.
+/// The transforms of all parts of `recipe`.
 ///
 /// # Errors
 /// What is missing or does not fit.
-pub(super) fn read_all(tensors: &SafeTensors<'_>, comparison: &Comparison) -> Result<Vec<Transform>, String> {
-    comparison.parts.iter().enumerate().map(|(n, part)| Transform::read(tensors, n, part)).collect()
+pub(super) fn read_all(tensors: &SafeTensors<'_>, recipe: &Recipe) -> Result<Vec<Transform>, String> {
+    recipe.parts.iter().enumerate().map(|(n, part)| Transform::read(tensors, n, part)).collect()
 }
 
-/// Checks that each part of `comparison` has its transform.
+/// Checks that each part of `recipe` has its transform.
 ///
 /// # Errors
 /// What does not fit, in words.
-pub(super) fn check(comparison: &Comparison, transforms: &[Transform]) -> Result<(), String> {
-    if transforms.len() != comparison.parts.len() {
-        return Err(format!("it has {} parts and {} transforms", comparison.parts.len(), transforms.len()));
+pub(super) fn check(recipe: &Recipe, transforms: &[Transform]) -> Result<(), String> {
+    if transforms.len() != recipe.parts.len() {
+        return Err(format!("it has {} parts and {} transforms", recipe.parts.len(), transforms.len()));
     }
-    for (part, transform) in comparison.parts.iter().zip(transforms) {
+    for (part, transform) in recipe.parts.iter().zip(transforms) {
         let gives = transform.gives(part.width).map_err(|why| format!("part {}: {why}", part.name))?;
         if gives != part.stored {
             return Err(format!("part {} is {} wide, its transform gives {gives}", part.name, part.stored));

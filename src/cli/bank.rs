@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ConfigArgs, at_least_one};
-use crate::bank::{ShardNumber, StepKind};
+use crate::bank::{OutlierUse, ShardNumber, StepKind};
 
 /// `farout bank ...`
 #[derive(Debug, Subcommand)]
@@ -55,10 +55,22 @@ pub struct BuildArgs {
     pub keep_held_out: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub comparison: ComparisonArgs,
+    pub recipe: RecipeArgs,
     /// Give each patch a class: that of its label, or the one that the model's logits say
     #[arg(long, value_enum, value_name = "FROM")]
     pub classes: Option<ClassesFrom>,
+    /// Folders, globs, pictures or videos with known outliers, kept beside the reference features (see --outlier-use)
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub outliers: Vec<String>,
+    /// Folder of label masks that say where in these pictures the outliers are; everywhere if not given
+    #[arg(long, value_name = "DIR", requires = "outliers")]
+    pub outlier_labels: Option<PathBuf>,
+    /// Label values of outliers: patches are taken that they cover by more than half
+    #[arg(long, value_name = "V,V", value_delimiter = ',', default_value = "1", requires = "outlier_labels")]
+    pub outlier_values: Vec<u8>,
+    /// Most outlier features in the bank
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_one)]
+    pub outlier_size: usize,
     /// Neighbours for which the calibration's distances are computed
     #[arg(short, long, value_name = "K", default_value_t = 3, value_parser = at_least_one)]
     pub k: usize,
@@ -72,7 +84,7 @@ pub struct BuildArgs {
 
 /// What becomes of features before they are compared.
 #[derive(Debug, Clone, Args)]
-pub struct ComparisonArgs {
+pub struct RecipeArgs {
     /// Take these parts of the features, as the prepared model names them (value:9,norm), and transform each for
     /// itself; "all" is the whole width as one part; every part if not given
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -91,6 +103,25 @@ pub struct ComparisonArgs {
     /// and the z-scores against held-out normal frames summed (sum) or the largest taken (max)
     #[arg(long, value_enum, default_value = "concat", value_name = "HOW")]
     pub combine: CombineBy,
+    /// What distances to --outliers do to those of each part: off, ratio (d / o), difference (d - o) or difference:W
+    /// (d - W o)
+    #[arg(long, value_name = "HOW", default_value = "off")]
+    pub outlier_use: OutlierUse,
+    /// Nearest outliers whose mean distance is o
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one)]
+    pub outlier_k: usize,
+    /// Smooth the distances among patches of a frame that look alike by this part's transformed features
+    #[arg(long, value_name = "PART")]
+    pub affinity: Option<String>,
+    /// How alike patches must look to count: cosines are divided by this
+    #[arg(long, value_name = "T", default_value_t = 0.2, requires = "affinity")]
+    pub affinity_temperature: f64,
+    /// How near they must be, in patches
+    #[arg(long, value_name = "PATCHES", default_value_t = 3.0, requires = "affinity")]
+    pub affinity_radius: f64,
+    /// How much the others count beside the patch itself, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, requires = "affinity")]
+    pub affinity_share: f64,
 }
 
 /// How the distances of parts become one.
@@ -125,7 +156,7 @@ pub enum Dtype {
 /// `farout bank merge`
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "If --parts, --split-heads, --transform, --whiten-floor or --combine is given, they replace what the \
+    after_help = "If --parts, --split-heads, --transform, --whiten-floor, --combine, --outlier-use, --outlier-k or --affinity is given, they replace what the \
                   shards were built with: the same features make other banks without running the model again. Pictures \
                   can only be centred (center:image) if the shards were built so."
 )]
@@ -135,7 +166,7 @@ pub struct MergeArgs {
     pub shards: Vec<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub comparison: ComparisonArgs,
+    pub recipe: RecipeArgs,
     /// Reference features in the bank, at most as many as the shards were built for; as many if not given
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub size: Option<usize>,

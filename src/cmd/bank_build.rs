@@ -8,8 +8,8 @@ use indicatif::ProgressBar;
 use super::answer::answer;
 use super::{progress, settings, signals};
 use crate::bank::{Bank, ClassSource, Combine, DataType, summary};
-use crate::cli::{BuildArgs, ClassesFrom, CombineBy, ComparisonArgs, Dtype};
-use crate::collect::{self, BuildConfig, ComparisonConfig, Input, Progress};
+use crate::cli::{BuildArgs, ClassesFrom, CombineBy, Dtype, RecipeArgs};
+use crate::collect::{self, AffinityConfig, BuildConfig, Input, Progress, RecipeConfig};
 use crate::detector::FeatureExtractor;
 use crate::file;
 use crate::source::{self, Purpose, SourceConfig};
@@ -30,7 +30,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         collect::attach_labels(&mut inputs, folder)?;
     }
     let mut extractor = FeatureExtractor::open(&config)?;
-    let build = BuildConfig {
+    let mut build = BuildConfig {
         size: args.size,
         seed: args.seed,
         data_type: match args.dtype {
@@ -46,14 +46,14 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         k: args.k,
         shard: args.shard,
         keep_held_out: args.keep_held_out,
-        comparison: comparison(&args.comparison),
+        recipe: recipe(&args.recipe),
         classes: args.classes.map(|from| match from {
             ClassesFrom::Labels => ClassSource::Labels,
             ClassesFrom::Model => ClassSource::Model,
         }),
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
-        partner: config.score.partner,
+        maps: config.score.recipe(),
         ..BuildConfig::default()
     };
     let token = stop.clone();
@@ -61,6 +61,21 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         let location = input.path.to_string_lossy();
         Ok(source::open(&location, &SourceConfig::default(), Purpose::Offline, token.clone())?)
     };
+    // Of several machines one looks at the outliers.
+    if !args.outliers.is_empty() && args.shard.is_none_or(|shard| shard.number == 1) {
+        let mut inputs = collect::list(&args.outliers)?;
+        let mut values = Vec::new();
+        if let Some(folder) = &args.outlier_labels {
+            collect::attach_labels(&mut inputs, folder)?;
+            values = args.outlier_values.iter().map(|&v| u16::from(v)).collect();
+        }
+        let mut shown = Shown::new("outliers", "frames");
+        let wanted = (args.outlier_size, &values[..]);
+        let found =
+            collect::outliers(&inputs, wanted, &build, (&mut open, &mut extractor), &mut shown, &stop);
+        shown.end();
+        build.outliers = Some(found?);
+    }
     let mut shown = Shown::new("features", "frames");
     let built = collect::build_part(&inputs, &build, &mut open, &mut extractor, &mut shown, &stop);
     shown.end();
@@ -68,9 +83,9 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     tell(&args.output, args.json)
 }
 
-/// What the flags ask of the bank's comparison.
-pub(super) fn comparison(args: &ComparisonArgs) -> ComparisonConfig {
-    ComparisonConfig {
+/// What the flags ask of the bank's recipe.
+pub(super) fn recipe(args: &RecipeArgs) -> RecipeConfig {
+    RecipeConfig {
         parts: args.parts.clone(),
         heads: args.split_heads,
         transform: args.transform.clone(),
@@ -80,6 +95,14 @@ pub(super) fn comparison(args: &ComparisonArgs) -> ComparisonConfig {
             CombineBy::Sum => Combine::Sum,
             CombineBy::Max => Combine::Max,
         },
+        outliers: args.outlier_use,
+        outlier_k: args.outlier_k,
+        affinity: args.affinity.clone().map(|part| AffinityConfig {
+            part,
+            temperature: args.affinity_temperature,
+            radius: args.affinity_radius,
+            share: args.affinity_share,
+        }),
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::apart;
-use super::bank_build::{Shown, comparison, tell};
+use super::bank_build::{Shown, recipe, tell};
 use crate::cli::MergeArgs;
-use crate::collect::{self, ComparisonConfig, MergeConfig};
+use crate::collect::{self, MergeConfig, RecipeConfig};
 use crate::file;
 
 /// Merges shards and writes the bank whole.
@@ -19,11 +19,11 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
     apart::from_inputs(&inputs, &args.output)?;
     file::try_place(&args.output)?;
     let mut shown = Shown::new("shards", "shards");
-    let comparison = comparison(&args.comparison);
+    let recipe = recipe(&args.recipe);
     let config = MergeConfig {
         keep_held_out: args.keep_held_out,
         threads: 0,
-        comparison: (comparison != ComparisonConfig::default()).then_some(comparison),
+        recipe: (recipe != RecipeConfig::default()).then_some(recipe),
         size: args.size,
         k: args.k,
     };

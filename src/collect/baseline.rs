@@ -45,7 +45,7 @@ pub(super) fn baselines(
     let baseline = |(count, sum, squares): (f64, f64, f64)| {
         let mean = sum / count;
         // Where all distances are equal nothing can be told by them; any positive number will do.
-        let deviation = (squares / count - mean * mean).max(0.0).sqrt().max(1e-6 * mean.max(1e-30));
+        let deviation = (squares / count - mean * mean).max(0.0).sqrt().max(1e-6 * mean.abs().max(1e-30));
         Baseline { mean, deviation }
     };
     Ok(Some(sums.into_iter().map(baseline).collect()))

@@ -115,9 +115,9 @@ pub fn build_part(
         held_out_frames: config.held_out_frames,
         min_region_px: config.min_region_px,
         parametric: parametric.clone(),
-        partner: config.partner,
+        maps: config.maps,
         split: split.describe(),
-        comparison: config.comparison.clone(),
+        recipe: config.recipe.clone(),
         classes: config.classes,
     };
     let record = BuildRecord {
@@ -127,6 +127,7 @@ pub fn build_part(
         void: config.void.clone(),
         video_step: config.video_step.max(1),
         shard: config.shard,
+        outliers: config.outliers.as_ref().map(|known| known.record.clone()),
         ..BuildRecord::default()
     };
     let mut pass = Pass {
@@ -175,7 +176,8 @@ pub fn build_part(
         }
     }
     let Pass { sampler, held_out, record, .. } = pass;
-    let gathered = Gathered { sampler, held_out, record, model, terms };
+    let outliers = config.outliers.clone().map(|known| known.rows);
+    let gathered = Gathered { sampler, held_out, record, model, terms, outliers };
     if config.shard.is_some() {
         return Ok(gathered.shard());
     }
@@ -189,10 +191,14 @@ fn check(
     model: &ModelIdentity,
     has_logits: bool,
 ) -> Result<(), BuildError> {
-    config.comparison.resolve(model)?;
-    let wrong = |why: String| Err(BuildError::Comparison { why });
+    config.recipe.smoothing(&config.recipe.resolve(model)?)?;
+    let wrong = |why: String| Err(BuildError::Recipe { why });
+    let complete = config.shard.is_none_or(|shard| shard.number == 1);
+    if config.outliers.is_none() && !config.recipe.outliers.is_off() && config.only.is_empty() && complete {
+        return wrong("known outliers shall be used, and there are none: give --outliers".into());
+    }
     match config.classes {
-        None if config.comparison.needs_classes() => wrong(
+        None if config.recipe.needs_classes() => wrong(
             "whitening within classes needs the patches' classes: give --classes labels or model".into(),
         ),
         Some(ClassSource::Model) if !has_logits => wrong(
@@ -316,6 +322,10 @@ impl Pass<'_> {
         self.void.clear();
         if let Some(mask) = mask {
             mask.void_patches(self.features.grid, &self.config.void, &mut self.void);
+            if !self.config.only.is_empty() {
+                mask.covered_patches(self.features.grid, &self.config.only, &mut self.void);
+                self.void.iter_mut().for_each(|void| *void = !*void);
+            }
         }
         match (self.config.classes, mask, &self.logits) {
             (Some(ClassSource::Labels), Some(mask), _) => {
@@ -349,7 +359,7 @@ impl Pass<'_> {
     /// Offers every patch that is neither void nor faulty to the sample.
     fn offer(&mut self, image: &Digest, file: &Digest, name: &str, number: u32) -> Result<(), BuildError> {
         let cols = self.features.grid.cols.max(1);
-        let wants_mean = self.config.comparison.centres_images();
+        let wants_mean = self.config.recipe.centres_images();
         if wants_mean {
             image_mean(&self.features.data, self.features.width.max(1), &mut self.mean);
         }

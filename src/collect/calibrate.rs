@@ -12,7 +12,7 @@ use super::uncertainty::{Uncertainty, picked};
 use crate::bank::{Bank, Calibration, MethodCalibration, statistics_of};
 use crate::grid::{Distances, Features, Grid, Logits, ScoreMap};
 use crate::nearest::{self, Device, SearchConfig};
-use crate::score::{AlarmLevel, Fuser, Fusion, Method, Parametric};
+use crate::score::{AlarmLevel, Fuser, Fusion, MapRecipe, Method, Normalise, Parametric, Smoother};
 
 /// One frame that waits.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,8 @@ pub(super) struct HeldOut {
     most: usize,
     min_region_px: u32,
     parametric: Vec<Parametric>,
-    partner: Parametric,
+    recipe: MapRecipe,
+    smoother: Option<Smoother>,
     alarm: AlarmLevel,
     frames: BTreeMap<(u128, Digest), Frame>,
 }
@@ -47,7 +48,8 @@ impl HeldOut {
             most: terms.held_out_frames,
             min_region_px: terms.min_region_px,
             parametric: terms.parametric.clone(),
-            partner: terms.partner,
+            recipe: terms.maps,
+            smoother: Smoother::new(terms.maps.smooth),
             alarm: AlarmLevel::new(terms.min_region_px),
             frames: BTreeMap::new(),
         }
@@ -97,7 +99,8 @@ impl HeldOut {
             .map(|(i, row)| !void.get(i).is_some_and(|v| *v) && row.iter().all(|x| x.is_finite()));
         let valid = valid.collect();
         let (void, parametric) = ((void, features.grid), &self.parametric);
-        let of = |logits| Uncertainty::of(logits, void, parametric, self.partner, &mut self.alarm);
+        let mut level = |grid: Grid, scores: &[f32]| level(&mut self.smoother, &mut self.alarm, grid, scores);
+        let of = |logits| Uncertainty::of(logits, void, parametric, self.recipe.partner, &mut level);
         let uncertainty = logits.map_or_else(Uncertainty::none, of);
         self.add(Frame { image: *image, block, grid: features.grid, features: halves, valid, uncertainty });
     }
@@ -140,7 +143,7 @@ impl HeldOut {
         let search = SearchConfig { k, threads, device: Device::Cpu, ..SearchConfig::default() };
         let mut engine = nearest::open(&search, bank)?.engine;
         let (mut features, mut distances) = (Features::default(), Distances::default());
-        let (mut knn, mut knn_levels) = (vec![], vec![]);
+        let (mut knn, mut knn_levels, mut spare) = (vec![], vec![], vec![]);
         // Few numbers beside the features: one per patch.
         let mut maps = Vec::with_capacity(total);
         for (count, frame) in self.frames.values().enumerate() {
@@ -154,8 +157,9 @@ impl HeldOut {
                     *distance = f32::NAN;
                 }
             }
+            self.recipe.normalise.apply(&mut distances.data, &mut spare);
             knn.extend(distances.data.iter().filter(|d| d.is_finite()));
-            knn_levels.extend(self.alarm.of(frame.grid, &distances.data));
+            knn_levels.extend(level(&mut self.smoother, &mut self.alarm, frame.grid, &distances.data));
             maps.push(distances.data.to_vec());
             done(count + 1, total);
         }
@@ -164,11 +168,14 @@ impl HeldOut {
         }
         let mut methods = vec![statistics_of(Method::Knn.name(), Some(k), knn, knn_levels)];
         methods.extend(self.parametric_statistics());
-        let reference = bank.metadata().build.reference.as_ref();
+        let (partner, reference) = (self.recipe.partner, bank.metadata().build.reference.as_ref());
         for (method, fusion) in [
-            (Method::Cdnp, Fusion::cdnp(self.partner, reference, k)),
-            (Method::Zsum, Fusion::zsum(self.partner, &methods, k)),
+            (Method::Cdnp, Fusion::cdnp(partner, reference, k)),
+            (Method::Zsum, Fusion::zsum(partner, &methods, k)),
         ] {
+            if (method, self.recipe.normalise) == (Method::Cdnp, Normalise::Spread) {
+                continue;
+            }
             match fusion {
                 Ok(fusion) => methods.extend(self.fused_statistics(method, k, fusion, &maps)),
                 Err(why) => tracing::debug!(%why, "{} is not calibrated", method.name()),
@@ -179,6 +186,7 @@ impl HeldOut {
             frames: total,
             blocks: blocks.len(),
             min_region_px: self.min_region_px,
+            maps: self.recipe.changes(Method::Knn),
             methods,
         }))
     }
@@ -215,17 +223,25 @@ impl HeldOut {
                 continue;
             }
             fuser.step((frame.grid, distances), (*grid, map), &mut fused);
-            if let Some(level) = self.alarm.of(fused.grid, &fused.data) {
+            if let Some(level) = level(&mut self.smoother, &mut self.alarm, fused.grid, &fused.data) {
                 scores.extend(picked(&fused.data));
                 levels.push(level);
             }
         }
         let statistics = || MethodCalibration {
-            partner: Some(self.partner.name().to_owned()),
+            partner: Some(self.recipe.partner.name().to_owned()),
             ..statistics_of(method.name(), Some(k), scores, levels.clone())
         };
         (!levels.is_empty()).then(statistics)
     }
+}
+
+/// The alarm level of a map, smoothed as it will be.
+fn level(smoother: &mut Option<Smoother>, alarm: &mut AlarmLevel, grid: Grid, scores: &[f32]) -> Option<f32> {
+    let Some(smoother) = smoother else { return alarm.of(grid, scores) };
+    let mut smooth = scores.to_vec();
+    smoother.apply(grid, &mut smooth);
+    alarm.of(grid, &smooth)
 }
 
 /// Makes the scores of cells whose patch is void NaN.

@@ -10,7 +10,7 @@ use super::fit::fitted;
 use super::part::{Built, Part, Terms};
 use super::reference::distance_scale;
 use super::sample::{Sample, Sampler};
-use crate::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata};
+use crate::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata, OutlierRows};
 use crate::identity::ModelIdentity;
 
 /// What was gathered.
@@ -20,6 +20,8 @@ pub(super) struct Gathered {
     pub(super) record: BuildRecord,
     pub(super) model: ModelIdentity,
     pub(super) terms: Terms,
+    /// Known outliers, as they come from the model.
+    pub(super) outliers: Option<OutlierRows>,
 }
 
 impl Gathered {
@@ -27,7 +29,8 @@ impl Gathered {
     pub(super) fn shard(mut self) -> Built {
         self.record.classes = self.terms.classes;
         let frames = self.held_out.frames().cloned().collect();
-        let (contents, videos) = contents(self.sampler.finish(true), self.record, self.model);
+        let (mut contents, videos) = contents(self.sampler.finish(true), self.record, self.model);
+        contents.extras.outliers = self.outliers;
         Built { contents, part: Some(Part { terms: self.terms, videos, frames }) }
     }
 
@@ -60,10 +63,11 @@ impl Gathered {
         }
         let frames = keep_held_out.then(|| self.held_out.frames().cloned().collect());
         self.held_out.without_images(|image| self.sampler.holds(image));
-        let (contents, videos) = contents(self.sampler.finish(keep_held_out), self.record, self.model);
+        let (mut contents, videos) = contents(self.sampler.finish(keep_held_out), self.record, self.model);
+        contents.extras.outliers = self.outliers;
         let pool =
             rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| failed(e.into()))?;
-        let contents = pool.install(|| fitted(contents, &self.terms.comparison))?;
+        let contents = pool.install(|| fitted(contents, &self.terms.recipe))?;
         let contents = based(contents, &mut self.held_out, k, threads, progress)?;
         let contents = scaled(contents, k, threads, progress)?;
         let contents = calibrated(contents, &mut self.held_out, k, threads, &self.terms.split, progress)?;
@@ -78,7 +82,7 @@ fn contents(sample: Sample, build: BuildRecord, model: ModelIdentity) -> (BankCo
     let Sample { features, origins, sources, videos, classes, means } = sample;
     let farout = env!("CARGO_PKG_VERSION").to_owned();
     let metadata =
-        Metadata { format: FORMAT, farout, model, build, comparison: None, calibration: None, sources };
+        Metadata { format: FORMAT, farout, model, build, recipe: None, calibration: None, sources };
     let extras = Extras { classes, means, ..Extras::default() };
     (BankContents { features, origins, metadata, extras }, videos)
 }
@@ -112,7 +116,7 @@ pub(super) fn based(
     threads: usize,
     progress: &mut dyn Progress,
 ) -> Result<BankContents, BuildError> {
-    if !contents.metadata.comparison().combine.searches_apart() {
+    if !contents.metadata.recipe().combine.searches_apart() {
         return Ok(contents);
     }
     let (back, found) = lent(contents, k, |bank| baselines(held_out, bank, k, threads))?;
@@ -120,7 +124,7 @@ pub(super) fn based(
     if found.is_none() {
         progress.warn("no frame could be held out: the distances of the parts are combined as they are");
     }
-    let parts = contents.metadata.comparison.iter_mut().flat_map(|comparison| &mut comparison.parts);
+    let parts = contents.metadata.recipe.iter_mut().flat_map(|recipe| &mut recipe.parts);
     for (number, part) in parts.enumerate() {
         part.baseline = found.as_ref().and_then(|found| found.get(number)).copied();
     }

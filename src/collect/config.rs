@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::ComparisonConfig;
+use super::outliers::Outliers;
+use super::recipe::RecipeConfig;
 use crate::bank::{ClassSource, DataType, ShardNumber};
-use crate::score::Parametric;
+use crate::score::MapRecipe;
 
 /// How a bank is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct BuildConfig {
     pub data_type: DataType,
     /// Label values whose patches are left out. Default none.
     pub void: Vec<u16>,
+    /// If not empty, only patches that these label values cover by more than half are taken. Default empty.
+    pub only: Vec<u16>,
     /// Of a video, every n-th frame is looked at. Default 10.
     pub video_step: u32,
     /// Share of the blocks that is held out for calibration. Default 0.2.
@@ -33,9 +36,8 @@ pub struct BuildConfig {
     pub min_region_px: u32,
     /// Neighbours of the calibration; must be those of the search. Default 3.
     pub k: usize,
-    /// The score of the logits for which fused scores are calibrated; should be that of the scores'
-    /// configuration. Default "lse".
-    pub partner: Parametric,
+    /// How the score maps come about that are calibrated; should be that of the scores' configuration.
+    pub maps: MapRecipe,
     /// Threads of the calibration's search, 0 for one per processor. Default 0.
     pub threads: usize,
     /// Look at this part of the inputs only, and make a shard. Default none: all.
@@ -44,9 +46,12 @@ pub struct BuildConfig {
     /// merged; a shard always does. Default false.
     pub keep_held_out: bool,
     /// What the rows are made of and how they are compared. Default: features as they are.
-    pub comparison: ComparisonConfig,
+    pub recipe: RecipeConfig,
     /// Where the classes of patches come from, for those who want them. Default none.
     pub classes: Option<ClassSource>,
+    /// Known outliers to store in the bank. Default none.
+    #[serde(skip)]
+    pub outliers: Option<Outliers>,
 }
 
 impl Default for BuildConfig {
@@ -56,6 +61,7 @@ impl Default for BuildConfig {
             seed: 0,
             data_type: DataType::F16,
             void: Vec::new(),
+            only: Vec::new(),
             video_step: 10,
             held_out_share: 0.2,
             held_out_block: 300,
@@ -63,12 +69,13 @@ impl Default for BuildConfig {
             held_out_frames: 300,
             min_region_px: 100,
             k: 3,
-            partner: Parametric::Lse,
+            maps: MapRecipe::default(),
             threads: 0,
             shard: None,
             keep_held_out: false,
-            comparison: ComparisonConfig::default(),
+            recipe: RecipeConfig::default(),
             classes: None,
+            outliers: None,
         }
     }
 }

@@ -46,7 +46,7 @@ pub enum BuildError {
     },
     /// A part, a transform or a class that cannot be had.
     #[error("{why}")]
-    Comparison {
+    Recipe {
         /// What, and what there is instead.
         why: String,
     },

@@ -2,28 +2,25 @@
 
 use nalgebra::{DMatrix, SymmetricEigen};
 
-use super::comparison::ComparisonConfig;
 use super::error::BuildError;
 use super::moments::Moments;
+use super::recipe::RecipeConfig;
 use crate::bank::{
-    Affine, BankContents, Combine, Comparison, ComparisonPart, Covariance, DataType, Extras,
-    FORMAT_WITH_COMPARISON, PictureMeans, Rows, RowsBuf, Step, StepKind, Transform,
+    Affine, BankContents, Combine, Covariance, DataType, Extras, FORMAT_WITH_RECIPE, PictureMeans, Recipe,
+    RecipePart, Rows, RowsBuf, Step, StepKind, Transform,
 };
 use crate::nearest::{ImageMeans, Projector};
 
 /// Rows that are looked at together.
 const CHUNK: usize = 4096;
 
-/// `contents`, whose rows are features as they are, with the comparison that `config` asks for: transforms are fitted
+/// `contents`, whose rows are features as they are, with the recipe that `config` asks for: transforms are fitted
 /// to the rows, which are then stored as these leave them. Unchanged if nothing is asked for. Runs on the current
 /// rayon pool; what comes out does not depend on the number of its threads.
 ///
 /// # Errors
-/// [`BuildError::Comparison`] for what cannot be had of these rows; [`BuildError::Overflow`].
-pub(super) fn fitted(
-    mut contents: BankContents,
-    config: &ComparisonConfig,
-) -> Result<BankContents, BuildError> {
+/// [`BuildError::Recipe`] for what cannot be had of these rows; [`BuildError::Overflow`].
+pub(super) fn fitted(mut contents: BankContents, config: &RecipeConfig) -> Result<BankContents, BuildError> {
     let model = &contents.metadata.model;
     let (width, data_type) = (model.width, contents.features.view().data_type());
     let mut parts = config.resolve(model)?;
@@ -34,16 +31,28 @@ pub(super) fn fitted(
         part.steps.clone_from(&config.transform);
         transforms.push(transform);
     }
-    let comparison = Comparison { parts, combine: config.combine };
+    let RecipeConfig { combine, outliers, outlier_k, .. } = *config;
+    let affinity = config.smoothing(&parts)?;
+    let recipe = Recipe { parts, combine, outliers, outlier_k: outlier_k.max(1), affinity };
     let means = contents.extras.means.take();
-    if comparison.is_plain(width) {
+    let strange = contents.extras.outliers.as_mut();
+    let of_outliers = strange.and_then(|outliers| outliers.means.take());
+    if contents.extras.outliers.is_none() && !recipe.outliers.is_off() {
+        let why = "known outliers shall be used, and there are none: give --outliers".to_owned();
+        return Err(BuildError::Recipe { why });
+    }
+    if recipe.is_plain(width) {
         return Ok(contents);
     }
     let raw = Raw { rows: contents.features.view(), width, means: means.as_ref() };
-    contents.features = transformed(&raw, data_type, &comparison, &transforms)?;
+    contents.features = transformed(&raw, data_type, &recipe, &transforms)?;
+    if let Some(outliers) = &mut contents.extras.outliers {
+        let raw = Raw { rows: outliers.rows.view(), width, means: of_outliers.as_ref() };
+        outliers.rows = transformed(&raw, data_type, &recipe, &transforms)?;
+    }
     contents.extras.transforms = transforms;
-    contents.metadata.comparison = Some(comparison);
-    contents.metadata.format = FORMAT_WITH_COMPARISON;
+    contents.metadata.recipe = Some(recipe);
+    contents.metadata.format = FORMAT_WITH_RECIPE;
     Ok(contents)
 }
 
@@ -74,17 +83,17 @@ impl Raw<'_> {
     }
 }
 
-/// Rows as the comparison leaves them, table after table.
+/// Rows as the recipe leaves them, table after table.
 fn transformed(
     raw: &Raw,
     data_type: DataType,
-    comparison: &Comparison,
+    recipe: &Recipe,
     transforms: &[Transform],
 ) -> Result<RowsBuf, BuildError> {
-    let (count, widths) = (raw.rows.count(raw.width), comparison.tables());
+    let (count, widths) = (raw.rows.count(raw.width), recipe.tables());
     let mut out = RowsBuf::zeros(data_type, count * widths.iter().sum::<usize>());
     let mut largest = 0.0f32;
-    raw.each(Projector::new(comparison, transforms, raw.width), |first, tables| {
+    raw.each(Projector::new(recipe, transforms, raw.width), |first, tables| {
         let mut before = 0;
         for (table, wide) in tables.iter().zip(&widths) {
             let size = |x: &f32| if x.is_nan() { f32::INFINITY } else { x.abs() };
@@ -109,12 +118,11 @@ struct Sample<'a> {
 
 impl Sample<'_> {
     /// Fits the steps of `config` to the columns of `part` one after another, and notes how wide it becomes.
-    fn fit(&self, part: &mut ComparisonPart, config: &ComparisonConfig) -> Result<Transform, BuildError> {
+    fn fit(&self, part: &mut RecipePart, config: &RecipeConfig) -> Result<Transform, BuildError> {
         let mut transform = Transform::default();
         for kind in &config.transform {
-            let wrong = |why: String| BuildError::Comparison {
-                why: format!("part {}, step {kind}: {why}", part.name),
-            };
+            let wrong =
+                |why: String| BuildError::Recipe { why: format!("part {}, step {kind}: {why}", part.name) };
             let step = match kind {
                 StepKind::CenterImage if self.extras.means.is_none() => {
                     return Err(wrong("the means of the pictures are not known".into()));
@@ -164,7 +172,7 @@ impl Sample<'_> {
     /// Mean and principal axes of a part as `transform` leaves it.
     fn axes(
         &self,
-        part: &ComparisonPart,
+        part: &RecipePart,
         transform: &Transform,
         within: bool,
     ) -> Result<(Vec<f64>, Axes), String> {
@@ -178,7 +186,7 @@ impl Sample<'_> {
     }
 
     /// The means of a part as `transform` leaves it, by class if `within`.
-    fn moments(&self, part: &ComparisonPart, transform: &Transform, within: bool) -> Moments {
+    fn moments(&self, part: &RecipePart, transform: &Transform, within: bool) -> Moments {
         let mut moments = Moments::new(part.stored);
         self.each(part, transform, |first, rows| moments.add(rows, self.classes_from(first, within)));
         moments
@@ -189,9 +197,9 @@ impl Sample<'_> {
     }
 
     /// Tells `take` the number of a row and the rows from it on, chunk after chunk, as `transform` leaves `part`.
-    fn each(&self, part: &ComparisonPart, transform: &Transform, mut take: impl FnMut(usize, &[f32])) {
-        let comparison = Comparison { parts: vec![part.clone()], combine: Combine::Concat };
-        let projector = Projector::new(&comparison, std::slice::from_ref(transform), self.width);
+    fn each(&self, part: &RecipePart, transform: &Transform, mut take: impl FnMut(usize, &[f32])) {
+        let recipe = Recipe::of(vec![part.clone()], Combine::Concat);
+        let projector = Projector::new(&recipe, std::slice::from_ref(transform), self.width);
         let raw = Raw { rows: self.rows, width: self.width, means: self.extras.means.as_ref() };
         raw.each(projector, |first, tables| take(first, &tables[0]));
     }

@@ -176,6 +176,24 @@ impl LabelMask {
         out.extend(self.centres(grid).map(|value| value.unwrap_or(u16::MAX)));
     }
 
+    /// Which patches of `grid` are covered by `values`: those with more than half of their pixels of them.
+    pub fn covered_patches(&self, grid: Grid, values: &[u16], out: &mut Vec<bool>) {
+        out.clear();
+        for row in 0..grid.rows {
+            let lines = row * self.height / grid.rows..(row + 1) * self.height / grid.rows;
+            out.extend((0..grid.cols).map(|col| {
+                let columns = col * self.width / grid.cols..(col + 1) * self.width / grid.cols;
+                let pixels = lines.clone().flat_map(|y| &self.values[y * self.width..][columns.clone()]);
+                let (mut all, mut inside) = (0, 0);
+                for value in pixels {
+                    all += 1;
+                    inside += usize::from(values.contains(value));
+                }
+                2 * inside > all
+            }));
+        }
+    }
+
     fn centres(&self, grid: Grid) -> impl Iterator<Item = Option<u16>> {
         (0..grid.len()).map(move |patch| {
             let (row, col) = (patch / grid.cols, patch % grid.cols);

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::build::Progress;
 use super::calibrate::HeldOut;
-use super::comparison::ComparisonConfig;
 use super::complete::Gathered;
 use super::digest::{Digest, frame_digest, unhex};
 use super::error::BuildError;
 use super::part::{Built, Part, Terms};
+use super::recipe::RecipeConfig;
 use super::sample::{Offer, PatchKey, Sampler};
-use crate::bank::{Bank, BankError, BuildRecord, ClassSource, DataType, ShardNumber};
+use crate::bank::{Bank, BankError, BuildRecord, ClassSource, DataType, OutlierRows, ShardNumber};
 use crate::identity::ModelIdentity;
 
 /// Why files cannot be merged.
@@ -79,8 +79,8 @@ pub struct MergeConfig {
     pub keep_held_out: bool,
     /// Threads, 0 for one per processor.
     pub threads: usize,
-    /// Another comparison than that which the shards were built with.
-    pub comparison: Option<ComparisonConfig>,
+    /// Another recipe than that which the shards were built with.
+    pub recipe: Option<RecipeConfig>,
     /// Fewer features than the shards were built for.
     pub size: Option<usize>,
     /// Another number of neighbours for the calibration.
@@ -105,7 +105,7 @@ pub fn merge(
         if bank.metadata().build.pruned.is_some() {
             return Err(no_part("it was pruned; merge first, then prune".to_owned()));
         }
-        if bank.metadata().comparison.is_some() {
+        if bank.metadata().recipe.is_some() {
             let why = "its features are transformed for good; merge the shards that it was made of";
             return Err(no_part(why.to_owned()));
         }
@@ -130,11 +130,11 @@ pub fn merge(
     complete(&given)?;
     let joined: Joined = joined
         .ok_or_else(|| MergeError::NoPart { path: PathBuf::new(), why: "no file was given".to_owned() })?;
-    let Joined { sampler, held_out, record, common, splits, mut terms, inputs, .. } = joined;
+    let Joined { sampler, held_out, record, common, splits, mut terms, inputs, outliers, .. } = joined;
     terms.k = config.k.unwrap_or(terms.k);
-    if let Some(comparison) = &config.comparison {
-        comparison.resolve(&common.model)?;
-        terms.comparison = comparison.clone();
+    if let Some(recipe) = &config.recipe {
+        recipe.smoothing(&recipe.resolve(&common.model)?)?;
+        terms.recipe = recipe.clone();
     }
     terms.shard = ShardNumber { number: 1, of: 1 };
     terms.split = splits.into_iter().collect::<Vec<_>>().join("; ");
@@ -143,7 +143,14 @@ pub fn merge(
         let all: Vec<&[u8]> = inputs.iter().map(String::as_bytes).collect();
         terms.inputs = super::digest::hex(&super::digest::digest_of(&all));
     }
-    let gathered = Gathered { sampler, held_out, record, model: common.model, terms };
+    let gathered = Gathered {
+        sampler,
+        held_out,
+        record,
+        model: common.model,
+        terms,
+        outliers: outliers.map(|(_, rows)| rows),
+    };
     Ok(gathered.bank(config.threads, config.keep_held_out, progress)?)
 }
 
@@ -181,6 +188,7 @@ struct Joined {
     sampler: Sampler,
     held_out: HeldOut,
     record: BuildRecord,
+    outliers: Option<(PathBuf, OutlierRows)>,
     splits: BTreeSet<String>,
     inputs: BTreeSet<String>,
 }
@@ -202,6 +210,7 @@ impl Joined {
                 video_step: build.video_step,
                 ..BuildRecord::default()
             },
+            outliers: None,
             splits: BTreeSet::new(),
             inputs: BTreeSet::new(),
         }
@@ -215,6 +224,21 @@ impl Joined {
                 second: path.to_owned(),
                 differences: differences.join("; "),
             });
+        }
+        match (bank.outliers(), &self.outliers) {
+            (None, _) => {}
+            (Some(outliers), None) => {
+                self.outliers = Some((path.to_owned(), outliers.clone()));
+                self.record.outliers.clone_from(&bank.metadata().build.outliers);
+            }
+            (Some(outliers), Some((_, known))) if outliers == known => {}
+            (Some(_), Some((first, _))) => {
+                return Err(MergeError::Different {
+                    first: first.clone(),
+                    second: path.to_owned(),
+                    differences: "each has known outliers of its own".to_owned(),
+                });
+            }
         }
         self.inputs.insert(part.terms.inputs);
         self.splits.insert(part.terms.split);
@@ -271,10 +295,12 @@ impl Common {
             ("k", terms.k.to_string()),
             ("held-out frames", terms.held_out_frames.to_string()),
             ("smallest region", terms.min_region_px.to_string()),
-            ("comparison", serde_json::to_string(&terms.comparison).unwrap_or_default()),
+            ("recipe", serde_json::to_string(&terms.recipe).unwrap_or_default()),
             ("classes", terms.classes.map_or("none", ClassSource::name).to_owned()),
             ("scores of the logits", format!("{:?}", terms.parametric)),
-            ("partner of fused scores", terms.partner.name().to_owned()),
+            ("partner of fused scores", terms.maps.partner.name().to_owned()),
+            ("normalisation of distances", terms.maps.normalise.name().to_owned()),
+            ("smoothing of maps", terms.maps.smooth.to_string()),
         ]);
         Common { model: metadata.model.clone(), data_type: bank.features().data_type(), rest }
     }

@@ -6,7 +6,6 @@
 mod baseline;
 mod build;
 mod calibrate;
-mod comparison;
 mod complete;
 mod config;
 mod digest;
@@ -17,23 +16,26 @@ mod kcenter;
 mod labels;
 mod merge;
 mod moments;
+mod outliers;
 mod part;
 mod prune;
+mod recipe;
 mod reference;
 mod sample;
 mod split;
 mod uncertainty;
 
 pub use build::{Extract, Open, Progress, build, build_part};
-pub use comparison::ComparisonConfig;
 pub use config::BuildConfig;
 pub use digest::{Digest, frame_digest, hex, sha256_of_file, unhex};
 pub use error::BuildError;
 pub use inputs::{Input, InputError, InputKind, list};
 pub use labels::{LabelError, LabelMask, attach_labels, label_stems};
 pub use merge::{MergeConfig, MergeError, merge};
+pub use outliers::{Outliers, outliers};
 pub use part::Built;
 pub use prune::{PruneConfig, PruneError, PruneMethod, prune};
+pub use recipe::{AffinityConfig, RecipeConfig};
 pub use sample::{Offer, PatchKey, Sample, Sampler};
 pub use split::{Place, Side, Split};
 

@@ -14,13 +14,13 @@ use safetensors::{Dtype, SafeTensorError};
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::Frame;
-use super::comparison::ComparisonConfig;
 use super::digest::{Digest, hex, unhex};
+use super::recipe::RecipeConfig;
 use super::uncertainty::Uncertainty;
 use crate::bank::{Bank, BankContents, ClassSource, ShardNumber};
 use crate::file::{WriteError, write_whole};
 use crate::grid::Grid;
-use crate::score::Parametric;
+use crate::score::{MapRecipe, Parametric};
 
 /// Which part of which inputs a file was built from, and how. Files merge if all of this but the shard's
 /// number is equal.
@@ -38,20 +38,20 @@ pub(super) struct Terms {
     pub(super) min_region_px: u32,
     /// Scores of the logits that are calibrated.
     pub(super) parametric: Vec<Parametric>,
-    /// The one of them that fused scores are made of.
-    pub(super) partner: Parametric,
+    /// How their maps come about, and the one that fused scores are made of.
+    pub(super) maps: MapRecipe,
     /// How frames were held out, in words.
     pub(super) split: String,
-    /// What is asked of the bank's comparison; the rows here are still features as they are.
+    /// What is asked of the bank's recipe; the rows here are still features as they are.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) comparison: ComparisonConfig,
+    pub(super) recipe: RecipeConfig,
     /// Where the classes of patches come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) classes: Option<ClassSource>,
 }
 
-fn is_default(comparison: &ComparisonConfig) -> bool {
-    *comparison == ComparisonConfig::default()
+fn is_default(recipe: &RecipeConfig) -> bool {
+    *recipe == RecipeConfig::default()
 }
 
 /// The held-out frames and the terms of one file.

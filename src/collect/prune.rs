@@ -233,7 +233,12 @@ pub(super) fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
         features.extend(bank.table(number).reordered(kept, *width).view());
     }
     let classes = kept.iter().filter_map(|row| bank.classes().get(*row)).copied().collect();
-    let extras = Extras { transforms: bank.transforms().to_vec(), classes, means: None };
+    let extras = Extras {
+        transforms: bank.transforms().to_vec(),
+        classes,
+        means: None,
+        outliers: bank.outliers().cloned(),
+    };
     (BankContents { features, origins, metadata, extras }, numbers)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::build::Progress;
 use super::prune::subset;
-use crate::bank::{Bank, Combine, DistanceScale};
+use crate::bank::{Bank, Combine, DistanceScale, OutlierUse, Recipe};
 use crate::grid::{Distances, Features, Grid};
 use crate::nearest::{self, Device, SearchConfig};
 
@@ -14,9 +14,9 @@ const FEATURES: usize = 30_000;
 const QUERIES: usize = 2048;
 
 /// The largest mean distance of a feature to its `k` nearest others among [`FEATURES`] of `bank` (of a smaller one,
-/// all), in the units of its distances. The rows of a bank are ordered by their sampling hash: its first rows are drawn at random from the features
-/// of all reference images. `None` if there are too few, or if distances are z-scores, which
-/// have no 0 to measure a scale from.
+/// all), in the units of its distances. The rows of a bank are ordered by their sampling hash: its first rows are
+/// drawn at random from the features of all reference images. `None` if there are too few, or if distances are
+/// z-scores or differences, which have no 0 to measure a scale from.
 ///
 /// # Errors
 /// If the search fails; `progress` is told.
@@ -27,7 +27,7 @@ pub(super) fn distance_scale(
     progress: &mut dyn Progress,
 ) -> anyhow::Result<Option<DistanceScale>> {
     let rows = bank.rows().min(FEATURES);
-    if rows < k + 1 || k == 0 || bank.comparison().combine == Combine::Max {
+    if rows < k + 1 || k == 0 || has_no_zero(bank.recipe()) {
         return Ok(None);
     }
     let kept: Vec<usize> = (0..rows).collect();
@@ -51,4 +51,8 @@ pub(super) fn distance_scale(
     }
     progress.compared(rows, rows);
     Ok(Some(DistanceScale { largest: largest * ((k + 1) as f32 / k as f32), k, features: rows }))
+}
+
+fn has_no_zero(recipe: &Recipe) -> bool {
+    recipe.combine == Combine::Max || matches!(recipe.outliers, OutlierUse::Difference(_))
 }

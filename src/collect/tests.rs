@@ -12,9 +12,9 @@ use crate::pool::Pool;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
 
-mod comparisons;
 mod given;
 mod parts;
+mod recipes;
 
 /// Mean colour of patches of 8 pixels; the logits are the same numbers on the same grid.
 struct MeanColour {

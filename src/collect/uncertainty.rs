@@ -3,7 +3,7 @@
 
 use super::calibrate::blank_void;
 use crate::grid::{Grid, Logits};
-use crate::score::{AlarmLevel, Parametric};
+use crate::score::Parametric;
 
 /// Scores that are kept per frame for the statistics; a frame's alarm level is that of all.
 const SCORES_PER_FRAME: usize = 4096;
@@ -22,19 +22,20 @@ pub(super) struct Uncertainty {
 }
 
 impl Uncertainty {
-    /// The scores of `logits` by `methods`. `void` marks patches whose label is void.
+    /// The scores of `logits` by `methods`. `void` marks patches whose label is void; `level` tells the alarm level
+    /// of a map.
     pub(super) fn of(
         logits: &Logits,
         (void, patches): (&[bool], Grid),
         methods: &[Parametric],
         partner: Parametric,
-        alarm: &mut AlarmLevel,
+        level: &mut dyn FnMut(Grid, &[f32]) -> Option<f32>,
     ) -> Uncertainty {
         let (mut all, mut kept) = (Vec::new(), Uncertainty::none());
         for method in methods {
             method.scores(logits, &mut all);
             blank_void(&mut all, logits.grid, void, patches);
-            let level = alarm.of(logits.grid, &all);
+            let level = level(logits.grid, &all);
             if *method == partner {
                 (kept.grid, kept.map) = coarser(logits.grid, &all);
             }

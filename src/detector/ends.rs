@@ -94,6 +94,7 @@ impl Stage for Draw {
     fn step(&mut self, mut judged: Judged) -> Result<Judged> {
         if let Some(verdict) = &judged.verdict {
             let status = self.status.line(&judged.frame, &verdict.scores);
+            self.overlay.count_only(&verdict.counted);
             self.overlay.draw(&mut judged.frame, &verdict.scores, &verdict.regions, self.scale, status)?;
         }
         Ok(judged)

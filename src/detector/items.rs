@@ -60,6 +60,8 @@ pub struct Judged {
 pub struct Verdict {
     /// Anomaly score of each pixel.
     pub scores: PixelScores,
-    /// Where it exceeds the threshold.
+    /// Of each pixel, whether it counts for regions; empty if all do.
+    pub counted: Pooled<Vec<bool>>,
+    /// Where the score exceeds the threshold.
     pub regions: Pooled<Vec<Region>>,
 }

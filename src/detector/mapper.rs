@@ -14,8 +14,9 @@ use crate::flow::{Flow, FlowError, Stage};
 use crate::frame::Frame;
 use crate::grid::ScoreMap;
 use crate::identity::ModelIdentity;
+use crate::luma::Luma;
 use crate::pool::Pool;
-use crate::score::{Grounds, Method, ScoreError, Scorer};
+use crate::score::{Grounds, Method, MotionTracker, ScoreError, Scorer, TemporalSmoother};
 
 /// Everything between a frame and its score maps, opened and checked against each other.
 pub struct Mapper {
@@ -78,7 +79,16 @@ impl Mapper {
             preprocess,
             extract,
             search: Search { engine: engine.map(|search| search.engine), numbers: numbers.clone() },
-            maps: MapScores { scorers, numbers },
+            maps: MapScores {
+                smoothers: scorers
+                    .iter()
+                    .filter_map(|_| TemporalSmoother::new(config.score.temporal))
+                    .collect(),
+                scorers,
+                tracker: MotionTracker::new(),
+                luma: Luma::default(),
+                numbers,
+            },
             setup,
         })
     }
@@ -128,6 +138,10 @@ fn scorers(config: &Config, grounds: &Grounds<'_>, methods: &[Method]) -> Result
 /// Distances and logits -> one score map per method.
 pub struct MapScores {
     scorers: Vec<Scorer>,
+    /// Of each method, if maps are smoothed over time.
+    smoothers: Vec<TemporalSmoother>,
+    tracker: MotionTracker,
+    luma: Luma,
     numbers: Pool<Vec<f32>>,
 }
 
@@ -141,6 +155,13 @@ impl Stage for MapScores {
             let mut map = ScoreMap { data: self.numbers.take(), ..ScoreMap::default() };
             scorer.step(&distances, logits.as_ref(), &mut map)?;
             maps.push(map);
+        }
+        if !self.smoothers.is_empty() {
+            self.luma.take(&frame);
+            let how = self.tracker.step(&frame, &self.luma);
+            for (smoother, map) in self.smoothers.iter_mut().zip(&mut maps) {
+                smoother.step(map, (frame.width, frame.height), &how);
+            }
         }
         Ok(Mapped { frame, maps })
     }

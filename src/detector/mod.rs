@@ -27,10 +27,13 @@ use crate::flow::{Flow, FlowError};
 use crate::frame::Frame;
 use crate::grid::ScoreMap;
 use crate::identity::ModelIdentity;
+use crate::luma::Luma;
 use crate::nearest;
 use crate::overlay::ScoreScale;
 use crate::pool::Pool;
-use crate::score::{Grounds, Regions, Scorer, ThresholdSetting, Upsampler};
+use crate::score::{
+    Class, Enlarger, Grounds, MotionTracker, Regions, Roi, Scorer, TemporalSmoother, ThresholdSetting,
+};
 
 /// Everything between a frame and its scores, opened and checked against each other.
 pub struct Detector {
@@ -58,7 +61,8 @@ impl Detector {
         let bank = open_bank(config, &identity)?;
         let scorer =
             Scorer::open(method, &config.score, &grounds(config, &extract.session, bank.as_deref()))?;
-        extract.with_logits = method.needs_logits();
+        let roi = roi(config, &extract.session)?;
+        extract.with_logits = method.needs_logits() || roi.as_ref().is_some_and(Roi::needs_logits);
         let search = open_search(config, bank.as_ref().filter(|_| method.searches()))?;
         let engine = search.map(|search| search.engine);
         let threshold = threshold(config, bank.as_deref())?;
@@ -83,7 +87,12 @@ impl Detector {
             search: Search { engine, numbers: numbers.clone() },
             score: Score {
                 scorer,
-                upsampler: Upsampler::new(),
+                temporal: TemporalSmoother::new(config.score.temporal)
+                    .map(|smoother| (MotionTracker::new(), smoother)),
+                enlarger: Enlarger::new(&config.score),
+                roi,
+                luma: Luma::default(),
+                masks: Pool::new(),
                 regions: Regions::new(threshold.value, config.score.min_region_px),
                 map: ScoreMap::default(),
                 numbers,
@@ -125,6 +134,41 @@ fn grounds<'a>(config: &Config, session: &Session, bank: Option<&'a Bank>) -> Gr
         has_logits: session.classes().is_some(),
         logits_kind: session.logits_kind(),
     }
+}
+
+/// Where alarms count, if not everywhere.
+///
+/// # Errors
+/// Classes that the model does not give or name.
+fn roi(config: &Config, session: &Session) -> Result<Option<Roi>> {
+    let score = &config.score;
+    let polygons = score.roi.as_ref().map_or(&[][..], |roi| roi.all());
+    if polygons.is_empty() && score.roi_classes.is_empty() {
+        return Ok(None);
+    }
+    if score.roi_classes.is_empty() {
+        return Ok(Some(Roi::new(polygons, None)));
+    }
+    let invalid = |why: String| ConfigError::Invalid(format!("score.roi_classes: {why}"));
+    let classes = session.classes().ok_or_else(|| {
+        invalid("this model gives no logits to see classes by; name them in model.logits".to_owned())
+    })?;
+    let names = session.class_names();
+    let number = |class: &Class| match class {
+        Class::Number(number) if *number < classes => Ok(*number),
+        Class::Number(number) => {
+            Err(invalid(format!("there is no class {number}, the model has 0 to {}", classes - 1)))
+        }
+        Class::Name(name) if names.is_empty() => {
+            Err(invalid(format!("the model file names no classes; give {name:?} as a number from 0")))
+        }
+        Class::Name(name) => names
+            .iter()
+            .position(|known| known == name)
+            .ok_or_else(|| invalid(format!("there is no class {name:?}; known are {}", names.join(", ")))),
+    };
+    let numbers = score.roi_classes.iter().map(number).collect::<Result<_, _>>()?;
+    Ok(Some(Roi::new(polygons, Some((numbers, score.roi_margin)))))
 }
 
 /// The search among the features of `bank`, if any method wants it.

@@ -7,9 +7,10 @@ use crate::features::{Preprocessor, Session};
 use crate::flow::Stage;
 use crate::frame::Frame;
 use crate::grid::{Distances, Features, Logits, PixelScores};
+use crate::luma::Luma;
 use crate::nearest::Gauge;
 use crate::pool::Pool;
-use crate::score::{Regions, Scorer, Upsampler};
+use crate::score::{Enlarger, MotionTracker, Regions, Roi, Scorer, TemporalSmoother};
 
 /// Frame -> model input.
 pub struct Preprocess {
@@ -72,10 +73,16 @@ impl Stage for Search {
 /// Distances and logits -> scores of pixels, and regions.
 pub struct Score {
     pub(super) scorer: Scorer,
-    pub(super) upsampler: Upsampler,
+    /// The way of the motion and the smoothing along it, if that is asked for.
+    pub(super) temporal: Option<(MotionTracker, TemporalSmoother)>,
+    pub(super) enlarger: Enlarger,
+    /// Where alarms count, if not everywhere.
+    pub(super) roi: Option<Roi>,
     pub(super) regions: Regions,
+    pub(super) luma: Luma,
     pub(super) map: crate::grid::ScoreMap,
     pub(super) numbers: Pool<Vec<f32>>,
+    pub(super) masks: Pool<Vec<bool>>,
     pub(super) region_lists: Pool<Vec<crate::region::Region>>,
 }
 
@@ -85,11 +92,24 @@ impl Stage for Score {
 
     fn step(&mut self, Measured { frame, distances, logits }: Measured) -> Result<Judged> {
         self.scorer.step(&distances, logits.as_ref(), &mut self.map)?;
+        let size = (frame.width, frame.height);
+        if self.temporal.is_some() || self.enlarger.needs_luma() {
+            self.luma.take(&frame);
+        }
+        if let Some((tracker, smoother)) = &mut self.temporal {
+            let how = tracker.step(&frame, &self.luma);
+            smoother.step(&mut self.map, size, &how);
+        }
         let mut scores = PixelScores { data: self.numbers.take(), ..Default::default() };
-        self.upsampler.step(&self.map, frame.width, frame.height, &mut scores);
+        self.enlarger.step(&self.map, &self.luma, size, &mut scores);
+        let mut counted = self.masks.take();
+        counted.clear();
+        if let Some(roi) = &mut self.roi {
+            counted.extend_from_slice(roi.step(logits.as_ref(), frame.width, frame.height));
+        }
         let mut regions = self.region_lists.take();
-        self.regions.step(&scores, &mut regions);
-        Ok(Judged { frame, verdict: Some(Verdict { scores, regions }) })
+        self.regions.step(&scores, &counted, &mut regions);
+        Ok(Judged { frame, verdict: Some(Verdict { scores, counted, regions }) })
     }
 }
 

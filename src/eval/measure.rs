@@ -17,7 +17,8 @@ use crate::stop::Stop;
 /// How long a run that was asked to stop may take to finish the images under way.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Keeps the maps of the images numbered `indices`, those left out that have some already.
+/// Keeps the maps of the images numbered `indices`, those left out that have some already. `in_order`: the maps of a
+/// frame depend on those before it, so that nothing is left out unless all is there.
 ///
 /// # Errors
 /// The first image that cannot be read, scored or kept, by name; being stopped before the end, with
@@ -25,13 +26,17 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub fn measure(
     dataset: &Dataset,
     indices: &[usize],
+    in_order: bool,
     mapper: Mapper,
     work: WorkFolder,
     progress: &Arc<dyn Progress>,
     stop: &Stop,
 ) -> Result<WorkFolder> {
     let kept = |index: &usize| work.kept(*index, &dataset.samples[*index].name).is_some();
-    let missing: Vec<usize> = indices.iter().copied().filter(|index| !kept(index)).collect();
+    let mut missing: Vec<usize> = indices.iter().copied().filter(|index| !kept(index)).collect();
+    if in_order && !missing.is_empty() {
+        missing = indices.to_vec();
+    }
     let before = indices.len() - missing.len();
     if before > 0 {
         tracing::info!("{before} of {} images were done before, in {}", indices.len(), work.path().display());

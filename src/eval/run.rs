@@ -18,7 +18,7 @@ use super::settings::{Settings, Shard};
 use crate::collect::{hex, sha256_of_file};
 use crate::detector::{Mapper, Setup};
 use crate::identity::ModelIdentity;
-use crate::score::Method;
+use crate::score::{MapRecipe, Method};
 use crate::stop::Stop;
 
 /// Told how far a run is.
@@ -98,6 +98,8 @@ struct MapsKey<'a> {
     provider: &'a str,
     engine: Option<&'a str>,
     methods: &'a [Method],
+    recipe: MapRecipe,
+    temporal: f32,
 }
 
 /// Runs from data set to result.
@@ -117,6 +119,9 @@ pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Resul
     if let Some(shard) = shard.filter(|_| indices.is_empty()) {
         bail!("part {shard} has no images: the data set has {}", dataset.samples.len());
     }
+    if settings.config.score.temporal > 0.0 {
+        in_order(&dataset, shard)?;
+    }
     let mapper = Mapper::open(&settings.config, &settings.methods)?;
     let setup = mapper.setup.clone();
     settings.methods.clone_from(&setup.methods);
@@ -130,6 +135,8 @@ pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Resul
         provider: &setup.provider,
         engine: setup.engine.as_deref(),
         methods: &settings.methods,
+        recipe: settings.config.score.recipe(),
+        temporal: settings.config.score.temporal,
     };
     let key = hash(&key)?;
     if let Some(earlier) = &repeats {
@@ -138,7 +145,8 @@ pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Resul
     let names: Vec<&str> = settings.methods.iter().map(|method| method.name()).collect();
     let work = WorkFolder::open(&work, &key, &names)?;
     progress.begin("score maps", indices.len() as u64);
-    let work = measure(&dataset, &indices, mapper, work, progress, stop)?;
+    let in_order = settings.config.score.temporal > 0.0;
+    let work = measure(&dataset, &indices, in_order, mapper, work, progress, stop)?;
     let mut result = EvalResult {
         format: FORMAT,
         farout: env!("CARGO_PKG_VERSION").to_owned(),
@@ -159,6 +167,19 @@ pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Resul
         judge_all(&mut result, &dataset, &indices, &maps, scores.as_deref(), progress)?;
     }
     Ok(Finished { result, dataset, indices, maps })
+}
+
+/// Checks that the frames can be smoothed over time.
+fn in_order(dataset: &Dataset, shard: Option<Shard>) -> Result<()> {
+    if dataset.samples.iter().any(|sample| sample.sequence.is_none()) {
+        bail!(
+            "score.temporal smooths over the frames of a sequence, but this data set holds single images; set it to 0"
+        );
+    }
+    if let Some(shard) = shard {
+        bail!("score.temporal needs all frames of a sequence in order: run it without --shard {shard}");
+    }
+    Ok(())
 }
 
 /// The data set, listed and checked.

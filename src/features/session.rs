@@ -29,6 +29,7 @@ pub struct Session {
     logits: Option<Readout>,
     classes: Option<usize>,
     logits_kind: Option<LogitsKind>,
+    class_names: Vec<String>,
     spec: InputSpec,
     identity: ModelIdentity,
     attempt: Attempt,
@@ -85,6 +86,7 @@ impl Session {
             logits: None,
             classes: None,
             logits_kind: loaded.config.logits_kind,
+            class_names: loaded.classes.clone(),
             spec: InputSpec { size: loaded.size, unit: 1, normalisation: loaded.config.normalisation() },
             identity: ModelIdentity {
                 name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -281,6 +283,11 @@ impl Session {
     /// What these logits are, as far as the file or the configuration tells.
     pub fn logits_kind(&self) -> Option<LogitsKind> {
         self.classes.and(self.logits_kind)
+    }
+
+    /// Their names, if the file tells one for each.
+    pub fn class_names(&self) -> &[String] {
+        if self.classes == Some(self.class_names.len()) { &self.class_names } else { &[] }
     }
 
     /// The provider that runs the model: `tensorrt`, `cuda` or `cpu`.

@@ -92,6 +92,8 @@ pub struct Loaded {
     pub features_output: String,
     /// The graph output that holds the logits, if they were asked for.
     pub logits_output: Option<String>,
+    /// Names of the classes of the logits, where a prepared file tells them.
+    pub classes: Vec<String>,
     /// Side of the patches, if a convolution over the input tells it.
     pub patch_hint: Option<usize>,
     /// The golden frame's features on the CPU, as a prepared file carries them; only where its own features
@@ -124,6 +126,7 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
     };
     check(&config).map_err(unfit)?;
 
+    let classes = class_names(&model);
     let graph = model.graph.get_or_insert_default();
     let input = graph::image_input(graph).map_err(unfit)?;
     let declared = graph::declared_size(graph, &input).map_err(unfit)?;
@@ -171,6 +174,7 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
         features,
         features_output,
         logits_output,
+        classes,
         patch_hint,
         golden,
         nodes: (kept, before),
@@ -180,6 +184,18 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
 
 fn metadata(model: &ModelProto, key: &str) -> Option<String> {
     model.metadata_props.iter().find(|entry| entry.key() == key)?.value.clone()
+}
+
+/// The classes in the origin that `prepare` notes; none if there is no such entry.
+fn class_names(model: &ModelProto) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct Origin {
+        #[serde(default)]
+        classes: Vec<String>,
+    }
+    let entry = model.metadata_props.iter().find(|entry| entry.key() == assemble::ORIGIN_KEY);
+    let origin = entry.and_then(|entry| serde_json::from_str::<Origin>(entry.value()).ok());
+    origin.map(|origin| origin.classes).unwrap_or_default()
 }
 
 fn check(config: &ModelConfig) -> Result<(), String> {

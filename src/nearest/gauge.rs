@@ -5,27 +5,33 @@ use std::sync::Arc;
 use anyhow::ensure;
 use rayon::ThreadPool;
 
+use super::affinity::Smoothing;
 use super::{Nearest, Projector, SearchConfig, SearchError, cpu};
-use crate::bank::{Bank, Baseline, Combine, References};
+use crate::bank::{Affinity, Bank, Baseline, Combine, References};
 use crate::grid::{Distances, Features};
 
-/// Measures how far the patches of a frame lie from the references of a bank, as the bank's comparison says.
+/// Measures how far the patches of a frame lie from the references of a bank, as the bank's recipe says.
 pub struct Gauge {
     bank: Arc<Bank>,
     pool: Arc<ThreadPool>,
     projector: Projector,
     /// One per table of the bank.
     engines: Vec<Box<dyn Nearest>>,
+    /// As many that search known outliers, where these are used.
+    strange: Vec<Box<dyn Nearest>>,
     /// What is normal for each table.
     baselines: Vec<Baseline>,
     /// Transformed features and distances per table.
     features: Vec<Features>,
     distances: Vec<Distances>,
+    /// Distances to known outliers.
+    outlying: Distances,
+    smoothing: Smoothing,
 }
 
-/// Opens the engine of some references, on these threads if it is one of the CPU.
+/// Opens an engine for so many nearest of some references, on these threads if it is one of the CPU.
 pub(super) type Open<'a> =
-    dyn Fn(&Arc<ThreadPool>, &References) -> Result<Box<dyn Nearest>, SearchError> + 'a;
+    dyn Fn(&Arc<ThreadPool>, usize, &References) -> Result<Box<dyn Nearest>, SearchError> + 'a;
 
 /// What distances mean where nothing is known of normal ones: as they are.
 const UNKNOWN: Baseline = Baseline { mean: 0.0, deviation: 1.0 };
@@ -38,15 +44,24 @@ impl Gauge {
     pub(super) fn new(config: &SearchConfig, bank: &Arc<Bank>, open: &Open) -> Result<Gauge, SearchError> {
         let pool = cpu::threads_for(config.threads)?;
         let tables = bank.tables().len();
-        let engines =
-            (0..tables).map(|n| open(&pool, &References::table(bank, n))).collect::<Result<_, _>>()?;
-        let comparison = bank.comparison();
+        let engines = (0..tables)
+            .map(|n| open(&pool, config.k, &References::table(bank, n)))
+            .collect::<Result<_, _>>()?;
+        let recipe = bank.recipe();
+        let strange = References::outliers(bank)
+            .iter()
+            .filter(|_| !recipe.outliers.is_off())
+            .map(|references| open(&pool, recipe.outlier_k.min(references.rows()), references))
+            .collect::<Result<_, _>>()?;
         Ok(Gauge {
-            projector: Projector::new(comparison, bank.transforms(), bank.width()),
+            projector: Projector::new(recipe, bank.transforms(), bank.width()),
             engines,
-            baselines: comparison.parts.iter().map(|part| part.baseline.unwrap_or(UNKNOWN)).collect(),
+            strange,
+            baselines: recipe.parts.iter().map(|part| part.baseline.unwrap_or(UNKNOWN)).collect(),
             features: vec![Features::default(); tables],
             distances: vec![Distances::default(); tables],
+            outlying: Distances::default(),
+            smoothing: Smoothing::default(),
             bank: Arc::clone(bank),
             pool,
         })
@@ -55,10 +70,12 @@ impl Gauge {
     /// The engines' name, and what they run on.
     pub fn name(&self) -> String {
         let name = self.engines.first().map(|engine| engine.name()).unwrap_or_default();
-        match self.engines.len() {
-            1 => name,
-            parts => format!("{name}, {parts} parts"),
-        }
+        let parts = match self.engines.len() {
+            1 => String::new(),
+            parts => format!(", {parts} parts"),
+        };
+        let outliers = if self.strange.is_empty() { "" } else { ", known outliers" };
+        format!("{name}{parts}{outliers}")
     }
 
     /// How far each patch lies from the references, as the bank's [`Combine`] says; `out` is overwritten and takes
@@ -79,30 +96,42 @@ impl Gauge {
             self.bank.path().display(),
         );
         if self.projector.is_plain() {
-            return self.engines[0].distances(features, out);
+            self.distances_of_rows(std::slice::from_ref(features), out)?;
+        } else {
+            self.project(features);
+            let tables = std::mem::take(&mut self.features);
+            let done = self.distances_of_rows(&tables, out);
+            self.features = tables;
+            done?;
         }
-        self.project(features);
-        let tables = std::mem::take(&mut self.features);
-        let done = self.distances_of_rows(&tables, out);
-        self.features = tables;
-        done
+        if let Some(how) = self.bank.recipe().affinity {
+            self.smooth(&how, features, &mut out.data);
+        }
+        Ok(())
     }
 
     /// As [`Gauge::distances`], of features that are transformed already, as the rows of the bank's tables are: one
-    /// `tables` each.
+    /// `tables` each. They are of no picture, and not smoothed.
     ///
     /// # Errors
     /// If they are not as wide as the rows, or the device fails.
     pub fn distances_of_rows(&mut self, tables: &[Features], out: &mut Distances) -> anyhow::Result<()> {
         ensure!(tables.len() == self.engines.len(), "{} tables for {}", tables.len(), self.engines.len());
-        if !self.bank.comparison().combine.searches_apart() {
-            return self.engines[0].distances(&tables[0], out);
+        let recipe = self.bank.recipe();
+        let apart = recipe.combine.searches_apart();
+        for (number, (engine, table)) in self.engines.iter_mut().zip(tables).enumerate() {
+            let found = if apart { &mut self.distances[number] } else { &mut *out };
+            engine.distances(table, found)?;
+            if let Some(strange) = self.strange.get_mut(number) {
+                strange.distances(table, &mut self.outlying)?;
+                let pairs = found.data.iter_mut().zip(self.outlying.data.iter());
+                pairs.for_each(|(d, o)| *d = recipe.outliers.of(*d, *o));
+            }
         }
-        for ((engine, features), distances) in self.engines.iter_mut().zip(tables).zip(&mut self.distances) {
-            engine.distances(features, distances)?;
+        if apart {
+            out.grid = tables[0].grid;
+            self.combine(&mut out.data);
         }
-        out.grid = tables[0].grid;
-        self.combine(&mut out.data);
         Ok(())
     }
 
@@ -120,9 +149,18 @@ impl Gauge {
         pool.install(|| projector.picture(&features.data, &mut tables));
     }
 
+    /// Smooths the distances among patches that look alike in one part.
+    fn smooth(&mut self, how: &Affinity, features: &Features, out: &mut [f32]) {
+        let plain = self.projector.is_plain();
+        let (table, at, width) = self.projector.place(how.part);
+        let patches = if plain { features } else { &self.features[table] };
+        let (smoothing, columns) = (&mut self.smoothing, (patches.width, at, width));
+        self.pool.install(|| smoothing.apply(how, patches.grid, &patches.data, columns, out));
+    }
+
     /// One distance of those of the parts.
     fn combine(&self, out: &mut Vec<f32>) {
-        let largest = self.bank.comparison().combine == Combine::Max;
+        let largest = self.bank.recipe().combine == Combine::Max;
         out.clear();
         out.resize(self.distances.first().map_or(0, |part| part.data.len()), 0.0);
         for (number, (part, normal)) in self.distances.iter().zip(&self.baselines).enumerate() {

@@ -1,5 +1,6 @@
 //! The search: how far each patch of a frame lies from the reference features.
 
+mod affinity;
 mod backend;
 mod bound;
 mod cpu;
@@ -37,7 +38,7 @@ pub use projector::{ImageMeans, Projector, image_mean};
 pub use worker::Counts;
 
 /// A nearest-neighbour engine that holds references and searches them exactly. It compares numbers as they are;
-/// [`Gauge`] knows what a bank's comparison does to features before.
+/// [`Gauge`] knows what a bank's recipe does to features before.
 pub trait Nearest: Send {
     /// Name of the backend, e.g. `cpu-gemm`, and what it runs on.
     fn name(&self) -> String;
@@ -131,7 +132,9 @@ pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchErr
     if config.k == 0 || config.k > bank.rows() {
         return Err(SearchError::Neighbours { k: config.k, rows: bank.rows() });
     }
-    let on_card = &|_: &Arc<ThreadPool>, references: &References| Ok(cuda::open(config, references)?);
+    let on_card = &|_: &Arc<ThreadPool>, k: usize, references: &References| {
+        Ok(cuda::open(&SearchConfig { k, ..config.clone() }, references)?)
+    };
     let fallback = match config.device {
         Device::Cpu => None,
         Device::Auto | Device::Cuda => match Gauge::new(config, bank, on_card) {
@@ -140,8 +143,8 @@ pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchErr
             Err(other) => return Err(other),
         },
     };
-    let on_cpu = &|pool: &Arc<ThreadPool>, references: &References| {
-        let engine = CpuSearch::on(pool, config.backend, config.k, references.clone())?;
+    let on_cpu = &|pool: &Arc<ThreadPool>, k: usize, references: &References| {
+        let engine = CpuSearch::on(pool, config.backend, k, references.clone())?;
         Ok(Box::new(engine) as Box<dyn Nearest>)
     };
     Ok(Search { engine: Gauge::new(config, bank, on_cpu)?, fallback })

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::product::{Side, multiply};
-use crate::bank::{Affine, Comparison, Step, Transform};
+use crate::bank::{Affine, Recipe, Step, Transform};
 
 /// Vectors that are transformed together. Each block is filled up to this many, so that a vector's numbers depend
 /// on nothing but itself: not on its place, not on threads.
@@ -15,7 +15,7 @@ const PADDING: usize = 16;
 /// Columns whose mean one task computes.
 const COLUMNS: usize = 64;
 
-/// Applies the transforms of a comparison.
+/// Applies the transforms of a recipe.
 pub struct Projector {
     /// Numbers per vector of the model.
     width: usize,
@@ -35,6 +35,7 @@ struct Part {
     /// The table that they go to, and their first column there.
     table: usize,
     at: usize,
+    stored: usize,
     /// Whether the mean of the picture is subtracted first.
     centred: bool,
     steps: Vec<Prepared>,
@@ -83,29 +84,38 @@ struct Scratch {
 }
 
 impl Projector {
-    /// Prepares `comparison` with the transforms of its parts, for vectors of `width` numbers.
+    /// Prepares `recipe` with the transforms of its parts, for vectors of `width` numbers.
     ///
     /// # Panics
-    /// If comparison and transforms do not fit; an opened [`crate::bank::Bank`] has checked its own.
-    pub fn new(comparison: &Comparison, transforms: &[Transform], width: usize) -> Projector {
-        let apart = comparison.combine.searches_apart();
+    /// If recipe and transforms do not fit; an opened [`crate::bank::Bank`] has checked its own.
+    pub fn new(recipe: &Recipe, transforms: &[Transform], width: usize) -> Projector {
+        let apart = recipe.combine.searches_apart();
         let mut next = 0;
-        let place = |(number, (part, transform)): (usize, (&crate::bank::ComparisonPart, &Transform))| {
+        let place = |(number, (part, transform)): (usize, (&crate::bank::RecipePart, &Transform))| {
             let (table, at) = if apart { (number, 0) } else { (0, next) };
             next += part.stored;
             let steps = transform.steps.iter().filter_map(Prepared::of).collect();
             let centred = transform.steps.first() == Some(&Step::CenterImage);
-            Part { from: part.from, width: part.width, table, at, centred, steps }
+            Part { from: part.from, width: part.width, table, at, stored: part.stored, centred, steps }
         };
-        assert_eq!(comparison.parts.len(), transforms.len());
-        let parts = comparison.parts.iter().zip(transforms).enumerate().map(place).collect();
-        let (tables, plain) = (comparison.tables(), comparison.is_plain(width));
+        assert_eq!(recipe.parts.len(), transforms.len());
+        let parts = recipe.parts.iter().zip(transforms).enumerate().map(place).collect();
+        let (tables, plain) = (recipe.tables(), recipe.keeps_features(width));
         Projector { width, parts, tables, plain, scratch: Vec::new(), mean: Vec::new() }
     }
 
     /// Whether it leaves everything as it is.
     pub fn is_plain(&self) -> bool {
         self.plain
+    }
+
+    /// Where part number `part` stands: the table, its first column there, and how many there are.
+    ///
+    /// # Panics
+    /// If there is no such part.
+    pub fn place(&self, part: usize) -> (usize, usize, usize) {
+        let Part { table, at, stored, .. } = self.parts[part];
+        (table, at, stored)
     }
 
     /// Numbers per vector in each table.

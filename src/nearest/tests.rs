@@ -27,7 +27,7 @@ pub(super) fn bank(data_type: DataType, width: usize, data: &[f32]) -> Arc<Bank>
         farout: String::new(),
         model,
         build: BuildRecord::default(),
-        comparison: None,
+        recipe: None,
         calibration: None,
         sources: Vec::new(),
     };

@@ -51,12 +51,14 @@ impl Contour {
         self.flags.resize(width.div_ceil(BLOCK) * height, OUTSIDE);
     }
 
-    /// Marks what exceeds `threshold` in row `y`. NaN does not, infinity does.
-    pub fn mark(&mut self, y: usize, scores: &[f32], threshold: f32) {
+    /// Marks what exceeds `threshold` in row `y` and counts (all do if `counted` is empty). NaN does not exceed
+    /// it, infinity does.
+    pub fn mark(&mut self, y: usize, scores: &[f32], threshold: f32, counted: &[bool]) {
         let row = &mut self.mask[y * self.width..(y + 1) * self.width];
         for (mark, &score) in row.iter_mut().zip(scores) {
             *mark = u8::from(score > threshold);
         }
+        row.iter_mut().zip(counted).for_each(|(mark, counts)| *mark &= u8::from(*counts));
         self.marked[y] = true;
         let blocks = self.width.div_ceil(BLOCK);
         let flags = &mut self.flags[y * blocks..(y + 1) * blocks];
@@ -192,7 +194,7 @@ mod tests {
         contour.start(width, height);
         for y in 0..height {
             let row: Vec<f32> = (0..width).map(|x| f32::from(u8::from(inside(x, y)))).collect();
-            contour.mark(y, &row, 0.5);
+            contour.mark(y, &row, 0.5, &[]);
         }
         contour.draw(&mut Canvas::new(&mut frame).unwrap(), [255; 3]);
         frame.pixels.chunks_exact(3).map(|p| p[0]).collect()

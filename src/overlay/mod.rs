@@ -87,6 +87,8 @@ pub struct Overlay {
     table: Option<((PixelFormat, Colour), Box<HeatTable>)>,
     levels: Vec<u8>,
     contour: Contour,
+    /// Of each pixel, whether it may lie within the contour; empty: all may.
+    counted: Vec<bool>,
     boxes: Boxes,
     writer: Writer,
     lines: Vec<String>,
@@ -103,12 +105,20 @@ impl Overlay {
             table: None,
             levels: Vec::new(),
             contour: Contour::default(),
+            counted: Vec::new(),
             boxes: Boxes::default(),
             writer: Writer::default(),
             lines: Vec::new(),
             seen_height: 0,
             most_lines: 0,
         }
+    }
+
+    /// From now on the contour runs around pixels only that are true in `counted`, one value per pixel; around all
+    /// where it has none.
+    pub fn count_only(&mut self, counted: &[bool]) {
+        self.counted.clear();
+        self.counted.extend_from_slice(counted);
     }
 
     /// Draws in place. `scores` are of the frame's size, or empty when there are none (then
@@ -203,9 +213,10 @@ impl Overlay {
                 canvas.heat(pair, &self.levels, table);
             }
             if config.contour {
-                self.contour.mark(2 * pair, top, threshold);
+                let counted = |y: usize| self.counted.get(y * width..(y + 1) * width).unwrap_or_default();
+                self.contour.mark(2 * pair, top, threshold, counted(2 * pair));
                 if !bottom.is_empty() {
-                    self.contour.mark(2 * pair + 1, bottom, threshold);
+                    self.contour.mark(2 * pair + 1, bottom, threshold, counted(2 * pair + 1));
                 }
             }
         }

@@ -40,7 +40,7 @@ impl AlarmLevel {
         self.upsampler.step(&map, REFERENCE_WIDTH, height, &mut self.pixels);
         for _ in 0..HALVINGS {
             let middle = alarming + (silent - alarming) / 2.0;
-            Regions::new(middle, self.min_region_px).step(&self.pixels, &mut self.found);
+            Regions::new(middle, self.min_region_px).step(&self.pixels, &[], &mut self.found);
             if self.found.is_empty() {
                 silent = middle;
             } else {
@@ -74,7 +74,7 @@ mod tests {
                 map.data.extend(scores.iter().map(|s| if s.is_finite() { *s } else { 0.0 }));
                 let (mut pixels, mut found) = (PixelScores::default(), Vec::new());
                 Upsampler::new().step(&map, 640, 360, &mut pixels);
-                Regions::new(threshold, min_region_px).step(&pixels, &mut found);
+                Regions::new(threshold, min_region_px).step(&pixels, &[], &mut found);
                 found.len()
             };
             assert_eq!(shown(level), 0, "{min_region_px}");

@@ -1,9 +1,12 @@
 //! The keys of `[score]`, and how they become a threshold.
 
+use std::collections::BTreeMap;
+
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Method, Parametric, ScoreError};
+use super::roi::Polygons;
+use super::{Method, Normalise, Parametric, ScoreError};
 use crate::bank::{Bank, Threshold};
 
 /// Where the threshold comes from: `"auto"` or a number.
@@ -54,6 +57,27 @@ impl<'de> Deserialize<'de> for ThresholdSetting {
     }
 }
 
+/// How a score map becomes as large as the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Upsampling {
+    /// Bilinear interpolation between cells.
+    #[default]
+    Bilinear,
+    /// Along the edges of the picture: a guided filter.
+    Guided,
+}
+
+/// A class of the logits, by number from 0 or by the name that the model file tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a class is a number or a name")]
+pub enum Class {
+    /// Its number.
+    Number(usize),
+    /// Its name.
+    Name(String),
+}
+
 /// How scores become regions and events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -63,6 +87,28 @@ pub struct ScoreConfig {
     pub method: Method,
     /// The score of the logits in a fusion: "lse", "msp", "max-logit", "entropy" or "rba". Default "lse".
     pub partner: Parametric,
+    /// What is taken off the distances of each frame before they are scored: "off", "median" (their median),
+    /// "spread" (divided by their spread, too). Default "off".
+    pub normalise: Normalise,
+    /// Sigma in cells of a Gaussian that smooths the score map; 0, the default, for none.
+    pub smooth: f32,
+    /// How the map becomes as large as the picture: "bilinear" (default) or "guided" (along its edges).
+    pub upsample: Upsampling,
+    /// Guided: reach of the windows in cells of the map. Default 2.
+    pub guided_radius: f32,
+    /// Guided: variance of the brightness (0 to 1) from which on the score follows the picture. Default 0.001.
+    pub guided_epsilon: f32,
+    /// Weight of past frames, carried along the motion of the picture; 0, the default, for none, at most 0.95.
+    pub temporal: f32,
+    /// Polygon, or list of polygons, outside of which nothing alarms: corners as shares of the picture's width and
+    /// height. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roi: Option<Polygons>,
+    /// Classes (numbers, or names if the model file tells them) outside of whose predicted area nothing alarms,
+    /// such as ["road"]. Default none.
+    pub roi_classes: Vec<Class>,
+    /// By how much of the picture's height that area is widened. Default 0.05.
+    pub roi_margin: f32,
     /// Scores above it are anomalous: "auto" (from the bank's held-out frames) or a number in
     /// units of the score. Default "auto".
     pub threshold: ThresholdSetting,
@@ -83,6 +129,15 @@ impl Default for ScoreConfig {
         ScoreConfig {
             method: Method::Knn,
             partner: Parametric::Lse,
+            normalise: Normalise::Off,
+            smooth: 0.0,
+            upsample: Upsampling::Bilinear,
+            guided_radius: 2.0,
+            guided_epsilon: 0.001,
+            temporal: 0.0,
+            roi: None,
+            roi_classes: Vec::new(),
+            roi_margin: 0.05,
             threshold: ThresholdSetting::Auto,
             false_frame_rate: 0.01,
             min_region_px: 100,
@@ -93,11 +148,37 @@ impl Default for ScoreConfig {
 }
 
 impl ScoreConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        let numbers = [
+            ("smooth", self.smooth, 0.0, 32.0),
+            ("guided_radius", self.guided_radius, 0.1, 32.0),
+            ("guided_epsilon", self.guided_epsilon, 1e-6, 1.0),
+            ("temporal", self.temporal, 0.0, 0.95),
+            ("roi_margin", self.roi_margin, 0.0, 1.0),
+        ];
+        for (key, value, least, most) in numbers {
+            if !(least..=most).contains(&value) {
+                return Err(format!("score.{key} is {value}, give {least} to {most}"));
+            }
+        }
+        self.roi.as_ref().map_or(Ok(()), Polygons::check)
+    }
+
+    /// What of it decides the score map of a single frame, and so its statistics.
+    pub fn recipe(&self) -> MapRecipe {
+        MapRecipe { partner: self.partner, normalise: self.normalise, smooth: self.smooth }
+    }
+
     /// The threshold to use with `bank`, searched for `k` neighbours, and where it comes from.
     ///
     /// # Errors
     /// [`ScoreError::Bank`] if it should come from the bank and the bank was not calibrated for
-    /// this method; [`ScoreError::OtherK`], [`ScoreError::OtherPartner`] if for another k or fusion.
+    /// this method; [`ScoreError::OtherK`], [`ScoreError::OtherPartner`], [`ScoreError::OtherMaps`] if for another
+    /// k, fusion or treatment of the map.
     pub fn resolve(&self, bank: &Bank, k: usize) -> Result<Threshold, ScoreError> {
         if let ThresholdSetting::Fixed(value) = self.threshold {
             return Ok(Threshold { value, basis: "set by hand".to_owned() });
@@ -115,6 +196,51 @@ impl ScoreConfig {
         if let Some(measured) = found.partner.clone().filter(|measured| measured != partner) {
             return Err(ScoreError::OtherPartner { method: name, measured, partner });
         }
-        Ok(calibration.threshold(name, self.false_frame_rate)?)
+        let (measured, wanted) = (calibration.maps.clone(), self.recipe().changes(self.method));
+        if measured.iter().filter(|(key, _)| self.method.searches() || *key != NORMALISE).ne(&wanted) {
+            return Err(ScoreError::OtherMaps { measured: told(&measured), wanted: told(&wanted) });
+        }
+        let mut threshold = calibration.threshold(name, self.false_frame_rate)?;
+        if self.temporal > 0.0 || self.upsample != Upsampling::Bilinear {
+            threshold.basis.push_str("; measured on single frames, interpolated bilinearly");
+        }
+        Ok(threshold)
+    }
+}
+
+/// The key of [`ScoreConfig::normalise`].
+const NORMALISE: &str = "normalise";
+
+/// Keys of `[score]` and their values, for people.
+fn told(keys: &BTreeMap<String, String>) -> String {
+    match keys.is_empty() {
+        true => "neither score.normalise nor score.smooth".to_owned(),
+        false => keys.iter().map(|(k, v)| format!("score.{k} = {v}")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What decides the score map of a single frame beside its method.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MapRecipe {
+    /// The score of the logits in a fusion.
+    pub partner: Parametric,
+    /// What is taken off the distances of each frame.
+    pub normalise: Normalise,
+    /// Sigma of the smoothing in cells.
+    pub smooth: f32,
+}
+
+impl MapRecipe {
+    /// What it changes in the maps of `method`, by key of `[score]`, beside the partner.
+    pub fn changes(&self, method: Method) -> BTreeMap<String, String> {
+        let mut keys = BTreeMap::new();
+        if self.normalise != Normalise::Off && method.searches() {
+            keys.insert(NORMALISE.to_owned(), format!("\"{}\"", self.normalise.name()));
+        }
+        if self.smooth > 0.0 {
+            keys.insert("smooth".to_owned(), self.smooth.to_string());
+        }
+        keys
     }
 }

@@ -41,7 +41,12 @@ impl Fusion {
         let range = reference.and_then(|known| known.range(name));
         let range = range.ok_or_else(|| missing(format!("the range of {name} over its reference images")))?;
         let far = reference.and_then(|known| known.distance.as_ref());
-        let far = far.ok_or_else(|| missing("how far its features lie from each other".to_owned()))?;
+        let far = far.ok_or_else(|| {
+            missing(
+                "how far its features lie from each other (told where all parts are searched as one)"
+                    .to_owned(),
+            )
+        })?;
         if far.k != k {
             return Err(ScoreError::OtherK { measured: far.k, k });
         }

@@ -3,20 +3,32 @@
 
 mod alarm;
 mod config;
+mod enlarge;
 mod fusion;
+mod guided;
 mod method;
+mod normalise;
 mod parametric;
 mod regions;
+mod roi;
 mod scorer;
+mod smooth;
+mod temporal;
 mod track;
 mod upsample;
 
 pub use alarm::AlarmLevel;
-pub use config::{ScoreConfig, ThresholdSetting};
+pub use config::{Class, MapRecipe, ScoreConfig, ThresholdSetting, Upsampling};
+pub use enlarge::Enlarger;
 pub use fusion::{Fuser, Fusion, Scale};
+pub use guided::GuidedUpsampler;
 pub use method::Method;
+pub use normalise::Normalise;
 pub use parametric::Parametric;
 pub use regions::Regions;
+pub use roi::{Polygon, Polygons, Roi};
 pub use scorer::{Grounds, ScoreError, Scorer};
+pub use smooth::Smoother;
+pub use temporal::{Continuity, MotionTracker, TemporalSmoother};
 pub use track::Tracker;
 pub use upsample::Upsampler;

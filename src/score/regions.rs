@@ -31,6 +31,7 @@ pub struct Regions {
     above: Vec<Run>,
     row: Vec<Run>,
     parts: Vec<Part>,
+    counted: Vec<f32>,
 }
 
 /// The picture whose pixels `min_region_px` counts.
@@ -44,10 +45,11 @@ impl Regions {
     }
 
     /// Fills `out` with the 8-connected regions of `scores`, by their first pixel from top left
-    /// to bottom right.
+    /// to bottom right. Of `counted`, one value per pixel, those that are false belong to no region; empty, all
+    /// pixels count.
     ///
     /// `peak` is infinite where a region contains a patch that could not be judged.
-    pub fn step(&mut self, scores: &PixelScores, out: &mut Vec<Region>) {
+    pub fn step(&mut self, scores: &PixelScores, counted: &[bool], out: &mut Vec<Region>) {
         out.clear();
         self.parts.clear();
         self.above.clear();
@@ -56,7 +58,17 @@ impl Regions {
         }
         for (y, row) in scores.data.chunks_exact(scores.width).enumerate() {
             self.row.clear();
-            self.runs(row, y as u32);
+            match counted.get(y * scores.width..(y + 1) * scores.width) {
+                Some(counted) => {
+                    let mut known = std::mem::take(&mut self.counted);
+                    known.clear();
+                    let score = |(s, counts): (&f32, &bool)| if *counts { *s } else { f32::NEG_INFINITY };
+                    known.extend(row.iter().zip(counted).map(score));
+                    self.runs(&known, y as u32);
+                    self.counted = known;
+                }
+                None => self.runs(row, y as u32),
+            }
             self.join();
             std::mem::swap(&mut self.above, &mut self.row);
         }
@@ -224,7 +236,7 @@ mod tests {
                 })
                 .collect();
             let scores = pixels(width, data);
-            regions.step(&scores, &mut found);
+            regions.step(&scores, &[], &mut found);
             assert_eq!(found, naive(&scores, 0.0), "{width}x{height}, {share} %");
         }
     }
@@ -236,13 +248,32 @@ mod tests {
         data[720 * 1280 - 401..].fill(3.0);
         let scores = pixels(1280, data);
         let mut found = Vec::new();
-        Regions::new(1.0, 100).step(&scores, &mut found);
+        Regions::new(1.0, 100).step(&scores, &[], &mut found);
         assert_eq!(found.len(), 1, "one pixel of 2.0 is too small, 401 of 3.0 are not");
         assert_eq!((found[0].area, found[0].peak), (401, 3.0));
         assert_eq!(found[0].rect, Rect { x: 879, y: 719, width: 401, height: 1 });
-        Regions::new(1.0, 101).step(&scores, &mut found);
+        Regions::new(1.0, 101).step(&scores, &[], &mut found);
         assert!(found.is_empty(), "404 pixels at 1280x720");
-        Regions::new(f32::NAN, 0).step(&scores, &mut found);
+        Regions::new(f32::NAN, 0).step(&scores, &[], &mut found);
         assert!(found.is_empty());
+    }
+
+    #[test]
+    fn what_does_not_count_belongs_to_no_region() {
+        let (width, height) = (12, 4);
+        let data = vec![3.0; width * height];
+        let scores = PixelScores { width, height, data: crate::pool::Pooled::unpooled(data) };
+        let counted: Vec<bool> =
+            (0..width * height).map(|i| i % width < 4 || (i % width > 6 && i / width == 1)).collect();
+        let mut found = Vec::new();
+        let mut regions = Regions::new(1.0, 1);
+        regions.step(&scores, &counted, &mut found);
+        let rects: Vec<_> =
+            found.iter().map(|r| (r.rect.x, r.rect.y, r.rect.width, r.rect.height, r.area)).collect();
+        assert_eq!(rects, [(0, 0, 4, 4, 16), (7, 1, 5, 1, 5)]);
+        regions.step(&scores, &vec![false; width * height], &mut found);
+        assert!(found.is_empty());
+        regions.step(&scores, &[], &mut found);
+        assert_eq!(found[0].area, 48);
     }
 }

@@ -1,8 +1,8 @@
 //! Distances and logits of a frame -> its score map.
 
 use super::fusion::{Fuser, Fusion};
-use super::{Method, Parametric, ScoreConfig};
-use crate::bank::{Bank, BankError};
+use super::{Method, Normalise, Parametric, ScoreConfig, Smoother};
+use crate::bank::{Bank, BankError, Calibration};
 use crate::grid::{Distances, Logits, LogitsKind, ScoreMap};
 
 /// Why frames cannot be scored.
@@ -27,6 +27,21 @@ pub enum ScoreError {
         method: &'static str,
         /// What is missing.
         what: String,
+    },
+    /// A scale that the other key takes away.
+    #[error(
+        "score.method \"cdnp\" scales distances by those between reference features, which means nothing once score.normalise = \"spread\" has divided them; use \"median\", or the method \"zsum\""
+    )]
+    CdnpOfSpread,
+    /// The automatic threshold belongs to maps that were treated otherwise.
+    #[error(
+        "the bank's thresholds were measured with {measured}, the configuration asks for {wanted}: rebuild the bank with this configuration (farout bank build -c), or give score.threshold as a number"
+    )]
+    OtherMaps {
+        /// Keys of the calibration.
+        measured: String,
+        /// Keys of the configuration.
+        wanted: String,
     },
     /// No threshold can be had from the bank.
     #[error(transparent)]
@@ -72,7 +87,11 @@ pub struct Grounds<'a> {
 #[derive(Debug, Clone)]
 pub struct Scorer {
     rule: Rule,
+    normalise: Normalise,
+    smoother: Option<Smoother>,
     uncertainty: Vec<f32>,
+    relative: Vec<f32>,
+    spare: Vec<f32>,
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +118,9 @@ impl Scorer {
         if uncertainty == Some(Parametric::Rba) && grounds.logits_kind == Some(LogitsKind::Classes) {
             return Err(ScoreError::NotMasks);
         }
+        if (method, config.normalise) == (Method::Cdnp, Normalise::Spread) {
+            return Err(ScoreError::CdnpOfSpread);
+        }
         let fused = |fusion: Fusion| Rule::Fused(method, Box::new(Fuser::new(fusion)));
         let rule = match method {
             Method::Knn => Rule::Distance,
@@ -108,12 +130,22 @@ impl Scorer {
                 fused(Fusion::cdnp(config.partner, reference, grounds.k)?)
             }
             Method::Zsum => {
-                let known = grounds.bank.and_then(Bank::calibration);
+                // Their z-scores are those of distances treated alike.
+                let wanted = config.recipe().changes(method);
+                let alike = |c: &&Calibration| c.maps.get("normalise") == wanted.get("normalise");
+                let known = grounds.bank.and_then(Bank::calibration).filter(alike);
                 let methods = known.map_or(&[][..], |calibration| &calibration.methods);
                 fused(Fusion::zsum(config.partner, methods, grounds.k)?)
             }
         };
-        Ok(Scorer { rule, uncertainty: Vec::new() })
+        Ok(Scorer {
+            rule,
+            normalise: if method.searches() { config.normalise } else { Normalise::Off },
+            smoother: Smoother::new(config.smooth),
+            uncertainty: Vec::new(),
+            relative: Vec::new(),
+            spare: Vec::new(),
+        })
     }
 
     /// The method.
@@ -126,7 +158,8 @@ impl Scorer {
     }
 
     /// Fills `out` with the scores of one frame: on the features' grid for `knn`, on the logits' own for
-    /// parametric scores, on the finer of both for fused ones. A cell that cannot be judged (NaN or infinite
+    /// parametric scores, on the finer of both for fused ones; distances normalised before, the map smoothed
+    /// after, as configured. A cell that cannot be judged (NaN or infinite
     /// input) is `f32::INFINITY`.
     ///
     /// # Errors
@@ -138,12 +171,19 @@ impl Scorer {
         out: &mut ScoreMap,
     ) -> Result<(), ScoreError> {
         let missing = ScoreError::NoLogits(self.method().name());
-        match &mut self.rule {
+        let Scorer { rule, normalise, smoother, uncertainty, relative, spare } = self;
+        let mut measured = &distances.data[..];
+        if *normalise != Normalise::Off {
+            relative.clear();
+            relative.extend_from_slice(measured);
+            normalise.apply(relative, spare);
+            measured = relative;
+        }
+        match rule {
             Rule::Distance => {
                 out.grid = distances.grid;
                 out.data.clear();
-                out.data
-                    .extend(distances.data.iter().map(|d| if d.is_finite() { *d } else { f32::INFINITY }));
+                out.data.extend(measured.iter().map(|d| if d.is_finite() { *d } else { f32::INFINITY }));
             }
             Rule::Parametric(one) => {
                 let logits = logits.ok_or(missing)?;
@@ -152,10 +192,12 @@ impl Scorer {
             }
             Rule::Fused(_, fuser) => {
                 let logits = logits.ok_or(missing)?;
-                fuser.fusion().partner.scores(logits, &mut self.uncertainty);
-                let uncertainty = (logits.grid, &self.uncertainty[..]);
-                fuser.step((distances.grid, &distances.data), uncertainty, out);
+                fuser.fusion().partner.scores(logits, uncertainty);
+                fuser.step((distances.grid, measured), (logits.grid, uncertainty), out);
             }
+        }
+        if let Some(smoother) = smoother {
+            smoother.apply(out.grid, &mut out.data);
         }
         Ok(())
     }

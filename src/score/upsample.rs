@@ -35,22 +35,49 @@ impl Upsampler {
 
     /// The same from the cells of any map to `width` x `height` numbers.
     pub fn resample(&mut self, grid: Grid, cells: &[f32], width: usize, height: usize, out: &mut Vec<f32>) {
+        if self.resample_filled(grid, cells, width, height, out) {
+            Self::paint(grid, cells, width, height, out);
+        }
+    }
+
+    /// The same, but without what makes pixels infinite; false if the map is empty.
+    pub(super) fn resample_filled(
+        &mut self,
+        grid: Grid,
+        cells: &[f32],
+        width: usize,
+        height: usize,
+        out: &mut Vec<f32>,
+    ) -> bool {
         // Every number is overwritten below; only the length matters.
         out.resize(width * height, 0.0);
         if grid.is_empty() || cells.len() != grid.len() || width == 0 || height == 0 {
             out.fill(0.0);
-            return;
-        }
-        self.prepare(grid.cols, width);
-        if cells.iter().all(|s| s.is_finite()) {
-            self.interpolate(cells, grid, height, out);
-            return;
+            return false;
         }
         let mut filled = std::mem::take(&mut self.filled);
         fill(cells, grid, &mut filled);
-        self.interpolate(&filled, grid, height, out);
+        let mut rows = self.rows(grid, &filled, width, height);
+        for (y, out) in out.chunks_exact_mut(width).enumerate() {
+            let (above, below, weight) = rows.at(y);
+            for ((out, a), b) in out.iter_mut().zip(above).zip(below) {
+                *out = a + (b - a) * weight;
+            }
+        }
         self.filled = filled;
-        paint(grid, cells, width, height, out);
+        true
+    }
+
+    /// The rows of a picture of `width` x `height`, to be interpolated from `cells`, which are finite.
+    pub(super) fn rows<'a>(
+        &'a mut self,
+        grid: Grid,
+        cells: &'a [f32],
+        width: usize,
+        height: usize,
+    ) -> PixelRows<'a> {
+        self.prepare(grid.cols, width);
+        PixelRows { tables: self, cells, grid, height, held: (usize::MAX, usize::MAX) }
     }
 
     fn prepare(&mut self, cols: usize, width: usize) {
@@ -69,29 +96,49 @@ impl Upsampler {
         self.below.resize(width, 0.0);
     }
 
-    fn interpolate(&mut self, cells: &[f32], grid: Grid, height: usize, out: &mut [f32]) {
-        // Which row of cells `above` and `below` hold.
-        let (mut held_above, mut held_below) = (usize::MAX, usize::MAX);
-        for (y, out) in out.chunks_exact_mut(self.left.len()).enumerate() {
-            let (top, weight) = place(y, grid.rows, height);
-            let bottom = (top + 1).min(grid.rows - 1);
-            if held_above != top {
-                if held_below == top {
-                    std::mem::swap(&mut self.above, &mut self.below);
-                    std::mem::swap(&mut held_above, &mut held_below);
-                } else {
-                    widen(cells, top, self.cols, &self.left, &self.weight, &mut self.above);
-                    held_above = top;
-                }
-            }
-            if held_below != bottom {
-                widen(cells, bottom, self.cols, &self.left, &self.weight, &mut self.below);
-                held_below = bottom;
-            }
-            for ((out, a), b) in out.iter_mut().zip(&self.above).zip(&self.below) {
-                *out = a + (b - a) * weight;
+    /// Makes the pixels of cells that are not finite infinite.
+    pub(super) fn paint(grid: Grid, cells: &[f32], width: usize, height: usize, out: &mut [f32]) {
+        let Grid { rows, cols } = grid;
+        for (i, _) in cells.iter().enumerate().filter(|(_, cell)| !cell.is_finite()) {
+            let (row, col) = (i / cols, i % cols);
+            let columns = (col * width).div_ceil(cols)..((col + 1) * width).div_ceil(cols);
+            for y in (row * height).div_ceil(rows)..((row + 1) * height).div_ceil(rows) {
+                out[y * width..(y + 1) * width][columns.clone()].fill(f32::INFINITY);
             }
         }
+    }
+}
+
+/// Rows of pixels between two rows of cells that were widened to the width of the picture; ask for them in order.
+pub(super) struct PixelRows<'a> {
+    tables: &'a mut Upsampler,
+    cells: &'a [f32],
+    grid: Grid,
+    height: usize,
+    /// Which rows of cells `above` and `below` hold.
+    held: (usize, usize),
+}
+
+impl PixelRows<'_> {
+    /// The rows of cells above and below row `y` of pixels, and the weight of the one below.
+    pub(super) fn at(&mut self, y: usize) -> (&[f32], &[f32], f32) {
+        let (top, weight) = place(y, self.grid.rows, self.height);
+        let bottom = (top + 1).min(self.grid.rows - 1);
+        let Upsampler { cols, left, weight: weights, above, below, .. } = &mut *self.tables;
+        if self.held.0 != top {
+            if self.held.1 == top {
+                std::mem::swap(above, below);
+                self.held = (self.held.1, self.held.0);
+            } else {
+                widen(self.cells, top, *cols, left, weights, above);
+                self.held.0 = top;
+            }
+        }
+        if self.held.1 != bottom {
+            widen(self.cells, bottom, *cols, left, weights, below);
+            self.held.1 = bottom;
+        }
+        (above, below, weight)
     }
 }
 
@@ -131,18 +178,6 @@ fn fill(cells: &[f32], grid: Grid, out: &mut Vec<f32>) {
             }
         }
         *cell = if count > 0 { sum / count as f32 } else { 0.0 };
-    }
-}
-
-/// Makes the pixels of cells that are not finite infinite.
-fn paint(grid: Grid, cells: &[f32], width: usize, height: usize, out: &mut [f32]) {
-    let Grid { rows, cols } = grid;
-    for (i, _) in cells.iter().enumerate().filter(|(_, cell)| !cell.is_finite()) {
-        let (row, col) = (i / cols, i % cols);
-        let columns = (col * width).div_ceil(cols)..((col + 1) * width).div_ceil(cols);
-        for y in (row * height).div_ceil(rows)..((row + 1) * height).div_ceil(rows) {
-            out[y * width..(y + 1) * width][columns.clone()].fill(f32::INFINITY);
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bank::{BankError, ShardNumber};
-use crate::score::Parametric;
+use crate::score::{MapRecipe, Normalise, Parametric};
 
 /// Images of two drives, one of them twice under another name, and a video given twice.
 fn mixed(dir: &Path) -> Vec<Input> {
@@ -46,7 +46,10 @@ fn merged_shards_are_the_bank_of_one_run_byte_for_byte() {
     let mut inputs = mixed(dir.path());
     for data_type in [DataType::F16, DataType::F32] {
         for (size, held_out_share) in [(100, 0.2), (10_000, 0.2), (300, 0.01)] {
-            let config = BuildConfig { data_type, held_out_share, video_step: 3, ..config(size) };
+            // Half of them with maps that are treated before they are measured.
+            let maps = MapRecipe { partner: Parametric::Entropy, normalise: Normalise::Median, smooth: 0.75 };
+            let maps = if data_type == DataType::F32 { maps } else { MapRecipe::default() };
+            let config = BuildConfig { data_type, held_out_share, video_step: 3, maps, ..config(size) };
             let whole = part(&inputs, &config).unwrap().to_bytes().unwrap();
             assert_eq!(whole, run(&inputs, &config).unwrap().to_bytes().unwrap());
             let keep = BuildConfig { keep_held_out: true, ..config.clone() };
@@ -96,7 +99,13 @@ fn what_does_not_fit_together_is_refused_by_name() {
         (config(51), "size: 51, not 50"),
         (BuildConfig { data_type: DataType::F32, ..config(50) }, "number format: f32, not f16"),
         (BuildConfig { k: 2, ..config(50) }, "k: 2, not 3"),
-        (BuildConfig { partner: Parametric::Msp, ..config(50) }, "partner of fused scores: msp, not lse"),
+        (
+            BuildConfig {
+                maps: MapRecipe { partner: Parametric::Msp, normalise: Normalise::Median, smooth: 1.5 },
+                ..config(50)
+            },
+            "normalisation of distances: median, not off; partner of fused scores: msp, not lse",
+        ),
     ] {
         let path = out.path().join("other.bank");
         let shard = Some(ShardNumber { number: 2, of: 2 });

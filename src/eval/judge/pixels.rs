@@ -1,12 +1,18 @@
 //! One image: its truth, and each method's scores brought to the truth's size.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
 use super::Case;
 use crate::eval::metrics::Counts;
 use crate::eval::truth::Truth;
+use crate::frame::Frame;
 use crate::grid::{PixelScores, ScoreMap};
-use crate::score::Upsampler;
+use crate::luma::Luma;
+use crate::pool::Pool;
+use crate::score::Enlarger;
+use crate::source::images;
 
 /// An image, ready to be judged.
 pub struct Image {
@@ -27,10 +33,14 @@ impl Image {
         let sample = &case.dataset.samples[index];
         let path = sample.truth.as_ref().with_context(|| format!("{} has no mask", sample.name))?;
         let truth = Truth::read(path, &case.dataset.values)?;
-        let mut upsampler = Upsampler::new();
+        let mut enlarger = Enlarger::new(&case.settings.config.score);
+        let luma = match enlarger.needs_luma() {
+            true => luma(&sample.image, &Pool::new())?,
+            false => Luma::default(),
+        };
         let maps = (case.load)(index)?
             .iter()
-            .map(|map| at_size(&mut upsampler, map, truth.width, truth.height))
+            .map(|map| at_size(&mut enlarger, map, &luma, (truth.width, truth.height)))
             .collect();
         Ok(Image { name: sample.name.clone(), truth, maps })
     }
@@ -45,9 +55,22 @@ impl Image {
     }
 }
 
-/// A score map interpolated as the daemon does it.
-pub fn at_size(upsampler: &mut Upsampler, map: &ScoreMap, width: usize, height: usize) -> PixelScores {
+/// A score map enlarged as the daemon does it.
+pub fn at_size(enlarger: &mut Enlarger, map: &ScoreMap, luma: &Luma, size: (usize, usize)) -> PixelScores {
     let mut scores = PixelScores::default();
-    upsampler.step(map, width, height, &mut scores);
+    enlarger.step(map, luma, size, &mut scores);
     scores
+}
+
+/// The brightness of the picture at `path`.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn luma(path: &Path, pool: &Pool<Vec<u8>>) -> Result<Luma> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let frame: Frame = images::decode(&bytes, pool)
+        .map_err(|why| anyhow::anyhow!("cannot read {}: {why}", path.display()))?;
+    let mut luma = Luma::default();
+    luma.take(&frame);
+    Ok(luma)
 }

@@ -3,15 +3,14 @@
 use anyhow::{Context, Result};
 
 use super::Case;
-use super::pixels::at_size;
-use crate::eval::metrics::video::motion::estimate;
+use super::pixels::{at_size, luma};
 use crate::eval::metrics::video::{Judge, Motion, Settings, VideoFrame};
 use crate::eval::result::{MethodResult, SequenceResult};
 use crate::eval::truth::Truth;
-use crate::frame::Frame;
+use crate::luma::Luma;
+use crate::motion::estimate;
 use crate::pool::Pool;
-use crate::score::Upsampler;
-use crate::source::images;
+use crate::score::Enlarger;
 
 /// Judges each sequence of the data set by method number `method`, at the daemon's threshold, or at that
 /// of the best F1 if it has none.
@@ -36,23 +35,23 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
     for frames in case.indices.chunk_by(|a, b| sequence_of(a) == sequence_of(b)) {
         let mut judge = Judge::new(settings);
         let mut previous: Option<Luma> = None;
-        let (pool, mut upsampler) = (Pool::new(), Upsampler::new());
+        let (pool, mut enlarger) = (Pool::new(), Enlarger::new(score));
         for (number, index) in frames.iter().enumerate() {
             let sample = &case.dataset.samples[*index];
             let path = sample.truth.as_ref().with_context(|| format!("{} has no mask", sample.name))?;
             let truth = Truth::read(path, &case.dataset.values)?;
             let maps = (case.load)(*index)?;
             let map = maps.get(method).context("a map is missing")?;
-            let scores = at_size(&mut upsampler, map, truth.width, truth.height);
-            let luma = Luma::read(&sample.image, &pool)?;
+            let brightness = luma(&sample.image, &pool)?;
+            let scores = at_size(&mut enlarger, map, &brightness, (truth.width, truth.height));
             let motion = match &previous {
                 // Motion is told in the pixels of the scores.
                 Some(before)
                     if [(before.width, before.height), (truth.width, truth.height)]
                         .iter()
-                        .all(|size| *size == (luma.width, luma.height)) =>
+                        .all(|size| *size == (brightness.width, brightness.height)) =>
                 {
-                    estimate(&before.pixels, &luma.pixels, luma.width, luma.height)
+                    estimate(&before.pixels, &brightness.pixels, brightness.width, brightness.height)
                 }
                 _ => Motion::Still,
             };
@@ -65,30 +64,10 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
                 motion: &motion,
             };
             judge.push(frame).with_context(|| sample.name.clone())?;
-            previous = Some(luma);
+            previous = Some(brightness);
         }
         let sequence = frames.first().map(sequence_of).unwrap_or_default();
         reports.push(SequenceResult { sequence, report: judge.finish(None) });
     }
     Ok(reports)
-}
-
-/// The brightness of a picture.
-struct Luma {
-    width: usize,
-    height: usize,
-    pixels: Vec<u8>,
-}
-
-impl Luma {
-    fn read(path: &std::path::Path, pool: &Pool<Vec<u8>>) -> Result<Luma> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let frame: Frame = images::decode(&bytes, pool)
-            .map_err(|why| anyhow::anyhow!("cannot read {}: {why}", path.display()))?;
-        // BT.601 weights in 256ths.
-        let luma =
-            |p: &[u8; 3]| ((u32::from(p[0]) * 77 + u32::from(p[1]) * 150 + u32::from(p[2]) * 29) >> 8) as u8;
-        let pixels = frame.pixels.as_chunks::<3>().0.iter().map(luma).collect();
-        Ok(Luma { width: frame.width, height: frame.height, pixels })
-    }
 }

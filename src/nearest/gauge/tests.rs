@@ -1,12 +1,13 @@
-//! Comparisons against a naive computation in double precision.
+//! Recipes against a naive computation in double precision.
 
 use std::sync::Arc;
 
 use super::*;
 use crate::bank::{
-    Affine, BankContents, Comparison, ComparisonPart, DataType, Extras, FORMAT_WITH_COMPARISON, RowsBuf,
-    Step, StepKind, Transform,
+    Affine, Affinity, BankContents, DataType, Extras, FORMAT_WITH_RECIPE, OutlierRows, OutlierUse, Recipe,
+    RecipePart, RowsBuf, Step, StepKind, Transform,
 };
+use crate::grid::Grid;
 use crate::nearest::tests::{Noise, bank, features};
 use crate::nearest::{Device, open};
 
@@ -15,8 +16,8 @@ const K: usize = 3;
 
 /// Columns 4..22 of `WIDTH`, as two parts: 11 numbers as they are, 7 divided by their norm and turned to 5. The
 /// first four are looked at by nobody. Of the 11 the picture's mean is subtracted.
-fn comparison(combine: Combine) -> (Comparison, Vec<Transform>) {
-    let part = |name: &str, from, width, stored, steps, baseline| ComparisonPart {
+fn recipe(combine: Combine) -> (Recipe, Vec<Transform>) {
+    let part = |name: &str, from, width, stored, steps, baseline| RecipePart {
         name: name.into(),
         from,
         width,
@@ -32,17 +33,12 @@ fn comparison(combine: Combine) -> (Comparison, Vec<Transform>) {
     ];
     let affine = Affine { mean: noise.many(7, 0.1, 0.0), matrix: Some(noise.many(35, 1.0, 0.0)) };
     let turned = Transform { steps: vec![Step::Unit, Step::Affine(affine)] };
-    (Comparison { parts, combine }, vec![turned, Transform { steps: vec![Step::CenterImage] }])
+    (Recipe::of(parts, combine), vec![turned, Transform { steps: vec![Step::CenterImage] }])
 }
 
 /// One vector's parts in double precision; `picture` is its picture's mean.
-fn parts(
-    comparison: &Comparison,
-    transforms: &[Transform],
-    picture: &[f64],
-    vector: &[f32],
-) -> Vec<Vec<f64>> {
-    let part = |(part, transform): (&ComparisonPart, &Transform)| {
+fn parts(recipe: &Recipe, transforms: &[Transform], picture: &[f64], vector: &[f32]) -> Vec<Vec<f64>> {
+    let part = |(part, transform): (&RecipePart, &Transform)| {
         let mut x: Vec<f64> =
             vector[part.from..part.from + part.width].iter().map(|x| f64::from(*x)).collect();
         for step in &transform.steps {
@@ -69,66 +65,109 @@ fn parts(
         }
         x
     };
-    comparison.parts.iter().zip(transforms).map(part).collect()
+    recipe.parts.iter().zip(transforms).map(part).collect()
 }
 
-/// The mean distance of `x` to the nearest `K` of `rows`.
-fn naive(x: &[f64], rows: &[Vec<f64>]) -> f64 {
+/// The mean distance of `x` to the nearest `k` of `rows`.
+fn naive(x: &[f64], rows: &[Vec<f64>], k: usize) -> f64 {
     let mut all: Vec<f64> =
         rows.iter().map(|row| row.iter().zip(x).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()).collect();
     all.sort_by(f64::total_cmp);
-    all[..K].iter().sum::<f64>() / K as f64
+    all[..k].iter().sum::<f64>() / k as f64
+}
+
+/// Vectors as they are stored: table after table.
+fn stored(combine: Combine, rows: &[Vec<Vec<f64>>]) -> RowsBuf {
+    let mut stored = Vec::new();
+    match combine {
+        Combine::Concat => {
+            rows.iter().for_each(|row| stored.extend(row.iter().flatten().map(|x| *x as f32)));
+        }
+        _ => (0..2).for_each(|p| {
+            rows.iter().for_each(|row| stored.extend(row[p].iter().map(|x| *x as f32)));
+        }),
+    }
+    RowsBuf::F32(stored)
+}
+
+/// A bank of `raw`, and of `strange` as known outliers.
+fn bank_of(recipe: &Recipe, transforms: &[Transform], raw: &[f32], strange: &[f32]) -> Arc<Bank> {
+    let all = |raw: &[f32]| -> Vec<Vec<Vec<f64>>> {
+        raw.chunks(WIDTH).map(|row| parts(recipe, transforms, &[0.0; WIDTH], row)).collect()
+    };
+    let plain = Arc::into_inner(bank(DataType::F32, WIDTH, raw)).unwrap().into_contents().unwrap();
+    let mut metadata = plain.metadata;
+    (metadata.format, metadata.recipe) = (FORMAT_WITH_RECIPE, Some(recipe.clone()));
+    let outliers = OutlierRows { rows: stored(recipe.combine, &all(strange)), means: None };
+    let extras = Extras { transforms: transforms.to_vec(), outliers: Some(outliers), ..Extras::default() };
+    let features = stored(recipe.combine, &all(raw));
+    Arc::new(Bank::from_contents(BankContents { features, metadata, extras, ..plain }, K).unwrap())
 }
 
 #[test]
 fn one_distance_of_several_parts_is_that_of_the_formula() {
     let mut noise = Noise(7);
-    let (raw, frame) = (noise.many(300 * WIDTH, 1.0, 0.3), features(WIDTH, noise.many(41 * WIDTH, 1.0, 0.3)));
+    let (raw, strange) = (noise.many(300 * WIDTH, 1.0, 0.3), noise.many(40 * WIDTH, 1.2, 0.5));
+    let frame =
+        Features { grid: Grid { rows: 1, cols: 41 }, ..features(WIDTH, noise.many(41 * WIDTH, 1.0, 0.3)) };
     let picture: Vec<f64> = (0..WIDTH)
         .map(|c| frame.data.chunks(WIDTH).map(|patch| f64::from(patch[c])).sum::<f64>() / 41.0)
         .collect();
+    let affinity = Some(Affinity { part: 1, temperature: 0.3, radius: 2.0, share: 0.6 });
+    let mut cases = Vec::new();
     for combine in [Combine::Concat, Combine::Sum, Combine::Max] {
-        let (comparison, transforms) = comparison(combine);
-        let rows: Vec<Vec<Vec<f64>>> =
-            raw.chunks(WIDTH).map(|row| parts(&comparison, &transforms, &[0.0; WIDTH], row)).collect();
-        // Stored by hand, table after table.
-        let mut stored = Vec::new();
-        match combine {
-            Combine::Concat => {
-                rows.iter().for_each(|row| stored.extend(row.iter().flatten().map(|x| *x as f32)))
+        cases.push((combine, OutlierUse::Off, None));
+        cases.push((combine, OutlierUse::Ratio, None));
+        cases.push((combine, OutlierUse::Difference(0.8), affinity));
+    }
+    for (combine, outliers, affinity) in cases {
+        let (plain, transforms) = recipe(combine);
+        let recipe = Recipe { outliers, outlier_k: 2, affinity, ..plain };
+        let bank = bank_of(&recipe, &transforms, &raw, &strange);
+        let each = |raw: &[f32], mean: &[f64]| -> Vec<Vec<Vec<f64>>> {
+            raw.chunks(WIDTH).map(|row| parts(&recipe, &transforms, mean, row)).collect()
+        };
+        let nothing = [0.0; WIDTH];
+        let (rows, known, patches) =
+            (each(&raw, &nothing), each(&strange, &nothing), each(&frame.data, &picture));
+        let only = |all: &[Vec<Vec<f64>>], p: usize| all.iter().map(|row| row[p].clone()).collect::<Vec<_>>();
+        let whole = |all: &[Vec<Vec<f64>>]| all.iter().map(|row| row.concat()).collect::<Vec<_>>();
+        let score = |x: &[f64], rows: &[Vec<f64>], known: &[Vec<f64>]| {
+            let (d, o) = (naive(x, rows, K), naive(x, known, 2));
+            match outliers {
+                OutlierUse::Off => d,
+                OutlierUse::Ratio => d / o,
+                OutlierUse::Difference(w) => d - w * o,
             }
-            _ => (0..2)
-                .for_each(|p| rows.iter().for_each(|row| stored.extend(row[p].iter().map(|x| *x as f32)))),
+        };
+        let mut want: Vec<f32> = patches
+            .iter()
+            .map(|x| {
+                let of = |p: usize| score(&x[p], &only(&rows, p), &only(&known, p));
+                (match combine {
+                    Combine::Concat => score(&x.concat(), &whole(&rows), &whole(&known)),
+                    Combine::Sum => of(0) / 0.25 + of(1) / 2.0,
+                    Combine::Max => ((of(0) - 0.5) / 0.25).max((of(1) - 3.0) / 2.0),
+                }) as f32
+            })
+            .collect();
+        if let Some(how) = &affinity {
+            let y: Vec<f32> = patches.iter().flat_map(|x| x[1].iter().map(|x| *x as f32)).collect();
+            Smoothing::default().apply(how, frame.grid, &y, (11, 0, 11), &mut want);
         }
-        let plain = Arc::into_inner(bank(DataType::F32, WIDTH, &raw)).unwrap().into_contents().unwrap();
-        let mut metadata = plain.metadata;
-        (metadata.format, metadata.comparison) = (FORMAT_WITH_COMPARISON, Some(comparison.clone()));
-        let extras = Extras { transforms: transforms.clone(), ..Extras::default() };
-        let contents = BankContents { features: RowsBuf::F32(stored), metadata, extras, ..plain };
-        let bank = Arc::new(Bank::from_contents(contents, K).unwrap());
         for threads in [1, 3] {
             let config = SearchConfig { k: K, threads, device: Device::Cpu, ..SearchConfig::default() };
             let mut gauge = open(&config, &bank).unwrap().engine;
-            assert_eq!(gauge.name().contains("2 parts"), combine != Combine::Concat, "{}", gauge.name());
+            let name = gauge.name();
+            assert_eq!(name.contains("2 parts"), combine != Combine::Concat, "{name}");
+            assert_eq!(name.contains("known outliers"), !outliers.is_off(), "{name}");
             let mut out = Distances::default();
             // The second time it knows the first answer.
             for _ in 0..2 {
                 gauge.distances(&frame, &mut out).unwrap();
-                for (patch, got) in frame.data.chunks(WIDTH).zip(out.data.iter()) {
-                    let x = parts(&comparison, &transforms, &picture, patch);
-                    let of =
-                        |p: usize| naive(&x[p], &rows.iter().map(|row| row[p].clone()).collect::<Vec<_>>());
-                    let want = match combine {
-                        Combine::Concat => {
-                            naive(&x.concat(), &rows.iter().map(|row| row.concat()).collect::<Vec<_>>())
-                        }
-                        Combine::Sum => of(0) / 0.25 + of(1) / 2.0,
-                        Combine::Max => ((of(0) - 0.5) / 0.25).max((of(1) - 3.0) / 2.0),
-                    };
-                    assert!(
-                        (f64::from(*got) - want).abs() < 1e-4 * want.abs().max(1.0),
-                        "{combine:?}: {got} {want}"
-                    );
+                for (got, want) in out.data.iter().zip(&want) {
+                    let near = (got - want).abs() < 2e-4 * want.abs().max(1.0);
+                    assert!(near, "{combine:?}, {outliers}, {affinity:?}: {got} {want}");
                 }
             }
             let mut broken = frame.clone();
@@ -146,13 +185,13 @@ fn one_distance_of_several_parts_is_that_of_the_formula() {
 
 #[test]
 fn the_zero_vector_stays_where_it_is() {
-    let (comparison, _) = comparison(Combine::Sum);
+    let (recipe, _) = recipe(Combine::Sum);
     let transforms = vec![Transform { steps: vec![Step::Unit] }, Transform::default()];
-    let comparison = Comparison {
-        parts: vec![ComparisonPart { stored: 7, ..comparison.parts[0].clone() }, comparison.parts[1].clone()],
-        ..comparison
+    let recipe = Recipe {
+        parts: vec![RecipePart { stored: 7, ..recipe.parts[0].clone() }, recipe.parts[1].clone()],
+        ..recipe
     };
-    let mut projector = Projector::new(&comparison, &transforms, WIDTH);
+    let mut projector = Projector::new(&recipe, &transforms, WIDTH);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     let mut vectors = vec![0.0; 2 * WIDTH];
     vectors[WIDTH + 15] = 3.0;

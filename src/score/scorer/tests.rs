@@ -22,14 +22,21 @@ fn bank(reference: Option<ReferenceRecord>, methods: Vec<MethodCalibration>) -> 
         name: text("model"),
         parts: Vec::new(),
     };
-    let calibration = Calibration { split: text("all"), frames: 3, blocks: 1, min_region_px: 100, methods };
+    let calibration = Calibration {
+        split: text("all"),
+        frames: 3,
+        blocks: 1,
+        min_region_px: 100,
+        maps: Default::default(),
+        methods,
+    };
     let build = BuildRecord { reference, ..BuildRecord::default() };
     let metadata = Metadata {
         format: FORMAT,
         farout: text("0"),
         model,
         build,
-        comparison: None,
+        recipe: None,
         calibration: Some(calibration),
         sources: Vec::new(),
     };
@@ -227,4 +234,44 @@ fn a_threshold_belongs_to_its_fusion() {
     assert!(why.contains("set score.partner = \"lse\""), "{why}");
     let cdnp = ScoreConfig { method: Method::Cdnp, ..ScoreConfig::default() };
     assert!(cdnp.resolve(&bank, 3).unwrap_err().to_string().contains("cdnp"));
+}
+
+#[test]
+fn maps_are_normalised_before_and_smoothed_after() {
+    let bank = bank(Some(reference()), statistics());
+    let grid = Grid { rows: 2, cols: 3 };
+    let d = distances(grid, &[1.0, 2.0, 3.0, 4.0, 5.0, f32::NAN]);
+    let mut map = ScoreMap::default();
+    let mut score = |config: &ScoreConfig| {
+        Scorer::open(config.method, config, &grounds(&bank)).unwrap().step(&d, None, &mut map).unwrap();
+        map.data.to_vec()
+    };
+    let plain = ScoreConfig::default();
+    let median = ScoreConfig { normalise: Normalise::Median, ..plain.clone() };
+    assert_eq!(score(&median), [-2.0, -1.0, 0.0, 1.0, 2.0, f32::INFINITY]);
+    let smooth = ScoreConfig { smooth: 0.8, ..median.clone() };
+    let mut want = vec![-2.0, -1.0, 0.0, 1.0, 2.0, f32::INFINITY];
+    Smoother::new(0.8).unwrap().apply(grid, &mut want);
+    assert_eq!(score(&smooth), want);
+    assert!(want[0] > -2.0 && want[5] == f32::INFINITY);
+
+    // Statistics belong to distances that were treated alike; logits do not know of them.
+    let zsum = ScoreConfig { method: Method::Zsum, ..median.clone() };
+    assert!(matches!(
+        Scorer::open(Method::Zsum, &zsum, &grounds(&bank)),
+        Err(ScoreError::NoStatistics { .. })
+    ));
+    let spread = ScoreConfig { normalise: Normalise::Spread, ..plain.clone() };
+    assert!(matches!(Scorer::open(Method::Cdnp, &spread, &grounds(&bank)), Err(ScoreError::CdnpOfSpread)));
+    Scorer::open(Method::Cdnp, &median, &grounds(&bank)).unwrap();
+    let why = median.resolve(&bank, 3).unwrap_err().to_string();
+    assert!(why.contains("score.normalise = \"median\"") && why.contains("measured with neither"), "{why}");
+    let lse = |config: &ScoreConfig| {
+        let method = Method::Parametric(Parametric::Lse);
+        ScoreConfig { method, ..config.clone() }.resolve(&bank, 3)
+    };
+    assert!(lse(&median).is_ok());
+    assert!(matches!(lse(&smooth), Err(ScoreError::OtherMaps { .. })));
+    let told = ScoreConfig { temporal: 0.5, ..plain }.resolve(&bank, 3).unwrap();
+    assert!(told.basis.ends_with("measured on single frames, interpolated bilinearly"), "{}", told.basis);
 }

@@ -6,14 +6,13 @@
 mod alarms;
 mod flicker;
 mod follow;
-pub mod motion;
 mod tracking;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::motion::Motion;
 pub use alarms::{FalseAlarms, SpeedSample};
 pub use flicker::Flicker;
-pub use motion::Motion;
 pub use tracking::{ObjectRow, Tracking};
 
 use super::components::Components;

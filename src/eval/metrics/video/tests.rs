@@ -136,12 +136,15 @@ fn motion_is_found_by_matching_blocks() {
         let pixel = |i: usize| cells[(i / width / 8) * (wide / 8) + (i % width + shift) / 8];
         (0..width * height).map(pixel).collect()
     };
-    let motion = motion::estimate(&view(0), &view(8), width, height);
+    let motion = crate::motion::estimate(&view(0), &view(8), width, height);
     // The later picture shows what lay 8 pixels further to the right.
     assert_eq!(motion.at((320, 180), (width, height)), [8.0, 0.0]);
     let plain = vec![90; width * height];
-    assert_eq!(motion::estimate(&plain, &plain, width, height).at((9, 9), (width, height)), [0.0, 0.0]);
-    assert_eq!(motion::estimate(&plain, &plain[1..], width, height), Motion::Still);
+    assert_eq!(
+        crate::motion::estimate(&plain, &plain, width, height).at((9, 9), (width, height)),
+        [0.0, 0.0]
+    );
+    assert_eq!(crate::motion::estimate(&plain, &plain[1..], width, height), Motion::Still);
 }
 
 #[test]

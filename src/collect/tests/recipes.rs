@@ -2,7 +2,7 @@
 
 use super::parts::{joining, part, shards, smaller};
 use super::*;
-use crate::bank::{BankError, ClassSource, Combine, StepKind};
+use crate::bank::{Affine, BankError, ClassSource, Combine, OutlierUse, ShardNumber, Step, StepKind};
 use crate::grid::Distances;
 use crate::nearest::{self, Device, SearchConfig};
 
@@ -10,13 +10,13 @@ fn steps(text: &str) -> Vec<StepKind> {
     text.split(',').map(|step| step.parse().unwrap()).collect()
 }
 
-fn asked(transform: &str, combine: Combine) -> ComparisonConfig {
-    ComparisonConfig { transform: steps(transform), combine, floor: 0.0, ..ComparisonConfig::default() }
+fn asked(transform: &str, combine: Combine) -> RecipeConfig {
+    RecipeConfig { transform: steps(transform), combine, floor: 0.0, ..RecipeConfig::default() }
 }
 
 /// The same of the whole features as one part.
-fn whole(transform: &str) -> ComparisonConfig {
-    ComparisonConfig { parts: vec!["all".into()], ..asked(transform, Combine::Concat) }
+fn whole(transform: &str) -> RecipeConfig {
+    RecipeConfig { parts: vec!["all".into()], ..asked(transform, Combine::Concat) }
 }
 
 /// All rows of table `number`.
@@ -84,8 +84,8 @@ fn labelled(dir: &Path) -> Vec<Input> {
     inputs
 }
 
-fn config(comparison: ComparisonConfig, classes: Option<ClassSource>) -> BuildConfig {
-    BuildConfig { comparison, classes, data_type: DataType::F32, ..super::config(10_000) }
+fn config(recipe: RecipeConfig, classes: Option<ClassSource>) -> BuildConfig {
+    BuildConfig { recipe, classes, data_type: DataType::F32, ..super::config(10_000) }
 }
 
 fn built(inputs: &[Input], config: &BuildConfig) -> Bank {
@@ -109,13 +109,13 @@ fn whitened_rows_have_the_identity_as_covariance() {
         assert_eq!(u32::from(*class), within.provenance(row).unwrap().col / 2 % 3);
     }
     // MeanColour's logits are its features.
-    let model = built(&inputs, &config(ComparisonConfig::default(), Some(ClassSource::Model)));
+    let model = built(&inputs, &config(RecipeConfig::default(), Some(ClassSource::Model)));
     for (row, class) in table(&model, 0).iter().zip(model.classes()) {
         let largest = row.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
         assert_eq!(usize::from(*class), largest, "{row:?}");
     }
     // Whitening of whitened rows moves nothing; the floor keeps thin directions thin.
-    let floored = ComparisonConfig { floor: 1e6, ..whole("whiten") };
+    let floored = RecipeConfig { floor: 1e6, ..whole("whiten") };
     let thin = covariance(&table(&built(&inputs, &config(floored, None)), 0), &[]);
     assert!((0..3).all(|c| thin[c][c] < 1e-5), "{thin:?}");
 }
@@ -124,7 +124,7 @@ fn whitened_rows_have_the_identity_as_covariance() {
 fn principal_directions_keep_the_most_variance_in_falling_order() {
     let dir = tempfile::tempdir().unwrap();
     let inputs = labelled(dir.path());
-    let raw = covariance(&table(&built(&inputs, &config(ComparisonConfig::default(), None)), 0), &[]);
+    let raw = covariance(&table(&built(&inputs, &config(RecipeConfig::default(), None)), 0), &[]);
     let all = covariance(&table(&built(&inputs, &config(whole("pca:3"), None)), 0), &[]);
     let trace = |m: &[Vec<f64>]| (0..m.len()).map(|c| m[c][c]).sum::<f64>();
     assert!((trace(&raw) - trace(&all)).abs() < 1e-3 * trace(&raw));
@@ -141,18 +141,42 @@ fn principal_directions_keep_the_most_variance_in_falling_order() {
     assert!((all[0][0] - value).abs() < 1e-3 * value, "{} {value}", all[0][0]);
     let one = built(&inputs, &config(whole("pca:1,whiten,l2"), None));
     assert!(one.tables() == [1] && table(&one, 0).iter().all(|row| (row[0].abs() - 1.0).abs() < 1e-6));
-    for (comparison, words) in [
+    for (recipe, words) in [
         (whole("pca:4"), "only 3"),
         (whole("pca:1,whiten,l2,whiten"), "step"),
         (whole("whiten:within"), "--classes"),
         (whole("l2,center:image"), "first step"),
-        (ComparisonConfig { parts: vec!["blue".into()], ..ComparisonConfig::default() }, "red, rest"),
+        (RecipeConfig { parts: vec!["blue".into()], ..RecipeConfig::default() }, "red, rest"),
+        (
+            RecipeConfig {
+                affinity: Some(AffinityConfig {
+                    part: "blue".into(),
+                    temperature: 0.2,
+                    radius: 3.0,
+                    share: 0.5,
+                }),
+                ..RecipeConfig::default()
+            },
+            "there are: red, rest",
+        ),
+        (
+            RecipeConfig {
+                affinity: Some(AffinityConfig {
+                    part: "red".into(),
+                    temperature: 0.0,
+                    radius: 3.0,
+                    share: 0.5,
+                }),
+                ..RecipeConfig::default()
+            },
+            "above 0",
+        ),
     ] {
-        if let Err(why) = run(&inputs, &config(comparison.clone(), None)) {
+        if let Err(why) = run(&inputs, &config(recipe.clone(), None)) {
             assert!(why.to_string().contains(words), "{why}");
         } else {
             // One dimension of plus and minus one can be whitened again.
-            assert_eq!(words, "step", "{comparison:?}");
+            assert_eq!(words, "step", "{recipe:?}");
         }
     }
 }
@@ -198,8 +222,8 @@ fn the_calibration_is_that_of_the_transformed_distances() {
     let dir = tempfile::tempdir().unwrap();
     let inputs = drive(dir.path(), 60, 30);
     let sum = built(&inputs, &config(asked("center,whiten", Combine::Sum), None));
-    assert_eq!((sum.tables(), sum.comparison().parts.len()), (&[1, 2][..], 2));
-    let normal: Vec<_> = sum.comparison().parts.iter().map(|part| part.baseline.unwrap()).collect();
+    assert_eq!((sum.tables(), sum.recipe().parts.len()), (&[1, 2][..], 2));
+    let normal: Vec<_> = sum.recipe().parts.iter().map(|part| part.baseline.unwrap()).collect();
     let knn = sum.calibration().unwrap().method("knn").unwrap();
     // The mean of a sum of d / s is the sum of the means.
     let want: f64 = normal.iter().map(|n| n.mean / n.deviation).sum();
@@ -207,7 +231,7 @@ fn the_calibration_is_that_of_the_transformed_distances() {
     let max = built(&inputs, &config(asked("center,whiten", Combine::Max), None));
     assert!(max.calibration().unwrap().method("knn").unwrap().min < 0.0, "a z-score below the normal one");
     // A patch that is a reference is at distance 0.
-    let raw = built(&inputs, &config(ComparisonConfig::default(), None));
+    let raw = built(&inputs, &config(RecipeConfig::default(), None));
     let bank = std::sync::Arc::new(sum);
     let search = SearchConfig { k: 1, device: Device::Cpu, ..SearchConfig::default() };
     let mut gauge = nearest::open(&search, &bank).unwrap().engine;
@@ -220,18 +244,18 @@ fn the_calibration_is_that_of_the_transformed_distances() {
 }
 
 #[test]
-fn shards_of_any_comparison_merge_to_the_bank_of_one_run_and_refuse_another() {
+fn shards_of_any_recipe_merge_to_the_bank_of_one_run_and_refuse_another() {
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let inputs = labelled(dir.path());
     let labels = Some(ClassSource::Labels);
     let mut mixed = Vec::new();
-    for (comparison, classes) in [
+    for (recipe, classes) in [
         (asked("l2,whiten", Combine::Concat), None),
         (asked("center:image,l2,whiten:0.25", Combine::Sum), None),
         (asked("whiten:within", Combine::Sum), labels),
-        (ComparisonConfig { parts: vec!["rest".into()], heads: 2, ..asked("center", Combine::Max) }, labels),
+        (RecipeConfig { parts: vec!["rest".into()], heads: 2, ..asked("center", Combine::Max) }, labels),
     ] {
-        let config = BuildConfig { data_type: DataType::F16, size: 300, ..config(comparison, classes) };
+        let config = BuildConfig { data_type: DataType::F16, size: 300, ..config(recipe, classes) };
         let whole = part(&inputs, &config).unwrap().to_bytes().unwrap();
         let other = part(&inputs, &BuildConfig { threads: 3, ..config.clone() }).unwrap();
         assert!(whole == other.to_bytes().unwrap(), "other threads, other bank");
@@ -239,7 +263,7 @@ fn shards_of_any_comparison_merge_to_the_bank_of_one_run_and_refuse_another() {
             let mut paths = shards(out.path(), &inputs, &config, of);
             paths.reverse();
             let merged = merge(&paths, &joining(false, 2), &mut ()).unwrap().to_bytes().unwrap();
-            assert!(merged == whole, "{of} shards of {:?}", config.comparison);
+            assert!(merged == whole, "{of} shards of {:?}", config.recipe);
         }
         let path = out.path().join(format!("{}.bank", mixed.len()));
         std::fs::rename(out.path().join(format!("{}-of-4.bank", mixed.len() + 1)), &path).unwrap();
@@ -251,7 +275,7 @@ fn shards_of_any_comparison_merge_to_the_bank_of_one_run_and_refuse_another() {
         let why = merge(std::slice::from_ref(&path), &joining(false, 1), &mut ()).unwrap_err().to_string();
         assert!(why.contains("transformed") && why.contains("shards"), "{why}");
         let bank = Bank::open(&path, 3).unwrap();
-        assert_eq!(bank.comparison().combine, config.comparison.combine);
+        assert_eq!(bank.recipe().combine, config.recipe.combine);
         let small = smaller(&bank, PruneMethod::KCenter, 40, true);
         let again = Bank::from_contents(small.contents, 3).unwrap();
         assert_eq!((again.rows(), again.tables()), (40, bank.tables()));
@@ -265,36 +289,141 @@ fn shards_of_any_comparison_merge_to_the_bank_of_one_run_and_refuse_another() {
         assert!(told.contains("  part  ") && told.contains("  distance  "), "{told}");
     }
     let why = merge(&mixed[1..3], &joining(false, 1), &mut ()).unwrap_err().to_string();
-    assert!(why.contains("comparison") && why.contains("classes: labels, not none"), "{why}");
+    assert!(why.contains("recipe") && why.contains("classes: labels, not none"), "{why}");
 }
 
 #[test]
-fn shards_make_banks_of_other_comparisons() {
+fn shards_make_banks_of_other_recipes() {
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let inputs = labelled(dir.path());
-    let given = config(
-        ComparisonConfig { parts: vec!["red".into()], ..asked("center:image", Combine::Concat) },
-        None,
-    );
+    let given =
+        config(RecipeConfig { parts: vec!["red".into()], ..asked("center:image", Combine::Concat) }, None);
     let paths = shards(out.path(), &inputs, &given, 2);
     let other = asked("center:image,whiten", Combine::Sum);
     let joined =
-        MergeConfig { comparison: Some(other.clone()), size: Some(120), k: Some(2), ..joining(false, 1) };
+        MergeConfig { recipe: Some(other.clone()), size: Some(120), k: Some(2), ..joining(false, 1) };
     let merged = merge(&paths, &joined, &mut ()).unwrap().to_bytes().unwrap();
-    let direct = BuildConfig { comparison: other, size: 120, k: 2, ..given };
+    let direct = BuildConfig { recipe: other, size: 120, k: 2, ..given };
     assert!(merged == run(&inputs, &direct).unwrap().to_bytes().unwrap());
     for (wrong, words) in [
         (MergeConfig { size: Some(10_001), ..joining(false, 1) }, "at most 10000"),
-        (MergeConfig { comparison: Some(whole("whiten:within")), ..joining(false, 1) }, "--classes"),
-        (MergeConfig { comparison: Some(whole("pca:4")), ..joining(false, 1) }, "only 3"),
+        (MergeConfig { recipe: Some(whole("whiten:within")), ..joining(false, 1) }, "--classes"),
+        (MergeConfig { recipe: Some(whole("pca:4")), ..joining(false, 1) }, "only 3"),
     ] {
         let why = merge(&paths, &wrong, &mut ()).unwrap_err().to_string();
         assert!(why.contains(words), "{why}");
     }
 }
 
+/// Pictures of known outliers: of each, the mask covers patches 0 to 2 of the first row whole, patch 3 by a bit less
+/// than half, and says nothing of others.
+fn strangers(dir: &Path) -> Vec<Input> {
+    let (images, labels) = (dir.join("strange"), dir.join("masks"));
+    std::fs::create_dir_all(&images).unwrap();
+    std::fs::create_dir_all(&labels).unwrap();
+    for i in 0..5 {
+        write_image(&images.join(format!("{i}.png")), 90 + i);
+        let mask = image::GrayImage::from_fn(48, 32, |x, y| {
+            image::Luma([match (x, y) {
+                (0..24, 0..8) => 1,
+                (24..32, 0..4) => {
+                    if (x, y) == (24, 0) {
+                        0
+                    } else {
+                        1
+                    }
+                }
+                _ => 255,
+            }])
+        });
+        mask.save(labels.join(format!("{i}.png"))).unwrap();
+    }
+    let mut inputs = list(&[images.to_str().unwrap().to_owned()]).unwrap();
+    attach_labels(&mut inputs, &labels).unwrap();
+    inputs
+}
+
 #[test]
-fn a_damaged_comparison_is_refused() {
+fn known_outliers_are_the_patches_that_their_labels_cover() {
+    let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let inputs = labelled(dir.path());
+    let strange = strangers(dir.path());
+    let ratio = RecipeConfig {
+        outliers: OutlierUse::Ratio,
+        affinity: Some(AffinityConfig { part: "red".into(), temperature: 0.2, radius: 3.0, share: 0.5 }),
+        ..asked("center:image,whiten", Combine::Sum)
+    };
+    let mut config = BuildConfig { k: 2, ..config(ratio, None) };
+    let find = |size: usize, config: &BuildConfig, values: &[u16]| {
+        let mut model = MeanColour { seen: 0, gain: 1.0 };
+        outliers(&strange, (size, values), config, (&mut open, &mut model), &mut (), &Stop::new())
+    };
+    let none = find(100, &config, &[7]).unwrap_err().to_string();
+    assert!(none.contains("--outlier-values") && none.contains("120 patches"), "{none}");
+    let known = find(100, &config, &[1]).unwrap();
+    assert_eq!((known.record.rows, known.record.patches, known.record.frames), (15, 15, 5));
+    assert_eq!(find(4, &config, &[1]).unwrap().record.rows, 4);
+    assert_eq!(find(1000, &config, &[]).unwrap().record.rows, 120, "all patches if no label says which");
+    let bare = RecipeConfig { affinity: None, outliers: OutlierUse::Off, ..config.recipe.clone() };
+    let without = built(&inputs, &BuildConfig { recipe: bare, ..config.clone() });
+    let refused = run(&inputs, &config).unwrap_err().to_string();
+    assert!(refused.contains("--outliers"), "{refused}");
+
+    config.outliers = Some(known.clone());
+    let contents = run(&inputs, &config).unwrap();
+    // Their rows are the features less the mean of their picture, by the transform that the references made.
+    let whitened = &contents.extras.transforms[1].steps[1];
+    let Step::Affine(Affine { mean, matrix: Some(matrix) }) = whitened else { panic!("{whitened:?}") };
+    let (raw, means) = (&known.rows.rows, known.rows.means.as_ref().unwrap());
+    let tables = &contents.extras.outliers.as_ref().unwrap().rows;
+    let (mut feature, mut got) = ([0.0; 3], [0.0; 2]);
+    for row in 0..15 {
+        raw.view().copy_to(row * 3, &mut feature);
+        tables.view().copy_to(15 + row * 2, &mut got);
+        let picture = &means.means[means.own[row] as usize * 3..];
+        let x: Vec<f32> = (0..2).map(|c| feature[c + 1] - picture[c + 1] - mean[c]).collect();
+        for (c, got) in got.iter().enumerate() {
+            let want = matrix[c * 2] * x[0] + matrix[c * 2 + 1] * x[1];
+            assert!((want - got).abs() < 1e-4, "row {row}: {got} {want}");
+        }
+    }
+    assert_eq!(contents.extras.transforms, without.transforms(), "outliers do not change the transform");
+    let bank = Bank::from_contents(contents.clone(), 2).unwrap();
+    // Distances of normal patches in units of those to outliers: most are nearer to references.
+    let normal = bank.recipe().parts[0].baseline.unwrap();
+    assert!(normal.mean > 0.0 && normal.mean < without.recipe().parts[0].baseline.unwrap().mean);
+
+    // Through files, in shards, and made smaller.
+    let whole = part(&inputs, &config).unwrap().to_bytes().unwrap();
+    assert!(whole == contents.to_bytes().unwrap());
+    let first = ShardNumber { number: 1, of: 2 };
+    let paths: Vec<PathBuf> = (1..=2)
+        .map(|number| {
+            let shard = ShardNumber { number, ..first };
+            let outliers = config.outliers.clone().filter(|_| number == 1);
+            let config = BuildConfig { shard: Some(shard), outliers, ..config.clone() };
+            let path = out.path().join(format!("{number}.bank"));
+            part(&inputs, &config).unwrap().write(&path).unwrap();
+            path
+        })
+        .collect();
+    assert!(merge(&paths, &joining(false, 2), &mut ()).unwrap().to_bytes().unwrap() == whole);
+    let path = out.path().join("whole.bank");
+    std::fs::write(&path, &whole).unwrap();
+    let bank = Bank::open(&path, 2).unwrap();
+    assert_eq!(bank.outliers().unwrap(), contents.extras.outliers.as_ref().unwrap());
+    let small = smaller(&bank, PruneMethod::Random, 50, false).contents;
+    assert_eq!(small.extras.outliers.as_ref(), bank.outliers());
+    let told = crate::bank::summary(&bank).to_string();
+    assert!(told.contains("15 features of 15 patches in 5 pictures") && told.contains("ratio"), "{told}");
+    assert!(told.contains("alike in red"), "{told}");
+    let mut lost = contents;
+    lost.extras.outliers = None;
+    assert!(Bank::from_contents(lost, 2).unwrap_err().to_string().contains("has none"));
+}
+
+#[test]
+fn a_damaged_recipe_is_refused() {
     let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let inputs = drive(dir.path(), 20, 30);
     let path = out.path().join("x.bank");

@@ -10,17 +10,57 @@ use crate::identity::ModelIdentity;
 /// What is done to features before they are compared, part by part. The rows of the bank are stored as it leaves
 /// them; the patches of a frame go the same way when they are searched for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub struct Recipe {
     /// The parts, in their order. Columns of the features that none of them names are not looked at.
-    pub parts: Vec<ComparisonPart>,
+    pub parts: Vec<RecipePart>,
     /// How they make one distance.
     #[serde(default)]
     pub combine: Combine,
+    /// What distances to known outliers do to those of each part.
+    #[serde(default, skip_serializing_if = "OutlierUse::is_off")]
+    pub outliers: OutlierUse,
+    /// Nearest outliers whose mean distance counts.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub outlier_k: usize,
+    /// How the distances are smoothed among patches that look alike, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+}
+
+/// The distance of a patch becomes (1 - share) times itself and share times a mean over the patches around it,
+/// weighted by how much they look alike (cosine of the transformed numbers of one part) and how near they are:
+/// the softmax of cosine / temperature - |difference of places|^2 / (2 radius^2), places in patches.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Affinity {
+    /// Number of the part that says what looks alike.
+    pub part: usize,
+    /// Small ones let only what looks very much alike count.
+    pub temperature: f64,
+    /// In patches.
+    pub radius: f64,
+    /// From 0, nothing changes, to 1.
+    pub share: f64,
+}
+
+impl Affinity {
+    /// Whether its numbers make sense.
+    pub fn is_sane(&self) -> bool {
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        positive(self.temperature) && positive(self.radius) && (0.0..=1.0).contains(&self.share)
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(k: &usize) -> bool {
+    *k == 1
 }
 
 /// Neighbouring columns of the features that are transformed together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ComparisonPart {
+pub struct RecipePart {
     /// What it is, e.g. `value:9`, or `value:9/2` for its second head.
     pub name: String,
     /// Its first column in the model's features, from 0.
@@ -46,8 +86,8 @@ pub struct Baseline {
     pub deviation: f64,
 }
 
-/// How parts make one distance. With d_p the mean L2 distance of part p to its k nearest rows, and m_p and s_p its
-/// mean and deviation on held-out normal frames:
+/// How parts make one distance. With d_p the mean L2 distance of part p to its k nearest rows, or what
+/// [`OutlierUse`] makes of it, and m_p and s_p its mean and deviation on held-out normal frames:
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Combine {
@@ -75,6 +115,87 @@ impl Combine {
     /// Whether each part is searched for itself.
     pub fn searches_apart(self) -> bool {
         self != Combine::Concat
+    }
+}
+
+/// What is made of a part's distance d to the references and its distance o to known outliers: `off`, `ratio`,
+/// `difference` or `difference:0.5`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum OutlierUse {
+    /// d: outliers are not looked at.
+    #[default]
+    Off,
+    /// d / o, at most 1000, without a unit: 1 is as near to an outlier as to a reference.
+    Ratio,
+    /// d - w o with a weight w, in units of the distance; 0 is the border for w = 1, and it may be negative.
+    Difference(f64),
+}
+
+impl OutlierUse {
+    /// Whether outliers are not looked at.
+    pub fn is_off(&self) -> bool {
+        *self == OutlierUse::Off
+    }
+
+    /// The score of a patch at `distance` from the references and `outlier` from the outliers; infinity if either is.
+    pub fn of(self, distance: f32, outlier: f32) -> f32 {
+        /// The largest ratio.
+        const MOST: f32 = 1000.0;
+        if !(distance.is_finite() && outlier.is_finite()) {
+            return f32::INFINITY;
+        }
+        match self {
+            OutlierUse::Off => distance,
+            OutlierUse::Ratio if distance == 0.0 => 0.0,
+            OutlierUse::Ratio => (distance / outlier).min(MOST),
+            OutlierUse::Difference(weight) => (f64::from(distance) - weight * f64::from(outlier)) as f32,
+        }
+    }
+}
+
+impl fmt::Display for OutlierUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OutlierUse::Off => f.write_str("off"),
+            OutlierUse::Ratio => f.write_str("ratio"),
+            OutlierUse::Difference(weight) if *weight == 1.0 => f.write_str("difference"),
+            OutlierUse::Difference(weight) => write!(f, "difference:{weight}"),
+        }
+    }
+}
+
+impl FromStr for OutlierUse {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let weight = |text: &str| text.parse().ok().filter(|w: &f64| w.is_finite() && *w >= 0.0);
+        let found = match text.split_once(':') {
+            None if text == "off" => Some(OutlierUse::Off),
+            None if text == "ratio" => Some(OutlierUse::Ratio),
+            None if text == "difference" => Some(OutlierUse::Difference(1.0)),
+            Some(("difference", w)) => weight(w).map(OutlierUse::Difference),
+            _ => None,
+        };
+        found.ok_or_else(|| {
+            format!(
+                "outliers cannot be used by {text:?}; known are off, ratio, difference, difference:WEIGHT"
+            )
+        })
+    }
+}
+
+impl From<OutlierUse> for String {
+    fn from(how: OutlierUse) -> String {
+        how.to_string()
+    }
+}
+
+impl TryFrom<String> for OutlierUse {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -185,20 +306,30 @@ impl TryFrom<String> for StepKind {
     }
 }
 
-impl Comparison {
+impl Recipe {
     /// Features compared as they are.
-    pub fn plain(model: &ModelIdentity) -> Comparison {
+    pub fn plain(model: &ModelIdentity) -> Recipe {
         let name = match &model.parts[..] {
             [only] => only.name.clone(),
             _ => model.features.clone(),
         };
         let (width, steps) = (model.width, Vec::new());
-        let part = ComparisonPart { name, from: 0, width, stored: width, steps, baseline: None };
-        Comparison { parts: vec![part], combine: Combine::Concat }
+        let part = RecipePart { name, from: 0, width, stored: width, steps, baseline: None };
+        Recipe::of(vec![part], Combine::Concat)
+    }
+
+    /// Of these parts and nothing else.
+    pub fn of(parts: Vec<RecipePart>, combine: Combine) -> Recipe {
+        Recipe { parts, combine, outliers: OutlierUse::Off, outlier_k: 1, affinity: None }
+    }
+
+    /// Whether it is but the L2 distance of features of `width` numbers as they are.
+    pub fn is_plain(&self, width: usize) -> bool {
+        self.outliers.is_off() && self.affinity.is_none() && self.keeps_features(width)
     }
 
     /// Whether it leaves features of `width` numbers as they are.
-    pub fn is_plain(&self, width: usize) -> bool {
+    pub fn keeps_features(&self, width: usize) -> bool {
         let mut next = 0;
         let in_order = self.parts.iter().all(|part| {
             let fits = part.from == next && part.steps.is_empty();
@@ -223,7 +354,13 @@ impl Comparison {
     /// What cannot be, in words.
     pub fn check(&self, width: usize) -> Result<(), String> {
         if self.parts.is_empty() {
-            return Err("its comparison names no part".to_owned());
+            return Err("its recipe names no part".to_owned());
+        }
+        if self.outlier_k == 0 {
+            return Err("its recipe looks for no outlier".to_owned());
+        }
+        if !self.affinity.is_none_or(|how| how.part < self.parts.len() && how.is_sane()) {
+            return Err(format!("its distances cannot be smoothed by {:?}", self.affinity));
         }
         for part in &self.parts {
             let fits = part.from.checked_add(part.width).is_some_and(|end| end <= width);
@@ -269,8 +406,29 @@ mod tests {
     }
 
     #[test]
-    fn a_comparison_of_untouched_columns_in_order_is_plain() {
-        let part = |from, width| ComparisonPart {
+    fn outliers_are_used_as_it_is_written() {
+        for text in ["off", "ratio", "difference", "difference:0.5"] {
+            assert_eq!(text.parse::<OutlierUse>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "on", "ratio:2", "difference:-1", "difference:x"] {
+            assert!(wrong.parse::<OutlierUse>().unwrap_err().contains("WEIGHT"), "{wrong}");
+        }
+        for (how, d, o, want) in [
+            ("off", 2.0, 1.0, 2.0),
+            ("ratio", 3.0, 2.0, 1.5),
+            ("ratio", 3.0, 0.0, 1000.0),
+            ("ratio", 0.0, 0.0, 0.0),
+            ("difference:0.5", 2.0, 6.0, -1.0),
+            ("ratio", f32::INFINITY, f32::INFINITY, f32::INFINITY),
+            ("difference", f32::INFINITY, f32::INFINITY, f32::INFINITY),
+        ] {
+            assert_eq!(how.parse::<OutlierUse>().unwrap().of(d, o), want, "{how} of {d} and {o}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_of_untouched_columns_in_order_is_plain() {
+        let part = |from, width| RecipePart {
             name: "p".into(),
             from,
             width,
@@ -278,21 +436,21 @@ mod tests {
             steps: Vec::new(),
             baseline: None,
         };
-        let comparison = |parts, combine| Comparison { parts, combine };
+        let recipe = Recipe::of;
         let two = || vec![part(0, 3), part(3, 4)];
-        assert!(comparison(two(), Combine::Concat).is_plain(7));
-        assert!(!comparison(two(), Combine::Concat).is_plain(8), "a column is left out");
-        assert!(!comparison(two(), Combine::Sum).is_plain(7));
-        assert!(!comparison(vec![part(3, 4), part(0, 3)], Combine::Concat).is_plain(7));
+        assert!(recipe(two(), Combine::Concat).is_plain(7));
+        assert!(!recipe(two(), Combine::Concat).is_plain(8), "a column is left out");
+        assert!(!recipe(two(), Combine::Sum).is_plain(7));
+        assert!(!recipe(vec![part(3, 4), part(0, 3)], Combine::Concat).is_plain(7));
         assert_eq!(
-            (comparison(two(), Combine::Sum).tables(), comparison(two(), Combine::Concat).tables()),
+            (recipe(two(), Combine::Sum).tables(), recipe(two(), Combine::Concat).tables()),
             (vec![3, 4], vec![7])
         );
-        assert!(comparison(two(), Combine::Sum).check(7).is_ok());
+        assert!(recipe(two(), Combine::Sum).check(7).is_ok());
         for (broken, width) in
             [(two(), 6), (vec![], 6), (vec![part(usize::MAX, 2)], 6), (vec![part(0, 0)], 6)]
         {
-            assert!(comparison(broken, Combine::Sum).check(width).is_err());
+            assert!(recipe(broken, Combine::Sum).check(width).is_err());
         }
     }
 }

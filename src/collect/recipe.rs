@@ -1,15 +1,15 @@
-//! What is asked of a bank's comparison: which parts of the features, transformed how, compared how.
+//! What is asked of a bank's recipe: which parts of the features, transformed how, compared how.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::BuildError;
-use crate::bank::{Combine, ComparisonPart, Covariance, StepKind};
+use crate::bank::{Affinity, Combine, Covariance, OutlierUse, RecipePart, StepKind};
 use crate::identity::ModelIdentity;
 
 /// What is asked for; [`super::fit`] turns it into numbers once the sample is complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ComparisonConfig {
+pub struct RecipeConfig {
     /// Parts of the features by name, in the order in which they are stored; `all` is the whole width as one part.
     /// Default none: each part that the model names.
     pub parts: Vec<String>,
@@ -22,24 +22,47 @@ pub struct ComparisonConfig {
     pub floor: f64,
     /// How the distances of the parts become one. Default "concat".
     pub combine: Combine,
+    /// What distances to known outliers do to those of each part. Default "off".
+    pub outliers: OutlierUse,
+    /// Nearest outliers whose mean distance counts. Default 1.
+    pub outlier_k: usize,
+    /// How the distances are smoothed among patches that look alike. Default: not at all.
+    pub affinity: Option<AffinityConfig>,
+}
+
+/// [`Affinity`] with the part's name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AffinityConfig {
+    /// The part that says what looks alike, by the name that it has in the bank.
+    pub part: String,
+    /// As [`Affinity::temperature`].
+    pub temperature: f64,
+    /// As [`Affinity::radius`].
+    pub radius: f64,
+    /// As [`Affinity::share`].
+    pub share: f64,
 }
 
 /// Names the whole width as one part.
 const ALL: &str = "all";
 
-impl Default for ComparisonConfig {
+impl Default for RecipeConfig {
     fn default() -> Self {
-        ComparisonConfig {
+        RecipeConfig {
             parts: Vec::new(),
             heads: 1,
             transform: Vec::new(),
             floor: 0.01,
             combine: Combine::Concat,
+            outliers: OutlierUse::Off,
+            outlier_k: 1,
+            affinity: None,
         }
     }
 }
 
-impl ComparisonConfig {
+impl RecipeConfig {
     /// Whether a step needs the classes of the rows.
     pub fn needs_classes(&self) -> bool {
         self.transform.iter().any(|step| matches!(step, StepKind::Whiten(Covariance::Within, _)))
@@ -50,12 +73,34 @@ impl ComparisonConfig {
         self.transform.first() == Some(&StepKind::CenterImage)
     }
 
+    /// The smoothing among `parts` that is asked for.
+    ///
+    /// # Errors
+    /// [`BuildError::Recipe`]: a part that there is not, or numbers that make no sense.
+    pub fn smoothing(&self, parts: &[RecipePart]) -> Result<Option<Affinity>, BuildError> {
+        let Some(AffinityConfig { part, temperature, radius, share }) = &self.affinity else {
+            return Ok(None);
+        };
+        let wrong = |why: String| Err(BuildError::Recipe { why });
+        let Some(number) = parts.iter().position(|known| known.name == *part) else {
+            let names: Vec<_> = parts.iter().map(|known| known.name.as_str()).collect();
+            return wrong(format!("no part {part:?} to smooth by; there are: {}", names.join(", ")));
+        };
+        let how = Affinity { part: number, temperature: *temperature, radius: *radius, share: *share };
+        if !how.is_sane() {
+            return wrong(format!(
+                "smoothing wants a temperature and a radius above 0 and a share from 0 to 1, not {temperature}, {radius}, {share}"
+            ));
+        }
+        Ok(Some(how))
+    }
+
     /// The parts of the features of `model` that are asked for; without transforms, which remain to be fitted.
     ///
     /// # Errors
-    /// [`BuildError::Comparison`]: a part that there is not, heads of unequal width, a floor that is no share.
-    pub fn resolve(&self, model: &ModelIdentity) -> Result<Vec<ComparisonPart>, BuildError> {
-        let wrong = |why: String| Err(BuildError::Comparison { why });
+    /// [`BuildError::Recipe`]: a part that there is not, heads of unequal width, a floor that is no share.
+    pub fn resolve(&self, model: &ModelIdentity) -> Result<Vec<RecipePart>, BuildError> {
+        let wrong = |why: String| Err(BuildError::Recipe { why });
         if !(self.floor >= 0.0 && self.floor.is_finite()) {
             return wrong(format!(
                 "the floor of the eigenvalues is {}, give a share such as 0.01",
@@ -98,7 +143,7 @@ impl ComparisonConfig {
                 return wrong(format!("part {name} is {width} wide, which {heads} heads do not divide"));
             }
             let each = width / heads;
-            parts.extend((0..heads).map(|head| ComparisonPart {
+            parts.extend((0..heads).map(|head| RecipePart {
                 name: if heads == 1 { name.to_owned() } else { format!("{name}/{}", head + 1) },
                 from: from + head * each,
                 width: each,
@@ -132,31 +177,28 @@ mod tests {
 
     #[test]
     fn parts_and_heads_are_columns() {
-        let columns = |config: ComparisonConfig, model: &ModelIdentity| -> Vec<(String, usize, usize)> {
+        let columns = |config: RecipeConfig, model: &ModelIdentity| -> Vec<(String, usize, usize)> {
             config.resolve(model).unwrap().into_iter().map(|p| (p.name, p.from, p.width)).collect()
         };
         let two = model(&[("value:9", 8), ("norm", 4)]);
         let text = |name: &str| name.to_owned();
-        assert_eq!(columns(ComparisonConfig::default(), &model(&[])), [(text("features"), 0, 12)]);
+        assert_eq!(columns(RecipeConfig::default(), &model(&[])), [(text("features"), 0, 12)]);
         assert_eq!(
-            columns(
-                ComparisonConfig { parts: vec![text("norm"), text("value:9")], ..Default::default() },
-                &two
-            ),
+            columns(RecipeConfig { parts: vec![text("norm"), text("value:9")], ..Default::default() }, &two),
             [(text("norm"), 8, 4), (text("value:9"), 0, 8)]
         );
         assert_eq!(
-            columns(ComparisonConfig { parts: vec![text("norm")], heads: 2, ..Default::default() }, &two),
+            columns(RecipeConfig { parts: vec![text("norm")], heads: 2, ..Default::default() }, &two),
             [(text("norm/1"), 8, 2), (text("norm/2"), 10, 2)]
         );
         assert_eq!(
-            columns(ComparisonConfig { parts: vec![text("all")], ..Default::default() }, &two),
+            columns(RecipeConfig { parts: vec![text("all")], ..Default::default() }, &two),
             [(text("all"), 0, 12)]
         );
         for (config, words) in [
-            (ComparisonConfig { parts: vec![text("key:1")], ..Default::default() }, "value:9, norm"),
-            (ComparisonConfig { heads: 3, ..Default::default() }, "8 wide"),
-            (ComparisonConfig { floor: f64::NAN, ..Default::default() }, "0.01"),
+            (RecipeConfig { parts: vec![text("key:1")], ..Default::default() }, "value:9, norm"),
+            (RecipeConfig { heads: 3, ..Default::default() }, "8 wide"),
+            (RecipeConfig { floor: f64::NAN, ..Default::default() }, "0.01"),
         ] {
             let why = config.resolve(&two).unwrap_err().to_string();
             assert!(why.contains(words), "{why}");
