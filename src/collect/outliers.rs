@@ -1,6 +1,6 @@
 //! Known outliers: features of things that are strange for sure, gathered as those of normal driving are.
 
-use super::build::{Extract, Open, Progress, build_part};
+use super::build::{Extract, Open, Progress, gather};
 use super::config::BuildConfig;
 use super::error::BuildError;
 use super::inputs::Input;
@@ -20,7 +20,7 @@ pub struct Outliers {
 /// patches if `values` is empty. Everything else is as `config` builds the bank that they are for.
 ///
 /// # Errors
-/// As [`build_part`]; [`BuildError::Empty`] if there is no such patch.
+/// As [`super::build_part`]; [`BuildError::Empty`] if there is no such patch.
 pub fn outliers(
     inputs: &[Input],
     (size, values): (usize, &[u16]),
@@ -39,7 +39,7 @@ pub fn outliers(
         outliers: None,
         ..config.clone()
     };
-    let contents = build_part(inputs, &config, open, extractor, progress, stop)?.contents;
+    let contents = gather(inputs, &config, open, extractor, progress, stop)?.contents;
     let (build, rows) = (&contents.metadata.build, contents.origins.len());
     let record = OutlierRecord {
         frames: build.frames,
