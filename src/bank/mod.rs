@@ -126,6 +126,9 @@ impl Bank {
         if outlier_rows == 0 && !recipe.outliers.is_off() && metadata.build.shard.is_none() {
             return Err(not_a_bank(&path, "it shall use known outliers and has none"));
         }
+        if recipe.by_class && extras.classes.len() != rows {
+            return Err(not_a_bank(&path, "it shall be searched by class, and its rows have none"));
+        }
         if let Some(row) = outliers.and_then(|o| o.rows.view().first_not_finite(1)) {
             return Err(not_a_bank(&path, format!("number {row} of its outliers is NaN or infinite")));
         }

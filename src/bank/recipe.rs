@@ -22,6 +22,10 @@ pub struct Recipe {
     /// Nearest outliers whose mean distance counts.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub outlier_k: usize,
+    /// Whether each patch is searched among the references of the class that the model sees there, where this
+    /// class has enough of them for the search.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_class: bool,
     /// How the distances are smoothed among patches that look alike, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
@@ -52,6 +56,10 @@ impl Affinity {
 
 fn one() -> usize {
     1
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn is_one(k: &usize) -> bool {
@@ -320,12 +328,12 @@ impl Recipe {
 
     /// Of these parts and nothing else.
     pub fn of(parts: Vec<RecipePart>, combine: Combine) -> Recipe {
-        Recipe { parts, combine, outliers: OutlierUse::Off, outlier_k: 1, affinity: None }
+        Recipe { parts, combine, outliers: OutlierUse::Off, outlier_k: 1, by_class: false, affinity: None }
     }
 
     /// Whether it is but the L2 distance of features of `width` numbers as they are.
     pub fn is_plain(&self, width: usize) -> bool {
-        self.outliers.is_off() && self.affinity.is_none() && self.keeps_features(width)
+        self.outliers.is_off() && !self.by_class && self.affinity.is_none() && self.keeps_features(width)
     }
 
     /// Whether it leaves features of `width` numbers as they are.
