@@ -4,11 +4,13 @@
 mod calibration;
 mod error;
 mod file;
+mod outlier_use;
 mod recipe;
 mod record;
 mod reference;
 mod references;
 mod rows;
+mod step;
 mod store;
 mod summary;
 mod transform;
@@ -21,13 +23,13 @@ pub use file::{
     BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, OutlierRecord,
     OutlierRows, PictureMeans, SourceFile,
 };
-pub use recipe::{
-    Affinity, Baseline, ClassSource, Combine, Covariance, OutlierUse, Recipe, RecipePart, StepKind,
-};
+pub use outlier_use::OutlierUse;
+pub use recipe::{Affinity, Baseline, ClassSource, Combine, Recipe, RecipePart};
 pub use record::{PruneRecord, ShardNumber};
 pub use reference::{DistanceScale, ReferenceRecord, ScoreRange};
 pub use references::References;
 pub use rows::{DataType, Rows, RowsBuf};
+pub use step::{Covariance, StepKind};
 pub use summary::{Summary, ThresholdLine, summary};
 pub use transform::{Affine, Step, Transform};
 
