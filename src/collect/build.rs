@@ -210,9 +210,14 @@ fn check(
     if config.outliers.is_none() && !config.recipe.outliers.is_off() && complete {
         return wrong("known outliers shall be used, and there are none: give --outliers".into());
     }
+    if config.recipe.by_class && !has_logits {
+        return wrong(
+            "the search by class needs a model that gives logits; name them in model.logits".into(),
+        );
+    }
     match config.classes {
         None if config.recipe.needs_classes() => wrong(
-            "whitening within classes needs the patches' classes: give --classes labels or model".into(),
+            "whitening within classes and the search by class need the patches' classes: give --classes labels or model".into(),
         ),
         Some(ClassSource::Model) if !has_logits => wrong(
             "the classes shall come from the model, which gives no logits; name them in model.logits".into(),

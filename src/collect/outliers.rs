@@ -4,7 +4,8 @@ use super::build::{Extract, Open, Progress, gather};
 use super::config::BuildConfig;
 use super::error::BuildError;
 use super::inputs::Input;
-use crate::bank::{OutlierRecord, OutlierRows, ShardNumber};
+use super::recipe::RecipeConfig;
+use crate::bank::{OutlierRecord, OutlierRows, ShardNumber, StepKind};
 use crate::stop::Stop;
 
 /// Features of known outliers as they come from the model, and where they come from.
@@ -29,6 +30,8 @@ pub fn outliers(
     progress: &mut dyn Progress,
     stop: &Stop,
 ) -> Result<Outliers, BuildError> {
+    let transform =
+        config.recipe.transform.iter().copied().filter(|step| *step == StepKind::CenterImage).collect();
     let config = BuildConfig {
         size,
         only: values.to_vec(),
@@ -37,6 +40,8 @@ pub fn outliers(
         shard: Some(ShardNumber { number: 1, of: 1 }),
         classes: None,
         outliers: None,
+        // The rows stay as they are; all that the bank's recipe wants of them is the means of the pictures.
+        recipe: RecipeConfig { transform, ..RecipeConfig::default() },
         ..config.clone()
     };
     let contents = gather(inputs, &config, open, extractor, progress, stop)?.contents;
