@@ -64,7 +64,7 @@ impl Mapper {
         let gauge = engine.as_ref().map(|search| &search.engine);
         extract.with_logits |= wants_logits(gauge, extract.session.classes())?;
         let mut fallbacks: Vec<String> =
-            extract.session.fallbacks().iter().map(|(provider, why)| format!("{provider}: {why}")).collect();
+            extract.session.fallbacks().iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
         fallbacks
             .extend(engine.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
         let setup = Setup {

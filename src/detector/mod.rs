@@ -220,8 +220,8 @@ fn featured(
 /// If the library, the model or the device insisted on cannot be had.
 pub fn open_features(config: &Config) -> Result<(Preprocess, Extract)> {
     let session = Session::open(&config.model, &config.runtime)?;
-    for (provider, why) in session.fallbacks() {
-        tracing::warn!(%why, "ONNX Runtime passes over {provider}");
+    for one in session.fallbacks() {
+        tracing::warn!(why = %one.why, "ONNX Runtime passes over {}", one.attempt);
     }
     tracing::info!("{}", session.describe());
     let preprocess =
