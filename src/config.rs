@@ -112,6 +112,7 @@ impl Config {
         below(&mut self.bank.path);
         self.search.kernels.iter_mut().for_each(below);
         self.runtime.library.iter_mut().for_each(below);
+        self.runtime.engines.iter_mut().for_each(below);
         self.output.events.iter_mut().filter(|path| path.as_os_str() != "-").for_each(below);
         self.output.record.iter_mut().for_each(below);
         for stream in &mut self.streams {
@@ -141,6 +142,7 @@ impl Config {
             return Err(ConfigError::Invalid(format!("flow.drain_secs is {drain_secs}, give 0 to 3600")));
         }
         self.overlay.check().map_err(ConfigError::Invalid)?;
+        self.runtime.check().map_err(ConfigError::Invalid)?;
         self.score.check().map_err(ConfigError::Invalid)?;
         Ok(())
     }

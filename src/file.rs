@@ -26,6 +26,16 @@ pub fn try_place(path: &Path) -> Result<(), WriteError> {
     tried.map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
+/// Where things are kept that can be made again: `FAROUT_CACHE`, systemd's `CACHE_DIRECTORY`, or `farout` in
+/// the user's cache folder.
+pub fn cache_folder() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("FAROUT_CACHE")
+        .or_else(|| set("CACHE_DIRECTORY"))
+        .or_else(|| set("XDG_CACHE_HOME").map(|home| home.join("farout")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/farout")))
+}
+
 /// The folder that `path` lies in.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {

@@ -77,6 +77,7 @@ fn no_key_is_missing_from_the_full_file() {
         parts = [{ name = "p", width = 8 }]
         [runtime]
         library = "x"
+        engines = "x"
         [search]
         kernels = "x"
         [score]

@@ -279,3 +279,81 @@ fn a_head_that_does_not_belong_is_refused() {
         assert!(!at("out.onnx").exists(), "{head:?} left a file");
     }
 }
+
+/// `model warm` opens what `run` will open, says what runs it and why nothing better does.
+#[test]
+fn warming_tells_what_runs_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join("m.onnx");
+    prepare(&tiny("timm-vit.ts.onnx"), &model, &["--features", "key:2"]).succeeded();
+    let told = farout(["model", "warm", "--model", text(&model), "--json"]).succeeded().json();
+    let passed = told["passed_over"].as_array().unwrap();
+    match told["runs_on"].as_str().unwrap() {
+        "cpu" => {
+            assert_eq!(passed.len(), 4, "{told}");
+            for (one, begins) in
+                passed.iter().zip(["tensorrt (fp16)", "tensorrt (fp32)", "cuda (tf32)", "cuda (fp32)"])
+            {
+                assert!(
+                    one.as_str().unwrap().starts_with(begins) && one.as_str().unwrap().len() > 40,
+                    "{told}"
+                );
+            }
+        }
+        gpu => assert!(gpu.contains('(') && told["off_golden_frame"].is_number(), "{told}"),
+    }
+    assert!(told["run_ms"].as_f64().unwrap() > 0.0, "{told}");
+    let cpu = farout(["model", "warm", "--model", text(&model), "--device", "cpu"]).succeeded();
+    assert!(cpu.stdout.contains("on cpu") && cpu.stdout.contains("opened in"), "{}", cpu.stdout);
+    let none = farout(["model", "warm"]);
+    assert_eq!(none.code, Some(2), "{}", none.stderr);
+    assert!(none.stderr.contains("--model FILE"), "{}", none.stderr);
+}
+
+/// The golden frame in a prepared file is what the file's graph gives for it, and stays with it.
+#[test]
+fn a_prepared_file_carries_the_golden_frame() {
+    use farout::features::{Golden, golden};
+    use farout::model::{self, ModelConfig};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.onnx");
+    prepare(&tiny("timm-vit.ts.onnx"), &path, &["--features", "key:2"]).succeeded();
+    let config = ModelConfig { path: path.clone(), ..Default::default() };
+    let stored = Golden::parse(&model::load(&config).unwrap().golden.unwrap()).unwrap();
+    let runtime = farout::features::RuntimeConfig { threads: 1, ..Default::default() };
+    let mut session = farout::features::Session::open(&config, &runtime).unwrap();
+    let mut features = farout::grid::Features::default();
+    session.run(&golden::input(48, 32), &mut features, None).unwrap();
+    assert!(stored.judge(&features, 1e-4).is_ok(), "{:?}", stored.difference(&features));
+    // Of another tensor it says nothing.
+    let other = ModelConfig { features: Some("image".to_owned()), ..config };
+    assert_eq!(model::load(&other).ok().and_then(|loaded| loaded.golden), None);
+}
+
+#[test]
+fn integers_take_the_place_of_floats_and_their_effect_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let vit = tiny("timm-vit.ts.onnx");
+    let told = prepare(&vit, &at("int8.onnx"), &["--features", "tokens:2", "--quantize", "--json"]);
+    let told = told.succeeded().json();
+    // Of two blocks: queries, keys and values, projection, and two of the MLP.
+    assert_eq!(told["quantized"]["products"], 8, "{told}");
+    let effects = told["quantized"]["effects"].as_array().unwrap();
+    assert_eq!(effects.len(), 3, "{told}");
+    for one in effects {
+        let off = one["relative_l2"].as_f64().unwrap();
+        assert!(off > 1e-4 && off < 0.1, "{told}");
+    }
+    // What was told is what is in the file.
+    prepare(&vit, &at("float.onnx"), &["--features", "tokens:2"]).succeeded();
+    let [floats, integers] = ["float.onnx", "int8.onnx"].map(|name| run(&at(name))[0].floats().unwrap());
+    let length = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|v| v * v).sum::<f32>().sqrt();
+    let off =
+        length(&mut floats.iter().zip(&integers).map(|(a, b)| a - b)) / length(&mut floats.iter().copied());
+    assert!(off > 1e-4 && off < 0.1, "{off}");
+    farout(["model", "warm", "--model", text(&at("int8.onnx"))]).succeeded();
+    let none = prepare(&tiny("resnet.ts.onnx"), &at("none.onnx"), &["--features", "stage:2", "--quantize"]);
+    assert!(none.stderr.contains("--quantize") && none.stderr.contains("no products"), "{}", none.stderr);
+    assert!(!at("none.onnx").exists());
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::ConfigArgs;
 use crate::model::InputSize;
 
 /// `farout model ...`
@@ -15,6 +16,19 @@ pub enum ModelCommand {
     Prepare(Box<ModelPrepareArgs>),
     /// Download a known model, verify it and prepare it: dinov2-s
     Fetch(ModelFetchArgs),
+    /// Open a model as run will: build TensorRT's engine ahead of time, compare with the CPU, and tell what runs it
+    Warm(ModelWarmArgs),
+}
+
+/// `farout model warm`
+#[derive(Debug, Clone, Args)]
+pub struct ModelWarmArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub config: ConfigArgs,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `farout model fetch`
@@ -32,7 +46,7 @@ pub struct ModelFetchArgs {
     /// Size of the input (default: one of 16 to 9 near 640x360)
     #[arg(long, value_name = "WxH")]
     pub size: Option<InputSize>,
-    /// Folder that keeps what was fetched (default: $XDG_CACHE_HOME/farout or ~/.cache/farout)
+    /// Folder that keeps what was fetched (default: $FAROUT_CACHE, $XDG_CACHE_HOME/farout or ~/.cache/farout)
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// The ONNX Runtime library, or the folder that holds it, overrides ORT_DYLIB_PATH
@@ -83,6 +97,9 @@ pub struct ModelPrepareArgs {
     /// A segmentation head (tools/train_head.py) that makes the logits from the features it was trained on
     #[arg(long, value_name = "HEAD.safetensors", conflicts_with = "logits")]
     pub head: Option<PathBuf>,
+    /// Take products with constant weights in 8-bit integers, and tell what that does to features and speed (CPU)
+    #[arg(long)]
+    pub quantize: bool,
     /// Size of the input, fixed from then on (default: what the file declares, or about 640x360)
     #[arg(long, value_name = "WxH")]
     pub size: Option<InputSize>,

@@ -18,6 +18,7 @@ mod metrics;
 mod model_fetch;
 mod model_inspect;
 mod model_prepare;
+mod model_warm;
 mod outputs;
 mod progress;
 mod replay;
@@ -47,6 +48,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Model(ModelCommand::Fetch(args)) => model_fetch::fetch(&args),
         Command::Model(ModelCommand::Inspect(args)) => model_inspect::inspect(&args),
         Command::Model(ModelCommand::Prepare(args)) => model_prepare::prepare(&args),
+        Command::Model(ModelCommand::Warm(args)) => model_warm::warm(&args),
         Command::Eval(args) => match &args.command {
             Some(EvalCommand::Merge(merge)) => eval_merge::merge(merge),
             None => eval::eval(&args.run),

@@ -26,6 +26,7 @@ pub fn prepare(args: &ModelPrepareArgs) -> Result<()> {
             name => LogitsChoice::Tensor(name.to_owned()),
         },
         head: args.head.clone(),
+        quantize: args.quantize,
         size: args.size,
         layout: args.layout.map(|layout| match layout {
             AxisOrder::Nchw => Layout::Nchw,

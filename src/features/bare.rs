@@ -6,7 +6,7 @@ use ort::session::SessionInputValue;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 
-use super::config::{Provider, RuntimeConfig};
+use super::config::RuntimeConfig;
 use super::provider;
 use super::runtime::Runtime;
 use crate::model::onnx::{TensorProto, data_type};
@@ -24,7 +24,7 @@ impl BareSession {
     /// [`super::RuntimeError`] by downcast, or what ONNX Runtime finds wrong with the model.
     pub fn open(bytes: &[u8], config: &RuntimeConfig, optimised: bool) -> anyhow::Result<BareSession> {
         let runtime = Runtime::load(config.library.as_deref())?;
-        let builder = provider::builder(&runtime, Provider::Cpu, config.cpu_threads());
+        let builder = provider::builder(&runtime, config.cpu_threads());
         let mut builder = builder.map_err(|why| anyhow!(why))?;
         if !optimised {
             builder = builder

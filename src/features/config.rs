@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// The `[runtime]` section.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuntimeConfig {
     /// The ONNX Runtime library, or the folder that holds it. Default: searched for, see
@@ -20,6 +20,21 @@ pub struct RuntimeConfig {
     /// Threads of the CPU provider; 0: one per core. Results are the same from run to run
     /// for the same number. Default: 0.
     pub threads: usize,
+    /// The GPU's number as the CUDA driver counts. Default: 0.
+    pub gpu: usize,
+    /// The lowest precision that a GPU may use: `"fp16"` (TensorRT only), `"tf32"` or `"fp32"`. Higher ones
+    /// are taken where a lower one fails the comparison with the CPU. Default: fp16.
+    pub precision: Precision,
+    /// How far features of the golden frame may be off on a GPU, as part of their length; more, and the
+    /// next precision or provider is taken. Default: 0.02.
+    pub parity_tolerance: f32,
+    /// Largest memory of the CUDA provider's arena in MiB; 0: no limit. Default: 0.
+    pub gpu_memory_mb: usize,
+    /// Largest workspace of TensorRT's builder in MiB; 0: TensorRT's own. Default: 0.
+    pub tensorrt_workspace_mb: usize,
+    /// Folder of TensorRT's engines. Default: `engines` in farout's cache folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engines: Option<PathBuf>,
 }
 
 impl Default for RuntimeConfig {
@@ -29,6 +44,12 @@ impl Default for RuntimeConfig {
             device: Device::Auto,
             providers: vec![Provider::TensorRt, Provider::Cuda, Provider::Cpu],
             threads: 0,
+            gpu: 0,
+            precision: Precision::Fp16,
+            parity_tolerance: 0.02,
+            gpu_memory_mb: 0,
+            tensorrt_workspace_mb: 0,
+            engines: None,
         }
     }
 }
@@ -42,14 +63,18 @@ impl RuntimeConfig {
         }
     }
 
-    /// The providers to try, best first, and whether the first must succeed.
-    pub fn order(&self) -> (Vec<Provider>, bool) {
-        match self.device {
-            Device::Auto => (self.providers.clone(), false),
-            Device::Cpu => (vec![Provider::Cpu], true),
-            Device::Cuda => (vec![Provider::Cuda], true),
-            Device::TensorRt => (vec![Provider::TensorRt], true),
+    /// What is wrong with these settings, if anything.
+    ///
+    /// # Errors
+    /// The key, its value, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        if !(self.parity_tolerance > 0.0 && self.parity_tolerance <= 1.0) {
+            return Err(format!(
+                "runtime.parity_tolerance is {}; it is a part of the features' length, above 0 and at most 1",
+                self.parity_tolerance
+            ));
         }
+        Ok(())
     }
 }
 
@@ -66,6 +91,28 @@ pub enum Device {
     Cuda,
     /// TensorRT or nothing.
     TensorRt,
+}
+
+/// A number format of products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 16-bit floats.
+    Fp16,
+    /// 32-bit floats with 10 bits of mantissa, accumulated in 32 bits.
+    Tf32,
+    /// 32-bit floats. TensorRT may use TF32 for them.
+    Fp32,
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Precision::Fp16 => "fp16",
+            Precision::Tf32 => "tf32",
+            Precision::Fp32 => "fp32",
+        })
+    }
 }
 
 /// An execution provider of ONNX Runtime.
@@ -105,11 +152,17 @@ mod tests {
     fn sections_are_read() {
         let config: RuntimeConfig =
             toml::from_str("device='tensorrt'\nproviders=['cuda','cpu']\nthreads=3").unwrap();
-        assert_eq!(config.order(), (vec![Provider::TensorRt], true));
+        assert_eq!(config.attempts()[0].provider, Provider::TensorRt);
         assert_eq!(config.cpu_threads(), 3);
         let config: RuntimeConfig = toml::from_str("").unwrap();
         assert_eq!(config, RuntimeConfig::default());
-        assert!(config.cpu_threads() >= 1);
+        assert!(config.cpu_threads() >= 1 && config.check().is_ok());
+        for off in ["0.0", "-1.0", "nan", "1.5"] {
+            let config: RuntimeConfig = toml::from_str(&format!("parity_tolerance = {off}")).unwrap();
+            assert!(config.check().unwrap_err().contains("runtime.parity_tolerance"), "{off}");
+        }
+        let config: RuntimeConfig = toml::from_str("precision = 'tf32'\ngpu = 1").unwrap();
+        assert_eq!((config.precision, config.gpu), (Precision::Tf32, 1));
         assert!(
             toml::from_str::<RuntimeConfig>("provider='cuda'").unwrap_err().to_string().contains("provider")
         );

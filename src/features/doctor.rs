@@ -1,6 +1,6 @@
 //! What `farout doctor` tells about ONNX Runtime and its execution providers.
 
-use super::config::{Provider, RuntimeConfig};
+use super::config::{Device, Provider, RuntimeConfig};
 use super::provider;
 use super::runtime::{REMEDY, Runtime, RuntimeError};
 use crate::finding::{Finding, Standing};
@@ -14,7 +14,8 @@ pub fn findings(config: &RuntimeConfig) -> Vec<Finding> {
         Ok(runtime) => runtime,
         Err(error) => return vec![library_fault(&error)],
     };
-    let (order, insists) = config.order();
+    let insists = config.device != Device::Auto;
+    let attempts = config.attempts();
     let mut findings = vec![Finding {
         topic: TOPIC,
         name: "library".to_owned(),
@@ -23,9 +24,9 @@ pub fn findings(config: &RuntimeConfig) -> Vec<Finding> {
         remedy: None,
     }];
     for provider in [Provider::TensorRt, Provider::Cuda, Provider::Cpu] {
-        let needed = insists && order.contains(&provider);
+        let needed = insists && attempts.iter().any(|one| one.provider == provider);
         let name = provider.name().to_owned();
-        findings.push(match provider::builder(&runtime, provider, 1) {
+        findings.push(match provider::loads(&runtime, provider, config) {
             Ok(_) => Finding {
                 topic: TOPIC,
                 name,

@@ -4,9 +4,16 @@
 //! [`Session::open`] first; its [`Session::input_spec`] makes the [`Preprocessor`], which may
 //! live on another thread.
 
+pub mod attempt;
 pub mod bare;
+pub mod building;
+pub mod choose;
 pub mod config;
 pub mod doctor;
+pub mod engines;
+pub mod golden;
+pub mod gpu;
+pub mod opening;
 pub mod placement;
 pub mod preprocess;
 pub mod provider;
@@ -15,9 +22,12 @@ pub mod resample;
 pub mod runtime;
 pub mod session;
 
+pub use attempt::Attempt;
 pub use bare::BareSession;
-pub use config::{Device, Provider, RuntimeConfig};
+pub use choose::PassedOver;
+pub use config::{Device, Precision, Provider, RuntimeConfig};
 pub use doctor::findings;
+pub use golden::Golden;
 pub use placement::{InputSpec, Placement};
 pub use preprocess::{ModelInput, Preprocessor};
 pub use runtime::{Runtime, RuntimeError};

@@ -1,9 +1,12 @@
 //! Execution providers of ONNX Runtime: which are built in, and why one cannot be had.
 
-use ort::ep::{CUDA, ExecutionProvider, TensorRT};
+use std::path::Path;
+
+use ort::ep::{ArbitrarilyConfigurableExecutionProvider, CUDA, ExecutionProvider, TensorRT};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::config::Provider;
+use super::attempt::{Attempt, Options};
+use super::config::{Precision, Provider, RuntimeConfig};
 use super::runtime::Runtime;
 
 /// Whether the library was built with `provider`; otherwise the reason why it cannot be used.
@@ -41,15 +44,13 @@ pub fn remedy(provider: Provider) -> &'static str {
     }
 }
 
-/// A session builder on which `provider` is registered, with `threads` CPU threads for what
-/// remains on the CPU.
+/// A session builder for the CPU, with `threads` threads.
 ///
 /// # Errors
-/// The reason why the provider does not load.
-pub fn builder(runtime: &Runtime, provider: Provider, threads: usize) -> Result<SessionBuilder, String> {
-    built_in(runtime, provider)?;
+/// What ONNX Runtime says.
+pub fn builder(runtime: &Runtime, threads: usize) -> Result<SessionBuilder, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
-    let mut builder = SessionBuilder::new(&runtime.environment)
+    SessionBuilder::new(&runtime.environment)
         .map_err(|e| text(&e))?
         .with_log_level(ort::logging::LogLevel::Warning)
         .map_err(|e| text(&e))?
@@ -61,19 +62,51 @@ pub fn builder(runtime: &Runtime, provider: Provider, threads: usize) -> Result<
         .map_err(|e| text(&e))?
         // Idle threads that spin take the core that decoder, search and encoder need.
         .with_intra_op_spinning(false)
-        .map_err(|e| text(&e))?;
-    let register =
-        |provider: &str, done: ort::Result<()>| done.map_err(|e| format!("{provider} does not load: {e}"));
-    match provider {
+        .map_err(|e| text(&e))
+}
+
+/// A session builder on which the provider of `attempt` is registered; what remains on the CPU has the
+/// configured threads. TensorRT keeps its engines in `engines`.
+///
+/// # Errors
+/// The reason why the provider does not load, and what to try.
+pub fn builder_for(
+    runtime: &Runtime,
+    attempt: Attempt,
+    config: &RuntimeConfig,
+    engines: Option<&Path>,
+) -> Result<SessionBuilder, String> {
+    built_in(runtime, attempt.provider)?;
+    let mut builder = builder(runtime, config.cpu_threads())?;
+    let register = |provider: Provider, done: ort::Result<()>| {
+        done.map_err(|e| format!("{provider} does not load: {e}; {}", remedy(provider)))
+    };
+    let cuda = || configured(CUDA::default(), config.cuda_options(attempt.precision));
+    match attempt.provider {
         Provider::Cpu => {}
-        Provider::Cuda => register("CUDA", CUDA::default().register(&mut builder))?,
+        Provider::Cuda => register(Provider::Cuda, cuda().register(&mut builder))?,
         Provider::TensorRt => {
-            register("TensorRT", TensorRT::default().register(&mut builder))?;
+            let options = config.tensorrt_options(attempt.precision, engines);
+            let tensorrt = configured(TensorRT::default(), options);
+            register(Provider::TensorRt, tensorrt.register(&mut builder))?;
             // Nodes that TensorRT does not take are better off on CUDA than on the CPU.
-            if let Err(why) = CUDA::default().register(&mut builder) {
+            if let Err(why) = cuda().register(&mut builder) {
                 tracing::warn!(%why, "nodes that TensorRT does not take run on the CPU");
             }
         }
     }
     Ok(builder)
+}
+
+fn configured<E: ArbitrarilyConfigurableExecutionProvider>(provider: E, options: Options) -> E {
+    options.into_iter().fold(provider, |provider, (key, value)| provider.with_arbitrary_config(key, value))
+}
+
+/// Whether `provider` loads.
+///
+/// # Errors
+/// The reason why not.
+pub fn loads(runtime: &Runtime, provider: Provider, config: &RuntimeConfig) -> Result<(), String> {
+    let attempt = Attempt { provider, precision: Precision::Fp32 };
+    builder_for(runtime, attempt, config, None).map(drop)
 }

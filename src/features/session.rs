@@ -1,14 +1,16 @@
 //! A model that runs: opened on the best provider that works, its outputs understood, each run checked.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use ort::value::TensorRef;
 
+use super::attempt::Attempt;
+use super::choose::PassedOver;
 use super::config::{Provider, RuntimeConfig};
 use super::placement::{InputSpec, Placement};
 use super::preprocess::ModelInput;
-use super::provider;
 use super::readout::{Readout, Seen};
 use super::runtime::Runtime;
 use crate::grid::{Features, Logits, LogitsKind};
@@ -30,8 +32,12 @@ pub struct Session {
     class_names: Vec<String>,
     spec: InputSpec,
     identity: ModelIdentity,
-    provider: Provider,
-    fallbacks: Vec<(Provider, String)>,
+    attempt: Attempt,
+    /// How far it is off on the golden frame, if it was compared.
+    pub(super) parity: Option<f32>,
+    /// Where its engines lie, and whether they were built just now.
+    pub(super) engines: Option<(PathBuf, bool)>,
+    pub(super) passed_over: Vec<PassedOver>,
     runtime: Runtime,
     threads: usize,
 }
@@ -45,19 +51,29 @@ struct Names {
 }
 
 impl Session {
-    /// Reads the model, opens it on the first provider that works, and runs it once or twice on
-    /// small (or the fixed size's) empty pictures to understand its outputs.
+    /// Reads the model, opens it the first way that works, and runs it once or twice on small (or the fixed
+    /// size's) empty pictures to understand its outputs. What runs on a GPU is compared with the CPU on the
+    /// golden frame before. TensorRT may build for minutes; the log and systemd are told meanwhile.
     ///
     /// # Errors
     /// [`super::RuntimeError`] and [`model::ModelError`] can be told apart by downcasting; else
     /// why no provider opens the model, or why its outputs are no features.
     pub fn open(config: &ModelConfig, runtime_config: &RuntimeConfig) -> anyhow::Result<Session> {
-        let runtime = Runtime::load(runtime_config.library.as_deref())?;
-        let loaded = model::load(config)?;
-        let what = config.path.display().to_string();
-        let threads = runtime_config.cpu_threads();
-        let (inner, provider, fallbacks) = open_on_best(&runtime, runtime_config, &loaded)
-            .with_context(|| format!("cannot run the model {what}"))?;
+        super::opening::open(config, runtime_config)
+    }
+
+    /// The session of a model that ONNX Runtime has opened.
+    ///
+    /// # Errors
+    /// If its outputs are no features.
+    pub(super) fn of(
+        inner: ort::session::Session,
+        loaded: &Loaded,
+        attempt: Attempt,
+        runtime: &Runtime,
+        threads: usize,
+    ) -> anyhow::Result<Session> {
+        let path = &loaded.config.path;
         let names = Names {
             input: loaded.input.clone(),
             features: loaded.features_output.clone(),
@@ -73,11 +89,7 @@ impl Session {
             class_names: loaded.classes.clone(),
             spec: InputSpec { size: loaded.size, unit: 1, normalisation: loaded.config.normalisation() },
             identity: ModelIdentity {
-                name: config
-                    .path
-                    .file_stem()
-                    .map(|stem| stem.to_string_lossy().into_owned())
-                    .unwrap_or_default(),
+                name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
                 sha256: loaded.sha256.clone(),
                 features: loaded.features.clone(),
                 width: 0,
@@ -86,12 +98,14 @@ impl Session {
                 normalisation: loaded.config.normalisation().to_string(),
                 parts: loaded.config.parts.clone().unwrap_or_default(),
             },
-            provider,
-            fallbacks,
-            runtime,
+            attempt,
+            parity: None,
+            engines: None,
+            passed_over: Vec::new(),
+            runtime: runtime.clone(),
             threads,
         };
-        session.understand(&loaded).with_context(|| format!("cannot use the model {what}"))?;
+        session.understand(loaded).with_context(|| format!("cannot use the model {}", path.display()))?;
         Ok(session)
     }
 
@@ -278,50 +292,48 @@ impl Session {
 
     /// The provider that runs the model: `tensorrt`, `cuda` or `cpu`.
     pub fn provider(&self) -> &'static str {
-        self.provider.name()
+        self.attempt.provider.name()
     }
 
-    /// Providers that were wanted more, and why each was passed over.
-    pub fn fallbacks(&self) -> &[(Provider, String)] {
-        &self.fallbacks
+    /// The provider, and the precision where there is a choice: `tensorrt (fp16)`.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// How far the features of the golden frame are from the CPU's, as part of their length; nothing on the
+    /// CPU itself.
+    pub fn parity(&self) -> Option<f32> {
+        self.parity
+    }
+
+    /// The folder of TensorRT's engines, and whether they were built just now.
+    pub fn engines(&self) -> Option<(&Path, bool)> {
+        self.engines.as_ref().map(|(folder, new)| (folder.as_path(), *new))
+    }
+
+    /// What was wanted more, and why it was passed over.
+    pub fn fallbacks(&self) -> &[PassedOver] {
+        &self.passed_over
     }
 
     /// One line for logs and status.
     pub fn describe(&self) -> String {
-        let threads = match self.provider {
-            Provider::Cpu => format!(" ({} threads)", self.threads),
-            Provider::Cuda | Provider::TensorRt => String::new(),
+        let more = match (self.attempt.provider, self.parity) {
+            (Provider::Cpu, _) => format!(" ({} threads)", self.threads),
+            (_, Some(off)) => format!(", {:.2} % from the CPU", 100.0 * off),
+            (_, None) => String::new(),
         };
         format!(
-            "{}: {} ({} wide, patch {}), input {}, on {}{threads}, ONNX Runtime {}",
+            "{}: {} ({} wide, patch {}), input {}, on {}{more}, ONNX Runtime {}",
             self.identity.name,
             self.identity.features,
             self.identity.width,
             self.identity.patch,
             self.identity.input_size,
-            self.provider,
+            self.attempt,
             self.runtime.version
         )
     }
-}
-
-/// A session, what runs it, and what was wanted more.
-type Opened = (ort::session::Session, Provider, Vec<(Provider, String)>);
-
-fn open_on_best(runtime: &Runtime, config: &RuntimeConfig, loaded: &Loaded) -> anyhow::Result<Opened> {
-    let (order, insists) = config.order();
-    let mut fallbacks = Vec::new();
-    for provider in order {
-        let opened = provider::builder(runtime, provider, config.cpu_threads())
-            .and_then(|mut builder| builder.commit_from_memory(&loaded.bytes).map_err(|e| e.to_string()));
-        match opened {
-            Ok(session) => return Ok((session, provider, fallbacks)),
-            Err(why) if insists => bail!("device = \"{provider}\" is asked for: {why}"),
-            Err(why) => fallbacks.push((provider, why)),
-        }
-    }
-    let reasons: Vec<String> = fallbacks.iter().map(|(provider, why)| format!("{provider}: {why}")).collect();
-    bail!("no execution provider opens it ([runtime] providers): {}", reasons.join("; "))
 }
 
 fn infer<'s>(

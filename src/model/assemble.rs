@@ -10,7 +10,7 @@ use super::readout::Readout;
 use super::rewrite;
 use super::survey::{Candidate, Survey};
 use super::trace::Traced;
-use super::{METADATA_KEY, ModelConfig};
+use super::{GOLDEN_KEY, METADATA_KEY, ModelConfig};
 use crate::grid::LogitsKind;
 use crate::identity::FeaturePart;
 
@@ -30,7 +30,8 @@ pub struct Assembly<'a> {
     pub logits: Option<&'a super::logits::Logits>,
     /// A head that makes the logits instead.
     pub head: Option<Attached<'a>>,
-    /// What the file shall say of itself; tensors, size and layout are filled in here.
+    /// What the file shall say of itself; tensors, size and layout are filled in here, and parts and kind of
+    /// the logits where nothing is known of them.
     pub section: ModelConfig,
     /// What it was made from, JSON.
     pub origin: String,
@@ -100,16 +101,16 @@ fn with_outputs(
     }
     rewrite::keep_only(graph, &outputs);
     rewrite::drop_copies(graph);
-    model.metadata_props.retain(|entry| ![METADATA_KEY, ORIGIN_KEY].contains(&entry.key()));
+    model.metadata_props.retain(|entry| ![METADATA_KEY, ORIGIN_KEY, GOLDEN_KEY].contains(&entry.key()));
     let part = |one: &Candidate| FeaturePart { name: one.selector.clone(), width: one.plan.width() };
     let section = ModelConfig {
         features: Some(FEATURES.to_owned()),
-        parts: Some(wanted.features.iter().map(part).collect()),
+        parts: wanted.section.parts.clone().or_else(|| Some(wanted.features.iter().map(part).collect())),
         logits: outputs.contains(&LOGITS).then(|| LOGITS.to_owned()),
         logits_kind: match wanted.head {
             // Heads are trained by cross entropy.
             Some(_) => Some(LogitsKind::Classes),
-            None => wanted.logits.map(super::logits::Logits::kind),
+            None => wanted.section.logits_kind.or(wanted.logits.map(super::logits::Logits::kind)),
         },
         size: Some(traced.size),
         layout: Some(super::Layout::Nhwc),

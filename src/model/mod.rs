@@ -14,6 +14,7 @@ pub mod logits;
 pub mod movement;
 pub mod onnx;
 pub mod projection;
+pub mod quantise;
 pub mod read;
 pub mod readout;
 pub mod rewrite;
@@ -34,6 +35,9 @@ use prost::Message;
 /// Metadata key under which a prepared file carries its own `[model]` section, as TOML without
 /// `path`.
 pub const METADATA_KEY: &str = "farout.model";
+
+/// Metadata key under which a prepared file carries the CPU's features of the golden frame.
+pub const GOLDEN_KEY: &str = "farout.golden";
 
 /// Why a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +96,9 @@ pub struct Loaded {
     pub classes: Vec<String>,
     /// Side of the patches, if a convolution over the input tells it.
     pub patch_hint: Option<usize>,
+    /// The golden frame's features on the CPU, as a prepared file carries them; only where its own features
+    /// are what is run, at its own size.
+    pub golden: Option<String>,
     /// Nodes kept, and nodes in the file.
     pub nodes: (usize, usize),
 }
@@ -104,11 +111,16 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
     let path = config.path.clone();
     let (mut model, sha256) = read::read(&path)?;
     let unfit = |why: String| ModelError::Unfit { path: path.clone(), why };
-    let config = match own_section(&model) {
+    let mut golden = None;
+    let config = match metadata(&model, METADATA_KEY) {
         Some(text) => {
             let own: ModelConfig = toml::from_str(&text)
                 .map_err(|e| unfit(format!("its metadata {METADATA_KEY} cannot be read: {}", e.message())))?;
-            config.clone().or(own)
+            let merged = config.clone().or(own.clone());
+            if (&merged.features, merged.size) == (&own.features, own.size) {
+                golden = metadata(&model, GOLDEN_KEY);
+            }
+            merged
         }
         None => config.clone(),
     };
@@ -164,17 +176,14 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
         logits_output,
         classes,
         patch_hint,
+        golden,
         nodes: (kept, before),
         config,
     })
 }
 
-fn own_section(model: &ModelProto) -> Option<String> {
-    model
-        .metadata_props
-        .iter()
-        .find(|entry| entry.key() == METADATA_KEY)
-        .and_then(|entry| entry.value.clone())
+fn metadata(model: &ModelProto, key: &str) -> Option<String> {
+    model.metadata_props.iter().find(|entry| entry.key() == key)?.value.clone()
 }
 
 /// The classes in the origin that `prepare` notes; none if there is no such entry.

