@@ -4,11 +4,13 @@
 mod calibration;
 mod error;
 mod file;
+mod outlier_use;
 mod recipe;
 mod record;
 mod reference;
 mod references;
 mod rows;
+mod step;
 mod store;
 mod summary;
 mod transform;
@@ -21,13 +23,13 @@ pub use file::{
     BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, OutlierRecord,
     OutlierRows, PictureMeans, SourceFile,
 };
-pub use recipe::{
-    Affinity, Baseline, ClassSource, Combine, Covariance, OutlierUse, Recipe, RecipePart, StepKind,
-};
+pub use outlier_use::OutlierUse;
+pub use recipe::{Affinity, Baseline, ClassSource, Combine, Recipe, RecipePart};
 pub use record::{PruneRecord, ShardNumber};
 pub use reference::{DistanceScale, ReferenceRecord, ScoreRange};
 pub use references::References;
 pub use rows::{DataType, Rows, RowsBuf};
+pub use step::{Covariance, StepKind};
 pub use summary::{Summary, ThresholdLine, summary};
 pub use transform::{Affine, Step, Transform};
 
@@ -125,6 +127,9 @@ impl Bank {
         }
         if outlier_rows == 0 && !recipe.outliers.is_off() && metadata.build.shard.is_none() {
             return Err(not_a_bank(&path, "it shall use known outliers and has none"));
+        }
+        if recipe.by_class && extras.classes.len() != rows {
+            return Err(not_a_bank(&path, "it shall be searched by class, and its rows have none"));
         }
         if let Some(row) = outliers.and_then(|o| o.rows.view().first_not_finite(1)) {
             return Err(not_a_bank(&path, format!("number {row} of its outliers is NaN or infinite")));

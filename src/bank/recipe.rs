@@ -1,10 +1,8 @@
 //! How a model's features become the rows of a bank, and how the distances of their parts become one.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
+use super::{OutlierUse, StepKind};
 use crate::identity::ModelIdentity;
 
 /// What is done to features before they are compared, part by part. The rows of the bank are stored as it leaves
@@ -22,6 +20,10 @@ pub struct Recipe {
     /// Nearest outliers whose mean distance counts.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub outlier_k: usize,
+    /// Whether each patch is searched among the references of the class that the model sees there, where this
+    /// class has enough of them for the search.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_class: bool,
     /// How the distances are smoothed among patches that look alike, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
@@ -52,6 +54,10 @@ impl Affinity {
 
 fn one() -> usize {
     1
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn is_one(k: &usize) -> bool {
@@ -118,87 +124,6 @@ impl Combine {
     }
 }
 
-/// What is made of a part's distance d to the references and its distance o to known outliers: `off`, `ratio`,
-/// `difference` or `difference:0.5`.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub enum OutlierUse {
-    /// d: outliers are not looked at.
-    #[default]
-    Off,
-    /// d / o, at most 1000, without a unit: 1 is as near to an outlier as to a reference.
-    Ratio,
-    /// d - w o with a weight w, in units of the distance; 0 is the border for w = 1, and it may be negative.
-    Difference(f64),
-}
-
-impl OutlierUse {
-    /// Whether outliers are not looked at.
-    pub fn is_off(&self) -> bool {
-        *self == OutlierUse::Off
-    }
-
-    /// The score of a patch at `distance` from the references and `outlier` from the outliers; infinity if either is.
-    pub fn of(self, distance: f32, outlier: f32) -> f32 {
-        /// The largest ratio.
-        const MOST: f32 = 1000.0;
-        if !(distance.is_finite() && outlier.is_finite()) {
-            return f32::INFINITY;
-        }
-        match self {
-            OutlierUse::Off => distance,
-            OutlierUse::Ratio if distance == 0.0 => 0.0,
-            OutlierUse::Ratio => (distance / outlier).min(MOST),
-            OutlierUse::Difference(weight) => (f64::from(distance) - weight * f64::from(outlier)) as f32,
-        }
-    }
-}
-
-impl fmt::Display for OutlierUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OutlierUse::Off => f.write_str("off"),
-            OutlierUse::Ratio => f.write_str("ratio"),
-            OutlierUse::Difference(weight) if *weight == 1.0 => f.write_str("difference"),
-            OutlierUse::Difference(weight) => write!(f, "difference:{weight}"),
-        }
-    }
-}
-
-impl FromStr for OutlierUse {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let weight = |text: &str| text.parse().ok().filter(|w: &f64| w.is_finite() && *w >= 0.0);
-        let found = match text.split_once(':') {
-            None if text == "off" => Some(OutlierUse::Off),
-            None if text == "ratio" => Some(OutlierUse::Ratio),
-            None if text == "difference" => Some(OutlierUse::Difference(1.0)),
-            Some(("difference", w)) => weight(w).map(OutlierUse::Difference),
-            _ => None,
-        };
-        found.ok_or_else(|| {
-            format!(
-                "outliers cannot be used by {text:?}; known are off, ratio, difference, difference:WEIGHT"
-            )
-        })
-    }
-}
-
-impl From<OutlierUse> for String {
-    fn from(how: OutlierUse) -> String {
-        how.to_string()
-    }
-}
-
-impl TryFrom<String> for OutlierUse {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 /// Where the class of a patch comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -219,93 +144,6 @@ impl ClassSource {
     }
 }
 
-/// One step of a transform, as it is asked for: `center:image`, `l2`, `center`, `pca:64`, `whiten`, `whiten:within`,
-/// or `whiten:0.25`, `whiten:within:0.25` with a power.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub enum StepKind {
-    /// The mean over all patches of the same picture is subtracted: what all of it has in common (light, camera,
-    /// place) is gone. Only as the first step.
-    CenterImage,
-    /// Every vector is divided by its L2 norm; the zero vector stays as it is. After it, squared L2 distance is
-    /// twice the cosine distance.
-    L2,
-    /// The mean of the sample is subtracted.
-    Center,
-    /// Centred, then turned to the principal directions of the sample, of which so many are kept.
-    Pca(usize),
-    /// Centred, turned to the principal directions of a covariance and divided by the variance along each to a
-    /// power. With 0.5, the deviation, L2 distances become Mahalanobis distances; with 0 it is a mere turn.
-    Whiten(Covariance, f64),
-}
-
-/// The power of full whitening.
-const FULL: f64 = 0.5;
-
-/// Which covariance whitens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Covariance {
-    /// That of all rows.
-    Total,
-    /// The mean of those within the classes, weighted by their rows.
-    Within,
-}
-
-impl fmt::Display for StepKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StepKind::CenterImage => f.write_str("center:image"),
-            StepKind::L2 => f.write_str("l2"),
-            StepKind::Center => f.write_str("center"),
-            StepKind::Pca(to) => write!(f, "pca:{to}"),
-            StepKind::Whiten(covariance, power) => {
-                f.write_str(if *covariance == Covariance::Within { "whiten:within" } else { "whiten" })?;
-                if *power == FULL { Ok(()) } else { write!(f, ":{power}") }
-            }
-        }
-    }
-}
-
-impl FromStr for StepKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let words: Vec<&str> = text.split(':').collect();
-        let power = |text: &str| text.parse().ok().filter(|p| (0.0..=1.0).contains(p));
-        let found = match words[..] {
-            ["center" | "centre", "image"] => Some(StepKind::CenterImage),
-            ["center" | "centre"] => Some(StepKind::Center),
-            ["l2"] => Some(StepKind::L2),
-            ["pca", to] => to.parse().ok().filter(|to| *to > 0).map(StepKind::Pca),
-            ["whiten"] => Some(StepKind::Whiten(Covariance::Total, FULL)),
-            ["whiten", "within"] => Some(StepKind::Whiten(Covariance::Within, FULL)),
-            ["whiten", "within", p] => power(p).map(|p| StepKind::Whiten(Covariance::Within, p)),
-            ["whiten", p] => power(p).map(|p| StepKind::Whiten(Covariance::Total, p)),
-            _ => None,
-        };
-        found.ok_or_else(|| {
-            format!(
-                "there is no transform {text:?}; known are center:image, center, l2, pca:N, whiten, whiten:within, \
-                 and whiten:P and whiten:within:P with a power from 0 to 1"
-            )
-        })
-    }
-}
-
-impl From<StepKind> for String {
-    fn from(step: StepKind) -> String {
-        step.to_string()
-    }
-}
-
-impl TryFrom<String> for StepKind {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 impl Recipe {
     /// Features compared as they are.
     pub fn plain(model: &ModelIdentity) -> Recipe {
@@ -320,12 +158,12 @@ impl Recipe {
 
     /// Of these parts and nothing else.
     pub fn of(parts: Vec<RecipePart>, combine: Combine) -> Recipe {
-        Recipe { parts, combine, outliers: OutlierUse::Off, outlier_k: 1, affinity: None }
+        Recipe { parts, combine, outliers: OutlierUse::Off, outlier_k: 1, by_class: false, affinity: None }
     }
 
     /// Whether it is but the L2 distance of features of `width` numbers as they are.
     pub fn is_plain(&self, width: usize) -> bool {
-        self.outliers.is_off() && self.affinity.is_none() && self.keeps_features(width)
+        self.outliers.is_off() && !self.by_class && self.affinity.is_none() && self.keeps_features(width)
     }
 
     /// Whether it leaves features of `width` numbers as they are.
@@ -383,48 +221,6 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn steps_are_written_as_they_are_read() {
-        for text in [
-            "center:image",
-            "l2",
-            "center",
-            "pca:64",
-            "whiten",
-            "whiten:within",
-            "whiten:0.25",
-            "whiten:within:0",
-        ] {
-            assert_eq!(text.parse::<StepKind>().unwrap().to_string(), text);
-        }
-        for wrong in
-            ["", "pca", "pca:0", "pca:-1", "pca:x", "whiten:sometimes", "whiten:2", "whiten:NaN", "L2"]
-        {
-            assert!(wrong.parse::<StepKind>().unwrap_err().contains("pca:N"), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn outliers_are_used_as_it_is_written() {
-        for text in ["off", "ratio", "difference", "difference:0.5"] {
-            assert_eq!(text.parse::<OutlierUse>().unwrap().to_string(), text);
-        }
-        for wrong in ["", "on", "ratio:2", "difference:-1", "difference:x"] {
-            assert!(wrong.parse::<OutlierUse>().unwrap_err().contains("WEIGHT"), "{wrong}");
-        }
-        for (how, d, o, want) in [
-            ("off", 2.0, 1.0, 2.0),
-            ("ratio", 3.0, 2.0, 1.5),
-            ("ratio", 3.0, 0.0, 1000.0),
-            ("ratio", 0.0, 0.0, 0.0),
-            ("difference:0.5", 2.0, 6.0, -1.0),
-            ("ratio", f32::INFINITY, f32::INFINITY, f32::INFINITY),
-            ("difference", f32::INFINITY, f32::INFINITY, f32::INFINITY),
-        ] {
-            assert_eq!(how.parse::<OutlierUse>().unwrap().of(d, o), want, "{how} of {d} and {o}");
-        }
-    }
 
     #[test]
     fn a_recipe_of_untouched_columns_in_order_is_plain() {

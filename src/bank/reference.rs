@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct ReferenceRecord {
     /// The range of each parametric score over all cells of the reference images, void left out.
     pub ranges: Vec<ScoreRange>,
-    /// How far reference features lie from each other; absent in a shard, if there are too few, and of a bank that
-    /// searches parts one by one.
+    /// How far reference features lie from each other; absent in a shard, if there are too few, and of a bank whose
+    /// distances can be negative.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distance: Option<DistanceScale>,
 }
@@ -32,7 +32,8 @@ pub struct DistanceScale {
     /// Neighbours.
     pub k: usize,
     /// Features that were compared with each other, drawn at random from those of all reference images, or all
-    /// of the bank if it holds fewer.
+    /// of the bank if it holds fewer. A pruned bank keeps what the large one had, unless its parts are searched one by
+    /// one: then it is measured anew, among the rows that stay.
     pub features: usize,
 }
 

@@ -166,7 +166,7 @@ impl fmt::Display for Summary {
 impl Summary {
     /// What the rows are, if they are more than features as they are.
     fn write_recipe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recipe { parts, combine, outliers, outlier_k, affinity } = &self.recipe;
+        let Recipe { parts, combine, outliers, outlier_k, by_class, affinity } = &self.recipe;
         if !self.recipe.is_plain(self.width) {
             for part in parts {
                 let columns = format!("{}..{}", part.from, part.from + part.width);
@@ -209,7 +209,8 @@ impl Summary {
             )?;
         }
         if let Some(from) = self.build.classes {
-            writeln!(f, "  classes      {} with features, from {}", self.classes.len(), from.name())?;
+            let how = if *by_class { "; each patch is searched in its own" } else { "" };
+            writeln!(f, "  classes      {} with features, from {}{how}", self.classes.len(), from.name())?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::recipe::{Recipe, RecipePart, StepKind};
+use super::{Recipe, RecipePart, StepKind};
 
 /// The steps of one part, in their order.
 #[derive(Debug, Clone, PartialEq, Default)]

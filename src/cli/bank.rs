@@ -110,6 +110,10 @@ pub struct RecipeArgs {
     /// Nearest outliers whose mean distance is o
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one)]
     pub outlier_k: usize,
+    /// Search each patch among the references of the class that the model sees there only (needs --classes; all where
+    /// a class has fewer references than k)
+    #[arg(long)]
+    pub by_class: bool,
     /// Smooth the distances among patches of a frame that look alike by this part's transformed features
     #[arg(long, value_name = "PART")]
     pub affinity: Option<String>,
@@ -156,7 +160,7 @@ pub enum Dtype {
 /// `farout bank merge`
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "If --parts, --split-heads, --transform, --whiten-floor, --combine, --outlier-use, --outlier-k or --affinity is given, they replace what the \
+    after_help = "If --parts, --split-heads, --transform, --whiten-floor, --combine, --outlier-use, --outlier-k, --by-class or --affinity is given, they replace what the \
                   shards were built with: the same features make other banks without running the model again. Pictures \
                   can only be centred (center:image) if the shards were built so."
 )]

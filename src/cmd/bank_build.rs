@@ -97,6 +97,7 @@ pub(super) fn recipe(args: &RecipeArgs) -> RecipeConfig {
         },
         outliers: args.outlier_use,
         outlier_k: args.outlier_k,
+        by_class: args.by_class,
         affinity: args.affinity.clone().map(|part| AffinityConfig {
             part,
             temperature: args.affinity_temperature,

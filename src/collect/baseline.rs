@@ -29,7 +29,7 @@ pub(super) fn baselines(
         (features.grid, features.width) = (frame.grid, bank.width());
         features.data.resize(frame.features.len(), 0.0);
         frame.features.convert_to_f32_slice(&mut features.data);
-        engine.distances(&features, &mut distances)?;
+        engine.distances_by_class(&features, &frame.classes, &mut distances)?;
         for (part, (count, sum, squares)) in engine.parts().iter().zip(&mut sums) {
             let sound = part.data.iter().zip(&frame.valid).filter(|(d, valid)| **valid && d.is_finite());
             for d in sound.map(|(d, _)| f64::from(*d)) {

@@ -95,8 +95,21 @@ pub fn build_part(
     progress: &mut dyn Progress,
     stop: &Stop,
 ) -> Result<Built, BuildError> {
+    check(config, inputs, &extractor.identity(), extractor.has_logits())?;
+    gather(inputs, config, open, extractor, progress, stop)
+}
+
+/// As [`build_part`], of a configuration that is not looked at: known outliers are gathered for a recipe that they
+/// cannot fulfil alone.
+pub(super) fn gather(
+    inputs: &[Input],
+    config: &BuildConfig,
+    open: &mut Open,
+    extractor: &mut dyn Extract,
+    progress: &mut dyn Progress,
+    stop: &Stop,
+) -> Result<Built, BuildError> {
     let model = extractor.identity();
-    check(config, inputs, &model, extractor.has_logits())?;
     let mine = config.shard.map(|shard| share_of(inputs, shard));
     let is_mine = |input: &Input| mine.as_ref().is_none_or(|names| names.contains(input.name.as_str()));
     let (places, frames) = places(inputs, &is_mine, config, open, stop)?;
@@ -194,12 +207,17 @@ fn check(
     config.recipe.smoothing(&config.recipe.resolve(model)?)?;
     let wrong = |why: String| Err(BuildError::Recipe { why });
     let complete = config.shard.is_none_or(|shard| shard.number == 1);
-    if config.outliers.is_none() && !config.recipe.outliers.is_off() && config.only.is_empty() && complete {
+    if config.outliers.is_none() && !config.recipe.outliers.is_off() && complete {
         return wrong("known outliers shall be used, and there are none: give --outliers".into());
+    }
+    if config.recipe.by_class && !has_logits {
+        return wrong(
+            "the search by class needs a model that gives logits; name them in model.logits".into(),
+        );
     }
     match config.classes {
         None if config.recipe.needs_classes() => wrong(
-            "whitening within classes needs the patches' classes: give --classes labels or model".into(),
+            "whitening within classes and the search by class need the patches' classes: give --classes labels or model".into(),
         ),
         Some(ClassSource::Model) if !has_logits => wrong(
             "the classes shall come from the model, which gives no logits; name them in model.logits".into(),

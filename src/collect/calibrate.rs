@@ -23,6 +23,8 @@ pub(super) struct Frame {
     pub(super) features: Vec<f16>,
     /// Patches that are neither void nor faulty.
     pub(super) valid: Vec<bool>,
+    /// The class that the model sees in each patch; empty if it says nothing.
+    pub(super) classes: Vec<u16>,
     /// What its logits say, of no method where the model has none.
     pub(super) uncertainty: Uncertainty,
 }
@@ -102,7 +104,12 @@ impl HeldOut {
         let mut level = |grid: Grid, scores: &[f32]| level(&mut self.smoother, &mut self.alarm, grid, scores);
         let of = |logits| Uncertainty::of(logits, void, parametric, self.recipe.partner, &mut level);
         let uncertainty = logits.map_or_else(Uncertainty::none, of);
-        self.add(Frame { image: *image, block, grid: features.grid, features: halves, valid, uncertainty });
+        let mut classes = Vec::new();
+        if let Some(logits) = logits {
+            logits.patch_classes(features.grid, &mut classes);
+        }
+        let (image, grid) = (*image, features.grid);
+        self.add(Frame { image, block, grid, features: halves, valid, classes, uncertainty });
     }
 
     /// Keeps a frame that was measured before.
@@ -151,7 +158,7 @@ impl HeldOut {
             features.width = bank.width();
             features.data.resize(frame.features.len(), 0.0);
             frame.features.convert_to_f32_slice(&mut features.data);
-            engine.distances(&features, &mut distances)?;
+            engine.distances_by_class(&features, &frame.classes, &mut distances)?;
             for (distance, valid) in distances.data.iter_mut().zip(&frame.valid) {
                 if !*valid {
                     *distance = f32::NAN;

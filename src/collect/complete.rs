@@ -92,7 +92,7 @@ fn failed(source: anyhow::Error) -> BuildError {
 }
 
 /// `contents` with the scale of its distances, where fused scores can be made of them.
-fn scaled(
+pub(super) fn scaled(
     contents: BankContents,
     k: usize,
     threads: usize,

@@ -31,9 +31,13 @@ pub(super) fn fitted(mut contents: BankContents, config: &RecipeConfig) -> Resul
         part.steps.clone_from(&config.transform);
         transforms.push(transform);
     }
-    let RecipeConfig { combine, outliers, outlier_k, .. } = *config;
+    let RecipeConfig { combine, outliers, outlier_k, by_class, .. } = *config;
+    if by_class && contents.extras.classes.is_empty() {
+        let why = "the search by class needs the patches' classes: give --classes labels or model".to_owned();
+        return Err(BuildError::Recipe { why });
+    }
     let affinity = config.smoothing(&parts)?;
-    let recipe = Recipe { parts, combine, outliers, outlier_k: outlier_k.max(1), affinity };
+    let recipe = Recipe { parts, combine, outliers, outlier_k: outlier_k.max(1), by_class, affinity };
     let means = contents.extras.means.take();
     let strange = contents.extras.outliers.as_mut();
     let of_outliers = strange.and_then(|outliers| outliers.means.take());

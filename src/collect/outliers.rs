@@ -1,10 +1,11 @@
 //! Known outliers: features of things that are strange for sure, gathered as those of normal driving are.
 
-use super::build::{Extract, Open, Progress, build_part};
+use super::build::{Extract, Open, Progress, gather};
 use super::config::BuildConfig;
 use super::error::BuildError;
 use super::inputs::Input;
-use crate::bank::{OutlierRecord, OutlierRows, ShardNumber};
+use super::recipe::RecipeConfig;
+use crate::bank::{OutlierRecord, OutlierRows, ShardNumber, StepKind};
 use crate::stop::Stop;
 
 /// Features of known outliers as they come from the model, and where they come from.
@@ -20,7 +21,7 @@ pub struct Outliers {
 /// patches if `values` is empty. Everything else is as `config` builds the bank that they are for.
 ///
 /// # Errors
-/// As [`build_part`]; [`BuildError::Empty`] if there is no such patch.
+/// As [`super::build_part`]; [`BuildError::Empty`] if there is no such patch.
 pub fn outliers(
     inputs: &[Input],
     (size, values): (usize, &[u16]),
@@ -29,6 +30,8 @@ pub fn outliers(
     progress: &mut dyn Progress,
     stop: &Stop,
 ) -> Result<Outliers, BuildError> {
+    let transform =
+        config.recipe.transform.iter().copied().filter(|step| *step == StepKind::CenterImage).collect();
     let config = BuildConfig {
         size,
         only: values.to_vec(),
@@ -37,9 +40,11 @@ pub fn outliers(
         shard: Some(ShardNumber { number: 1, of: 1 }),
         classes: None,
         outliers: None,
+        // The rows stay as they are; all that the bank's recipe wants of them is the means of the pictures.
+        recipe: RecipeConfig { transform, ..RecipeConfig::default() },
         ..config.clone()
     };
-    let contents = build_part(inputs, &config, open, extractor, progress, stop)?.contents;
+    let contents = gather(inputs, &config, open, extractor, progress, stop)?.contents;
     let (build, rows) = (&contents.metadata.build, contents.origins.len());
     let record = OutlierRecord {
         frames: build.frames,

@@ -2,7 +2,7 @@
 //! merge must know to continue where one run would be.
 //!
 //! In the bank's file these are further tensors: `held_out` (U8, [`Record`] as JSON), and of all frames one
-//! after another `held_out.features` (F16 `[patches, C]`), `held_out.valid` (U8 `[patches]`), of each frame's
+//! after another `held_out.features` (F16 `[patches, C]`), `held_out.valid` (U8 `[patches]`), `held_out.classes` (U16), of each frame's
 //! parametric scores in turn `held_out.levels` (F32, NaN for none) and `held_out.scores` (F32), and `held_out.maps`
 //! (F32), the map of the score that is fused.
 
@@ -82,6 +82,8 @@ struct FrameRecord {
     scores: Vec<usize>,
     /// Rows and columns of the map.
     map: [usize; 2],
+    /// Classes kept: one per patch, or none.
+    classes: usize,
 }
 
 /// A finished build: a bank or a shard.
@@ -123,6 +125,7 @@ impl Part {
             cols: f.grid.cols,
             scores: f.uncertainty.methods.iter().map(|(scores, _)| scores.len()).collect(),
             map: [f.uncertainty.grid.rows, f.uncertainty.grid.cols],
+            classes: f.classes.len(),
         };
         let record = Record {
             terms: self.terms.clone(),
@@ -132,6 +135,7 @@ impl Part {
         let json = serde_json::to_vec(&record)?;
         let features: Vec<f16> = self.frames.iter().flat_map(|f| f.features.iter().copied()).collect();
         let valid: Vec<u8> = self.frames.iter().flat_map(|f| f.valid.iter().map(|v| u8::from(*v))).collect();
+        let classes: Vec<u16> = self.frames.iter().flat_map(|f| &f.classes).copied().collect();
         let methods = || self.frames.iter().flat_map(|f| &f.uncertainty.methods);
         let levels: Vec<f32> = methods().map(|(_, level)| level.unwrap_or(f32::NAN)).collect();
         let scores: Vec<f32> = methods().flat_map(|(scores, _)| scores).copied().collect();
@@ -145,6 +149,7 @@ impl Part {
                 tensor(Dtype::F16, vec![valid.len(), width], bytemuck::cast_slice(&features))?,
             ),
             ("held_out.valid", tensor(Dtype::U8, vec![valid.len()], &valid)?),
+            ("held_out.classes", tensor(Dtype::U16, vec![classes.len()], bytemuck::cast_slice(&classes))?),
             ("held_out.levels", tensor(Dtype::F32, vec![levels.len()], bytemuck::cast_slice(&levels))?),
             ("held_out.scores", tensor(Dtype::F32, vec![scores.len()], bytemuck::cast_slice(&scores))?),
             ("held_out.maps", tensor(Dtype::F32, vec![maps.len()], bytemuck::cast_slice(&maps))?),
@@ -161,6 +166,7 @@ impl Part {
         let bytes = |name: &str| bank.rider(name).ok_or_else(|| format!("it has no tensor {name}"));
         let mut features = Numbers { bytes: bytes("held_out.features")?, of: "features" };
         let mut valid = Numbers { bytes: bytes("held_out.valid")?, of: "valid" };
+        let mut classes = Numbers { bytes: bytes("held_out.classes")?, of: "classes" };
         let mut levels = Numbers { bytes: bytes("held_out.levels")?, of: "levels" };
         let mut scores = Numbers { bytes: bytes("held_out.scores")?, of: "scores" };
         let mut maps = Numbers { bytes: bytes("held_out.maps")?, of: "maps" };
@@ -171,6 +177,10 @@ impl Part {
             let numbers = patches.checked_mul(bank.width()).ok_or("a frame's grid is too large")?;
             let halves = features.take::<f16>(numbers)?;
             let valid = valid.take::<u8>(patches)?.into_iter().map(|v| v != 0).collect();
+            let seen = classes.take::<u16>(f.classes)?;
+            if !seen.is_empty() && seen.len() != patches {
+                return Err("a frame has not one class per patch".to_owned());
+            }
             let mut methods = Vec::new();
             for count in &f.scores {
                 let level = levels.take::<f32>(1)?.first().copied().filter(|l| !l.is_nan());
@@ -181,9 +191,10 @@ impl Part {
             let uncertainty = Uncertainty { methods, grid: of_map, map: maps.take::<f32>(cells)? };
             let block = (f.series.clone(), f.block);
             let grid = Grid { rows: f.rows, cols: f.cols };
-            frames.push(Frame { image, block, grid, features: halves, valid, uncertainty });
+            let features = halves;
+            frames.push(Frame { image, block, grid, features, valid, classes: seen, uncertainty });
         }
-        for rest in [features, valid, levels, scores, maps] {
+        for rest in [features, valid, classes, levels, scores, maps] {
             if !rest.bytes.is_empty() {
                 return Err(format!("held_out.{} is longer than its frames", rest.of));
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::build::Progress;
 use super::calibrate::HeldOut;
-use super::complete::{based, calibrated};
+use super::complete::{based, calibrated, scaled};
 use super::digest::{Digest, frame_digest, hash, unhex};
 use super::error::BuildError;
 use super::kcenter;
@@ -135,7 +135,11 @@ pub fn prune(
     let images = images(bank, &part);
     held_out.without_images(|image| images.contains(image));
     let (terms, threads) = (&part.terms, config.threads);
-    let contents = based(contents, &mut held_out, k, threads, progress)?;
+    let mut contents = based(contents, &mut held_out, k, threads, progress)?;
+    // What is normal for each part was measured anew, so distances have another unit.
+    if contents.metadata.recipe().combine.searches_apart() {
+        contents = scaled(contents, k, threads, progress)?;
+    }
     let contents = calibrated(contents, &mut held_out, k, threads, &terms.split, progress)?;
     let renumbered = part.videos.iter().filter_map(|v| numbers.get(*v as usize)).copied();
     part.videos = renumbered.filter(|v| *v != u32::MAX).collect();

@@ -26,6 +26,8 @@ pub struct RecipeConfig {
     pub outliers: OutlierUse,
     /// Nearest outliers whose mean distance counts. Default 1.
     pub outlier_k: usize,
+    /// Search each patch among the references of the class that the model sees there. Default false.
+    pub by_class: bool,
     /// How the distances are smoothed among patches that look alike. Default: not at all.
     pub affinity: Option<AffinityConfig>,
 }
@@ -57,15 +59,17 @@ impl Default for RecipeConfig {
             combine: Combine::Concat,
             outliers: OutlierUse::Off,
             outlier_k: 1,
+            by_class: false,
             affinity: None,
         }
     }
 }
 
 impl RecipeConfig {
-    /// Whether a step needs the classes of the rows.
+    /// Whether the search or a step needs the classes of the rows.
     pub fn needs_classes(&self) -> bool {
-        self.transform.iter().any(|step| matches!(step, StepKind::Whiten(Covariance::Within, _)))
+        let within = |step: &StepKind| matches!(step, StepKind::Whiten(Covariance::Within, _));
+        self.by_class || self.transform.iter().any(within)
     }
 
     /// Whether it needs the means of the pictures.

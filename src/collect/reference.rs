@@ -41,12 +41,13 @@ pub(super) fn distance_scale(
     let mut largest = 0.0f32;
     for first in (0..rows).step_by(QUERIES) {
         progress.compared(first, rows);
+        let classes = among.classes().get(first..).unwrap_or_default();
         for (number, table) in tables.iter_mut().enumerate() {
             table.grid = Grid { rows: 1, cols: QUERIES.min(rows - first) };
             table.data.resize(table.grid.len() * table.width, 0.0);
             bank.table(number).copy_to(first * table.width, &mut table.data);
         }
-        engine.distances_of_rows(&tables, &mut distances)?;
+        engine.distances_of_rows(&tables, classes, &mut distances)?;
         largest = distances.data.iter().copied().fold(largest, f32::max);
     }
     progress.compared(rows, rows);

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::items::{Mapped, Measured};
 use super::stages::{Extract, Preprocess, Search};
-use super::{featured, grounds, open_bank, open_features, open_search};
+use super::{featured, grounds, open_bank, open_features, open_search, wants_logits};
 use crate::bank::Bank;
 use crate::config::{Config, ConfigError};
 use crate::flow::{Flow, FlowError, Stage};
@@ -61,6 +61,8 @@ impl Mapper {
         extract.with_logits = methods.iter().any(|method| method.needs_logits());
         let wanted = bank.as_ref().filter(|_| methods.iter().any(|method| method.searches()));
         let engine = open_search(config, wanted)?;
+        let gauge = engine.as_ref().map(|search| &search.engine);
+        extract.with_logits |= wants_logits(gauge, extract.session.classes())?;
         let mut fallbacks: Vec<String> =
             extract.session.fallbacks().iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
         fallbacks
@@ -78,7 +80,11 @@ impl Mapper {
         Ok(Mapper {
             preprocess,
             extract,
-            search: Search { engine: engine.map(|search| search.engine), numbers: numbers.clone() },
+            search: Search {
+                engine: engine.map(|search| search.engine),
+                numbers: numbers.clone(),
+                classes: Vec::new(),
+            },
             maps: MapScores {
                 smoothers: scorers
                     .iter()

@@ -65,6 +65,7 @@ impl Detector {
         extract.with_logits = method.needs_logits() || roi.as_ref().is_some_and(Roi::needs_logits);
         let search = open_search(config, bank.as_ref().filter(|_| method.searches()))?;
         let engine = search.map(|search| search.engine);
+        extract.with_logits |= wants_logits(engine.as_ref(), extract.session.classes())?;
         let threshold = threshold(config, bank.as_deref())?;
         // A step of the score: what normal patches differ by, or a part of a threshold set by hand.
         let calibrated = bank.as_ref().and_then(|bank| bank.calibration()?.method(method.name()).ok());
@@ -84,7 +85,7 @@ impl Detector {
         Ok(Detector {
             preprocess,
             extract,
-            search: Search { engine, numbers: numbers.clone() },
+            search: Search { engine, numbers: numbers.clone(), classes: Vec::new() },
             score: Score {
                 scorer,
                 temporal: TemporalSmoother::new(config.score.temporal)
@@ -180,6 +181,16 @@ fn open_search(config: &Config, bank: Option<&Arc<Bank>>) -> Result<Option<neare
     }
     tracing::info!(engine = search.engine.name(), k = config.search.k, "search");
     Ok(Some(search))
+}
+
+/// Whether `engine` wants the model's logits, to tell classes apart.
+fn wants_logits(engine: Option<&nearest::Gauge>, classes: Option<usize>) -> Result<bool> {
+    let wants = engine.is_some_and(nearest::Gauge::wants_classes);
+    if wants && classes.is_none() {
+        let why = "the bank is searched by class, which needs the model's logits: name them in model.logits";
+        return Err(ConfigError::Invalid(why.into()).into());
+    }
+    Ok(wants)
 }
 
 /// The threshold that `config` asks for.

@@ -54,6 +54,8 @@ pub struct Search {
     /// Absent if the score method needs no distances.
     pub(super) engine: Option<Gauge>,
     pub(super) numbers: Pool<Vec<f32>>,
+    /// The class of each patch, where the engine wants to know.
+    pub(super) classes: Vec<u16>,
 }
 
 impl Stage for Search {
@@ -64,7 +66,11 @@ impl Stage for Search {
         let mut distances = Distances::default();
         if let Some(engine) = &mut self.engine {
             distances.data = self.numbers.take();
-            engine.distances(&features, &mut distances)?;
+            self.classes.clear();
+            if let Some(logits) = logits.as_ref().filter(|_| engine.wants_classes()) {
+                logits.patch_classes(features.grid, &mut self.classes);
+            }
+            engine.distances_by_class(&features, &self.classes, &mut distances)?;
         }
         Ok(Measured { frame, distances, logits })
     }

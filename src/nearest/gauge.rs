@@ -6,6 +6,7 @@ use anyhow::ensure;
 use rayon::ThreadPool;
 
 use super::affinity::Smoothing;
+use super::table::Table;
 use super::{Nearest, Projector, SearchConfig, SearchError, cpu};
 use crate::bank::{Affinity, Bank, Baseline, Combine, References};
 use crate::grid::{Distances, Features};
@@ -15,8 +16,8 @@ pub struct Gauge {
     bank: Arc<Bank>,
     pool: Arc<ThreadPool>,
     projector: Projector,
-    /// One per table of the bank.
-    engines: Vec<Box<dyn Nearest>>,
+    /// The tables of the bank.
+    engines: Vec<Table>,
     /// As many that search known outliers, where these are used.
     strange: Vec<Box<dyn Nearest>>,
     /// What is normal for each table.
@@ -44,10 +45,13 @@ impl Gauge {
     pub(super) fn new(config: &SearchConfig, bank: &Arc<Bank>, open: &Open) -> Result<Gauge, SearchError> {
         let pool = cpu::threads_for(config.threads)?;
         let tables = bank.tables().len();
-        let engines = (0..tables)
-            .map(|n| open(&pool, config.k, &References::table(bank, n)))
-            .collect::<Result<_, _>>()?;
         let recipe = bank.recipe();
+        let classes = if recipe.by_class { bank.classes() } else { &[] };
+        let table = |number| {
+            let references = References::table(bank, number);
+            Table::open(&references, classes, config.k, |some| open(&pool, config.k, some))
+        };
+        let engines = (0..tables).map(table).collect::<Result<_, _>>()?;
         let strange = References::outliers(bank)
             .iter()
             .filter(|_| !recipe.outliers.is_off())
@@ -75,7 +79,21 @@ impl Gauge {
             parts => format!(", {parts} parts"),
         };
         let outliers = if self.strange.is_empty() { "" } else { ", known outliers" };
-        format!("{name}{parts}{outliers}")
+        let classes = if self.wants_classes() { ", by class" } else { "" };
+        format!("{name}{parts}{outliers}{classes}")
+    }
+
+    /// Whether it searches each patch among the references of its class only, and wants to know the classes.
+    pub fn wants_classes(&self) -> bool {
+        self.bank.recipe().by_class
+    }
+
+    /// As [`Gauge::distances_by_class`], of patches whose classes are not known: all are searched among all references.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {
+        self.distances_by_class(features, &[], out)
     }
 
     /// How far each patch lies from the references, as the bank's [`Combine`] says; `out` is overwritten and takes
@@ -85,7 +103,12 @@ impl Gauge {
     ///
     /// # Errors
     /// If the features are not as wide as the bank's model's, or the device fails.
-    pub fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {
+    pub fn distances_by_class(
+        &mut self,
+        features: &Features,
+        classes: &[u16],
+        out: &mut Distances,
+    ) -> anyhow::Result<()> {
         let (width, patches) = (self.bank.width(), features.grid.len());
         ensure!(
             features.width == width && features.data.len() == patches * width,
@@ -96,11 +119,11 @@ impl Gauge {
             self.bank.path().display(),
         );
         if self.projector.is_plain() {
-            self.distances_of_rows(std::slice::from_ref(features), out)?;
+            self.distances_of_rows(std::slice::from_ref(features), classes, out)?;
         } else {
             self.project(features);
             let tables = std::mem::take(&mut self.features);
-            let done = self.distances_of_rows(&tables, out);
+            let done = self.distances_of_rows(&tables, classes, out);
             self.features = tables;
             done?;
         }
@@ -115,13 +138,18 @@ impl Gauge {
     ///
     /// # Errors
     /// If they are not as wide as the rows, or the device fails.
-    pub fn distances_of_rows(&mut self, tables: &[Features], out: &mut Distances) -> anyhow::Result<()> {
+    pub fn distances_of_rows(
+        &mut self,
+        tables: &[Features],
+        classes: &[u16],
+        out: &mut Distances,
+    ) -> anyhow::Result<()> {
         ensure!(tables.len() == self.engines.len(), "{} tables for {}", tables.len(), self.engines.len());
         let recipe = self.bank.recipe();
         let apart = recipe.combine.searches_apart();
         for (number, (engine, table)) in self.engines.iter_mut().zip(tables).enumerate() {
             let found = if apart { &mut self.distances[number] } else { &mut *out };
-            engine.distances(table, found)?;
+            engine.distances(table, classes, found)?;
             if let Some(strange) = self.strange.get_mut(number) {
                 strange.distances(table, &mut self.outlying)?;
                 let pairs = found.data.iter_mut().zip(self.outlying.data.iter());

@@ -18,6 +18,7 @@ mod product;
 mod projector;
 mod rotation;
 mod space;
+mod table;
 mod top;
 mod worker;
 

@@ -315,6 +315,41 @@ fn shards_make_banks_of_other_recipes() {
     }
 }
 
+#[test]
+fn patches_are_searched_among_references_of_their_class() {
+    let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let inputs = labelled(dir.path());
+    let by_class = RecipeConfig { by_class: true, ..whole("center") };
+    let config = BuildConfig { k: 2, ..config(by_class, Some(ClassSource::Model)) };
+    let contents = run(&inputs, &config).unwrap();
+    let bank = std::sync::Arc::new(Bank::from_contents(contents.clone(), 2).unwrap());
+    let search = SearchConfig { k: 2, device: Device::Cpu, ..SearchConfig::default() };
+    let mut gauge = nearest::open(&search, &bank).unwrap().engine;
+    assert!(gauge.wants_classes() && gauge.name().contains("by class"), "{}", gauge.name());
+    let frame = open(&inputs[7]).unwrap().next().unwrap().unwrap();
+    let (mut features, mut found) = (Features::default(), Distances::default());
+    MeanColour { seen: 0, gain: 1.0 }.extract(&frame, &mut features, None).unwrap();
+    // Patches of classes 0 to 2 in turn, and of a class that there is no reference of.
+    let classes: Vec<u16> = (0..24).map(|patch| patch % 4).collect();
+    gauge.distances_by_class(&features, &classes, &mut found).unwrap();
+    let rows = table(&bank, 0);
+    let Step::Affine(Affine { mean, .. }) = &bank.transforms()[0].steps[0] else { unreachable!() };
+    for (patch, got) in found.data.iter().enumerate() {
+        let x: Vec<f64> = (0..3).map(|c| f64::from(features.data[patch * 3 + c] - mean[c])).collect();
+        let among = |r: &usize| classes[patch] == 3 || bank.classes()[*r] == classes[patch];
+        let away = |r: usize| rows[r].iter().zip(&x).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+        let mut all: Vec<f64> = (0..rows.len()).filter(among).map(away).collect();
+        all.sort_by(f64::total_cmp);
+        let want = (all[0] + all[1]) / 2.0;
+        assert!((f64::from(*got) - want).abs() < 1e-4 * want.max(1.0), "patch {patch}: {got} {want}");
+    }
+    let paths = shards(out.path(), &inputs, &config, 2);
+    let merged = merge(&paths, &joining(false, 1), &mut ()).unwrap().to_bytes().unwrap();
+    assert!(merged == contents.to_bytes().unwrap());
+    let why = run(&inputs, &BuildConfig { classes: None, ..config }).unwrap_err().to_string();
+    assert!(why.contains("--classes"), "{why}");
+}
+
 /// Pictures of known outliers: of each, the mask covers patches 0 to 2 of the first row whole, patch 3 by a bit less
 /// than half, and says nothing of others.
 fn strangers(dir: &Path) -> Vec<Input> {
@@ -389,9 +424,9 @@ fn known_outliers_are_the_patches_that_their_labels_cover() {
     }
     assert_eq!(contents.extras.transforms, without.transforms(), "outliers do not change the transform");
     let bank = Bank::from_contents(contents.clone(), 2).unwrap();
-    // Distances of normal patches in units of those to outliers: most are nearer to references.
-    let normal = bank.recipe().parts[0].baseline.unwrap();
-    assert!(normal.mean > 0.0 && normal.mean < without.recipe().parts[0].baseline.unwrap().mean);
+    // What is normal is now a ratio, not a distance.
+    let (normal, distance) = (&bank.recipe().parts[0].baseline, &without.recipe().parts[0].baseline);
+    assert!(normal.unwrap().mean > 0.0 && normal.unwrap() != distance.unwrap());
 
     // Through files, in shards, and made smaller.
     let whole = part(&inputs, &config).unwrap().to_bytes().unwrap();
