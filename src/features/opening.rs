@@ -94,7 +94,7 @@ impl Opener for Ways<'_> {
         let mut session = Session::of(inner, self.loaded, attempt, self.runtime, threads)
             .map_err(|why| format!("{why:#}"))?;
         let making = match place {
-            Place::Making(making) => Some(making),
+            Place::Making(making) => Some(*making),
             Place::Kept(folder) => {
                 session.engines = Some((folder, false));
                 None
@@ -132,7 +132,7 @@ impl Opener for Ways<'_> {
 /// Where TensorRT finds its engines or leaves them.
 enum Place {
     Kept(PathBuf),
-    Making(Making),
+    Making(Box<Making>),
     None,
 }
 
@@ -185,7 +185,7 @@ impl Ways<'_> {
         }
         let making = engines.make(&key).map_err(|e| format!("the folder of engines: {e}"));
         match making {
-            Ok(making) => Ok((Place::Making(making), Some(building))),
+            Ok(making) => Ok((Place::Making(Box::new(making)), Some(building))),
             Err(why) => {
                 tracing::warn!(%why, "TensorRT's engine is built at every start and not kept");
                 Ok((Place::None, Some(building)))
