@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn data() -> (Vec<u8>, String) {
-        let data: Vec<u8> = (0..10_000_u32).map(|n| (n * n >> 3) as u8).collect();
+        let data: Vec<u8> = (0..10_000_u32).map(|n| ((n * n) >> 3) as u8).collect();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), &data).unwrap();
         let digest = hex(&sha256_of_file(&dir.path().join("f")).unwrap());
