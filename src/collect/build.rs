@@ -95,7 +95,7 @@ pub fn build_part(
     progress: &mut dyn Progress,
     stop: &Stop,
 ) -> Result<Built, BuildError> {
-    check(config, inputs, &extractor.identity(), extractor.has_logits())?;
+    config.check(inputs, &extractor.identity(), extractor.has_logits())?;
     gather(inputs, config, open, extractor, progress, stop)
 }
 
@@ -195,42 +195,6 @@ pub(super) fn gather(
         return Ok(gathered.shard());
     }
     gathered.bank(config.threads, config.keep_held_out, progress)
-}
-
-/// Refuses at once what would fail when all features are there.
-fn check(
-    config: &BuildConfig,
-    inputs: &[Input],
-    model: &ModelIdentity,
-    has_logits: bool,
-) -> Result<(), BuildError> {
-    config.recipe.smoothing(&config.recipe.resolve(model)?)?;
-    let wrong = |why: String| Err(BuildError::Recipe { why });
-    let complete = config.shard.is_none_or(|shard| shard.number == 1);
-    if config.outliers.is_none() && !config.recipe.outliers.is_off() && complete {
-        return wrong("known outliers shall be used, and there are none: give --outliers".into());
-    }
-    if config.recipe.by_class && !has_logits {
-        return wrong(
-            "the search by class needs a model that gives logits; name them in model.logits".into(),
-        );
-    }
-    match config.classes {
-        None if config.recipe.needs_classes() => wrong(
-            "whitening within classes and the search by class need the patches' classes: give --classes labels or model".into(),
-        ),
-        Some(ClassSource::Model) if !has_logits => wrong(
-            "the classes shall come from the model, which gives no logits; name them in model.logits".into(),
-        ),
-        Some(ClassSource::Labels) => match inputs.iter().find(|input| input.label.is_none()) {
-            Some(input) => wrong(format!(
-                "the classes shall come from labels, and {} has none; give --labels DIR",
-                input.name
-            )),
-            None => Ok(()),
-        },
-        _ => Ok(()),
-    }
 }
 
 /// The names of the inputs that `shard` looks at: names are dealt out in turn, so that it does not matter where

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::BuildError;
+use super::inputs::Input;
 use super::outliers::Outliers;
 use super::recipe::RecipeConfig;
 use crate::bank::{ClassSource, DataType, ShardNumber};
+use crate::identity::ModelIdentity;
 use crate::score::MapRecipe;
 
 /// How a bank is built.
@@ -76,6 +79,47 @@ impl Default for BuildConfig {
             recipe: RecipeConfig::default(),
             classes: None,
             outliers: None,
+        }
+    }
+}
+
+impl BuildConfig {
+    /// Refuses at once what would fail when all features are there.
+    ///
+    /// # Errors
+    /// [`BuildError::Recipe`].
+    pub(super) fn check(
+        &self,
+        inputs: &[Input],
+        model: &ModelIdentity,
+        has_logits: bool,
+    ) -> Result<(), BuildError> {
+        self.recipe.smoothing(&self.recipe.resolve(model)?)?;
+        let wrong = |why: String| Err(BuildError::Recipe { why });
+        let complete = self.shard.is_none_or(|shard| shard.number == 1);
+        if self.outliers.is_none() && !self.recipe.outliers.is_off() && complete {
+            return wrong("known outliers shall be used, and there are none: give --outliers".into());
+        }
+        if self.recipe.by_class && !has_logits {
+            return wrong(
+                "the search by class needs a model that gives logits; name them in model.logits".into(),
+            );
+        }
+        match self.classes {
+            None if self.recipe.needs_classes() => wrong(
+                "whitening within classes and the search by class need the patches' classes: give --classes labels or model".into(),
+            ),
+            Some(ClassSource::Model) if !has_logits => wrong(
+                "the classes shall come from the model, which gives no logits; name them in model.logits".into(),
+            ),
+            Some(ClassSource::Labels) => match inputs.iter().find(|input| input.label.is_none()) {
+                Some(input) => wrong(format!(
+                    "the classes shall come from labels, and {} has none; give --labels DIR",
+                    input.name
+                )),
+                None => Ok(()),
+            },
+            _ => Ok(()),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::source::{Source, SourceError};
 use crate::stop::Stop;
 
 mod given;
+mod outliers;
 mod parts;
 mod recipes;
 
