@@ -157,7 +157,7 @@ impl Health {
 
     /// How many frames under way keep the slowest stage busy: the mean times of all stages after the source, over
     /// the longest of them, and half a frame for what varies, rounded up. More would only wait before that stage.
-    /// `None` before every stage has seen [`FEWEST_FRAMES`].
+    /// `None` before every stage has seen 8 frames.
     pub fn useful_in_flight(&self) -> Option<usize> {
         let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         let behind = stages.iter().filter(|(name, _)| name != SOURCE_STAGE);

@@ -6,7 +6,7 @@ use super::error::BuildError;
 use crate::bank::{Affinity, Combine, Covariance, OutlierUse, RecipePart, StepKind};
 use crate::identity::ModelIdentity;
 
-/// What is asked for; [`super::fit`] turns it into numbers once the sample is complete.
+/// What is asked for; `fit` turns it into numbers once the sample is complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecipeConfig {
