@@ -85,6 +85,15 @@ impl Calibration {
         })
     }
 
+    /// True if so many frames were held out that the threshold for a rate is one of their levels; else
+    /// [`Calibration::threshold`] extrapolates.
+    pub fn counts(&self, method: &str, false_frame_rate: f64) -> bool {
+        self.method(method).is_ok_and(|found| {
+            let n = found.frame_levels.len();
+            rank(false_frame_rate, n) <= n
+        })
+    }
+
     /// The threshold of `method` that a share `false_frame_rate` of normal frames shows a
     /// region at.
     ///
@@ -108,8 +117,7 @@ impl Calibration {
         };
         let n = levels.len();
         let of = format!("{n} held-out frames of {} blocks ({})", self.blocks, self.split);
-        let rank = ((1.0 - false_frame_rate) * (n + 1) as f64 - 1e-9).ceil().max(1.0) as usize;
-        if let Some(&value) = levels.get(rank - 1) {
+        if let Some(&value) = levels.get(rank(false_frame_rate, n) - 1) {
             let basis =
                 format!("{} of {of} show a region above it", levels.iter().filter(|m| **m > value).count());
             return Ok(Threshold { value, basis });
@@ -129,6 +137,11 @@ impl Calibration {
         );
         Ok(Threshold { value: (value as f32).max(largest), basis })
     }
+}
+
+/// Which of `n` ascending levels is the threshold for a rate, counted from 1; beyond `n` if they are too few.
+fn rank(false_frame_rate: f64, n: usize) -> usize {
+    ((1.0 - false_frame_rate) * (n + 1) as f64 - 1e-9).ceil().max(1.0) as usize
 }
 
 /// The statistics of `scores` (any order, finite) and of the frames' alarm levels.

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use crate::written::stored_as_written;
 
 /// What is made of a part's distance d to the references and its distance o to known outliers: `off`, `ratio`,
 /// `difference` or `difference:0.5`.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum OutlierUse {
     /// d: outliers are not looked at.
     #[default]
@@ -72,19 +71,7 @@ impl FromStr for OutlierUse {
     }
 }
 
-impl From<OutlierUse> for String {
-    fn from(how: OutlierUse) -> String {
-        how.to_string()
-    }
-}
-
-impl TryFrom<String> for OutlierUse {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
+stored_as_written!(OutlierUse);
 
 #[cfg(test)]
 mod tests {

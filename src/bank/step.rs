@@ -3,12 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use crate::written::stored_as_written;
 
 /// One step of a transform, as it is asked for: `center:image`, `l2`, `center`, `pca:64`, `whiten`, `whiten:within`,
 /// or `whiten:0.25`, `whiten:within:0.25` with a power.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum StepKind {
     /// The mean over all patches of the same picture is subtracted: what all of it has in common (light, camera,
     /// place) is gone. Only as the first step.
@@ -78,19 +77,7 @@ impl FromStr for StepKind {
     }
 }
 
-impl From<StepKind> for String {
-    fn from(step: StepKind) -> String {
-        step.to_string()
-    }
-}
-
-impl TryFrom<String> for StepKind {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
+stored_as_written!(StepKind);
 
 #[cfg(test)]
 mod tests {

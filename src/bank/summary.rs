@@ -55,6 +55,8 @@ pub struct ThresholdLine {
     pub threshold: f32,
     /// How it was obtained, and how far it can be trusted.
     pub basis: String,
+    /// True if held-out frames were counted; false if they are too few for the rate.
+    pub counted: bool,
 }
 
 /// Sums up `bank`.
@@ -72,6 +74,7 @@ pub fn summary(bank: &Bank) -> Summary {
                 false_frame_rate: rate,
                 threshold: found.value,
                 basis: found.basis,
+                counted: calibration?.counts(&m.method, rate),
             })
         })
         .collect();
@@ -141,29 +144,41 @@ impl fmt::Display for Summary {
             return writeln!(f, "  calibration  none: {why}");
         };
         writeln!(f, "  calibration  {} held-out frames; {split}", self.held_out_frames)?;
-        for m in &self.methods {
-            let k = m.k.map_or(String::new(), |k| format!(", k = {k}"));
-            writeln!(
-                f,
-                "  {:<11}  mean {:.3}, deviation {:.3}, {:.3} to {:.3} over {} patches{k}",
-                m.method, m.mean, m.deviation, m.min, m.max, m.count
-            )?;
-        }
-        for line in &self.thresholds {
-            writeln!(
-                f,
-                "  threshold    {:.3} for {} with at most {} % false frames: {}",
-                line.threshold,
-                line.method,
-                line.false_frame_rate * 100.0,
-                line.basis
-            )?;
-        }
-        Ok(())
+        self.write_methods(f)
     }
 }
 
 impl Summary {
+    /// One line a method: how its scores lie, and its thresholds.
+    fn write_methods(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for m in &self.methods {
+            let k = m.k.map_or(String::new(), |k| format!(", k = {k}"));
+            write!(
+                f,
+                "  {:<11}  mean {:.3}, deviation {:.3}, {:.3} to {:.3}{k}; thresholds",
+                m.method, m.mean, m.deviation, m.min, m.max
+            )?;
+            let own = self.thresholds.iter().filter(|line| line.method == m.method);
+            for (n, line) in own.enumerate() {
+                let (comma, about) = (if n == 0 { "" } else { "," }, if line.counted { "" } else { "~" });
+                write!(f, "{comma} {about}{:.3} ({} %)", line.threshold, line.false_frame_rate * 100.0)?;
+            }
+            writeln!(f)?;
+        }
+        if self.methods.is_empty() {
+            return Ok(());
+        }
+        let few = if self.thresholds.iter().all(|line| line.counted) {
+            ""
+        } else {
+            "; ~ where too few were held out to count, so that the tail is extrapolated"
+        };
+        writeln!(
+            f,
+            "               (percent of normal frames with a false region{few}; --json tells each basis)"
+        )
+    }
+
     /// What the rows are, if they are more than features as they are.
     fn write_recipe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Recipe { parts, combine, outliers, outlier_k, by_class, affinity } = &self.recipe;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grid::LogitsKind;
 use crate::identity::FeaturePart;
+use crate::written::stored_as_written;
 
 /// Mean of ImageNet's pixels, red, green, blue, after scaling to 0..=1.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -205,17 +206,7 @@ impl std::str::FromStr for InputSize {
     }
 }
 
-impl Serialize for InputSize {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for InputSize {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+stored_as_written!(InputSize);
 
 /// How 8-bit pixels become the model's numbers: `(value * scale - mean) / std` per channel.
 #[derive(Debug, Clone, Copy, PartialEq)]

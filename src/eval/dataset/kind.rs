@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::DatasetError;
+use crate::written::stored_as_written;
 
 /// A public data set's layout and encoding, or a folder described by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -88,8 +89,7 @@ impl Kind {
 }
 
 /// `KIND:PATH`, told apart but not looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetSpec {
     /// The layout.
     pub kind: Kind,
@@ -117,18 +117,7 @@ impl std::fmt::Display for DatasetSpec {
     }
 }
 
-impl From<DatasetSpec> for String {
-    fn from(spec: DatasetSpec) -> String {
-        spec.to_string()
-    }
-}
-
-impl TryFrom<String> for DatasetSpec {
-    type Error = DatasetError;
-    fn try_from(text: String) -> Result<Self, DatasetError> {
-        text.parse()
-    }
-}
+stored_as_written!(DatasetSpec);
 
 #[cfg(test)]
 mod tests {
