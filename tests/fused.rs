@@ -10,7 +10,7 @@ use farout::model::onnx::{
     tensor_value,
 };
 use farout::model::survey::Survey;
-use farout::prepare::examine;
+use farout::prepare::{Look, examine};
 use prost::Message;
 
 const WIDTH: usize = 8;
@@ -155,7 +155,7 @@ fn features(way: &str, selector: &str) -> Result<Vec<f32>, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.onnx");
     std::fs::write(&path, model(way).encode_to_vec()).unwrap();
-    let examined = examine(&path, None, &cpu()).map_err(|why| format!("{why:#}"))?;
+    let examined = examine(&path, Look::default(), &cpu()).map_err(|why| format!("{why:#}"))?;
     let survey = Survey::of(&examined.traced);
     let chosen = [survey.select(selector).map_err(|why| format!("{why}; {:?}", survey.unplaced))?];
     assert_eq!(

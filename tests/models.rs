@@ -10,7 +10,7 @@ use farout::model::assemble::{Assembly, assemble};
 use farout::model::onnx::TensorProto;
 use farout::model::survey::Survey;
 use farout::model::{InputSize, ModelConfig};
-use farout::prepare::{Examined, examine};
+use farout::prepare::{Examined, Look, examine};
 use prost::Message;
 use serde::Deserialize;
 
@@ -75,7 +75,7 @@ fn rows_first(map: &TensorProto) -> TensorProto {
 /// Everything that is wrong with one export.
 fn faults(path: &Path, truth: &Truth) -> Vec<String> {
     let size = InputSize { width: truth.size[0], height: truth.size[1] };
-    let Examined { traced, .. } = match examine(path, Some(size), &cpu()) {
+    let Examined { traced, .. } = match examine(path, Look { size: Some(size), layout: None }, &cpu()) {
         Ok(examined) => examined,
         Err(why) => return vec![format!("{why:#}")],
     };
@@ -167,7 +167,7 @@ fn real_models_are_understood() {
             eprintln!("SKIPPED: {} is not here", path.display());
             continue;
         }
-        let Examined { traced, facts, .. } = examine(&path, None, &cpu()).unwrap();
+        let Examined { traced, facts, .. } = examine(&path, Look::default(), &cpu()).unwrap();
         let survey = Survey::of(&traced);
         assert_eq!(survey.logits.as_ref().map(|logits| logits.classes()), classes, "{name}");
         let image = picture(facts.size.width, facts.size.height);

@@ -111,7 +111,8 @@ def timm_rope(seen, size, name, skip, patch=8, **more):
             # The layer is called as a function, with biases that are not its own.
             attention.register_forward_pre_hook(projected(seen, n, grid, skip))
         seen.tokens(f"tokens:{n}", block, grid, skip)
-    seen.tokens("norm", model.norm, grid, skip)
+    if not isinstance(model.norm, nn.Identity):
+        seen.tokens("norm", model.norm, grid, skip)
     return Features(model)
 
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::ConfigArgs;
-use crate::model::InputSize;
+use crate::model::{InputSize, Layout};
 
 /// `farout model ...`
 #[derive(Debug, Subcommand)]
@@ -66,6 +66,9 @@ pub struct ModelInspectArgs {
     /// Size of the picture to look at it with (default: what the file declares, or about 640x360)
     #[arg(long, value_name = "WxH")]
     pub size: Option<InputSize>,
+    /// Order of the axes of the model's input, where all of them are free (default: nchw)
+    #[arg(long, value_enum, value_name = "LAYOUT")]
+    pub layout: Option<AxisOrder>,
     /// The ONNX Runtime library, or the folder that holds it, overrides ORT_DYLIB_PATH
     #[arg(long, value_name = "FILE")]
     pub library: Option<PathBuf>,
@@ -148,4 +151,13 @@ pub enum AxisOrder {
     Nchw,
     /// Rows, columns, channels
     Nhwc,
+}
+
+impl From<AxisOrder> for Layout {
+    fn from(order: AxisOrder) -> Layout {
+        match order {
+            AxisOrder::Nchw => Layout::Nchw,
+            AxisOrder::Nhwc => Layout::Nhwc,
+        }
+    }
 }

@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 
 use super::answer::answer;
 use super::progress;
-use crate::cli::{AxisOrder, ChannelOrder, ModelPrepareArgs};
+use crate::cli::{ChannelOrder, ModelPrepareArgs};
 use crate::config::ConfigError;
 use crate::features::RuntimeConfig;
-use crate::model::{Channels, Layout, ModelConfig};
+use crate::model::{Channels, ModelConfig};
 use crate::prepare::{self, LogitsChoice, Request};
 
 /// Prepares a model and tells what came of it.
@@ -28,10 +28,7 @@ pub fn prepare(args: &ModelPrepareArgs) -> Result<()> {
         head: args.head.clone(),
         quantize: args.quantize,
         size: args.size,
-        layout: args.layout.map(|layout| match layout {
-            AxisOrder::Nchw => Layout::Nchw,
-            AxisOrder::Nhwc => Layout::Nhwc,
-        }),
+        layout: args.layout.map(Into::into),
         preprocessing: ModelConfig {
             channels: args.channels.map(|order| match order {
                 ChannelOrder::Rgb => Channels::Rgb,

@@ -75,7 +75,13 @@ fn step(web: &Web, one: &NodeProto, map: &CellMap) -> Found {
         return single(first.and_then(|cells| spatial(one, cells, out)));
     }
     match op {
-        "MatMul" | "FusedMatMul" | "Gemm" | "MatMulInteger" => single(product(web, one, map, out)),
+        "MatMul"
+        | "FusedMatMul"
+        | "Gemm"
+        | "MatMulInteger"
+        | "MatMulNBits"
+        | "DynamicQuantizeMatMul"
+        | "MatMulIntegerToFloat" => single(product(web, one, map, out)),
         "Einsum" => single(einsum(one, map, out)),
         "Attention" | "MultiHeadAttention" => single(first.and_then(|cells| widened(cells, out))),
         "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => {

@@ -32,6 +32,9 @@ fn count(web: &Web, one: &NodeProto) -> Option<u64> {
             let inner = if turned { left.get(left.len().checked_sub(2)?)? } else { left.last()? };
             product(out) * *inner as u64
         }
+        "MatMulNBits" | "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => {
+            product(out) * *dims(0)?.last()? as u64
+        }
         "QLinearMatMul" => product(out) * *dims(0)?.last()? as u64,
         "Gemm" => {
             let left = dims(0)?;

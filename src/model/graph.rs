@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::config::{InputSize, Layout};
+use super::config::InputSize;
 use super::onnx::{Dimension, DimensionValue, GraphProto, NodeProto, ValueInfoProto, data_type, type_proto};
 
 /// What a file says about the sides of its image input.
@@ -34,11 +34,13 @@ pub fn tensor_type(value: &ValueInfoProto) -> Option<&type_proto::Tensor> {
     }
 }
 
-fn dims(value: &ValueInfoProto) -> &[Dimension] {
+/// Its dimensions; none if they are not declared.
+pub fn dims(value: &ValueInfoProto) -> &[Dimension] {
     tensor_type(value).and_then(|tensor| tensor.shape.as_ref()).map_or(&[], |shape| &shape.dim)
 }
 
-fn number(dim: Option<&Dimension>) -> Option<usize> {
+/// The number of a dimension, if it is one and not 0.
+pub fn number(dim: Option<&Dimension>) -> Option<usize> {
     match dim?.value.as_ref()? {
         DimensionValue::DimValue(n) => usize::try_from(*n).ok().filter(|n| *n > 0),
         DimensionValue::DimParam(_) => None,
@@ -90,64 +92,56 @@ pub fn image_input(graph: &GraphProto) -> Result<String, String> {
     let listed = || inputs.iter().map(|value| describe(value)).collect::<Vec<_>>().join("; ");
     let images: Vec<_> = inputs
         .iter()
-        .filter(|value| dims(value).len() == 4 && matches!(number(dims(value).get(1)), None | Some(3)))
+        .filter(|value| dims(value).len() == 4)
+        .filter(|value| match number(dims(value).get(1)) {
+            None => number(dims(value).get(3)) != Some(3),
+            channels => channels == Some(3),
+        })
         .collect();
     let [image] = images[..] else {
-        let last = inputs.iter().any(|value| dims(value).len() == 4 && number(dims(value).get(3)) == Some(3));
-        let hint = if last { " (channels last: export it with channels first)" } else { "" };
+        let other = inputs.iter().any(|value| {
+            let (rank, last) = (dims(value).len(), number(dims(value).last()));
+            rank == 3 || rank == 4 && last == Some(3)
+        });
+        let hint = match other {
+            true => {
+                "; if that is a picture with its channels last or without a batch, `farout model prepare` makes a file of it that is fed so"
+            }
+            false => "",
+        };
         return Err(format!("one input [1, 3, height, width] is needed, it has: {}{hint}", listed()));
     };
     if number(dims(image).first()).is_some_and(|batch| batch != 1) {
-        return Err(format!(
-            "its input is a batch of several images ({}); export it for one",
-            describe(image)
-        ));
+        return Err(several_images(image));
     }
     Ok(image.name().to_owned())
 }
 
-/// The input that takes the image, channels before rows or behind columns.
-///
-/// # Errors
-/// As [`image_input`].
-pub fn picture_input(graph: &GraphProto) -> Result<(String, Layout), String> {
-    image_input(graph).map(|name| (name, Layout::Nchw)).or_else(|why| {
-        let inputs: Vec<_> =
-            graph.input.iter().filter(|value| !is_initializer(graph, value.name())).collect();
-        let last = |value: &&&ValueInfoProto| {
-            dims(value).len() == 4
-                && number(dims(value).get(3)) == Some(3)
-                && matches!(number(dims(value).first()), None | Some(1))
-        };
-        let images: Vec<_> = inputs.iter().filter(last).collect();
-        match images[..] {
-            [one] => Ok((one.name().to_owned(), Layout::Nhwc)),
-            _ => Err(why),
-        }
-    })
+/// Why a batch of a fixed size cannot be fed.
+pub fn several_images(image: &ValueInfoProto) -> String {
+    format!(
+        "its input is a batch of several images ({}); export it for one image, or for a batch of any size",
+        describe(image)
+    )
 }
 
-/// What the image input `name` declares about its sides.
+/// What the image input `name`, `[1, 3, height, width]`, declares about its sides.
 ///
 /// # Errors
 /// If the sides are beyond all reason.
 pub fn declared_size(graph: &GraphProto, name: &str) -> Result<Declared, String> {
-    declared_sides(graph, name, Layout::Nchw)
+    match graph.input.iter().find(|value| value.name() == name) {
+        Some(value) => declared_sides(value, 2),
+        None => Ok(Declared::Free),
+    }
 }
 
-/// As [`declared_size`], for an image whose axes lie in this order.
+/// What an image declares about its sides, of which the height is its axis `rows`.
 ///
 /// # Errors
-/// As [`declared_size`].
-pub fn declared_sides(graph: &GraphProto, name: &str, layout: Layout) -> Result<Declared, String> {
-    let first = match layout {
-        Layout::Nchw => 2,
-        Layout::Nhwc => 1,
-    };
-    let Some(value) = graph.input.iter().find(|value| value.name() == name) else {
-        return Ok(Declared::Free);
-    };
-    match (number(dims(value).get(first)), number(dims(value).get(first + 1))) {
+/// If the sides are beyond all reason.
+pub fn declared_sides(value: &ValueInfoProto, rows: usize) -> Result<Declared, String> {
+    match (number(dims(value).get(rows)), number(dims(value).get(rows + 1))) {
         (Some(height), Some(width)) if height.max(width) <= 1 << 15 => {
             Ok(Declared::Fixed(InputSize { width, height }))
         }
@@ -252,9 +246,8 @@ pub fn patch_hint(graph: &GraphProto, input: &str) -> Option<usize> {
                     .and_then(|side| usize::try_from(*side).ok())
                     .filter(|side| *side > 0);
             }
-            "Sub" | "Div" | "Mul" | "Add" | "Cast" | "Identity" => {
-                image.extend(node.output.iter().map(String::as_str))
-            }
+            "Sub" | "Div" | "Mul" | "Add" | "Cast" | "Identity" | "Transpose" | "Reshape" | "Unsqueeze"
+            | "DequantizeLinear" | "QuantizeLinear" => image.extend(node.output.iter().map(String::as_str)),
             _ => {}
         }
     }

@@ -10,9 +10,11 @@ pub mod cost;
 pub mod graph;
 pub mod head;
 pub mod inline;
+pub mod integers;
 pub mod logits;
 pub mod movement;
 pub mod onnx;
+pub mod picture;
 pub mod projection;
 pub mod quantise;
 pub mod read;
@@ -24,6 +26,7 @@ pub mod survey;
 pub mod trace;
 pub mod unfuse;
 pub mod web;
+pub mod widen;
 
 use std::path::PathBuf;
 
@@ -111,6 +114,7 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
     let path = config.path.clone();
     let (mut model, sha256) = read::read(&path)?;
     let unfit = |why: String| ModelError::Unfit { path: path.clone(), why };
+    widen::widen(&mut model);
     let mut golden = None;
     let config = match metadata(&model, METADATA_KEY) {
         Some(text) => {

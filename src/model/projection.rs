@@ -1,8 +1,9 @@
 //! From a factor of attention back to the linear layer that made it, and which of the layer's channels
 //! it is: past splits into queries, keys and values, into heads and windows, past scaling, normalising
-//! and rotation.
+//! and rotation by position (RoPE). What is found is what the layer gave *before* the rotation: free of the
+//! place in the picture, which is what a search for the nearest neighbour wants.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::array::Array;
 use super::attention::Operand;
@@ -21,6 +22,8 @@ pub struct Projection {
     pub channels: Vec<usize>,
     /// Number of heads.
     pub heads: usize,
+    /// True if pairs of channels are turned into each other between here and the product, by their position.
+    pub rotated: bool,
 }
 
 /// More nodes than these lie between no layer and its attention.
@@ -41,16 +44,32 @@ struct Layer<'a> {
 pub fn find(web: &Web, operand: &Operand) -> Result<Projection, String> {
     let layer = layer(web, &operand.tensor)
         .ok_or_else(|| format!("no linear layer is found before {}", operand.tensor))?;
-    let (channels, heads) = channels(web, &layer, operand)
+    let found = channels(web, &layer, operand);
+    let (channels, heads, rotated) = found
         .ok_or_else(|| format!("the way from {} to {} cannot be followed", layer.tensor, operand.tensor))?;
-    Ok(Projection { tensor: layer.tensor.to_owned(), channel_axis: layer.channel_axis, channels, heads })
+    let tensor = layer.tensor.to_owned();
+    Ok(Projection { tensor, channel_axis: layer.channel_axis, channels, heads, rotated })
 }
 
 fn is_linear(web: &Web, one: &NodeProto) -> bool {
     match one.op_type() {
-        "MatMul" | "Gemm" | "MatMulInteger" | "QLinearMatMul" | "FusedMatMul" => web.changing(one).len() == 1,
+        "MatMul" | "Gemm" | "FusedMatMul" | "MatMulNBits" | "DynamicQuantizeMatMul" => {
+            web.changing(one).len() == 1
+        }
+        // The scale of what is multiplied changes, too.
+        "MatMulIntegerToFloat" => one.arg(1).is_some_and(|weights| web.is_constant(weights)),
+        "Mul" => scales_integers(web, one),
         _ => false,
     }
+}
+
+/// True if `one` makes floats of a product in integers, whose scale changes from picture to picture.
+fn scales_integers(web: &Web, one: &NodeProto) -> bool {
+    let product = |name: &String| {
+        let cast = web.making(name).filter(|one| one.op_type() == "Cast")?;
+        web.making(cast.arg(0)?).filter(|one| one.op_type() == "MatMulInteger")
+    };
+    one.input.iter().any(|name| product(name).is_some())
 }
 
 /// True if `one` adds the bias of the linear layer that made its other input.
@@ -63,7 +82,7 @@ fn adds_bias(web: &Web, one: &NodeProto) -> bool {
     };
     let bias =
         one.input.iter().find(|name| *name != from).and_then(|name| web.dims(name)).unwrap_or_default();
-    let made_by = web.making(from);
+    let made_by = web.making(web.before_rounding(from));
     let flat = bias.iter().rev().skip(1).all(|&dim| dim == 1);
     flat && made_by.is_some_and(|one| is_linear(web, one)) && web.shape(from) == web.shape(one.out(0))
 }
@@ -86,20 +105,57 @@ fn layer<'a>(web: &Web<'a>, tensor: &str) -> Option<Layer<'a>> {
     None
 }
 
-/// The channels of `layer` in the order of `operand`'s heads, and how many heads there are.
-fn channels(web: &Web, layer: &Layer, operand: &Operand) -> Option<(Vec<usize>, usize)> {
+/// The channels of `layer` in the order of `operand`'s heads, how many heads there are, and whether a rotation
+/// lies between.
+fn channels(web: &Web, layer: &Layer, operand: &Operand) -> Option<(Vec<usize>, usize, bool)> {
     let dims = web.shape(layer.tensor)?;
     let count = dims.iter().product::<usize>();
     if count == 0 || count > LARGEST {
         return None;
     }
-    let labels = follow(web, layer, operand)?;
-    let width = *labels.dims.get(operand.channel_axis)?;
+    let first = follow(web, layer, operand, Side::First)?;
+    let width = *first.dims.get(operand.channel_axis)?;
     // Batch axes (heads and windows), tokens, then the channels of one head.
-    let mut perm: Vec<usize> = (0..labels.dims.len())
+    let mut perm: Vec<usize> = (0..first.dims.len())
         .filter(|&axis| axis != operand.channel_axis && axis != operand.token_axis)
         .collect();
     perm.extend([operand.token_axis, operand.channel_axis]);
+    let mut labels = first.labels(&perm);
+    let last = follow(web, layer, operand, Side::Last)?;
+    let summed = first != last;
+    if summed {
+        own_order(&mut labels, &last.labels(&perm), width)?;
+    }
+    let (list, heads) = in_heads(dims, layer, &labels, width)?;
+    Some((list, heads, summed || fused_rotation(web, layer, operand)))
+}
+
+/// A rotation makes each channel of a head of two of its channels: between them, `first` and `last` name all of
+/// the head, which `first` gets in the order of the layer.
+fn own_order(first: &mut [i32], last: &[i32], width: usize) -> Option<()> {
+    let width = width.max(1);
+    for (head, other) in first.chunks_exact_mut(width).zip(last.chunks_exact(width)) {
+        if head == other {
+            continue;
+        }
+        let all: BTreeSet<i32> = head.iter().chain(other).copied().collect();
+        if all.len() != width {
+            return None;
+        }
+        head.iter_mut().zip(all).for_each(|(label, own)| *label = own);
+    }
+    Some(())
+}
+
+/// True if an operator that rotates by position lies between the layer and the factor.
+fn fused_rotation(web: &Web, layer: &Layer, operand: &Operand) -> bool {
+    let (needed, start) = (web.needed(&[&operand.tensor]), web.maker(layer.tensor).unwrap_or(0));
+    let mut between = web.nodes.iter().zip(needed).skip(start).filter(|(_, needed)| *needed);
+    between.any(|(one, _)| one.op_type() == "RotaryEmbedding")
+}
+
+/// The channels in `labels` of a factor, head by head, each `width` wide, and how many heads there are.
+fn in_heads(dims: &[usize], layer: &Layer, labels: &[i32], width: usize) -> Option<(Vec<usize>, usize)> {
     let inner: usize = dims[layer.channel_axis + 1..].iter().product();
     let split = |label: i32| {
         let label = usize::try_from(label).ok()?;
@@ -109,7 +165,6 @@ fn channels(web: &Web, layer: &Layer, operand: &Operand) -> Option<(Vec<usize>, 
     // The first row met gives the list; all others must agree.
     let mut list: Vec<usize> = Vec::new();
     let mut seen: HashMap<usize, usize> = HashMap::new();
-    let labels = labels.labels(&perm);
     let (reference, _) = labels.iter().find_map(|&label| split(label))?;
     for (row, channel) in labels.iter().filter_map(|&label| split(label)) {
         if row == reference {
@@ -132,8 +187,17 @@ fn channels(web: &Web, layer: &Layer, operand: &Operand) -> Option<(Vec<usize>, 
     (heads >= 1 && heads * width == list.len()).then_some((list, heads))
 }
 
+/// Which addend a sum of several elements of the layer is taken for.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    /// That which comes first in the layer.
+    First,
+    /// That which comes last in it.
+    Last,
+}
+
 /// The labels of the layer's elements as they arrive in `operand`.
-fn follow(web: &Web, layer: &Layer, operand: &Operand) -> Option<Array> {
+fn follow(web: &Web, layer: &Layer, operand: &Operand, side: Side) -> Option<Array> {
     let (first, last) = (web.maker(layer.tensor)?, web.maker(&operand.tensor)?);
     let dims = web.shape(layer.tensor)?;
     let mut known: HashMap<&str, Array> =
@@ -148,11 +212,15 @@ fn follow(web: &Web, layer: &Layer, operand: &Operand) -> Option<Array> {
         let out = web.shape(one.out(0))?;
         let arrays = match moved {
             Some(arrays) => arrays,
-            // Scaling, normalising, rotating: each element goes on as itself.
+            // Scaling, normalising: each element goes on as itself. Rotating: as one of two.
             None => {
-                let same =
-                    one.input.iter().find_map(|name| known.get(name.as_str()).filter(|a| a.dims == out));
-                match same {
+                let all: Vec<usize> = (0..out.len()).collect();
+                let same = one.input.iter().filter_map(|name| known.get(name.as_str()));
+                let order = |a: &&Array, b: &&Array| match side {
+                    Side::First => a.labels(&all).cmp(&b.labels(&all)),
+                    Side::Last => b.labels(&all).cmp(&a.labels(&all)),
+                };
+                match same.filter(|array| array.dims == out).min_by(order) {
                     Some(array) => vec![array.clone()],
                     None => continue,
                 }

@@ -6,7 +6,7 @@ use super::config::SizeRule;
 use super::graph::tensor_type;
 use super::onnx::{
     AttributeProto, Dimension, DimensionValue, GraphProto, NodeProto, ValueInfoProto, attribute_type,
-    data_type, ints, node, tensor_value, type_proto,
+    data_type, float_tensor, node, tensor_value, type_proto,
 };
 
 /// A node that turns `from` into `to` of another number format.
@@ -41,7 +41,8 @@ pub fn fresh(graph: &GraphProto, wish: &str) -> String {
 }
 
 /// Declares the image input `name` as float32 `[1, 3, height, width]` with the sides of `rule`,
-/// free where the rule leaves them free. An input of another number format is cast inside.
+/// free where the rule leaves them free. An input of another number format is cast inside, rounded if it is whole
+/// numbers.
 /// With `changed`, every shape that was inferred for the old size is forgotten, for it would
 /// contradict the new one.
 pub fn set_input_size(graph: &mut GraphProto, name: &str, rule: SizeRule, changed: bool) {
@@ -61,18 +62,36 @@ pub fn set_input_size(graph: &mut GraphProto, name: &str, rule: SizeRule, change
     if inner_type != data_type::FLOAT {
         let inner = fresh(graph, "farout_image");
         rename_uses(graph, name, &inner);
-        graph.node.insert(0, cast(name, &inner, inner_type));
+        let whole = [data_type::UINT8, data_type::INT8, data_type::INT32, data_type::INT64];
+        let mut steps = match whole.contains(&inner_type) {
+            true => rounded(graph, name, inner_type),
+            false => Vec::new(),
+        };
+        let from = steps.last().map_or(name, |one| one.out(0)).to_owned();
+        steps.push(cast(&from, &inner, inner_type));
+        graph.node.splice(0..0, steps);
     }
     if changed {
         forget_shapes(graph);
     }
 }
 
-/// Lets the image input `name`, whose channels come last, take an image whose channels come first.
-pub fn set_channels_first(graph: &mut GraphProto, name: &str) {
-    let inner = fresh(graph, "farout_channels_last");
-    rename_uses(graph, name, &inner);
-    graph.node.insert(0, node("Transpose", &[name], &inner, vec![ints("perm", vec![0, 2, 3, 1])]));
+/// Nodes that round `from` to the nearest whole numbers, of bytes within 0..255, ready to be cast: a cast alone cuts
+/// fractions off and wraps round.
+fn rounded(graph: &mut GraphProto, from: &str, elem_type: i32) -> Vec<NodeProto> {
+    let mut steps = Vec::new();
+    let mut at = from.to_owned();
+    let bytes = elem_type == data_type::UINT8;
+    let all = [("Add", Some(0.5)), ("Floor", None), ("Max", Some(0.0)), ("Min", Some(255.0))];
+    for (op, number) in all.into_iter().take(if bytes { 4 } else { 2 }) {
+        let to = fresh(graph, &format!("farout_rounded_{}", op.to_lowercase()));
+        let constant = format!("{to}_by");
+        graph.initializer.extend(number.map(|number| float_tensor(&constant, Vec::new(), &[number])));
+        let inputs = if number.is_some() { vec![at.as_str(), &constant] } else { vec![at.as_str()] };
+        steps.push(node(op, &inputs, &to, Vec::new()));
+        at = to;
+    }
+    steps
 }
 
 /// Lets everything that reads the tensor `from` read `to`.

@@ -55,11 +55,20 @@ fn written_out<'a>(web: &Web<'a>, quotient: &'a NodeProto) -> Option<(&'a str, &
     Some((from, to))
 }
 
-/// True if `one` only changes the shape of what it reads.
+/// True if `one` only changes the shape of what it reads, or rounds it.
 fn reshapes(one: &NodeProto) -> bool {
     matches!(
         one.op_type(),
-        "Identity" | "Reshape" | "Transpose" | "Squeeze" | "Unsqueeze" | "Flatten" | "Cast" | "Dropout"
+        "Identity"
+            | "Reshape"
+            | "Transpose"
+            | "Squeeze"
+            | "Unsqueeze"
+            | "Flatten"
+            | "Cast"
+            | "Dropout"
+            | "QuantizeLinear"
+            | "DequantizeLinear"
     )
 }
 

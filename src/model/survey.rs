@@ -24,6 +24,8 @@ pub struct Candidate {
     pub plan: Readout,
     /// Heads of the attention, for queries, keys and values.
     pub heads: Option<usize>,
+    /// True if attention turns it by position (RoPE) before it compares: what is read is not turned yet.
+    pub before_rotation: bool,
     /// Multiply-accumulates of everything that it needs.
     pub macs: u64,
 }
@@ -51,8 +53,16 @@ pub struct Survey<'a> {
 /// One attention block that looks at patches.
 struct Block {
     attention: Attention,
-    /// Role, plan, heads.
-    factors: Vec<(&'static str, Readout, Option<usize>)>,
+    factors: Vec<Factor>,
+}
+
+/// Queries, keys or values of a block.
+struct Factor {
+    role: &'static str,
+    plan: Readout,
+    heads: Option<usize>,
+    /// See [`Candidate::before_rotation`].
+    before_rotation: bool,
 }
 
 impl<'a> Survey<'a> {
@@ -84,12 +94,13 @@ impl<'a> Survey<'a> {
         let mut candidates = Vec::new();
         let mut outputs = Vec::new();
         for (n, (block, stream)) in blocks.into_iter().zip(&streams).enumerate() {
-            for (role, plan, heads) in block.factors {
-                candidates.push(self.candidate(format!("{role}:{}", n + 1), plan, heads));
+            for Factor { role, plan, heads, before_rotation } in block.factors {
+                let plain = self.candidate(format!("{role}:{}", n + 1), plan);
+                candidates.push(Candidate { heads, before_rotation, ..plain });
             }
             let plan = stream.as_ref().and_then(|stream| self.plan(&stream.output).ok());
             if let Some(plan) = &plan {
-                candidates.push(self.candidate(format!("tokens:{}", n + 1), plan.clone(), None));
+                candidates.push(self.candidate(format!("tokens:{}", n + 1), plan.clone()));
             }
             outputs.push(plan);
         }
@@ -98,15 +109,15 @@ impl<'a> Survey<'a> {
         let stages = stages::find(&self.web, &self.cells, attentions.is_empty());
         for (n, stage) in stages.iter().enumerate() {
             if let Ok(plan) = self.plan(&stage.tensor) {
-                candidates.push(self.candidate(format!("stage:{}", n + 1), plan, None));
+                candidates.push(self.candidate(format!("stage:{}", n + 1), plan));
             }
         }
         self.candidates = candidates;
     }
 
-    fn candidate(&self, selector: String, plan: Readout, heads: Option<usize>) -> Candidate {
+    fn candidate(&self, selector: String, plan: Readout) -> Candidate {
         let macs = cost::macs_up_to(&self.web, &self.costs, &[&plan.tensor]);
-        Candidate { selector, plan, heads, macs }
+        Candidate { selector, plan, heads: None, before_rotation: false, macs }
     }
 
     fn plan(&self, tensor: &str) -> Result<Readout, String> {
@@ -131,8 +142,8 @@ impl<'a> Survey<'a> {
                     let own = if role == "query" { "q_num_heads" } else { "kv_num_heads" };
                     let inside = one.int("num_heads").or_else(|| one.int(own));
                     let inside = inside.and_then(|heads| usize::try_from(heads).ok());
-                    match self.factor(operand) {
-                        Ok((plan, heads)) => factors.push((role, plan, inside.or(heads))),
+                    match self.factor(role, operand) {
+                        Ok(found) => factors.push(Factor { heads: inside.or(found.heads), ..found }),
                         Err(why) if role == "key" => return Err(why),
                         // Queries that are no patches ask about patches: the keys will do.
                         Err(_) => {}
@@ -147,14 +158,16 @@ impl<'a> Survey<'a> {
                 let heads = one.int("num_heads").and_then(|heads| usize::try_from(heads).ok());
                 for (at, role) in ["query", "key", "value"].into_iter().enumerate() {
                     let picks = (at * width..(at + 1) * width).collect();
-                    factors.push((role, plan.clone().with_picks(picks), heads));
+                    let plan = plan.clone().with_picks(picks);
+                    let before_rotation = role != "value" && one.int("do_rotary").unwrap_or(0) != 0;
+                    factors.push(Factor { role, plan, heads, before_rotation });
                 }
             }
         }
         Ok(Block { attention, factors })
     }
 
-    fn factor(&self, operand: &Operand) -> Result<(Readout, Option<usize>), String> {
+    fn factor(&self, role: &'static str, operand: &Operand) -> Result<Factor, String> {
         match projection::find(&self.web, operand) {
             Ok(projection) => {
                 let known = self
@@ -162,11 +175,13 @@ impl<'a> Survey<'a> {
                     .get(&projection.tensor)
                     .ok_or_else(|| format!("{}: its rows are no parts of the picture", projection.tensor))?;
                 let plan = Readout::plan(&projection.tensor, known, Some(projection.channel_axis))?;
-                Ok((plan.with_picks(projection.channels), Some(projection.heads)))
+                let plan = plan.with_picks(projection.channels);
+                let (heads, before_rotation) = (Some(projection.heads), projection.rotated);
+                Ok(Factor { role, plan, heads, before_rotation })
             }
             // Not from a layer: the factor itself.
             Err(why) => match self.plan(&operand.tensor) {
-                Ok(plan) => Ok((plan, None)),
+                Ok(plan) => Ok(Factor { role, plan, heads: None, before_rotation: false }),
                 Err(_) => Err(why),
             },
         }
@@ -205,7 +220,7 @@ impl<'a> Survey<'a> {
                 .collect();
             after.sort_by_key(|name| self.web.maker(name));
             let Some(plan) = after.iter().rev().find_map(|name| self.plan(name).ok()) else { continue };
-            let candidate = self.candidate(format!("norm:{}", n + 1), plan, None);
+            let candidate = self.candidate(format!("norm:{}", n + 1), plan);
             if backbone {
                 last_norm = Some(Candidate { selector: "norm".to_owned(), ..candidate.clone() });
             }
@@ -227,7 +242,7 @@ impl<'a> Survey<'a> {
         }
         if self.web.shape(selector).is_some() {
             let plan = self.plan(selector)?;
-            return Ok(self.candidate(selector.to_owned(), plan, None));
+            return Ok(self.candidate(selector.to_owned(), plan));
         }
         let near = match super::graph::require_among(self.web.nodes, selector) {
             Ok(()) => String::new(),

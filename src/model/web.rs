@@ -64,6 +64,22 @@ impl<'a> Web<'a> {
         self.nodes.get(self.maker(name)?)
     }
 
+    /// The tensor that `name` holds rounded to integers and made floats again, as often as that was done.
+    pub fn before_rounding<'n>(&self, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        let mut name = name;
+        while let Some(made) = self.making(name).filter(|one| one.op_type() == "DequantizeLinear")
+            && let Some(rounded) = made.arg(0).and_then(|from| self.making(from))
+            && rounded.op_type() == "QuantizeLinear"
+            && let Some(from) = rounded.arg(0)
+        {
+            name = from;
+        }
+        name
+    }
+
     /// Numbers of the nodes that read `name`, ascending.
     pub fn readers(&self, name: &str) -> &[usize] {
         self.readers.get(name).map_or(&[], Vec::as_slice)

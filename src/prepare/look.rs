@@ -10,8 +10,11 @@ use crate::features::{BareSession, RuntimeConfig};
 use crate::model::assemble::ORIGIN_KEY;
 use crate::model::graph::{self, Declared};
 use crate::model::onnx::{ModelProto, data_type};
+use crate::model::picture::PictureInput;
 use crate::model::trace::{self, Traced};
-use crate::model::{InputSize, Layout, METADATA_KEY, ModelError, SizeRule, inline, read, rewrite, unfuse};
+use crate::model::{
+    InputSize, Layout, METADATA_KEY, ModelError, SizeRule, inline, integers, read, rewrite, unfuse, widen,
+};
 
 /// Conditions that depend on conditions: no export nests deeper.
 const DEEPEST: usize = 8;
@@ -45,8 +48,8 @@ pub struct Facts {
     pub layout: Layout,
     /// Number format of its image input.
     pub input_format: &'static str,
-    /// True if 16-bit floats are among its constants.
-    pub half_precision: bool,
+    /// Which numbers it computes with.
+    pub numbers: Numbers,
     /// The section that the file carries: all of it in a prepared file, the preprocessing in one of
     /// `tools/export.py`.
     pub section: Option<String>,
@@ -56,30 +59,71 @@ pub struct Facts {
     pub origin: Option<String>,
 }
 
+/// Which numbers a model computes with; several may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Numbers {
+    /// 16-bit floats are among its constants.
+    pub float16: bool,
+    /// There were 16-bit brain floats, which are taken as 32-bit floats.
+    pub bfloat16: bool,
+    /// Some of it is in integers of 8 bits or fewer.
+    pub integers: bool,
+}
+
+impl Numbers {
+    /// In words; `None` for plain 32-bit floats.
+    pub fn told(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if self.float16 {
+            parts.push("16-bit floats (features and logits are given as 32-bit floats)");
+        }
+        if self.bfloat16 {
+            parts.push(
+                "brain floats, taken as 32-bit floats: nothing is lost, and nothing else runs on the CPU",
+            );
+        }
+        if self.integers {
+            parts.push("8-bit integers in parts (features and logits are given as 32-bit floats)");
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+/// How to look at a model, where it leaves that open.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look {
+    /// Size of the picture.
+    pub size: Option<InputSize>,
+    /// Order of the axes of its image input.
+    pub layout: Option<Layout>,
+}
+
 /// A model, looked at.
 #[derive(Debug)]
 pub struct Examined {
     /// What the file says of itself.
     pub facts: Facts,
-    /// The graph as it is in the file, functions inlined, for the size looked at.
+    /// The graph as it is in the file, for the size looked at: functions inlined, brain floats widened, operators on
+    /// integers written out.
     pub whole: ModelProto,
     /// The graph with everything folded that does not depend on the picture.
     pub traced: Traced,
 }
 
-/// Reads the model in `path` and runs it on an empty picture of `size`; without one, of the size that it
-/// declares, or of the first that it runs on.
+/// Reads the model in `path` and runs it on an empty picture of the size asked for; without one, of the size that
+/// it declares, or of the first that it runs on.
 ///
 /// # Errors
 /// [`ModelError`] by downcast if the file is no such model; else why it does not run.
-pub fn examine(path: &Path, size: Option<InputSize>, runtime: &RuntimeConfig) -> Result<Examined> {
+pub fn examine(path: &Path, look: Look, runtime: &RuntimeConfig) -> Result<Examined> {
     let (mut model, sha256) = read::read(path)?;
     let unfit = |why: String| ModelError::Unfit { path: path.to_owned(), why };
     let parameters = parameters(&model);
     inline::functions(&mut model).map_err(unfit)?;
     let graph = model.graph.clone().unwrap_or_default();
     let graph = &graph;
-    let (input, layout) = graph::picture_input(graph).map_err(unfit)?;
+    let picture = PictureInput::find(graph, look.layout).map_err(unfit)?;
+    let input = picture.name.clone();
     let real = |name: &str| !graph::is_initializer(graph, name);
     if let Some(other) = graph.input.iter().find(|value| value.name() != input && real(value.name())) {
         let why = format!(
@@ -88,7 +132,7 @@ pub fn examine(path: &Path, size: Option<InputSize>, runtime: &RuntimeConfig) ->
         );
         return Err(unfit(why).into());
     }
-    let declared = match graph::declared_sides(graph, &input, layout).map_err(unfit)? {
+    let declared = match picture.declared {
         Declared::Fixed(size) => Some(size),
         Declared::Free | Declared::Half => None,
     };
@@ -104,19 +148,21 @@ pub fn examine(path: &Path, size: Option<InputSize>, runtime: &RuntimeConfig) ->
         nodes: graph.node.len(),
         declared,
         size: InputSize { width: 0, height: 0 },
-        layout,
+        layout: picture.layout,
         input_format: graph::format_of(graph, &input),
-        half_precision: graph.initializer.iter().any(|t| t.data_type() == data_type::FLOAT16),
+        numbers: numbers(graph),
         section: metadata(&model, METADATA_KEY),
         classes: metadata(&model, "classes")
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default(),
         origin: metadata(&model, ORIGIN_KEY),
     };
+    facts.numbers.bfloat16 = widen::widen(&mut model);
+    integers::write_out(model.graph.get_or_insert_default());
     let mut faults = Vec::new();
-    let sizes = sizes(size, declared, hint);
+    let sizes = sizes(look.size, declared, hint);
     for &tried in &sizes {
-        match trace_at(&model, &input, layout, tried, runtime) {
+        match trace_at(&model, &picture, tried, runtime) {
             Ok((whole, traced)) => {
                 facts.size = tried;
                 return Ok(Examined { facts, whole, traced });
@@ -126,7 +172,7 @@ pub fn examine(path: &Path, size: Option<InputSize>, runtime: &RuntimeConfig) ->
             Err(why) => faults.push(format!("{tried}: {}", first_line(&why))),
         }
     }
-    let told = match (size, declared) {
+    let told = match (look.size, declared) {
         (Some(_), Some(own)) => format!(
             "the file declares {own}, and its graph may allow no other: export it with free height and width"
         ),
@@ -149,6 +195,19 @@ fn first_line(why: &anyhow::Error) -> String {
 fn opset(set: &crate::model::onnx::OperatorSetIdProto) -> String {
     let domain = if set.domain().is_empty() { "onnx" } else { set.domain() };
     format!("{domain} {}", set.version())
+}
+
+/// What stands in the file; brain floats are counted when they are widened.
+fn numbers(graph: &crate::model::onnx::GraphProto) -> Numbers {
+    let integers = graph.node.iter().any(|one| {
+        let op = one.op_type();
+        op.contains("Quantize")
+            || op.contains("Integer")
+            || op.starts_with("QLinear")
+            || op.ends_with("NBits")
+    });
+    let float16 = graph.initializer.iter().any(|tensor| tensor.data_type() == data_type::FLOAT16);
+    Numbers { float16, bfloat16: false, integers }
 }
 
 /// Floats among the constants of the graph, functions and branches included.
@@ -183,16 +242,14 @@ fn sizes(asked: Option<InputSize>, declared: Option<InputSize>, patch: Option<us
 
 fn trace_at(
     model: &ModelProto,
-    input: &str,
-    layout: Layout,
+    picture: &PictureInput,
     size: InputSize,
     runtime: &RuntimeConfig,
 ) -> Result<(ModelProto, Traced)> {
+    let input = picture.name.as_str();
     let mut whole = model.clone();
     let graph = whole.graph.get_or_insert_default();
-    if layout == Layout::Nhwc {
-        rewrite::set_channels_first(graph, input);
-    }
+    picture.turn(graph, size);
     rewrite::set_input_size(graph, input, SizeRule::Fixed(size), true);
     for output in &mut graph.output {
         // Inferred for another size.

@@ -13,7 +13,7 @@ mod write;
 
 pub use fetch::{Fetch, KNOWN, Known, cache, fetch, known};
 pub use head::HeadTold;
-pub use look::{Examined, Facts, examine};
+pub use look::{Examined, Facts, Look, Numbers, examine};
 pub use parity::{Compared, Picture};
 pub use quantised::{Effect, QuantisedTold};
 pub use report::{Inspection, Listed, inspection};

@@ -52,6 +52,9 @@ pub struct Comparison<'a> {
     pub head: Option<Attached<'a>>,
     /// What is known of the original.
     pub survey: &'a Survey<'a>,
+    /// True if both run node by node as they are written, not joined to faster ones: a kernel that joins roundings to
+    /// integers may round the other way, which says nothing of the rewriting.
+    pub as_written: bool,
     /// Largest difference allowed, as part of the largest number.
     pub tolerance: f32,
 }
@@ -67,10 +70,12 @@ pub fn compare(
     runtime: &RuntimeConfig,
 ) -> Result<Vec<Compared>> {
     let (reference, names) = reference(against);
-    let mut original =
-        BareSession::open(&reference.encode_to_vec(), runtime, true).context("the original graph")?;
+    let open = |bytes: &[u8], what: &'static str| {
+        BareSession::open(bytes, runtime, !against.as_written).context(what)
+    };
+    let mut original = open(&reference.encode_to_vec(), "the original graph")?;
     drop(reference);
-    let mut prepared = BareSession::open(against.prepared, runtime, true).context("the prepared graph")?;
+    let mut prepared = open(against.prepared, "the prepared graph")?;
     let mut alone = against.head.map(|one| alone(one, runtime)).transpose()?;
     let input = against.survey.web.input;
     let mut results: Vec<Compared> = Vec::new();

@@ -43,6 +43,8 @@ pub struct Listed {
     pub width: usize,
     /// Heads, for queries, keys and values.
     pub heads: Option<usize>,
+    /// True if attention turns it by position (RoPE) before it compares: what is read is not turned yet.
+    pub before_rotation: bool,
     /// Rows of the tensor that are no cells: class and register tokens, padding of windows.
     pub special_tokens: usize,
     /// Multiply-accumulates up to here.
@@ -70,6 +72,7 @@ fn listed(one: &Candidate, size: InputSize) -> Listed {
         stride: (size.height + plan.grid.rows / 2) / plan.grid.rows.max(1),
         width: plan.width(),
         heads: one.heads,
+        before_rotation: one.before_rotation,
         special_tokens: plan.others,
         macs: one.macs,
     }
@@ -94,6 +97,9 @@ impl fmt::Display for Inspection<'_> {
             }
         }
         writeln!(f, "  parameters  {:.2} M in {} nodes", facts.parameters as f64 / 1e6, facts.nodes)?;
+        if let Some(told) = facts.numbers.told() {
+            writeln!(f, "  numbers     {told}")?;
+        }
         let chosen =
             if facts.declared == Some(facts.size) { "as declared" } else { "of the sizes that it takes" };
         writeln!(f, "  looked at   with {} ({chosen}): {} per frame", facts.size, giga(self.macs))?;
@@ -138,6 +144,12 @@ impl fmt::Display for Inspection<'_> {
                     one.tensor
                 )?;
             }
+        }
+        if self.candidates.iter().any(|one| one.before_rotation) {
+            writeln!(
+                f,
+                "  note: attention turns queries and keys by their position (RoPE); listed is what their layers gave before that"
+            )?;
         }
         for why in self.unplaced {
             writeln!(f, "  not listed: {why}")?;

@@ -8,7 +8,7 @@ use prost::Message;
 use serde::Serialize;
 
 use super::head::{self, FormerOrigin, HeadTold};
-use super::look::{Examined, Facts, examine};
+use super::look::{Examined, Facts, Look, examine};
 use super::parity::{Compared, Comparison, compare};
 use super::pictures::pictures;
 use super::quantised::{QuantisedTold, quantised};
@@ -130,7 +130,8 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         );
     }
     file::try_place(output)?;
-    let Examined { facts, whole, traced } = examine(&request.path, request.size, runtime)?;
+    let Examined { facts, whole, traced } =
+        examine(&request.path, Look { size: request.size, layout: request.layout }, runtime)?;
     if let Some(layout) = request.layout.filter(|layout| *layout != facts.layout) {
         bail!(
             "{}: --layout says {}, but its input is {}",
@@ -234,7 +235,8 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         logits: logits.as_ref(),
         head: attached,
         survey: &survey,
-        tolerance: if facts.half_precision { TOLERANCE_HALF } else { TOLERANCE },
+        as_written: facts.numbers.integers,
+        tolerance: if facts.numbers.float16 { TOLERANCE_HALF } else { TOLERANCE },
     };
     let compared = compare(&against, &pictures, (facts.size.width, facts.size.height), runtime)
         .with_context(|| format!("{what}: comparing the prepared model with the original"))?;

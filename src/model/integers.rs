@@ -1,0 +1,161 @@
+//! Products and sums of 8-bit integers written out: the same operator on floats, between DequantizeLinear and
+//! QuantizeLinear, so that the tensors between them can be read. ONNX Runtime joins them again when it optimises.
+
+use super::onnx::{AttributeProto, GraphProto, NodeProto, int, node};
+use super::rewrite;
+
+/// How an operator on integers lists its inputs.
+#[derive(Clone, Copy)]
+enum Inputs {
+    /// Two factors with scale and zero point each, then scale and zero point of the result, then perhaps a bias.
+    Two,
+    /// The same with the bias before the scale of the result.
+    TwoAndBias,
+    /// One input with scale and zero point, then those of the result.
+    One,
+    /// Scale and zero point of the result, then any number of inputs with theirs.
+    Many,
+}
+
+/// The operator on floats, and how the inputs lie.
+fn known(one: &NodeProto) -> Option<(&'static str, Inputs)> {
+    Some(match (one.domain(), one.op_type()) {
+        ("" | "ai.onnx", "QLinearMatMul") => ("MatMul", Inputs::Two),
+        ("" | "ai.onnx", "QLinearConv") => ("Conv", Inputs::Two),
+        ("com.microsoft", "QGemm") => ("Gemm", Inputs::TwoAndBias),
+        ("com.microsoft", "QLinearAdd") => ("Add", Inputs::Two),
+        ("com.microsoft", "QLinearMul") => ("Mul", Inputs::Two),
+        ("com.microsoft", "QLinearSigmoid") => ("Sigmoid", Inputs::One),
+        ("com.microsoft", "QLinearLeakyRelu") => ("LeakyRelu", Inputs::One),
+        ("com.microsoft", "QLinearSoftmax") => ("Softmax", Inputs::One),
+        ("com.microsoft", "QLinearConcat") => ("Concat", Inputs::Many),
+        _ => return None,
+    })
+}
+
+/// Writes out what is known of the operators on integers of `graph`; how many there were.
+pub fn write_out(graph: &mut GraphProto) -> usize {
+    let before = graph.node.len();
+    let mut written = 0;
+    let mut made = Vec::with_capacity(before);
+    for one in std::mem::take(&mut graph.node) {
+        match known(&one).and_then(|(op, inputs)| written_out(graph, &one, op, inputs)) {
+            Some(steps) => {
+                written += 1;
+                made.extend(steps);
+            }
+            None => made.push(one),
+        }
+    }
+    graph.node = made;
+    written
+}
+
+/// True if scale or zero point `name` has one number per channel.
+fn per_channel(graph: &GraphProto, name: &str) -> bool {
+    graph.initializer.iter().any(|tensor| tensor.name() == name && tensor.elements() > 1)
+}
+
+struct Steps<'a> {
+    graph: &'a GraphProto,
+    prefix: String,
+    nodes: Vec<NodeProto>,
+}
+
+impl Steps<'_> {
+    /// `of` as floats: its name, scale and zero point. Scales of several channels lie along `axis`.
+    fn floats(&mut self, [of, scale, zero]: [&str; 3], axis: i64) -> String {
+        let to = format!("{}/float_{}", self.prefix, self.nodes.len());
+        let inputs: Vec<&str> = [of, scale, zero].into_iter().filter(|name| !name.is_empty()).collect();
+        let axis = if per_channel(self.graph, scale) { vec![int("axis", axis)] } else { Vec::new() };
+        self.nodes.push(node("DequantizeLinear", &inputs, &to, axis));
+        to
+    }
+}
+
+fn written_out(graph: &GraphProto, one: &NodeProto, op: &str, inputs: Inputs) -> Option<Vec<NodeProto>> {
+    let result = one.out(0);
+    let mut steps =
+        Steps { graph, prefix: rewrite::fresh(graph, &format!("{result}/farout")), nodes: Vec::new() };
+    let arg = |n: usize| one.arg(n).unwrap_or_default();
+    let three = |n: usize| [arg(n), arg(n + 1), arg(n + 2)];
+    let turned = one.int("transB").unwrap_or(0) != 0;
+    let weights_axis = if op == "Conv" || turned { 0 } else { 1 };
+    let (mut floats, scale) = match inputs {
+        Inputs::One => (vec![steps.floats(three(0), 0)], 3),
+        Inputs::Many => {
+            let count = one.input.len().checked_sub(2)? / 3;
+            ((0..count).map(|n| steps.floats(three(2 + 3 * n), 0)).collect(), 0)
+        }
+        Inputs::Two | Inputs::TwoAndBias => {
+            let two = vec![steps.floats(three(0), 0), steps.floats(three(3), weights_axis)];
+            (two, if matches!(inputs, Inputs::Two) { 6 } else { 7 })
+        }
+    };
+    let bias = match inputs {
+        Inputs::Two if op == "Conv" => arg(8),
+        Inputs::TwoAndBias => arg(6),
+        _ => "",
+    };
+    if !bias.is_empty() {
+        // Its scale is the product of both, its zero point 0.
+        let (scale, to) = (format!("{}/bias_scale", steps.prefix), format!("{}/bias", steps.prefix));
+        steps.nodes.push(node("Mul", &[arg(1), arg(4)], &scale, Vec::new()));
+        let axis = if per_channel(graph, arg(4)) { vec![int("axis", 0)] } else { Vec::new() };
+        steps.nodes.push(node("DequantizeLinear", &[bias, &scale], &to, axis));
+        floats.push(to);
+    }
+    let own = ["channels_last", "opset"];
+    let attributes: Vec<AttributeProto> =
+        one.attribute.iter().filter(|attribute| !own.contains(&attribute.name())).cloned().collect();
+    let names: Vec<&str> = floats.iter().map(String::as_str).collect();
+    let rounded = !arg(scale).is_empty();
+    let to = if rounded { format!("{}/result", steps.prefix) } else { result.to_owned() };
+    steps.nodes.push(node(op, &names, &to, attributes));
+    if rounded {
+        let inputs: Vec<&str> =
+            [to.as_str(), arg(scale), arg(scale + 1)].into_iter().filter(|name| !name.is_empty()).collect();
+        steps.nodes.push(node("QuantizeLinear", &inputs, result, Vec::new()));
+    }
+    Some(steps.nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_sums_and_biases_stand_between_floats() {
+        let microsoft = |one: NodeProto| NodeProto { domain: Some("com.microsoft".into()), ..one };
+        let nine = ["a", "as", "az", "b", "bs", "bz", "ys", "yz", "bias"];
+        let gemm = ["a", "as", "az", "b", "bs", "bz", "bias", "", ""];
+        let mut graph = GraphProto {
+            node: vec![
+                node("QLinearMatMul", &nine[..8], "m", vec![]),
+                node("QLinearConv", &nine, "c", vec![]),
+                microsoft(node("QGemm", &gemm, "g", vec![int("transB", 1)])),
+                microsoft(node(
+                    "QLinearConcat",
+                    &["ys", "yz", "a", "as", "az", "b", "bs", "bz"],
+                    "j",
+                    vec![],
+                )),
+                node("Relu", &["m"], "r", vec![]),
+            ],
+            ..Default::default()
+        };
+        assert_eq!(write_out(&mut graph), 4);
+        let ops = |name: &str| -> Vec<&str> {
+            let own = graph.node.iter().filter(|one| one.out(0).starts_with(name));
+            own.map(NodeProto::op_type).collect()
+        };
+        let (from, to) = ("DequantizeLinear", "QuantizeLinear");
+        assert_eq!(ops("m"), [from, from, "MatMul", to]);
+        assert_eq!(ops("c"), [from, from, "Mul", from, "Conv", to]);
+        // Without a scale for its result it gives floats.
+        assert_eq!(ops("g"), [from, from, "Mul", from, "Gemm"]);
+        assert_eq!(ops("j"), [from, from, "Concat", to]);
+        assert_eq!(ops("r"), ["Relu"]);
+        assert_eq!(write_out(&mut graph), 0);
+    }
+}
