@@ -49,6 +49,17 @@ fn shards_are_built_merged_and_the_bank_pruned() {
     let told = farout(["bank", "inspect", "--json", &small]).succeeded().json();
     assert!(told["methods"].as_array().unwrap().iter().all(|m| m["method"] != "knn"), "{told}");
 
+    // One line a method for people.
+    let told = farout(["bank", "inspect", &whole]).succeeded().stdout;
+    let lines: Vec<&str> = told.lines().filter(|line| line.contains("thresholds")).collect();
+    let methods = farout(["bank", "inspect", "--json", &whole]).succeeded().json();
+    assert_eq!(lines.len(), methods["methods"].as_array().unwrap().len(), "{told}");
+    assert!(
+        lines[0].contains("knn") && lines[0].contains("(10 %)") && lines[0].contains("(0.1 %)"),
+        "{told}"
+    );
+    assert!(told.contains('~') && told.contains("false region"), "{told}");
+
     for (args, code, words) in [
         (vec!["bank", "merge", &a, &b, "-o", &small], 1, vec!["3 of 3 are missing"]),
         (vec!["bank", "merge", &a, &a, "-o", &small], 1, vec!["shard 1 of 3", "once"]),

@@ -71,6 +71,25 @@ def timm_vit(seen, size, fused=True, **more):
     return Features(model)
 
 
+class Turned(nn.Module):
+    """A model that is fed otherwise: bytes with their channels last, normalised inside, or a picture without a batch."""
+
+    def __init__(self, model, kind):
+        super().__init__()
+        self.model, self.kind = model, kind
+
+    def forward(self, image):
+        if self.kind == "bytes":
+            image = (image.to(torch.float32) / 127.5 - 1).permute(0, 3, 1, 2)
+        elif self.kind == "alone":
+            return self.model(image.unsqueeze(0)).squeeze(0)
+        return self.model(image)
+
+
+def turned(seen, size, kind, **more):
+    return Turned(timm_vit(seen, size, **more), kind)
+
+
 def hf_vit(seen, size):
     from transformers import ViTConfig, ViTModel
 
@@ -311,6 +330,8 @@ def efficientvit(seen, size):
 MODELS = {
     "timm-vit": (timm_vit, (32, 48), (32, 48), {}),
     "timm-vit-eager": (timm_vit, (32, 48), (32, 48), {"fused": False, "qk_norm": True}),
+    "timm-vit-bytes": (turned, (32, 48), (32, 48), {"kind": "bytes", "mlp_ratio": 2}),
+    "timm-vit-alone": (turned, (32, 48), (32, 48), {"kind": "alone", "mlp_ratio": 2}),
     "timm-dinov2": (timm_vit, (56, 56), (56, 56), {"name": "vit_small_patch14_dinov2", "patch_size": 14, "embed_dim": 16,
                     "mlp_ratio": 2}),
     "timm-dinov2-any": (timm_vit, (56, 56), (42, 70), {"name": "vit_small_patch14_dinov2", "patch_size": 14,

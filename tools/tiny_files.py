@@ -2,7 +2,7 @@
 
 import torch
 
-from tiny_truth import picture
+from tiny_truth import fed
 
 LARGEST = 100_000
 
@@ -20,7 +20,7 @@ def export(model, size, dynamic, path, dynamo):
         settings["opset_version"] = 17
         if dynamic:
             settings["dynamic_axes"] = {"image": {2: "height", 3: "width"}}
-    torch.onnx.export(model, (picture(*size),), str(path), **settings)
+    torch.onnx.export(model, (fed(model, *size),), str(path), **settings)
 
 
 def shrink(path):

@@ -6,7 +6,8 @@ hooks in PyTorch see inside: what `farout model inspect` and `prepare` are teste
 
 Writes NAME.ts.onnx (the TorchScript-based exporter), NAME.dy.onnx (the dynamo-based one) and NAME.json: the input
 size, and for each selector the grid, the width and some numbers of the expected `[h, w, C]` array. The input is the
-formula in `picture`. Same versions, same bytes: seeds are fixed.
+formula in `picture`. Some are also written in other number formats: NAME.fp16.onnx and so on, see tiny_variants.py.
+Same versions, same bytes: seeds are fixed.
 """
 
 import argparse
@@ -15,14 +16,19 @@ import json
 import pathlib
 import warnings
 
+import onnx
 import torch
 
 from tiny_architectures import MODELS, stir
 from tiny_files import LARGEST, export, shrink
-from tiny_truth import Seen, logits_of, picture, sampled
+from tiny_truth import Seen, fed, logits_of, sampled
 
 # Exports of these for any size are for the size of the example all the same: the table of positions is fixed in them.
 BROKEN = [("timm-dinov2-any", "ts"), ("hf-dinov2-any", "dy")]
+
+
+# Exports of the TorchScript-based exporter that are also made in other number formats: NAME.KIND.onnx.
+VARIANTS = {"timm-vit": ["fp16", "bf16", "qdq", "qoperator", "dynamic"], "segmenter": ["fp16"], "timm-dinov3": ["fp16", "qdq"]}
 
 
 def make(name, out):
@@ -32,10 +38,12 @@ def make(name, out):
     torch.manual_seed(seed)
     model = stir(maker(seen, size, **arguments), seed)
     with torch.no_grad():
-        outputs = model(picture(*run))
+        outputs = model(fed(model, *run))
     features = {selector: sampled(array) for selector, array in seen.found.items()}
     logits = logits_of(outputs)
     told = {"size": [run[1], run[0]], "features": features, "logits": None if logits is None else sampled(logits)}
+    if getattr(model, "kind", None) == "bytes":
+        told["bytes"] = True
     (out / f"{name}.json").write_text(json.dumps(told) + "\n")
     for kind, dynamo in [("ts", False), ("dy", True)]:
         if (name, kind) in BROKEN:
@@ -49,6 +57,18 @@ def make(name, out):
         shrink(path)
         size_now = path.stat().st_size
         print(f"{name}.{kind}: {size_now} bytes{' TOO LARGE' if size_now > LARGEST else ''}, {len(features)} features")
+
+
+def variants(out):
+    """Exports in other number formats; the truth is that of the floats."""
+    from tiny_variants import VARIANTS as KINDS
+
+    for name, kinds in VARIANTS.items():
+        for kind in kinds:
+            path = out / f"{name}.{kind}.onnx"
+            onnx.save(KINDS[kind](onnx.load(out / f"{name}.ts.onnx"), MODELS[name][1]), path)
+            shrink(path)
+            print(f"{path.name}: {path.stat().st_size} bytes")
 
 
 def heads(out):
@@ -77,8 +97,9 @@ def main():
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or [*MODELS, "heads"]:
-        heads(arguments.out) if name == "heads" else make(name, arguments.out)
+    extras = {"variants": variants, "heads": heads}
+    for name in arguments.names or [*MODELS, *extras]:
+        extras[name](arguments.out) if name in extras else make(name, arguments.out)
 
 
 if __name__ == "__main__":

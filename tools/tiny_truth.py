@@ -12,6 +12,18 @@ def picture(height, width):
     return torch.from_numpy(np.sin(0.7 * c + 0.13 * (c + 1) * y + 0.17 * x + 0.01 * x * y).astype(np.float32))[None]
 
 
+def fed(model, height, width):
+    """The picture in the form that the model takes: `[1, 3, height, width]`, bytes with their channels last (the same
+    from 0 to 255, rounded), or without a batch."""
+    image = picture(height, width)
+    match getattr(model, "kind", None):
+        case "bytes":
+            return (127.5 * image + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        case "alone":
+            return image[0]
+    return image
+
+
 class Seen:
     """What hooks saw: selector to array [h, w, C]."""
 

@@ -66,7 +66,7 @@ pub struct ModelInspectArgs {
     /// Size of the picture to look at it with (default: what the file declares, or about 640x360)
     #[arg(long, value_name = "WxH")]
     pub size: Option<InputSize>,
-    /// Order of the axes of the model's input, where all of them are free (default: nchw)
+    /// Order of the axes of the model's input, where the file leaves it open (default: nchw)
     #[arg(long, value_enum, value_name = "LAYOUT")]
     pub layout: Option<AxisOrder>,
     /// The ONNX Runtime library, or the folder that holds it, overrides ORT_DYLIB_PATH
@@ -88,7 +88,7 @@ pub struct ModelPrepareArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// What to take as features, as `farout model inspect` lists it: key:12, value:9, tokens:12, norm, stage:4, or a
-    /// tensor's own name
+    /// tensor's own name; queries and keys before any rotation by position (RoPE)
     #[arg(long, value_name = "SELECTOR")]
     pub features: Option<String>,
     /// Several of them side by side, all of one grid
@@ -118,7 +118,8 @@ pub struct ModelPrepareArgs {
     /// Order of the channels that the model was trained with; mean and std follow it (default: rgb)
     #[arg(long, value_enum, value_name = "ORDER")]
     pub channels: Option<ChannelOrder>,
-    /// Order of the axes of the model's input: an "nhwc" input is turned (default: found from its shape)
+    /// Order of the axes of the model's input, where the file leaves it open; the prepared file takes channels first
+    /// (default: what the file declares, else nchw)
     #[arg(long, value_enum, value_name = "LAYOUT")]
     pub layout: Option<AxisOrder>,
     /// Names of the classes in the order of the logits, or a file with one per line

@@ -36,7 +36,7 @@ impl BareSession {
     }
 
     /// Runs on one input and gives all outputs in the order of the graph; those in number formats that
-    /// cannot be read here (half precision) come without type and numbers. `image` names the input with
+    /// cannot be read here (brain floats and rarer ones) come without type and numbers. `image` names the input with
     /// its dimensions and numbers; without it the graph has no inputs.
     ///
     /// # Errors
@@ -61,6 +61,7 @@ fn tensor(name: &str, value: &DynValue) -> anyhow::Result<TensorProto> {
     };
     let (kind, dims, raw) = match ty {
         TensorElementType::Float32 => bytes::<f32>(value, data_type::FLOAT)?,
+        TensorElementType::Float16 => bytes::<half::f16>(value, data_type::FLOAT16)?,
         TensorElementType::Float64 => bytes::<f64>(value, data_type::DOUBLE)?,
         TensorElementType::Int64 => bytes::<i64>(value, data_type::INT64)?,
         TensorElementType::Int32 => bytes::<i32>(value, data_type::INT32)?,
@@ -70,7 +71,7 @@ fn tensor(name: &str, value: &DynValue) -> anyhow::Result<TensorProto> {
             let (shape, data) = value.try_extract_tensor::<bool>()?;
             (data_type::BOOL, shape.to_vec(), data.iter().map(|&yes| u8::from(yes)).collect())
         }
-        // Half-precision floats and rarer formats are told by their absence.
+        // Rarer formats are told by their absence.
         _ => return Ok(TensorProto { name: Some(name.to_owned()), ..Default::default() }),
     };
     Ok(TensorProto {

@@ -17,6 +17,8 @@ pub struct PictureInput {
     pub batch: bool,
     /// What it declares about its sides.
     pub declared: Declared,
+    /// True if the file leaves it open which axis is that of the channels.
+    pub open: bool,
 }
 
 /// Axis of the channels of a picture with so many axes.
@@ -27,12 +29,11 @@ fn channel_axis(layout: Layout, rank: usize) -> usize {
     }
 }
 
-/// The order of the axes of `value`: what it declares; where that leaves both open, `asked`, else channels first.
-/// `None` if it is no picture.
-fn layout(value: &ValueInfoProto, asked: Option<Layout>) -> Option<Layout> {
+/// The orders that the axes of `value` may have: none if it is no picture.
+fn layouts(value: &ValueInfoProto) -> Vec<Layout> {
     let dims = graph::dims(value);
     if !matches!(dims.len(), 3 | 4) {
-        return None;
+        return Vec::new();
     }
     let both = [Layout::Nchw, Layout::Nhwc];
     let channels = |layout: &Layout| graph::number(dims.get(channel_axis(*layout, dims.len())));
@@ -40,8 +41,7 @@ fn layout(value: &ValueInfoProto, asked: Option<Layout>) -> Option<Layout> {
         both.into_iter().filter(|layout| channels(layout) == wanted).collect()
     };
     let told = those(Some(3));
-    let possible = if told.is_empty() { those(None) } else { told };
-    asked.filter(|layout| possible.contains(layout)).or(possible.first().copied())
+    if told.is_empty() { those(None) } else { told }
 }
 
 impl PictureInput {
@@ -54,7 +54,13 @@ impl PictureInput {
         let inputs: Vec<&ValueInfoProto> = real.collect();
         let of_rank = |rank: usize| -> Vec<(&ValueInfoProto, Layout)> {
             let wanted = inputs.iter().filter(|value| graph::dims(value).len() == rank);
-            wanted.filter_map(|value| Some((*value, layout(value, asked)?))).collect()
+            wanted
+                .filter_map(|value| {
+                    let possible = layouts(value);
+                    let asked = asked.filter(|layout| possible.contains(layout));
+                    Some((*value, asked.or(possible.first().copied())?))
+                })
+                .collect()
         };
         let (with_batch, without) = (of_rank(4), of_rank(3));
         let images = if with_batch.is_empty() { without } else { with_batch };
@@ -75,7 +81,8 @@ impl PictureInput {
             (Layout::Nhwc, false) => 0,
         };
         let declared = graph::declared_sides(value, rows)?;
-        Ok(PictureInput { name: value.name().to_owned(), layout, batch, declared })
+        let open = layouts(value).len() > 1;
+        Ok(PictureInput { name: value.name().to_owned(), layout, batch, declared, open })
     }
 
     /// Lets everything that reads the input read a turned copy of it, made of `[1, 3, height, width]`.

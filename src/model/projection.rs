@@ -209,7 +209,7 @@ fn follow(web: &Web, layer: &Layer, operand: &Operand, side: Side) -> Option<Arr
         }
         let label = |name: &str| known.get(name).cloned();
         let moved = movement::apply(web, one, &label);
-        let out = web.shape(one.out(0))?;
+        let Some(out) = web.shape(one.out(0)) else { continue };
         let arrays = match moved {
             Some(arrays) => arrays,
             // Scaling, normalising: each element goes on as itself. Rotating: as one of two.

@@ -79,7 +79,7 @@ pub fn quantise(model: &mut ModelProto) -> Result<Quantised, String> {
     graph.initializer.extend(added);
     drop_unread(graph);
     match done.products {
-        0 => Err("it has no products with constant weights of 16x16 or more".to_owned()),
+        0 => Err("it has no products of 32-bit floats with constant weights of 16x16 or more".to_owned()),
         _ => Ok(done),
     }
 }

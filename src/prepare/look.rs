@@ -162,7 +162,7 @@ pub fn examine(path: &Path, look: Look, runtime: &RuntimeConfig) -> Result<Exami
     let mut faults = Vec::new();
     let sizes = sizes(look.size, declared, hint);
     for &tried in &sizes {
-        match trace_at(&model, &picture, tried, runtime) {
+        match trace_at(&model, &picture, tried, facts.numbers.float16, runtime) {
             Ok((whole, traced)) => {
                 facts.size = tried;
                 return Ok(Examined { facts, whole, traced });
@@ -180,7 +180,13 @@ pub fn examine(path: &Path, look: Look, runtime: &RuntimeConfig) -> Result<Exami
         (None, Some(_)) => "that is the size that it declares; export it again".to_owned(),
         (None, None) => "give --size WxH with one that it takes".to_owned(),
     };
-    bail!("{}: the model does not run ({}); {told}", path.display(), faults.join("; "))
+    let order = match (picture.open, look.layout) {
+        (true, None) => {
+            "; it leaves the order of its axes open: if its channels come last, give --layout nhwc"
+        }
+        _ => "",
+    };
+    bail!("{}: the model does not run ({}); {told}{order}", path.display(), faults.join("; "))
 }
 
 fn metadata(model: &ModelProto, key: &str) -> Option<String> {
@@ -244,8 +250,11 @@ fn trace_at(
     model: &ModelProto,
     picture: &PictureInput,
     size: InputSize,
+    float16: bool,
     runtime: &RuntimeConfig,
 ) -> Result<(ModelProto, Traced)> {
+    // Unoptimised, ONNX Runtime (1.23) takes casts that it puts in itself around 16-bit floats for wrong ones.
+    let open = |probe: &ModelProto| BareSession::open(&probe.encode_to_vec(), runtime, float16);
     let input = picture.name.as_str();
     let mut whole = model.clone();
     let graph = whole.graph.get_or_insert_default();
@@ -266,7 +275,7 @@ fn trace_at(
         let probe = trace::probe_values(&whole, conditions);
         let reads =
             probe.model.graph.as_ref().is_some_and(|g| g.input.iter().any(|value| value.name() == input));
-        let mut session = BareSession::open(&probe.model.encode_to_vec(), runtime, false)?;
+        let mut session = open(&probe.model)?;
         let (_, values) = probe.read(session.run(reads.then_some(image))?).map_err(|why| anyhow!(why))?;
         let known = values
             .into_iter()
@@ -277,7 +286,7 @@ fn trace_at(
         }
     }
     let probe = trace::probe(&whole, input);
-    let mut session = BareSession::open(&probe.model.encode_to_vec(), runtime, false)?;
+    let mut session = open(&probe.model)?;
     let outputs = session.run(Some(image)).context("running it")?;
     drop(session);
     let (shapes, values) = probe.read(outputs).map_err(|why| anyhow!(why))?;
