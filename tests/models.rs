@@ -31,7 +31,7 @@ struct Truth {
 const KINDS: [(&str, f32); 7] = [
     ("ts", 1e-4),
     ("dy", 1e-4),
-    ("fp16", 5e-3),
+    ("fp16", 1e-2),
     ("bf16", 2e-2),
     ("qdq", 8e-2),
     ("qoperator", 8e-2),
