@@ -20,6 +20,7 @@ mod rotation;
 mod space;
 mod table;
 mod top;
+mod views;
 mod worker;
 
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub use cpu::CpuSearch;
 pub use device::{Device, NoCuda, findings};
 pub use gauge::Gauge;
 pub use projector::{ImageMeans, Projector, image_mean};
+pub use views::ViewSearch;
 pub use worker::Counts;
 
 /// A nearest-neighbour engine that holds references and searches them exactly. It compares numbers as they are;

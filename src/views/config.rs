@@ -110,7 +110,8 @@ impl<'de> Deserialize<'de> for Tiles {
         let side = |text: &str| text.trim().parse::<usize>().ok().filter(|side| (1..=16).contains(side));
         let sides = text.split_once('x').and_then(|(cols, rows)| Some((side(cols)?, side(rows)?)));
         let wrong = || {
-            let why = format!("{text:?} is no grid of 1 to 16 by 1 to 16 tiles such as \"2x1\" (across x down)");
+            let why =
+                format!("{text:?} is no grid of 1 to 16 by 1 to 16 tiles such as \"2x1\" (across x down)");
             serde::de::Error::custom(why)
         };
         sides.map(|(cols, rows)| Tiles { cols, rows }).ok_or_else(wrong)
@@ -163,7 +164,10 @@ impl View {
             ));
         }
         if left >= right || top >= bottom {
-            return Err(format!("crop {:?} is empty; give left below right and top below bottom", self.crop.0));
+            return Err(format!(
+                "crop {:?} is empty; give left below right and top below bottom",
+                self.crop.0
+            ));
         }
         if !(0.0..1.0).contains(&self.overlap) {
             return Err(format!("overlap is {}, give 0 to less than 1", self.overlap));

@@ -1,7 +1,7 @@
 //! The maps of all views blended into one.
 
 use super::axis::{Axis, Place};
-use super::{Blend, Layout, Window};
+use super::{Blend, Layout, Placed, Window};
 use crate::grid::{Distances, Grid};
 
 /// What makes a view's distances comparable with those of the whole picture: `distance x gain + offset`.
@@ -90,6 +90,15 @@ impl Merger {
         if parts.len() != self.layout.len() || !sound(whole) || !parts.iter().all(sound) {
             return Err(format!("{} maps for {} views and tiles", parts.len(), self.layout.len()));
         }
+        let alike = |(view, own): (&Placed, &[Distances])| {
+            let cols = view.columns.len();
+            own.iter().enumerate().all(|(i, tile)| {
+                tile.grid.rows == own[i / cols * cols].grid.rows && tile.grid.cols == own[i % cols].grid.cols
+            })
+        };
+        if !self.layout.by_view(parts).all(alike) {
+            return Err("the tiles of a view are of unequal size".to_owned());
+        }
         let known = self.tables.take().filter(|tables| tables.fit(frame, whole, parts));
         let tables = known.unwrap_or_else(|| Tables::new(&self.layout, frame, whole.grid, parts));
         let merged = tables.merged;
@@ -159,7 +168,8 @@ impl Tables {
         for (view, own) in layout.by_view(parts) {
             // Tiles of a row are as high as each other, of a column as wide: they are parts of one grid.
             let across: Vec<usize> = own[..view.columns.len()].iter().map(|part| part.grid.cols).collect();
-            let down: Vec<usize> = own.iter().step_by(view.columns.len()).map(|part| part.grid.rows).collect();
+            let down: Vec<usize> =
+                own.iter().step_by(view.columns.len()).map(|part| part.grid.rows).collect();
             axes.push((
                 Axis::new(&view.columns, &across, merged.cols, view.overlap),
                 Axis::new(&view.rows, &down, merged.rows, view.overlap),

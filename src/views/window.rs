@@ -28,9 +28,10 @@ impl Window {
         self.bottom - self.top
     }
 
-    /// Width and height in pixels of a picture of this size, rounded; 0 for less than half a pixel.
+    /// Width and height in pixels of a picture of this size, rounded; 0 for less than half a pixel. Windows that are
+    /// equally large but for rounding have the same.
     pub fn pixels(&self, width: usize, height: usize) -> (usize, usize) {
-        let side = |share: f64, pixels: usize| (share * pixels as f64).round() as usize;
+        let side = |share: f64, pixels: usize| (share * pixels as f64 + 1e-9).round() as usize;
         (side(self.width(), width), side(self.height(), height))
     }
 }

@@ -26,7 +26,12 @@ fn two() -> View {
 }
 
 fn six() -> View {
-    View { tiles: Tiles { cols: 3, rows: 2 }, crop: Crop([0.1, 0.3, 1.0, 0.9]), overlap: 0.3, ..View::default() }
+    View {
+        tiles: Tiles { cols: 3, rows: 2 },
+        crop: Crop([0.1, 0.3, 1.0, 0.9]),
+        overlap: 0.3,
+        ..View::default()
+    }
 }
 
 fn scale() -> View {
@@ -34,7 +39,11 @@ fn scale() -> View {
 }
 
 /// Samples `value`, given shares of the picture, at the cells of each window.
-fn maps(layout: &Layout, grid: (usize, usize), value: impl Fn(f64, f64) -> f64) -> (Distances, Vec<Distances>) {
+fn maps(
+    layout: &Layout,
+    grid: (usize, usize),
+    value: impl Fn(f64, f64) -> f64,
+) -> (Distances, Vec<Distances>) {
     let sample = |window: Window, (rows, cols): (usize, usize)| {
         map(rows, cols, |row, col| {
             let x = window.left + (col as f64 + 0.5) / cols as f64 * window.width();
