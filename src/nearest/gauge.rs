@@ -178,6 +178,12 @@ impl Gauge {
         Ok(())
     }
 
+    /// As [`Nearest::turn_to`].
+    pub fn turn_to(&mut self, place: usize) {
+        self.engines.iter_mut().for_each(|engine| engine.turn_to(place));
+        self.strange.iter_mut().for_each(|engine| engine.turn_to(place));
+    }
+
     /// Whether the mean of its picture is taken off a feature before it is compared.
     pub fn centres_images(&self) -> bool {
         self.projector.centres_images()

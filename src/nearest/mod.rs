@@ -69,6 +69,10 @@ pub trait Nearest: Send {
         distances: &mut Vec<f32>,
     ) -> anyhow::Result<()>;
 
+    /// What comes next is compared with what was last searched for in this `place`: views of a video in turn, each
+    /// with its own past. Answers do not depend on it, only how fast they come. The first place is 0.
+    fn turn_to(&mut self, _place: usize) {}
+
     /// How many patches with NaN or infinite numbers were seen since the start.
     fn faulty(&self) -> u64;
 }

@@ -63,7 +63,11 @@ impl ViewSearch {
             for one in features {
                 let classes = classes.get(next).map_or(&[][..], Vec::as_slice);
                 let about = centred.then_some(&mean[..]);
-                gauge.distances_about(one, about, classes, &mut distances[next])?;
+                // The picture itself has the first place.
+                gauge.turn_to(next + 1);
+                let measured = gauge.distances_about(one, about, classes, &mut distances[next]);
+                gauge.turn_to(0);
+                measured?;
                 next += 1;
             }
         }

@@ -239,5 +239,8 @@ fn views_are_centred_by_all_of_their_tiles_and_crops_by_the_picture() {
     gauge.mean_of(&picture, &mut mean);
     gauge.distances_about(&crop, Some(&mean), &[], &mut want).unwrap();
     assert_eq!(found[2].data[..], want.data[..]);
+    // With what each remembers, or with nothing to remember, they are the same.
+    let again = search.step(&mut gauge, &picture, &views, &[]).unwrap();
+    assert!(again.iter().zip(&found).all(|(again, first)| again.data[..] == first.data[..]));
     assert!(search.step(&mut gauge, &picture, &views[1..], &[]).is_err());
 }
