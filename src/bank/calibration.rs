@@ -39,8 +39,18 @@ pub struct Calibration {
 pub struct ViewRecord {
     /// All that the merged map depends on, in a line.
     pub views: String,
-    /// Distances of the whole picture, then of each view beside it.
-    pub baselines: Vec<Baseline>,
+    /// One for each view beside the whole picture.
+    pub baselines: Vec<ViewBaseline>,
+}
+
+/// Distances in one view, and those of the whole picture where the view covers it: a crop shows other things than
+/// the rest, and these have other distances, whatever the scale.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ViewBaseline {
+    /// Of the view's own patches.
+    pub view: Baseline,
+    /// Of the whole picture's patches whose centres the view covers.
+    pub picture: Baseline,
 }
 
 /// Statistics of one score over the cells of the held-out frames, void cells left out: those of the score itself, and

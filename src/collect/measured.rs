@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::calibrate::Frame;
-use crate::bank::{Bank, Baseline, ViewRecord};
+use crate::bank::{Bank, Baseline, ViewBaseline, ViewRecord};
 use crate::grid::{Distances, Features};
 use crate::nearest::{self, Device, SearchConfig, ViewSearch};
 use crate::views::{Layout, Merger, Scale, ViewsConfig};
@@ -51,16 +51,23 @@ pub(super) fn measured<'a>(
         }
         return Ok(Measured { maps, views: None });
     };
-    let whole = Normal::of(frames.clone().zip(&maps).map(|(frame, map)| (map, &frame.seen.valid[..])));
-    let mut normal = vec![Normal::default(); layout.views.len()];
-    for (frame, parts) in frames.clone().zip(&parts) {
+    let mut normal = vec![(Normal::default(), Normal::default()); layout.views.len()];
+    for ((frame, map), parts) in frames.clone().zip(&maps).zip(&parts) {
         let both: Vec<_> = parts.iter().zip(&frame.views).collect();
-        for ((_, tiles), normal) in layout.by_view(&both).zip(&mut normal) {
-            tiles.iter().for_each(|(map, seen)| normal.add(map, &seen.valid));
+        for ((view, tiles), (own, picture)) in layout.by_view(&both).zip(&mut normal) {
+            tiles.iter().for_each(|(map, seen)| own.add(map, &seen.valid));
+            let covered = view.crop.patches(map.grid.rows, map.grid.cols);
+            let valid: Vec<bool> =
+                covered.zip(&frame.seen.valid).map(|(inside, valid)| inside && *valid).collect();
+            picture.add(map, &valid);
         }
     }
-    let pair = |normal: &Normal| (normal.baseline().mean, normal.baseline().deviation);
-    let scales = normal.iter().map(|own| Scale::between(pair(own), pair(&whole))).collect();
+    let baselines: Vec<ViewBaseline> = normal
+        .iter()
+        .map(|(own, picture)| ViewBaseline { view: own.baseline(), picture: picture.baseline() })
+        .collect();
+    let pair = |b: &Baseline| (b.mean, b.deviation);
+    let scales = baselines.iter().map(|b| Scale::between(pair(&b.view), pair(&b.picture))).collect();
     let mut merger = Merger::new(&layout, scales);
     for ((frame, map), parts) in frames.zip(&mut maps).zip(&parts) {
         let mut merged = Distances::default();
@@ -70,7 +77,6 @@ pub(super) fn measured<'a>(
         merged.data.iter_mut().filter(|d| d.is_infinite()).for_each(|d| *d = f32::NAN);
         *map = merged;
     }
-    let baselines = std::iter::once(&whole).chain(&normal).map(Normal::baseline).collect();
     Ok(Measured { maps, views: Some(ViewRecord { views: views.describe(), baselines }) })
 }
 
@@ -88,12 +94,6 @@ pub(super) struct Normal {
 }
 
 impl Normal {
-    fn of<'a>(maps: impl Iterator<Item = (&'a Distances, &'a [bool])>) -> Normal {
-        let mut normal = Normal::default();
-        maps.for_each(|(map, valid)| normal.add(map, valid));
-        normal
-    }
-
     /// Adds the distances that are finite and `valid`.
     pub(super) fn add(&mut self, map: &Distances, valid: &[bool]) {
         for (d, _) in map.data.iter().zip(valid).filter(|(d, valid)| **valid && d.is_finite()) {

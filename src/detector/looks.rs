@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 
-use crate::bank::{Bank, Threshold};
+use crate::bank::{Bank, Baseline, Threshold};
 use crate::config::{Config, ConfigError};
 use crate::features::{InputSpec, Preprocessor};
 use crate::grid::{Distances, Features, Logits};
@@ -26,12 +26,12 @@ impl Looks {
         let layout = Layout::of(&config.views)?;
         let wanted = config.views.describe();
         let known = bank.and_then(|bank| bank.calibration()?.views.as_ref()).filter(|v| v.views == wanted);
-        let scales = match known.map(|known| &known.baselines[..]) {
-            Some([whole, views @ ..]) => {
-                let pair = |b: &crate::bank::Baseline| (b.mean, b.deviation);
-                views.iter().map(|view| Scale::between(pair(view), pair(whole))).collect()
+        let scales = match known {
+            Some(known) => {
+                let pair = |b: &Baseline| (b.mean, b.deviation);
+                known.baselines.iter().map(|b| Scale::between(pair(&b.view), pair(&b.picture))).collect()
             }
-            _ => {
+            None => {
                 tracing::warn!(
                     "the bank was built without these [views]: their distances are combined as they are, though every scale \
                      has its own; build it with this configuration: farout bank build -c"

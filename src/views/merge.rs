@@ -7,7 +7,7 @@ use crate::grid::{Distances, Grid};
 /// What makes a view's distances comparable with those of the whole picture: `distance x gain + offset`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
-    /// Deviation of normal distances of the whole picture, by that of the view's.
+    /// Deviation of normal distances of the whole picture where the view covers it, by that of the view's.
     pub gain: f64,
     /// What moves their means together.
     pub offset: f64,

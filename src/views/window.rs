@@ -28,6 +28,17 @@ impl Window {
         self.bottom - self.top
     }
 
+    /// Of a grid of patches that covers the picture, which have their centre in the window, row by row.
+    pub fn patches(&self, rows: usize, cols: usize) -> impl Iterator<Item = bool> {
+        let inside = |from: f64, to: f64, i: usize, count: usize| {
+            let at = (i as f64 + 0.5) / count as f64;
+            (from..=to).contains(&at)
+        };
+        let Window { left, top, right, bottom } = *self;
+        (0..rows * cols)
+            .map(move |i| inside(top, bottom, i / cols, rows) && inside(left, right, i % cols, cols))
+    }
+
     /// Width and height in pixels of a picture of this size, rounded; 0 for less than half a pixel. Windows that are
     /// equally large but for rounding have the same.
     pub fn pixels(&self, width: usize, height: usize) -> (usize, usize) {
@@ -46,5 +57,8 @@ mod tests {
         assert_eq!(Window::WHOLE.pixels(641, 359), (641, 359));
         assert_eq!(third.pixels(641, 359), (385, 108));
         assert_eq!(third.pixels(1, 1), (1, 0));
+        let inside: Vec<bool> = third.patches(3, 5).collect();
+        let row = [false, true, true, true, false];
+        assert_eq!(inside, [[false; 5], row, [false; 5]].concat());
     }
 }
