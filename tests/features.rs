@@ -279,7 +279,8 @@ fn windows_show_their_part_of_the_picture() {
         match frame.i420() {
             Some(layout) => {
                 let (luma, cb, cr) = layout.planes_mut(&mut frame.pixels);
-                (cb.fill(128), cr.fill(128));
+                cb.fill(128);
+                cr.fill(128);
                 for y in 0..height {
                     (0..width).for_each(|x| luma[y * layout.y_stride + x] = value(x, y));
                 }
