@@ -11,6 +11,7 @@ use crate::overlay::OverlayConfig;
 use crate::score::ScoreConfig;
 use crate::sink::OutputConfig;
 use crate::source::SourceConfig;
+use crate::views::ViewsConfig;
 
 /// Everything that a run can be told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub streams: Vec<SourceConfig>,
     /// `[model]`: the segmentation model and the tensors to take from it.
     pub model: ModelConfig,
+    /// `[views]`: what is looked at besides the whole picture.
+    pub views: ViewsConfig,
     /// `[runtime]`: ONNX Runtime, its devices and threads.
     pub runtime: RuntimeConfig,
     /// `[bank]`: the reference features.
@@ -144,6 +147,7 @@ impl Config {
         self.overlay.check().map_err(ConfigError::Invalid)?;
         self.runtime.check().map_err(ConfigError::Invalid)?;
         self.score.check().map_err(ConfigError::Invalid)?;
+        self.views.check().map_err(ConfigError::Invalid)?;
         Ok(())
     }
 }

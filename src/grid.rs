@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::pool::Pooled;
+use crate::views::Window;
 
 /// Rows and columns of patches that cover the whole picture, padding excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -62,21 +63,40 @@ impl Logits {
     /// of the cell at the patch's centre.
     pub fn patch_classes(&self, grid: Grid, out: &mut Vec<u16>) {
         out.clear();
-        let cells = self.grid.len();
         out.extend((0..grid.len()).map(|patch| {
             let (row, col) = (patch / grid.cols, patch % grid.cols);
             let r = (2 * row + 1) * self.grid.rows / (2 * grid.rows);
             let c = (2 * col + 1) * self.grid.cols / (2 * grid.cols);
-            let cell = r * self.grid.cols + c;
-            let mut best = (f32::NEG_INFINITY, 0);
-            for class in 0..self.classes {
-                let logit = self.data.get(class * cells + cell).copied().unwrap_or(f32::NAN);
-                if logit > best.0 {
-                    best = (logit, class as u16);
-                }
-            }
-            best.1
+            self.class_of(r, c)
         }));
+    }
+
+    /// The same for patches that cover but the part of the picture in `window`.
+    pub fn patch_classes_in(&self, window: Window, grid: Grid, out: &mut Vec<u16>) {
+        let at = |start: f64, length: f64, patch: usize, patches: usize, cells: usize| {
+            let share = start + (patch as f64 + 0.5) / patches as f64 * length;
+            ((share * cells as f64) as usize).min(cells.saturating_sub(1))
+        };
+        out.clear();
+        out.extend((0..grid.len()).map(|patch| {
+            let (row, col) = (patch / grid.cols, patch % grid.cols);
+            let r = at(window.top, window.height(), row, grid.rows, self.grid.rows);
+            let c = at(window.left, window.width(), col, grid.cols, self.grid.cols);
+            self.class_of(r, c)
+        }));
+    }
+
+    /// The class with the largest logit in a cell, of equal ones the first.
+    fn class_of(&self, row: usize, col: usize) -> u16 {
+        let (cells, cell) = (self.grid.len(), row * self.grid.cols + col);
+        let mut best = (f32::NEG_INFINITY, 0);
+        for class in 0..self.classes {
+            let logit = self.data.get(class * cells + cell).copied().unwrap_or(f32::NAN);
+            if logit > best.0 {
+                best = (logit, class as u16);
+            }
+        }
+        best.1
     }
 }
 

@@ -24,7 +24,7 @@
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
 //! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`region`], [`identity`], [`colour`], [`finding`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`stop`], `written` |
+//! | 0, words | [`frame`], [`grid`], [`region`], [`identity`], [`colour`], [`finding`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`stop`], [`views`], `written` |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -76,4 +76,5 @@ pub mod score;
 pub mod sink;
 pub mod source;
 pub mod stop;
+pub mod views;
 pub(crate) mod written;

@@ -7,12 +7,13 @@ mod tiny_model;
 
 use std::path::Path;
 
-use farout::features::{Device, ModelInput, Preprocessor, RuntimeConfig, Session, findings};
+use farout::features::{Device, InputSpec, ModelInput, Preprocessor, RuntimeConfig, Session, findings};
 use farout::finding::Standing;
 use farout::frame::{Colour, Frame, Matrix, PixelFormat};
 use farout::grid::{Features, Grid, Logits};
-use farout::model::{self, Channels, InputSize, ModelConfig, SkipTokens};
+use farout::model::{self, Channels, InputSize, ModelConfig, SizeRule, SkipTokens};
 use farout::pool::Pool;
+use farout::views::Window;
 use prost::Message;
 use tiny_model::{CLASSES, Tiny, WIDTH, weights};
 
@@ -244,6 +245,98 @@ fn colours_arrive_in_the_models_order_and_range() {
             }
         }
     }
+}
+
+/// A fixed size and one by height, in units of 8 pixels.
+fn specs() -> [InputSpec; 2] {
+    let normalisation = ModelConfig { mean: Some([0.0; 3]), std: Some([1.0; 3]), ..Default::default() };
+    let spec = |size| InputSpec { size, unit: 8, normalisation: normalisation.normalisation() };
+    [spec(SizeRule::Height(48)), spec(SizeRule::Fixed(InputSize { width: 64, height: 64 }))]
+}
+
+/// A picture that gets brighter by the pixel has inputs that get brighter likewise, wherever a window begins: at odd
+/// pixels, between pixels, in odd pictures, at their borders.
+#[test]
+fn windows_show_their_part_of_the_picture() {
+    let window = |left, top, right, bottom| Window { left, top, right, bottom };
+    let windows = [
+        Window::WHOLE,
+        window(0.2, 0.35, 0.8, 0.65),
+        window(0.0, 0.0, 4.0 / 7.0, 1.0),
+        window(3.0 / 7.0, 0.5, 1.0, 1.0),
+        window(1.0 / 3.0, 1.0 / 7.0, 1.0 / 3.0 + 0.111, 0.9),
+    ];
+    for (format, width, height) in [
+        (PixelFormat::Rgb, 180, 120),
+        (PixelFormat::Rgb, 177, 61),
+        (PixelFormat::I420, 180, 120),
+        (PixelFormat::I420, 177, 61),
+        (PixelFormat::I420, 23, 17),
+    ] {
+        let mut frame = Frame::take(&Pool::new(), format, width, height);
+        frame.colour = Colour { matrix: Matrix::Bt601, full_range: true };
+        let value = |x: usize, y: usize| (x + y / 2) as u8;
+        match frame.i420() {
+            Some(layout) => {
+                let (luma, cb, cr) = layout.planes_mut(&mut frame.pixels);
+                cb.fill(128);
+                cr.fill(128);
+                for y in 0..height {
+                    (0..width).for_each(|x| luma[y * layout.y_stride + x] = value(x, y));
+                }
+            }
+            None => {
+                for (i, pixel) in frame.pixels.chunks_exact_mut(3).enumerate() {
+                    pixel.fill(value(i % width, i / width));
+                }
+            }
+        }
+        for (spec, window) in specs().iter().flat_map(|spec| windows.iter().map(move |w| (spec, w))) {
+            let mut input = ModelInput::default();
+            Preprocessor::of_window(spec, *window).step(&frame, &mut input).unwrap();
+            let place = input.placement;
+            let (w, h) = window.pixels(width, height);
+            assert_eq!(place, spec.place(w, h), "as a frame of {w}x{h}");
+            for y in 0..place.content_height {
+                for x in 0..place.content_width {
+                    let at = |from: f64, share: f64, i: usize, n: usize, pixels: usize| {
+                        (from + (i as f64 + 0.5) / n as f64 * share) * pixels as f64 - 0.5
+                    };
+                    let px = at(window.left, window.width(), x, place.content_width, width);
+                    let py = at(window.top, window.height(), y, place.content_height, height);
+                    let scale =
+                        (w as f64 / place.content_width as f64).max(h as f64 / place.content_height as f64);
+                    // Filters that reach over the picture's border see less of it.
+                    let near = |at: f64, pixels: usize| at < scale + 1.0 || at > pixels as f64 - scale - 2.0;
+                    let slack = if near(px, width) || near(py, height) { scale + 2.0 } else { 1.0 };
+                    let want = px.max(0.0) + (py.max(0.0) / 2.0);
+                    let got = f64::from(input.data[y * place.width + x]) * 255.0;
+                    assert!(
+                        (got - want).abs() < slack,
+                        "{format:?} {width}x{height} {window:?} at {x} {y}: {got}, not {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_window_of_whole_pixels_is_the_cut_out_picture() {
+    let frame = picture(PixelFormat::Rgb, 160, 96);
+    let mut cut = Frame::take(&Pool::new(), PixelFormat::Rgb, 80, 48);
+    for (row, to) in cut.pixels.chunks_exact_mut(80 * 3).enumerate() {
+        to.copy_from_slice(&frame.pixels[((row + 24) * 160 + 40) * 3..][..80 * 3]);
+    }
+    let (spec, window) = (&specs()[0], Window { left: 0.25, top: 0.25, right: 0.75, bottom: 0.75 });
+    let (mut from_window, mut from_cut) = (ModelInput::default(), ModelInput::default());
+    Preprocessor::of_window(spec, window).step(&frame, &mut from_window).unwrap();
+    Preprocessor::new(spec).step(&cut, &mut from_cut).unwrap();
+    assert_eq!(from_window.placement, from_cut.placement);
+    assert_eq!(from_window.data, from_cut.data, "at its own size no filter reaches beyond a pixel");
+    let (sliver, mut input) = (Window { right: 0.252, ..window }, ModelInput::default());
+    let why = Preprocessor::of_window(spec, sliver).step(&frame, &mut input).unwrap_err().to_string();
+    assert!(why.contains("0x48 pixels of the 160x96 frame"), "{why}");
 }
 
 #[test]

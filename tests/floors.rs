@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 4] = [
     &[
         "causes", "colour", "file", "finding", "frame", "grid", "identity", "luma", "motion", "pool",
-        "region", "stop", "written",
+        "region", "stop", "views", "written",
     ],
     &["source", "model", "features", "bank", "nearest", "score", "overlay", "sink"],
     &["config", "flow", "detector", "collect", "eval", "health", "prepare"],

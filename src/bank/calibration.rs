@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::BankError;
+use super::{BankError, Baseline};
 
 /// Levels of the stored quantiles.
 const LEVELS: [f64; 13] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999];
@@ -27,8 +27,30 @@ pub struct Calibration {
     /// at all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub maps: BTreeMap<String, String>,
+    /// Views that the distances were merged over, if there were any beside the whole picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub views: Option<ViewRecord>,
     /// One entry per method.
     pub methods: Vec<MethodCalibration>,
+}
+
+/// Views of the picture, and what distances of normal frames are in them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewRecord {
+    /// All that the merged map depends on, in a line.
+    pub views: String,
+    /// One for each view beside the whole picture.
+    pub baselines: Vec<ViewBaseline>,
+}
+
+/// Distances in one view, and those of the whole picture where the view covers it: a crop shows other things than
+/// the rest, and these have other distances, whatever the scale.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ViewBaseline {
+    /// Of the view's own patches.
+    pub view: Baseline,
+    /// Of the whole picture's patches whose centres the view covers.
+    pub picture: Baseline,
 }
 
 /// Statistics of one score over the cells of the held-out frames, void cells left out: those of the score itself, and

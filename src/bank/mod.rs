@@ -17,7 +17,7 @@ mod transform;
 
 use std::path::{Path, PathBuf};
 
-pub use calibration::{Calibration, MethodCalibration, Threshold, statistics_of};
+pub use calibration::{Calibration, MethodCalibration, Threshold, ViewBaseline, ViewRecord, statistics_of};
 pub use error::BankError;
 pub use file::{
     BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, OutlierRecord,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Bank, BuildRecord, Combine, DataType, MethodCalibration, Recipe};
+use super::{Bank, BuildRecord, Combine, DataType, MethodCalibration, Recipe, ViewRecord};
 use crate::identity::ModelIdentity;
 
 /// A bank at a glance; serialises for `--json`.
@@ -38,6 +38,9 @@ pub struct Summary {
     pub held_out: Option<String>,
     /// Held-out frames that were measured.
     pub held_out_frames: usize,
+    /// Views that the distances were merged over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub views: Option<ViewRecord>,
     /// Statistics of each method.
     pub methods: Vec<MethodCalibration>,
     /// Thresholds for some rates of false frames.
@@ -93,6 +96,7 @@ pub fn summary(bank: &Bank) -> Summary {
         sources: metadata.sources.len(),
         held_out: calibration.map(|c| c.split.clone()),
         held_out_frames: calibration.map_or(0, |c| c.frames),
+        views: calibration.and_then(|c| c.views.clone()),
         methods,
         thresholds,
     }
@@ -144,6 +148,9 @@ impl fmt::Display for Summary {
             return writeln!(f, "  calibration  none: {why}");
         };
         writeln!(f, "  calibration  {} held-out frames; {split}", self.held_out_frames)?;
+        if let Some(ViewRecord { views, .. }) = &self.views {
+            writeln!(f, "  views        {views}")?;
+        }
         self.write_methods(f)
     }
 }

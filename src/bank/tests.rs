@@ -22,6 +22,7 @@ fn contents(data_type: DataType, rows: usize) -> BankContents {
     let maxima: Vec<f32> = (0..200).rev().map(|i| i as f32).collect();
     let calibration = Calibration {
         maps: Default::default(),
+        views: None,
         min_region_px: 100,
         split: "by block".into(),
         frames: 200,
@@ -160,6 +161,7 @@ fn few_frames_are_extrapolated_and_it_is_said() {
         frames: 30,
         blocks: 1,
         maps: Default::default(),
+        views: None,
         methods,
     };
     let found = calibration.threshold("knn", 0.01).unwrap();

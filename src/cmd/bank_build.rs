@@ -54,6 +54,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
         maps: config.score.recipe(),
+        views: config.views.clone(),
         ..BuildConfig::default()
     };
     let token = stop.clone();

@@ -103,6 +103,7 @@ fn of_use(config: Config) -> Config {
         bank: config.bank,
         search: config.search,
         score: config.score,
+        views: config.views,
         ..Config::default()
     };
     used.model.path = whole(used.model.path);

@@ -34,6 +34,15 @@ pub trait Extract {
         logits: Option<&mut Logits>,
     ) -> anyhow::Result<()>;
 
+    /// Fills `out` with the features of each window of the configuration's views beside the whole picture, if there are any.
+    ///
+    /// # Errors
+    /// If the model fails.
+    fn extract_views(&mut self, _frame: &Frame, out: &mut Vec<Features>) -> anyhow::Result<()> {
+        out.clear();
+        Ok(())
+    }
+
     /// The model.
     fn identity(&self) -> ModelIdentity;
 
@@ -147,9 +156,10 @@ pub(super) fn gather(
         config,
         split,
         sampler: Sampler::new(config.size, model.width, config.data_type),
-        held_out: HeldOut::new(config.seed, &terms),
+        held_out: HeldOut::new(config.seed, &terms).looking_at(&config.views),
         record,
         features: Features::default(),
+        views: Vec::new(),
         logits: extractor.has_logits().then(Logits::default),
         void: Vec::new(),
         classes: Vec::new(),
@@ -261,6 +271,8 @@ struct Pass<'a> {
     held_out: HeldOut,
     record: BuildRecord,
     features: Features,
+    /// Of views beside the whole picture.
+    views: Vec<Features>,
     logits: Option<Logits>,
     void: Vec<bool>,
     classes: Vec<u16>,
@@ -320,7 +332,14 @@ impl Pass<'_> {
         }
         if side == Side::HeldOut {
             let block = self.split.block(&place);
-            self.held_out.keep(&image, block, &self.features, self.logits.as_ref(), &self.void);
+            if !self.config.views.is_empty() {
+                let extracted = extractor.extract_views(frame, &mut self.views);
+                extracted.map_err(|source| BuildError::Frame { name: input.name.clone(), source })?;
+            }
+            let views =
+                self.held_out.through_views(&self.views, mask, &self.config.void, self.logits.as_ref());
+            let shown = (&self.features, views, (frame.width, frame.height));
+            self.held_out.keep(&image, block, shown, self.logits.as_ref(), &self.void);
             return Ok(());
         }
         self.note_ranges();

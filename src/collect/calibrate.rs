@@ -3,28 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-
 use super::digest::{Digest, hash};
+use super::labels::LabelMask;
+use super::measured::{Measured, measured};
 use super::part::Terms;
+use super::seen::Seen;
 use super::uncertainty::{Uncertainty, picked};
 use crate::bank::{Bank, Calibration, MethodCalibration, statistics_of};
 use crate::grid::{Distances, Features, Grid, Logits, ScoreMap};
-use crate::nearest::{self, Device, SearchConfig};
 use crate::score::{AlarmLevel, Fuser, Fusion, MapRecipe, Method, Normalise, Parametric, Smoother};
+use crate::views::{Layout, ViewsConfig};
 
 /// One frame that waits.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Frame {
     pub(super) image: Digest,
     pub(super) block: (String, u64),
-    pub(super) grid: Grid,
-    pub(super) features: Vec<f16>,
-    /// Patches that are neither void nor faulty.
-    pub(super) valid: Vec<bool>,
-    /// The class that the model sees in each patch; empty if it says nothing.
-    pub(super) classes: Vec<u16>,
+    /// Width and height in pixels, where it has views.
+    pub(super) size: (usize, usize),
+    pub(super) seen: Seen,
+    /// The same of views beside the whole picture, one for each window.
+    pub(super) views: Vec<Seen>,
     /// What its logits say, of no method where the model has none.
     pub(super) uncertainty: Uncertainty,
 }
@@ -39,6 +38,7 @@ pub(super) struct HeldOut {
     recipe: MapRecipe,
     smoother: Option<Smoother>,
     alarm: AlarmLevel,
+    views: ViewsConfig,
     frames: BTreeMap<(u128, Digest), Frame>,
 }
 
@@ -53,8 +53,29 @@ impl HeldOut {
             recipe: terms.maps,
             smoother: Smoother::new(terms.maps.smooth),
             alarm: AlarmLevel::new(terms.min_region_px),
+            views: ViewsConfig::default(),
             frames: BTreeMap::new(),
         }
+    }
+
+    /// The same for frames that bring these views of theirs.
+    pub(super) fn looking_at(self, views: &ViewsConfig) -> HeldOut {
+        HeldOut { views: views.clone(), ..self }
+    }
+
+    /// What the views of a frame show.
+    pub(super) fn through_views(
+        &self,
+        features: &[Features],
+        label: Option<&LabelMask>,
+        void: &[u16],
+        logits: Option<&Logits>,
+    ) -> Vec<Seen> {
+        let layout = Layout::of(&self.views);
+        let windows = layout.iter().flat_map(Layout::windows).zip(features);
+        let of =
+            |((_, window), features)| Seen::through(window, features, label.map(|mask| (mask, void)), logits);
+        windows.map(of).collect()
     }
 
     /// The scores of the logits that are calibrated.
@@ -89,17 +110,11 @@ impl HeldOut {
         &mut self,
         image: &Digest,
         block: (String, u64),
-        features: &Features,
+        (features, views, size): (&Features, Vec<Seen>, (usize, usize)),
         logits: Option<&Logits>,
         void: &[bool],
     ) {
-        let mut halves = vec![f16::ZERO; features.data.len()];
-        halves.convert_from_f32_slice(&features.data);
-        let rows = halves.chunks_exact(features.width.max(1));
-        let valid = rows
-            .enumerate()
-            .map(|(i, row)| !void.get(i).is_some_and(|v| *v) && row.iter().all(|x| x.is_finite()));
-        let valid = valid.collect();
+        let patches = void;
         let (void, parametric) = ((void, features.grid), &self.parametric);
         let mut level = |grid: Grid, scores: &[f32]| level(&mut self.smoother, &mut self.alarm, grid, scores);
         let of = |logits| Uncertainty::of(logits, void, parametric, self.recipe.partner, &mut level);
@@ -108,8 +123,8 @@ impl HeldOut {
         if let Some(logits) = logits {
             logits.patch_classes(features.grid, &mut classes);
         }
-        let (image, grid) = (*image, features.grid);
-        self.add(Frame { image, block, grid, features: halves, valid, classes, uncertainty });
+        let seen = Seen::new(features, patches, classes);
+        self.add(Frame { image: *image, block, size, seen, views, uncertainty });
     }
 
     /// Keeps a frame that was measured before.
@@ -147,28 +162,14 @@ impl HeldOut {
     ) -> anyhow::Result<Option<Calibration>> {
         let total = self.frames.len();
         let blocks: BTreeSet<_> = self.frames.values().map(|f| f.block.clone()).collect();
-        let search = SearchConfig { k, threads, device: Device::Cpu, ..SearchConfig::default() };
-        let mut engine = nearest::open(&search, bank)?.engine;
-        let (mut features, mut distances) = (Features::default(), Distances::default());
         let (mut knn, mut knn_levels, mut spare) = (vec![], vec![], vec![]);
         // Few numbers beside the features: one per patch.
-        let mut maps = Vec::with_capacity(total);
-        for (count, frame) in self.frames.values().enumerate() {
-            features.grid = frame.grid;
-            features.width = bank.width();
-            features.data.resize(frame.features.len(), 0.0);
-            frame.features.convert_to_f32_slice(&mut features.data);
-            engine.distances_by_class(&features, &frame.classes, &mut distances)?;
-            for (distance, valid) in distances.data.iter_mut().zip(&frame.valid) {
-                if !*valid {
-                    *distance = f32::NAN;
-                }
-            }
-            self.recipe.normalise.apply(&mut distances.data, &mut spare);
-            knn.extend(distances.data.iter().filter(|d| d.is_finite()));
-            knn_levels.extend(level(&mut self.smoother, &mut self.alarm, frame.grid, &distances.data));
-            maps.push(distances.data.to_vec());
-            done(count + 1, total);
+        let Measured { mut maps, views } =
+            measured(self.frames.values(), &self.views, bank, (k, threads), &mut |count| done(count, total))?;
+        for map in &mut maps {
+            self.recipe.normalise.apply(&mut map.data, &mut spare);
+            knn.extend(map.data.iter().filter(|d| d.is_finite()));
+            knn_levels.extend(level(&mut self.smoother, &mut self.alarm, map.grid, &map.data));
         }
         if knn_levels.is_empty() {
             return Ok(None);
@@ -194,6 +195,7 @@ impl HeldOut {
             blocks: blocks.len(),
             min_region_px: self.min_region_px,
             maps: self.recipe.changes(Method::Knn),
+            views,
             methods,
         }))
     }
@@ -220,7 +222,7 @@ impl HeldOut {
         method: Method,
         k: usize,
         fusion: Fusion,
-        distances: &[Vec<f32>],
+        distances: &[Distances],
     ) -> Option<MethodCalibration> {
         let (mut scores, mut levels) = (vec![], vec![]);
         let (mut fuser, mut fused) = (Fuser::new(fusion), ScoreMap::default());
@@ -229,7 +231,7 @@ impl HeldOut {
             if map.is_empty() {
                 continue;
             }
-            fuser.step((frame.grid, distances), (*grid, map), &mut fused);
+            fuser.step((distances.grid, &distances.data), (*grid, map), &mut fused);
             if let Some(level) = level(&mut self.smoother, &mut self.alarm, fused.grid, &fused.data) {
                 scores.extend(picked(&fused.data));
                 levels.push(level);

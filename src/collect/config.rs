@@ -9,6 +9,7 @@ use super::recipe::RecipeConfig;
 use crate::bank::{ClassSource, DataType, ShardNumber};
 use crate::identity::ModelIdentity;
 use crate::score::MapRecipe;
+use crate::views::ViewsConfig;
 
 /// How a bank is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub struct BuildConfig {
     pub k: usize,
     /// How the score maps come about that are calibrated; should be that of the scores' configuration.
     pub maps: MapRecipe,
+    /// The views that are calibrated; should be those of the detector's configuration. Default: the whole picture only.
+    pub views: ViewsConfig,
     /// Threads of the calibration's search, 0 for one per processor. Default 0.
     pub threads: usize,
     /// Look at this part of the inputs only, and make a shard. Default none: all.
@@ -73,6 +76,7 @@ impl Default for BuildConfig {
             min_region_px: 100,
             k: 3,
             maps: MapRecipe::default(),
+            views: ViewsConfig::default(),
             threads: 0,
             shard: None,
             keep_held_out: false,
@@ -96,6 +100,13 @@ impl BuildConfig {
     ) -> Result<(), BuildError> {
         self.recipe.smoothing(&self.recipe.resolve(model)?)?;
         let wrong = |why: String| Err(BuildError::Recipe { why });
+        if !self.views.is_empty() && (self.shard.is_some() || self.keep_held_out) {
+            return wrong(
+                "held-out frames are kept without their [views], which could not be measured later: build the bank in one run, \
+                 without --shard and --keep-held-out, or leave [views] out of the configuration"
+                    .into(),
+            );
+        }
         let complete = self.shard.is_none_or(|shard| shard.number == 1);
         if self.outliers.is_none() && !self.recipe.outliers.is_off() && complete {
             return wrong("known outliers shall be used, and there are none: give --outliers".into());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::inputs::{Input, InputKind};
 use crate::grid::Grid;
+use crate::views::Window;
 
 /// What the stem of an image may end with that its label's stem does not.
 const IMAGE_ENDINGS: [&str; 3] = ["_leftImg8bit", "_raw_data", "_rgb"];
@@ -192,6 +193,20 @@ impl LabelMask {
                 2 * inside > all
             }));
         }
+    }
+
+    /// The part of the mask that `window` shows, to the nearest pixel, one at least.
+    pub fn within(&self, window: Window) -> LabelMask {
+        let edges = |from: f64, to: f64, pixels: usize| {
+            let edge = |share: f64| (share * pixels as f64).round() as usize;
+            let from = edge(from).min(pixels.saturating_sub(1));
+            from..edge(to).clamp(from + 1, pixels.max(from + 1))
+        };
+        let columns = edges(window.left, window.right, self.width);
+        let lines = edges(window.top, window.bottom, self.height);
+        let (width, height) = (columns.len(), lines.len());
+        let rows = self.values.chunks_exact(self.width.max(1)).skip(lines.start).take(height);
+        LabelMask { width, height, values: rows.flat_map(|row| &row[columns.clone()]).copied().collect() }
     }
 
     fn centres(&self, grid: Grid) -> impl Iterator<Item = Option<u16>> {

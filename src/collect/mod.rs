@@ -14,6 +14,7 @@ mod fit;
 mod inputs;
 mod kcenter;
 mod labels;
+mod measured;
 mod merge;
 mod moments;
 mod outliers;
@@ -22,6 +23,7 @@ mod prune;
 mod recipe;
 mod reference;
 mod sample;
+mod seen;
 mod split;
 mod uncertainty;
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::calibrate::Frame;
 use super::digest::{Digest, hex, unhex};
 use super::recipe::RecipeConfig;
+use super::seen::Seen;
 use super::uncertainty::Uncertainty;
 use crate::bank::{Bank, BankContents, ClassSource, ShardNumber};
 use crate::file::{WriteError, write_whole};
@@ -121,11 +122,11 @@ impl Part {
             image: hex(&f.image),
             series: f.block.0.clone(),
             block: f.block.1,
-            rows: f.grid.rows,
-            cols: f.grid.cols,
+            rows: f.seen.grid.rows,
+            cols: f.seen.grid.cols,
             scores: f.uncertainty.methods.iter().map(|(scores, _)| scores.len()).collect(),
             map: [f.uncertainty.grid.rows, f.uncertainty.grid.cols],
-            classes: f.classes.len(),
+            classes: f.seen.classes.len(),
         };
         let record = Record {
             terms: self.terms.clone(),
@@ -133,9 +134,10 @@ impl Part {
             frames: self.frames.iter().map(frame).collect(),
         };
         let json = serde_json::to_vec(&record)?;
-        let features: Vec<f16> = self.frames.iter().flat_map(|f| f.features.iter().copied()).collect();
-        let valid: Vec<u8> = self.frames.iter().flat_map(|f| f.valid.iter().map(|v| u8::from(*v))).collect();
-        let classes: Vec<u16> = self.frames.iter().flat_map(|f| &f.classes).copied().collect();
+        let features: Vec<f16> = self.frames.iter().flat_map(|f| f.seen.features.iter().copied()).collect();
+        let valid: Vec<u8> =
+            self.frames.iter().flat_map(|f| f.seen.valid.iter().map(|v| u8::from(*v))).collect();
+        let classes: Vec<u16> = self.frames.iter().flat_map(|f| &f.seen.classes).copied().collect();
         let methods = || self.frames.iter().flat_map(|f| &f.uncertainty.methods);
         let levels: Vec<f32> = methods().map(|(_, level)| level.unwrap_or(f32::NAN)).collect();
         let scores: Vec<f32> = methods().flat_map(|(scores, _)| scores).copied().collect();
@@ -191,8 +193,8 @@ impl Part {
             let uncertainty = Uncertainty { methods, grid: of_map, map: maps.take::<f32>(cells)? };
             let block = (f.series.clone(), f.block);
             let grid = Grid { rows: f.rows, cols: f.cols };
-            let features = halves;
-            frames.push(Frame { image, block, grid, features, valid, classes: seen, uncertainty });
+            let seen = Seen { grid, features: halves, valid, classes: seen };
+            frames.push(Frame { image, block, size: (0, 0), seen, views: Vec::new(), uncertainty });
         }
         for rest in [features, valid, classes, levels, scores, maps] {
             if !rest.bytes.is_empty() {

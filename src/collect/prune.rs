@@ -120,6 +120,7 @@ pub fn prune(
     let Some(mut part) = part else {
         if let Some(calibration) = &mut contents.metadata.calibration {
             calibration.methods.retain(|method| method.k.is_none());
+            calibration.views = None;
         }
         contents.metadata.calibration =
             contents.metadata.calibration.take().filter(|c| !c.methods.is_empty());

@@ -13,6 +13,7 @@ use crate::identity::ModelIdentity;
 /// Preprocessing and model in one call.
 pub struct FeatureExtractor {
     preprocessor: Preprocessor,
+    views: Vec<Preprocessor>,
     session: Session,
     input: ModelInput,
 }
@@ -26,6 +27,7 @@ impl FeatureExtractor {
         let (preprocess, extract) = open_features(config)?;
         Ok(FeatureExtractor {
             preprocessor: preprocess.preprocessor,
+            views: preprocess.views,
             session: extract.session,
             input: ModelInput::default(),
         })
@@ -36,6 +38,15 @@ impl Extract for FeatureExtractor {
     fn extract(&mut self, frame: &Frame, out: &mut Features, logits: Option<&mut Logits>) -> Result<()> {
         self.preprocessor.step(frame, &mut self.input)?;
         self.session.run(&self.input, out, logits)
+    }
+
+    fn extract_views(&mut self, frame: &Frame, out: &mut Vec<Features>) -> Result<()> {
+        out.resize_with(self.views.len(), Features::default);
+        for (view, out) in self.views.iter_mut().zip(out) {
+            view.step(frame, &mut self.input)?;
+            self.session.run(&self.input, out, None)?;
+        }
+        Ok(())
     }
 
     fn identity(&self) -> ModelIdentity {

@@ -13,6 +13,8 @@ pub struct Prepared {
     pub frame: Frame,
     /// Normalised pixels at the model's size.
     pub input: Pooled<ModelInput>,
+    /// The same of each view and tile beside the whole picture.
+    pub views: Vec<Pooled<ModelInput>>,
 }
 
 /// A frame and what the model says of it.
@@ -22,7 +24,9 @@ pub struct Featured {
     pub frame: Frame,
     /// One vector per patch.
     pub features: Features,
-    /// Class logits, if the model gives any.
+    /// The same of each view and tile beside the whole picture.
+    pub views: Vec<Features>,
+    /// Class logits of the whole picture, if the model gives any.
     pub logits: Option<Logits>,
 }
 
@@ -31,7 +35,8 @@ pub struct Featured {
 pub struct Measured {
     /// The frame.
     pub frame: Frame,
-    /// One distance per patch; empty if the score method needs none.
+    /// One distance per patch, or per cell of the map that all views were merged into; empty if the score method
+    /// needs none.
     pub distances: Distances,
     /// Class logits, if the model gives any.
     pub logits: Option<Logits>,

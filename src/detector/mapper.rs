@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::items::{Mapped, Measured};
 use super::stages::{Extract, Preprocess, Search};
-use super::{featured, grounds, open_bank, open_features, open_search, wants_logits};
+use super::{Looks, featured, grounds, open_bank, open_features, open_search, wants_logits};
 use crate::bank::Bank;
 use crate::config::{Config, ConfigError};
 use crate::flow::{Flow, FlowError, Stage};
@@ -53,7 +53,7 @@ impl Mapper {
     /// # Errors
     /// What does not open or does not fit, with the remedy; a method that needs what is not there.
     pub fn open(config: &Config, methods: &[Method]) -> Result<Mapper> {
-        let (preprocess, mut extract) = open_features(config)?;
+        let (mut preprocess, mut extract) = open_features(config)?;
         let identity = extract.session.identity().clone();
         let bank = open_bank(config, &identity)?;
         let scorers = scorers(config, &grounds(config, &extract.session, bank.as_deref()), methods)?;
@@ -76,6 +76,10 @@ impl Mapper {
             fallbacks,
             bank,
         };
+        let looks = engine.as_ref().and_then(|_| Looks::open(config, setup.bank.as_deref()));
+        if looks.is_none() {
+            preprocess.views.clear();
+        }
         let numbers = Pool::new();
         Ok(Mapper {
             preprocess,
@@ -84,6 +88,7 @@ impl Mapper {
                 engine: engine.map(|search| search.engine),
                 numbers: numbers.clone(),
                 classes: Vec::new(),
+                looks,
             },
             maps: MapScores {
                 smoothers: scorers

@@ -4,6 +4,7 @@
 mod ends;
 mod extractor;
 mod items;
+mod looks;
 mod mapper;
 mod stages;
 mod status;
@@ -16,6 +17,7 @@ use anyhow::Result;
 pub use ends::{Deliver, Draw, EventRecorder, Record, VideoEnd};
 pub use extractor::FeatureExtractor;
 pub use items::{Featured, Judged, Mapped, Measured, Prepared, Verdict};
+pub use looks::{Looks, resolve};
 pub use mapper::{MapScores, Mapper, Setup};
 pub use stages::{Bypass, Extract, Preprocess, Score, Search};
 pub use status::Status;
@@ -55,7 +57,7 @@ impl Detector {
     /// # Errors
     /// What does not open or does not fit, with the remedy.
     pub fn open(config: &Config) -> Result<Detector> {
-        let (preprocess, mut extract) = open_features(config)?;
+        let (mut preprocess, mut extract) = open_features(config)?;
         let identity = extract.session.identity().clone();
         let method = config.score.method;
         let bank = open_bank(config, &identity)?;
@@ -65,6 +67,10 @@ impl Detector {
         extract.with_logits = method.needs_logits() || roi.as_ref().is_some_and(Roi::needs_logits);
         let search = open_search(config, bank.as_ref().filter(|_| method.searches()))?;
         let engine = search.map(|search| search.engine);
+        let looks = engine.as_ref().and_then(|_| Looks::open(config, bank.as_deref()));
+        if looks.is_none() {
+            preprocess.views.clear();
+        }
         extract.with_logits |= wants_logits(engine.as_ref(), extract.session.classes())?;
         let threshold = threshold(config, bank.as_deref())?;
         // A step of the score: what normal patches differ by, or a part of a threshold set by hand.
@@ -85,7 +91,7 @@ impl Detector {
         Ok(Detector {
             preprocess,
             extract,
-            search: Search { engine, numbers: numbers.clone(), classes: Vec::new() },
+            search: Search { engine, numbers: numbers.clone(), classes: Vec::new(), looks },
             score: Score {
                 scorer,
                 temporal: TemporalSmoother::new(config.score.temporal)
@@ -134,6 +140,7 @@ fn grounds<'a>(config: &Config, session: &Session, bank: Option<&'a Bank>) -> Gr
         k: config.search.k,
         has_logits: session.classes().is_some(),
         logits_kind: session.logits_kind(),
+        same_views: looks::same_views(config, bank),
     }
 }
 
@@ -196,7 +203,7 @@ fn wants_logits(engine: Option<&nearest::Gauge>, classes: Option<usize>) -> Resu
 /// The threshold that `config` asks for.
 fn threshold(config: &Config, bank: Option<&Bank>) -> Result<Threshold> {
     Ok(match (bank, config.score.threshold) {
-        (Some(bank), _) => config.score.resolve(bank, config.search.k)?,
+        (Some(bank), _) => resolve(config, &config.score, bank)?,
         (None, ThresholdSetting::Fixed(value)) => Threshold { value, basis: "set by hand".into() },
         (None, ThresholdSetting::Auto) => {
             let why = "score.threshold is \"auto\", which comes from a bank: set bank.path, or give a number";
@@ -224,8 +231,11 @@ pub fn open_features(config: &Config) -> Result<(Preprocess, Extract)> {
         tracing::warn!(why = %one.why, "ONNX Runtime passes over {}", one.attempt);
     }
     tracing::info!("{}", session.describe());
-    let preprocess =
-        Preprocess { preprocessor: Preprocessor::new(session.input_spec()), inputs: Pool::new() };
+    let preprocess = Preprocess {
+        preprocessor: Preprocessor::new(session.input_spec()),
+        views: looks::preprocessors(&config.views, session.input_spec())?,
+        inputs: Pool::new(),
+    };
     let with_logits = session.classes().is_some();
     Ok((preprocess, Extract { session, numbers: Pool::new(), with_logits }))
 }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::items::{Featured, Judged, Measured, Prepared, Verdict};
-use crate::features::{Preprocessor, Session};
+use super::looks::Looks;
+use crate::features::{ModelInput, Preprocessor, Session};
 use crate::flow::Stage;
 use crate::frame::Frame;
 use crate::grid::{Distances, Features, Logits, PixelScores};
@@ -15,7 +16,9 @@ use crate::score::{Enlarger, MotionTracker, Regions, Roi, Scorer, TemporalSmooth
 /// Frame -> model input.
 pub struct Preprocess {
     pub(super) preprocessor: Preprocessor,
-    pub(super) inputs: Pool<crate::features::ModelInput>,
+    /// Of each view and tile beside the whole picture.
+    pub(super) views: Vec<Preprocessor>,
+    pub(super) inputs: Pool<ModelInput>,
 }
 
 impl Stage for Preprocess {
@@ -25,7 +28,12 @@ impl Stage for Preprocess {
     fn step(&mut self, frame: Frame) -> Result<Prepared> {
         let mut input = self.inputs.take();
         self.preprocessor.step(&frame, &mut input)?;
-        Ok(Prepared { frame, input })
+        let view = |view: &mut Preprocessor| {
+            let mut input = self.inputs.take();
+            view.step(&frame, &mut input).map(|()| input)
+        };
+        let views = self.views.iter_mut().map(view).collect::<Result<_>>()?;
+        Ok(Prepared { frame, input, views })
     }
 }
 
@@ -41,11 +49,16 @@ impl Stage for Extract {
     type In = Prepared;
     type Out = Featured;
 
-    fn step(&mut self, Prepared { frame, input }: Prepared) -> Result<Featured> {
+    fn step(&mut self, Prepared { frame, input, views }: Prepared) -> Result<Featured> {
         let mut features = Features { data: self.numbers.take(), ..Default::default() };
         let mut logits = self.with_logits.then(|| Logits { data: self.numbers.take(), ..Default::default() });
         self.session.run(&input, &mut features, logits.as_mut())?;
-        Ok(Featured { frame, features, logits })
+        let view = |input: crate::pool::Pooled<ModelInput>| {
+            let mut features = Features { data: self.numbers.take(), ..Default::default() };
+            self.session.run(&input, &mut features, None).map(|()| features)
+        };
+        let views = views.into_iter().map(view).collect::<Result<_>>()?;
+        Ok(Featured { frame, features, views, logits })
     }
 }
 
@@ -56,13 +69,15 @@ pub struct Search {
     pub(super) numbers: Pool<Vec<f32>>,
     /// The class of each patch, where the engine wants to know.
     pub(super) classes: Vec<u16>,
+    /// The views beside the whole picture, if there are any.
+    pub(super) looks: Option<Looks>,
 }
 
 impl Stage for Search {
     type In = Featured;
     type Out = Measured;
 
-    fn step(&mut self, Featured { frame, features, logits }: Featured) -> Result<Measured> {
+    fn step(&mut self, Featured { frame, features, views, logits }: Featured) -> Result<Measured> {
         let mut distances = Distances::default();
         if let Some(engine) = &mut self.engine {
             distances.data = self.numbers.take();
@@ -71,6 +86,12 @@ impl Stage for Search {
                 logits.patch_classes(features.grid, &mut self.classes);
             }
             engine.distances_by_class(&features, &self.classes, &mut distances)?;
+            if let Some(looks) = &mut self.looks {
+                let mut merged = Distances { data: self.numbers.take(), ..Default::default() };
+                let picture = ((frame.width, frame.height), &features, logits.as_ref());
+                looks.step(engine, picture, (&distances, &views), &mut merged)?;
+                distances = merged;
+            }
         }
         Ok(Measured { frame, distances, logits })
     }

@@ -16,10 +16,11 @@ use super::result::{
 };
 use super::settings::{Settings, Shard};
 use crate::collect::{hex, sha256_of_file};
-use crate::detector::{Mapper, Setup};
+use crate::detector::{Mapper, Setup, resolve};
 use crate::identity::ModelIdentity;
 use crate::score::{MapRecipe, Method};
 use crate::stop::Stop;
+use crate::views::ViewsConfig;
 
 /// Told how far a run is.
 pub trait Progress: Send + Sync {
@@ -100,6 +101,8 @@ struct MapsKey<'a> {
     methods: &'a [Method],
     recipe: MapRecipe,
     temporal: f32,
+    #[serde(skip_serializing_if = "ViewsConfig::is_empty")]
+    views: &'a ViewsConfig,
 }
 
 /// Runs from data set to result.
@@ -137,6 +140,7 @@ pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Resul
         methods: &settings.methods,
         recipe: settings.config.score.recipe(),
         temporal: settings.config.score.temporal,
+        views: &settings.config.views,
     };
     let key = hash(&key)?;
     if let Some(earlier) = &repeats {
@@ -230,7 +234,7 @@ fn thresholds(settings: &Settings, setup: &Setup) -> Vec<ThresholdRecord> {
         let score = crate::score::ScoreConfig { method: *method, ..settings.config.score.clone() };
         match &setup.bank {
             None => none("there is no bank to take a threshold from".into()),
-            Some(bank) => match score.resolve(bank, settings.config.search.k) {
+            Some(bank) => match resolve(&settings.config, &score, bank) {
                 Ok(known) => ThresholdRecord { value: Some(known.value), basis: known.basis },
                 Err(why) => none(why.to_string()),
             },

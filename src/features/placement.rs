@@ -44,6 +44,22 @@ fn round_div(n: usize, d: usize) -> usize {
 }
 
 impl InputSpec {
+    /// The same for inputs of this height, or with the same size rule without one.
+    ///
+    /// # Errors
+    /// In words, if the model takes inputs of one size only.
+    pub fn at_height(&self, height: Option<usize>) -> Result<InputSpec, String> {
+        match (height, self.size) {
+            (None, _) => Ok(*self),
+            (Some(height), SizeRule::Frame | SizeRule::Height(_)) => {
+                Ok(InputSpec { size: SizeRule::Height(height), ..*self })
+            }
+            (Some(height), SizeRule::Fixed(size)) => Err(format!(
+                "height {height} cannot be, the model's input is always {size}; leave height out: crops and tiles are fitted into {size}"
+            )),
+        }
+    }
+
     /// Where a `frame_width x frame_height` frame lies (both at least 1).
     pub fn place(&self, frame_width: usize, frame_height: usize) -> Placement {
         let (fw, fh, unit) = (frame_width.max(1), frame_height.max(1), self.unit.max(1));

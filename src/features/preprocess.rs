@@ -8,6 +8,7 @@ use super::placement::{InputSpec, Placement};
 use super::resample::Taps;
 use crate::frame::{Colour, Frame, Matrix, PixelFormat};
 use crate::model::Channels;
+use crate::views::Window;
 
 /// The input of one run: `[1, 3, height, width]`, normalised.
 #[derive(Debug, Clone, Default)]
@@ -30,10 +31,11 @@ impl ModelInput {
     }
 }
 
-/// Turns frames into inputs; keeps its tables as long as the frames keep their size.
+/// Turns frames, or one part of them, into inputs; keeps its tables as long as the frames keep their size.
 #[derive(Debug)]
 pub struct Preprocessor {
     spec: InputSpec,
+    window: Window,
     tables: Option<Tables>,
     vertical: [Vec<f32>; 3],
     horizontal: [Vec<f32>; 3],
@@ -43,7 +45,9 @@ pub struct Preprocessor {
 struct Tables {
     frame: (usize, usize, PixelFormat, bool),
     placement: Placement,
-    /// Columns and rows of Y' (or of packed RGB), then of Cb and Cr.
+    /// First column and number of columns that are read of Y' (or of packed RGB), then of Cb and Cr.
+    spans: [(usize, usize); 2],
+    /// Columns (from the first that is read) and rows of Y', then of Cb and Cr.
     columns: [Taps; 2],
     rows: [Taps; 2],
 }
@@ -83,8 +87,15 @@ impl Coefficients {
 impl Preprocessor {
     /// For the model whose session gave `spec`.
     pub fn new(spec: &InputSpec) -> Self {
+        Preprocessor::of_window(spec, Window::WHOLE)
+    }
+
+    /// The same for this part of each frame, which is placed as a frame of its size would be. Its edges may lie
+    /// between pixels; what lies beside them is read where the filter reaches beyond.
+    pub fn of_window(spec: &InputSpec, window: Window) -> Self {
         Preprocessor {
             spec: *spec,
+            window,
             tables: None,
             vertical: Default::default(),
             horizontal: Default::default(),
@@ -94,7 +105,7 @@ impl Preprocessor {
     /// Fills `input` with the picture of `frame`. Frames may change in size and format at any time.
     ///
     /// # Errors
-    /// If the frame is empty or holds fewer bytes than its size needs.
+    /// If the frame is empty or holds fewer bytes than its size needs, or the part is smaller than a pixel of it.
     pub fn step(&mut self, frame: &Frame, input: &mut ModelInput) -> anyhow::Result<()> {
         let needed = Frame::byte_len(frame.format, frame.width, frame.height);
         anyhow::ensure!(
@@ -107,7 +118,15 @@ impl Preprocessor {
         );
         let key = (frame.width, frame.height, frame.format, frame.colour.full_range);
         if self.tables.as_ref().is_none_or(|tables| tables.frame != key) {
-            self.tables = Some(Tables::new(&self.spec, frame));
+            let (width, height) = self.window.pixels(frame.width, frame.height);
+            anyhow::ensure!(
+                width > 0 && height > 0,
+                "a view is {width}x{height} pixels of the {}x{} frame {}; give larger crops or fewer tiles in [views]",
+                frame.width,
+                frame.height,
+                frame.id
+            );
+            self.tables = Some(Tables::new(&self.spec, &self.window, frame));
         }
         let Some(tables) = &self.tables else {
             return Ok(());
@@ -149,20 +168,28 @@ impl Preprocessor {
 }
 
 impl Tables {
-    fn new(spec: &InputSpec, frame: &Frame) -> Tables {
-        let place = spec.place(frame.width, frame.height);
-        let sx = frame.width as f64 / place.content_width as f64;
-        let sy = frame.height as f64 / place.content_height as f64;
+    fn new(spec: &InputSpec, window: &Window, frame: &Frame) -> Tables {
+        let (window_width, window_height) = window.pixels(frame.width, frame.height);
+        let place = spec.place(window_width, window_height);
+        let sx = frame.width as f64 * window.width() / place.content_width as f64;
+        let sy = frame.height as f64 * window.height() / place.content_height as f64;
+        let (left, top) = (frame.width as f64 * window.left, frame.height as f64 * window.top);
         // Chroma samples of video lie on every second luma column (their centre a quarter of a
         // chroma sample left of the pair's); those of JPEG lie between the two. Rows: between.
         let sited = if frame.colour.full_range { 0.0 } else { 0.25 };
         let (uv_width, uv_height) = (frame.width.div_ceil(2), frame.height.div_ceil(2));
         let (width, height) = (place.content_width, place.content_height);
+        let (luma_span, luma_columns) = columns(frame.width, width, sx, left);
+        let (uv_span, uv_columns) = columns(uv_width, width, sx / 2.0, left / 2.0 + sited);
         Tables {
             frame: (frame.width, frame.height, frame.format, frame.colour.full_range),
             placement: place,
-            columns: [Taps::new(frame.width, width, sx, 0.0), Taps::new(uv_width, width, sx / 2.0, sited)],
-            rows: [Taps::new(frame.height, height, sy, 0.0), Taps::new(uv_height, height, sy / 2.0, 0.0)],
+            spans: [luma_span, uv_span],
+            columns: [luma_columns, uv_columns],
+            rows: [
+                Taps::new(frame.height, height, sy, top),
+                Taps::new(uv_height, height, sy / 2.0, top / 2.0),
+            ],
         }
     }
 
@@ -170,32 +197,44 @@ impl Tables {
     fn row(&self, frame: &Frame, y: usize, vertical: &mut [Vec<f32>; 3], horizontal: &mut [Vec<f32>; 3]) {
         let [columns, uv_columns] = &self.columns;
         let [rows, uv_rows] = &self.rows;
+        let [span, uv_span] = self.spans;
         match frame.i420() {
             Some(layout) => {
                 let (luma, cb, cr) = layout.planes(&frame.pixels);
                 let parts = [
-                    (luma, layout.y_stride, frame.width, rows, columns),
-                    (cb, layout.uv_stride, layout.uv_width(), uv_rows, uv_columns),
-                    (cr, layout.uv_stride, layout.uv_width(), uv_rows, uv_columns),
+                    (luma, layout.y_stride, span, rows, columns),
+                    (cb, layout.uv_stride, uv_span, uv_rows, uv_columns),
+                    (cr, layout.uv_stride, uv_span, uv_rows, uv_columns),
                 ];
-                for ((plane, stride, width, rows, columns), (v, h)) in
+                for ((plane, stride, (from, width), rows, columns), (v, h)) in
                     parts.into_iter().zip(vertical.iter_mut().zip(horizontal))
                 {
                     v.resize(width, 0.0);
-                    rows.rows(plane, stride, y, v);
+                    rows.rows(&plane[from..], stride, y, v);
                     columns.across::<1>(v, 0, h);
                 }
             }
             None => {
                 let [v, ..] = vertical;
-                v.resize(frame.width * 3, 0.0);
-                rows.rows(&frame.pixels, frame.width * 3, y, v);
+                let (from, width) = span;
+                v.resize(width * 3, 0.0);
+                rows.rows(&frame.pixels[from * 3..], frame.width * 3, y, v);
                 for (channel, h) in horizontal.iter_mut().enumerate() {
                     columns.across::<3>(v, channel, h);
                 }
             }
         }
     }
+}
+
+/// The columns that outputs `0..outputs`, as of [`Taps::new`], are made of: the first, how many, and the taps from there.
+fn columns(inputs: usize, outputs: usize, scale: f64, offset: f64) -> ((usize, usize), Taps) {
+    // Wide enough that no filter ends at the span's border where the picture goes on.
+    let reach = scale.max(1.0) + 1.0;
+    let from = (offset - reach).floor().clamp(0.0, inputs as f64 - 1.0) as usize;
+    let to = (outputs as f64).mul_add(scale, offset + reach).ceil().clamp(from as f64 + 1.0, inputs as f64)
+        as usize;
+    ((from, to - from), Taps::new(to - from, outputs, scale, offset - from as f64))
 }
 
 /// One row of Y', Cb, Cr to normalised channels.

@@ -54,6 +54,9 @@ pub struct CpuSearch {
     nearest: Vec<(f64, u32)>,
     /// The grid of the frame that `nearest` belongs to.
     grid: Grid,
+    /// The same of other places than the present one.
+    elsewhere: Vec<(Grid, Vec<(f64, u32)>)>,
+    place: usize,
     faulty: u64,
 }
 
@@ -109,6 +112,8 @@ impl CpuSearch {
             found: Vec::new(),
             nearest: Vec::new(),
             grid: Grid::default(),
+            elsewhere: Vec::new(),
+            place: 0,
             faulty: 0,
         })
     }
@@ -295,6 +300,20 @@ impl Nearest for CpuSearch {
         distances.clear();
         distances.extend(self.nearest.iter().map(|(d, _)| d.sqrt() as f32));
         Ok(())
+    }
+
+    fn turn_to(&mut self, place: usize) {
+        let most = self.place.max(place) + 1;
+        if place == self.place {
+            return;
+        }
+        if self.elsewhere.len() < most {
+            self.elsewhere.resize_with(most, Default::default);
+        }
+        let now = (self.grid, std::mem::take(&mut self.nearest));
+        self.elsewhere[self.place] = now;
+        (self.grid, self.nearest) = std::mem::take(&mut self.elsewhere[place]);
+        self.place = place;
     }
 
     fn faulty(&self) -> u64 {

@@ -7,7 +7,7 @@ use rayon::ThreadPool;
 
 use super::affinity::Smoothing;
 use super::table::Table;
-use super::{Nearest, Projector, SearchConfig, SearchError, cpu};
+use super::{ImageMeans, Nearest, Projector, SearchConfig, SearchError, cpu, image_mean};
 use crate::bank::{Affinity, Bank, Baseline, Combine, References};
 use crate::grid::{Distances, Features};
 
@@ -109,6 +109,21 @@ impl Gauge {
         classes: &[u16],
         out: &mut Distances,
     ) -> anyhow::Result<()> {
+        self.distances_about(features, None, classes, out)
+    }
+
+    /// As [`Gauge::distances_by_class`], of a part of a picture: where pictures are centred, this `mean` of as many numbers
+    /// as a feature is taken off instead of that of `features`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn distances_about(
+        &mut self,
+        features: &Features,
+        mean: Option<&[f32]>,
+        classes: &[u16],
+        out: &mut Distances,
+    ) -> anyhow::Result<()> {
         let (width, patches) = (self.bank.width(), features.grid.len());
         ensure!(
             features.width == width && features.data.len() == patches * width,
@@ -121,7 +136,7 @@ impl Gauge {
         if self.projector.is_plain() {
             self.distances_of_rows(std::slice::from_ref(features), classes, out)?;
         } else {
-            self.project(features);
+            self.project(features, mean);
             let tables = std::mem::take(&mut self.features);
             let done = self.distances_of_rows(&tables, classes, out);
             self.features = tables;
@@ -163,18 +178,38 @@ impl Gauge {
         Ok(())
     }
 
+    /// As [`Nearest::turn_to`].
+    pub fn turn_to(&mut self, place: usize) {
+        self.engines.iter_mut().for_each(|engine| engine.turn_to(place));
+        self.strange.iter_mut().for_each(|engine| engine.turn_to(place));
+    }
+
+    /// Whether the mean of its picture is taken off a feature before it is compared.
+    pub fn centres_images(&self) -> bool {
+        self.projector.centres_images()
+    }
+
+    /// The mean of the features of one picture, as [`image_mean`].
+    pub fn mean_of(&self, features: &Features, out: &mut Vec<f32>) {
+        let width = self.bank.width();
+        self.pool.install(|| image_mean(&features.data, width, out));
+    }
+
     /// The distances of each part in the frame that was measured last, for banks that search parts one by one.
     pub fn parts(&self) -> &[Distances] {
         &self.distances
     }
 
-    fn project(&mut self, features: &Features) {
+    fn project(&mut self, features: &Features, mean: Option<&[f32]>) {
         let Gauge { projector, pool, features: tables, .. } = self;
         for (table, width) in tables.iter_mut().zip(projector.tables()) {
             (table.grid, table.width) = (features.grid, *width);
         }
         let mut tables: Vec<&mut Vec<f32>> = tables.iter_mut().map(|table| &mut *table.data).collect();
-        pool.install(|| projector.picture(&features.data, &mut tables));
+        pool.install(|| match mean {
+            None => projector.picture(&features.data, &mut tables),
+            Some(mean) => projector.rows(&features.data, ImageMeans::Shared(mean), &mut tables),
+        });
     }
 
     /// Smooths the distances among patches that look alike in one part.

@@ -20,6 +20,7 @@ mod rotation;
 mod space;
 mod table;
 mod top;
+mod views;
 mod worker;
 
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub use cpu::CpuSearch;
 pub use device::{Device, NoCuda, findings};
 pub use gauge::Gauge;
 pub use projector::{ImageMeans, Projector, image_mean};
+pub use views::ViewSearch;
 pub use worker::Counts;
 
 /// A nearest-neighbour engine that holds references and searches them exactly. It compares numbers as they are;
@@ -66,6 +68,10 @@ pub trait Nearest: Send {
         rows: &mut Vec<u32>,
         distances: &mut Vec<f32>,
     ) -> anyhow::Result<()>;
+
+    /// What comes next is compared with what was last searched for in this `place`: views of a video in turn, each
+    /// with its own past. Answers do not depend on it, only how fast they come. The first place is 0.
+    fn turn_to(&mut self, _place: usize) {}
 
     /// How many patches with NaN or infinite numbers were seen since the start.
     fn faulty(&self) -> u64;

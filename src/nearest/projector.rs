@@ -109,6 +109,11 @@ impl Projector {
         self.plain
     }
 
+    /// Whether any part is centred by the mean of its picture.
+    pub fn centres_images(&self) -> bool {
+        self.parts.iter().any(|part| part.centred)
+    }
+
     /// Where part number `part` stands: the table, its first column there, and how many there are.
     ///
     /// # Panics
@@ -130,7 +135,7 @@ impl Projector {
     /// # Panics
     /// If `vectors` are no whole vectors, or there are fewer tables.
     pub fn picture(&mut self, vectors: &[f32], tables: &mut [&mut Vec<f32>]) {
-        if !self.parts.iter().any(|part| part.centred) {
+        if !self.centres_images() {
             return self.rows(vectors, ImageMeans::None, tables);
         }
         let mut mean = std::mem::take(&mut self.mean);

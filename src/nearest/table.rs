@@ -91,6 +91,11 @@ impl Table {
         Ok(())
     }
 
+    /// As [`Nearest::turn_to`], of the engine of all classes; those of one class see other patches in every frame.
+    pub(super) fn turn_to(&mut self, place: usize) {
+        self.all.turn_to(place);
+    }
+
     /// How many patches with NaN or infinite numbers its engines have seen.
     pub(super) fn faulty(&self) -> u64 {
         self.all.faulty() + self.by_class.values().map(|engine| engine.faulty()).sum::<u64>()

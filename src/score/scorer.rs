@@ -43,6 +43,16 @@ pub enum ScoreError {
         /// Keys of the configuration.
         wanted: String,
     },
+    /// The automatic threshold belongs to other views of the picture.
+    #[error(
+        "the bank's thresholds were measured with {measured}, the configuration asks for {wanted}: rebuild the bank with this configuration (farout bank build -c), or give score.threshold as a number"
+    )]
+    OtherViews {
+        /// Views of the calibration.
+        measured: String,
+        /// Views of the configuration.
+        wanted: String,
+    },
     /// No threshold can be had from the bank.
     #[error(transparent)]
     Bank(#[from] BankError),
@@ -81,6 +91,8 @@ pub struct Grounds<'a> {
     pub has_logits: bool,
     /// What these are, if that is known.
     pub logits_kind: Option<LogitsKind>,
+    /// Whether the bank's statistics of distances were measured with the views that these distances come from.
+    pub same_views: bool,
 }
 
 /// Scores frames by one method.
@@ -132,7 +144,9 @@ impl Scorer {
             Method::Zsum => {
                 // Their z-scores are those of distances treated alike.
                 let wanted = config.recipe().changes(method);
-                let alike = |c: &&Calibration| c.maps.get("normalise") == wanted.get("normalise");
+                let alike = |c: &&Calibration| {
+                    grounds.same_views && c.maps.get("normalise") == wanted.get("normalise")
+                };
                 let known = grounds.bank.and_then(Bank::calibration).filter(alike);
                 let methods = known.map_or(&[][..], |calibration| &calibration.methods);
                 fused(Fusion::zsum(config.partner, methods, grounds.k)?)

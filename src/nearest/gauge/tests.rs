@@ -200,3 +200,47 @@ fn the_zero_vector_stays_where_it_is() {
     assert_eq!(a, [&[0.0; 7][..], &[0.6, -0.8, 0.0, 0.0, 0.0, 0.0, 0.0]].concat());
     assert_eq!(b, [0.0; 22]);
 }
+
+/// Without the affinity, a patch's distance depends on its own numbers and on the mean that is taken off alone.
+#[test]
+fn views_are_centred_by_all_of_their_tiles_and_crops_by_the_picture() {
+    use crate::nearest::ViewSearch;
+    use crate::views::{Crop, Layout, Tiles, View, ViewsConfig};
+
+    let mut noise = Noise(11);
+    let raw = noise.many(200 * WIDTH, 1.0, 0.3);
+    let (recipe, transforms) = recipe(Combine::Sum);
+    let bank = bank_of(&recipe, &transforms, &raw, &raw[..WIDTH]);
+    let config = SearchConfig { k: K, threads: 1, device: Device::Cpu, ..SearchConfig::default() };
+    let mut gauge = open(&config, &bank).unwrap().engine;
+    let grid = |cols| Grid { rows: 1, cols };
+    let mut of = |patches: usize, offset| Features {
+        grid: grid(patches),
+        ..features(WIDTH, noise.many(patches * WIDTH, 1.0, offset))
+    };
+    let (picture, left, right, crop) = (of(30, 0.3), of(12, 0.0), of(24, 2.0), of(9, -1.0));
+    let tiles = View { tiles: Tiles { cols: 2, rows: 1 }, ..View::default() };
+    let far = View { crop: Crop([0.2, 0.4, 0.8, 0.6]), ..View::default() };
+    let layout = Layout::of(&ViewsConfig { more: vec![tiles, far], ..ViewsConfig::default() }).unwrap();
+    let views = [left.clone(), right.clone(), crop.clone()];
+    let mut search = ViewSearch::new(&layout);
+    let found = search.step(&mut gauge, &picture, &views, &[]).unwrap().to_vec();
+
+    // One picture of both tiles has the mean of all of their patches.
+    let both = Features { grid: grid(36), ..features(WIDTH, [&left.data[..], &right.data[..]].concat()) };
+    let mut want = Distances::default();
+    gauge.distances(&both, &mut want).unwrap();
+    let near = |got: &[f32], want: &[f32]| got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-4 * b.abs());
+    assert!(near(&found[0].data, &want.data[..12]) && near(&found[1].data, &want.data[12..]));
+    let mut own = Distances::default();
+    gauge.distances(&left, &mut own).unwrap();
+    assert!(!near(&found[0].data, &own.data), "the mean of one tile alone is another");
+    let mut mean = Vec::new();
+    gauge.mean_of(&picture, &mut mean);
+    gauge.distances_about(&crop, Some(&mean), &[], &mut want).unwrap();
+    assert_eq!(found[2].data[..], want.data[..]);
+    // With what each remembers, or with nothing to remember, they are the same.
+    let again = search.step(&mut gauge, &picture, &views, &[]).unwrap();
+    assert!(again.iter().zip(&found).all(|(again, first)| again.data[..] == first.data[..]));
+    assert!(search.step(&mut gauge, &picture, &views[1..], &[]).is_err());
+}

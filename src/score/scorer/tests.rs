@@ -23,6 +23,7 @@ fn bank(reference: Option<ReferenceRecord>, methods: Vec<MethodCalibration>) -> 
         parts: Vec::new(),
     };
     let calibration = Calibration {
+        views: None,
         split: text("all"),
         frames: 3,
         blocks: 1,
@@ -70,7 +71,13 @@ fn statistics() -> Vec<MethodCalibration> {
 }
 
 fn grounds(bank: &Bank) -> Grounds<'_> {
-    Grounds { bank: Some(bank), k: 3, has_logits: true, logits_kind: Some(LogitsKind::Classes) }
+    Grounds {
+        bank: Some(bank),
+        k: 3,
+        has_logits: true,
+        logits_kind: Some(LogitsKind::Classes),
+        same_views: true,
+    }
 }
 
 fn logits(grid: Grid, cells: &[[f32; 2]]) -> Logits {
