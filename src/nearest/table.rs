@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Nearest;
 use crate::bank::{References, RowsBuf};
+use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features, Grid};
 
 /// A table and its engines.
@@ -89,6 +90,11 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// As [`Nearest::shares`].
+    pub(super) fn shares(&self, stream: &dyn GpuStream) -> bool {
+        self.by_class.is_empty() && self.all.shares(stream)
     }
 
     /// How many patches with NaN or infinite numbers its engines have seen.

@@ -112,6 +112,7 @@ pub(super) struct EmulatedCard {
     /// Draws the order in which threads take turns.
     seed: u64,
     allocated: Vec<Memory>,
+    fetched: Vec<u8>,
     /// Bytes that it has, and whether it still answers.
     pub(super) room: usize,
     pub(super) lost: bool,
@@ -124,6 +125,7 @@ impl EmulatedCard {
             processors,
             seed,
             allocated: vec![],
+            fetched: vec![],
             room: 1 << 30,
             lost: false,
         }
@@ -233,10 +235,15 @@ impl Card for EmulatedCard {
         Err(NoCuda::Failed { what: kernel.name(), why })
     }
 
-    fn download(&mut self, from: Memory, to: &mut [u8]) -> Result<(), NoCuda> {
-        assert!(to.len() <= from.bytes);
+    fn fetch(&mut self, from: Memory, bytes: usize) -> Result<(), NoCuda> {
+        assert!(bytes <= from.bytes);
         // SAFETY: within memory that this card owns.
-        unsafe { std::ptr::copy_nonoverlapping(from.address as *const u8, to.as_mut_ptr(), to.len()) };
+        self.fetched = unsafe { std::slice::from_raw_parts(from.address as *const u8, bytes) }.to_vec();
+        Ok(())
+    }
+
+    fn fetched(&mut self, to: &mut [u8]) -> Result<(), NoCuda> {
+        to.copy_from_slice(&self.fetched);
         Ok(())
     }
 
