@@ -47,6 +47,9 @@
 
 #![warn(clippy::unwrap_used)]
 
+#[cfg(test)]
+extern crate self as farout;
+
 pub mod bank;
 pub mod causes;
 pub mod cli;

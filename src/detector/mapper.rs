@@ -60,7 +60,7 @@ impl Mapper {
         let methods: Vec<Method> = scorers.iter().map(Scorer::method).collect();
         extract.with_logits = methods.iter().any(|method| method.needs_logits());
         let wanted = bank.as_ref().filter(|_| methods.iter().any(|method| method.searches()));
-        let engine = open_search(config, wanted)?;
+        let engine = open_search(config, wanted, &mut extract.session)?;
         let gauge = engine.as_ref().map(|search| &search.engine);
         extract.with_logits |= wants_logits(gauge, extract.session.classes())?;
         let mut fallbacks: Vec<String> =

@@ -28,6 +28,12 @@ pub struct RuntimeConfig {
     /// How far features of the golden frame may be off on a GPU, as part of their length; more, and the
     /// next precision or provider is taken. Default: 0.02.
     pub parity_tolerance: f32,
+    /// Whether a GPU's inputs and outputs stay at fixed places in its memory, on a stream that the search shares; features
+    /// that the search takes as they are then never leave the GPU. `"auto"`: yes, if that gives the same features as
+    /// without it; `"off"`. Default: auto.
+    pub io_binding: IoBinding,
+    /// Whether a GPU runs a model of one input size as one CUDA graph: needs `io_binding`. Default: false.
+    pub cuda_graph: bool,
     /// Largest memory of the CUDA provider's arena in MiB; 0: no limit. Default: 0.
     pub gpu_memory_mb: usize,
     /// Largest workspace of TensorRT's builder in MiB; 0: TensorRT's own. Default: 0.
@@ -47,6 +53,8 @@ impl Default for RuntimeConfig {
             gpu: 0,
             precision: Precision::Fp16,
             parity_tolerance: 0.02,
+            io_binding: IoBinding::Auto,
+            cuda_graph: false,
             gpu_memory_mb: 0,
             tensorrt_workspace_mb: 0,
             engines: None,
@@ -91,6 +99,17 @@ pub enum Device {
     Cuda,
     /// TensorRT or nothing.
     TensorRt,
+}
+
+/// Whether inputs and outputs stay at fixed places in a GPU's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IoBinding {
+    /// On a GPU, if it gives the same features.
+    #[default]
+    Auto,
+    /// They are copied from and to the host by ONNX Runtime.
+    Off,
 }
 
 /// A number format of products.

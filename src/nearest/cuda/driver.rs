@@ -58,7 +58,9 @@ pub(super) fn find_number(number: usize) -> Result<Found, NoCuda> {
     let device = match i32::try_from(number) {
         Ok(number) if number < count => result::device::get(number).map_err(told)?,
         _ if number == 0 => return Err(NoCuda::NoDevice("it counts 0 of them".to_owned())),
-        _ => return Err(NoCuda::NoDevice(format!("it counts {count} of them, number {number} is not there"))),
+        _ => {
+            return Err(NoCuda::NoDevice(format!("it counts {count} of them, number {number} is not there")));
+        }
     };
     let name = result::device::get_name(device).map_err(told)?;
     let attribute = |which| {

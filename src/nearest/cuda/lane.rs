@@ -111,7 +111,8 @@ impl Lane {
         let staged = copies.incoming.grow(bytes.len())?;
         // SAFETY: the caller vouches for the source; the destination is left alone until the event has passed.
         unsafe {
-            result::memcpy_dtoh_async(staged, from, self.stream).map_err(failed("copying from the device"))?;
+            result::memcpy_dtoh_async(staged, from, self.stream)
+                .map_err(failed("copying from the device"))?;
             result::event::record(come, self.stream).map_err(failed("marking a stream"))?;
             result::event::synchronize(come).map_err(failed("running the model"))?;
         }
