@@ -102,7 +102,8 @@ fn what_fails_both_ways_costs_that_frame_only() {
 
 #[test]
 fn places_that_cannot_be_used_are_given_up_and_the_frame_is_right_all_the_same() {
-    let faults: [(&str, fn(&HostStream), &str); 2] = [
+    type Fault = fn(&HostStream);
+    let faults: [(&str, Fault, &str); 2] = [
         ("broken", |stream| stream.broken.store(true, SeqCst), "the cable is out"),
         ("forgetful", |stream| stream.forgetful.store(true, SeqCst), "% of their length"),
     ];

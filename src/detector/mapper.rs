@@ -65,6 +65,7 @@ impl Mapper {
         extract.with_logits |= wants_logits(gauge, extract.session.classes())?;
         let mut fallbacks: Vec<String> =
             extract.session.fallbacks().iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
+        fallbacks.extend(extract.session.withheld().iter().map(ToString::to_string));
         fallbacks
             .extend(engine.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
         let setup = Setup {

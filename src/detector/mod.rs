@@ -220,13 +220,21 @@ fn featured(
     frames.stage("preprocess", preprocess)?.stage("features", extract)
 }
 
+/// Opens the model; on a GPU, on a stream that the search can share.
+///
+/// # Errors
+/// As [`Session::open`].
+pub fn open_session(config: &Config) -> Result<Session> {
+    let streams = |gpu| nearest::cuda::stream(gpu).map_err(|why| why.to_string());
+    Session::open_on(&config.model, &config.runtime, &streams)
+}
+
 /// Opens the model and says what runs it.
 ///
 /// # Errors
 /// If the library, the model or the device insisted on cannot be had.
 pub fn open_features(config: &Config) -> Result<(Preprocess, Extract)> {
-    let streams = |gpu| nearest::cuda::stream(gpu).map_err(|why| why.to_string());
-    let session = Session::open_on(&config.model, &config.runtime, &streams)?;
+    let session = open_session(config)?;
     for one in session.fallbacks() {
         tracing::warn!(why = %one.why, "ONNX Runtime passes over {}", one.attempt);
     }

@@ -22,6 +22,9 @@ pub(super) struct Pair {
     pub(super) after: Vec<f32>,
 }
 
+/// The features before, or those after.
+type Side = fn(&Pair) -> &[f32];
+
 /// Mean distances to the 3 nearest references, compared patch by patch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DistanceEffect {
@@ -64,17 +67,17 @@ pub(super) fn effect(pairs: &[Pair], width: usize) -> Result<Option<DistanceEffe
     let (mut before, mut own, mut former) = (Vec::new(), Vec::new(), Vec::new());
     let mut references = usize::MAX;
     for (number, pair) in pairs.iter().enumerate() {
-        let among = |of: fn(&Pair) -> &[f32]| -> Vec<f32> {
+        let among = |of: Side| -> Vec<f32> {
             if !other_pictures {
                 return half(pair, of, width, 1);
             }
             let others = pairs.iter().enumerate().filter(|(other, _)| *other != number);
             others.flat_map(|(_, other)| of(other)).copied().collect()
         };
-        let patches = |of: fn(&Pair) -> &[f32]| {
+        let patches = |of: Side| {
             if other_pictures { of(pair).to_vec() } else { half(pair, of, width, 0) }
         };
-        let (was, is): (fn(&Pair) -> &[f32], fn(&Pair) -> &[f32]) = (|pair| &pair.before, |pair| &pair.after);
+        let (was, is): (Side, Side) = (|pair| &pair.before, |pair| &pair.after);
         let (mut former_rows, mut own_rows) = (search(among(was), width)?, search(among(is), width)?);
         let (Some(former_rows), Some(own_rows)) = (&mut former_rows, &mut own_rows) else { return Ok(None) };
         references = references.min(former_rows.1);
@@ -93,7 +96,7 @@ pub(super) fn effect(pairs: &[Pair], width: usize) -> Result<Option<DistanceEffe
 }
 
 /// The patches of one colour of a chessboard.
-fn half(pair: &Pair, of: fn(&Pair) -> &[f32], width: usize, colour: usize) -> Vec<f32> {
+fn half(pair: &Pair, of: Side, width: usize, colour: usize) -> Vec<f32> {
     let cols = pair.grid.1.max(1);
     let patches = of(pair).chunks_exact(width).enumerate();
     let own = patches.filter(|(n, _)| (n / cols + n % cols) % 2 == colour);
@@ -196,7 +199,10 @@ mod tests {
         assert_eq!((one.patches, one.references, one.other_pictures), (10, 10, false));
         assert!(effect(&[], 2).unwrap().is_none());
         let tiny = Pair { grid: (1, 2), before: vec![0.0; 4], after: vec![0.0; 4] };
-        assert!(effect(&[tiny.clone()], 2).unwrap().is_none(), "fewer references than neighbours");
+        assert!(
+            effect(std::slice::from_ref(&tiny), 2).unwrap().is_none(),
+            "fewer references than neighbours"
+        );
         assert!(effect(&[tiny], 3).is_err());
     }
 

@@ -137,8 +137,8 @@ unsafe impl GpuStream for Lane {
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64, String> {
-        // SAFETY: freed by `free`.
         let given = self.enter().and_then(|()| {
+            // SAFETY: freed by `free`.
             unsafe { result::malloc_sync(bytes.max(16)) }.map_err(failed("memory for features"))
         });
         given.map_err(|why| why.to_string())
