@@ -60,7 +60,8 @@ pub fn builder(runtime: &Runtime, threads: usize) -> Result<SessionBuilder, Stri
         .map_err(|e| text(&e))?
         .with_inter_threads(1)
         .map_err(|e| text(&e))?
-        // Idle threads that spin take the core that decoder, search and encoder need.
+        // Idle threads that spin take the core that decoder, search and encoder need: on two cores they gain 3 % on an idle
+        // machine (2.80 to 2.72 frames per second) and lose a fifth beside one other busy program.
         .with_intra_op_spinning(false)
         .map_err(|e| text(&e))
 }
