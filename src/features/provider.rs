@@ -61,7 +61,7 @@ pub fn builder(runtime: &Runtime, threads: usize) -> Result<SessionBuilder, Stri
         .with_inter_threads(1)
         .map_err(|e| text(&e))?
         // Idle threads that spin take the core that decoder, search and encoder need: on two cores they gain 3 % on an idle
-        // machine (2.80 to 2.72 frames per second) and lose a fifth beside one other busy program.
+        // machine (2.80 to 2.72 frames per second) and lose about a quarter beside one other busy program.
         .with_intra_op_spinning(false)
         .map_err(|e| text(&e))
 }

@@ -64,7 +64,7 @@ impl Session {
     /// golden frame before. TensorRT may build for minutes; the log and systemd are told meanwhile.
     ///
     /// # Errors
-    /// [`super::RuntimeError`] and [`model::ModelError`] can be told apart by downcasting; else
+    /// [`super::RuntimeError`] and [`crate::model::ModelError`] can be told apart by downcasting; else
     /// why no provider opens the model, or why its outputs are no features.
     pub fn open(config: &ModelConfig, runtime_config: &RuntimeConfig) -> anyhow::Result<Session> {
         super::opening::open(config, runtime_config, None)
