@@ -125,7 +125,7 @@ fn open(width: usize, data: Vec<f16>) -> Result<Arc<Bank>> {
 fn features(data: &[f16], width: usize) -> Features {
     let plain: Vec<f32> = data.iter().map(|x| x.to_f32()).collect();
     let grid = Grid { rows: 1, cols: data.len() / width };
-    Features { grid, width, data: Pooled::unpooled(plain) }
+    Features { grid, width, data: Pooled::unpooled(plain), on_gpu: None }
 }
 
 /// The largest relative difference of mean distances from the CPU search's.

@@ -1,7 +1,10 @@
 //! Arrays that know their patch grid: features, logits, distances and score maps.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use crate::gpu_stream::GpuNumbers;
 use crate::pool::Pooled;
 use crate::views::Window;
 
@@ -33,8 +36,31 @@ pub struct Features {
     pub grid: Grid,
     /// Numbers per patch, C.
     pub width: usize,
-    /// `grid.len() x width` numbers.
+    /// `grid.len() x width` numbers; none if they are on a GPU.
     pub data: Pooled<Vec<f32>>,
+    /// The same numbers in a GPU's memory, where that is the only place that has them.
+    pub on_gpu: Option<Arc<GpuNumbers>>,
+}
+
+impl Features {
+    /// How many numbers there are, wherever they are.
+    pub fn numbers(&self) -> usize {
+        self.on_gpu.as_ref().map_or(self.data.len(), |numbers| numbers.len())
+    }
+
+    /// The same features with their numbers on the host: themselves, or `copy`, which is overwritten, if they have to be
+    /// read back.
+    ///
+    /// # Errors
+    /// If the GPU does not give them back.
+    pub fn on_host<'a>(&'a self, copy: &'a mut Features) -> Result<&'a Features, String> {
+        let Some(numbers) = &self.on_gpu else { return Ok(self) };
+        (copy.grid, copy.width) = (self.grid, self.width);
+        numbers
+            .read(&mut copy.data)
+            .map_err(|why| format!("the features cannot be read back from the GPU: {why}"))?;
+        Ok(copy)
+    }
 }
 
 /// What the numbers of [`Logits`] are.

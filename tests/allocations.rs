@@ -23,7 +23,7 @@ use farout::flow::{Flow, Pace};
 use farout::frame::Frame;
 use farout::health::Health;
 use farout::overlay::Overlay;
-use farout::score::ThresholdSetting;
+use farout::score::{Class, Normalise, Polygons, ScoreConfig, ThresholdSetting, Upsampling};
 use farout::sink::EventLog;
 use farout::source::{self, Purpose, SourceConfig};
 use farout::stop::Stop;
@@ -148,8 +148,23 @@ fn encoder() -> Option<Box<dyn VideoEnd>> {
     None
 }
 
+/// All that may be done to score maps, at once.
+fn every_option() -> ScoreConfig {
+    ScoreConfig {
+        normalise: Normalise::Spread,
+        smooth: 0.7,
+        upsample: Upsampling::Guided,
+        temporal: 0.5,
+        roi: Some(Polygons::One(vec![[0.05, 0.2], [0.95, 0.2], [1.0, 1.0], [0.0, 1.0]])),
+        roi_classes: (0..3).map(Class::Number).collect(),
+        // In deviations of the frame's distances.
+        threshold: ThresholdSetting::Fixed(1.0),
+        ..ScoreConfig::default()
+    }
+}
+
 /// Runs `source` through everything; the large blocks that were allocated while it was watched.
-fn large_blocks(source: &str, end: Option<Box<dyn VideoEnd>>) -> Vec<(usize, Backtrace)> {
+fn large_blocks(source: &str, score: ScoreConfig, end: Option<Box<dyn VideoEnd>>) -> Vec<(usize, Backtrace)> {
     let mut config = Config::default();
     config.model.path.clone_from(&given().model);
     config.bank.path.clone_from(&given().bank);
@@ -157,8 +172,8 @@ fn large_blocks(source: &str, end: Option<Box<dyn VideoEnd>>) -> Vec<(usize, Bac
     config.runtime.threads = 1;
     config.search.device = farout::nearest::Device::Cpu;
     config.search.threads = 1;
-    // Something to draw and to follow in every picture.
-    config.score.threshold = ThresholdSetting::Fixed(0.4);
+    config.model.logits = Some("logits".to_owned());
+    config.score = score;
     let folder = tempfile::tempdir().unwrap();
     let (stop, health) = (Stop::new(), Arc::new(Health::new()));
     let stream = SourceConfig { pace: source::Pace::Fast, ..SourceConfig::default() };
@@ -198,8 +213,15 @@ fn ours(backtrace: &Backtrace) -> String {
 fn the_steady_state_allocates_nothing_of_a_frames_size() {
     let source = "synthetic:seed=3,width=640,height=360,fps=25";
     let mut faults = Vec::new();
-    for (name, end) in [("drawn", None), ("encoded", encoder())] {
-        let blocks = large_blocks(source, end);
+    // Something to draw and to follow in every picture.
+    let plain = ScoreConfig { threshold: ThresholdSetting::Fixed(0.4), ..ScoreConfig::default() };
+    let cases = [
+        ("drawn", plain.clone(), None),
+        ("encoded", plain, encoder()),
+        ("with every option of the score map", every_option(), None),
+    ];
+    for (name, score, end) in cases {
+        let blocks = large_blocks(source, score, end);
         println!("{name}: {} large blocks", blocks.len());
         if blocks.len() <= LATE {
             continue;

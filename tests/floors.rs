@@ -7,8 +7,21 @@ use std::path::{Path, PathBuf};
 /// Modules by floor, from the ground up.
 const FLOORS: [&[&str]; 4] = [
     &[
-        "causes", "colour", "file", "finding", "frame", "grid", "identity", "luma", "motion", "pool",
-        "region", "stop", "views", "written",
+        "causes",
+        "colour",
+        "file",
+        "finding",
+        "frame",
+        "gpu_stream",
+        "grid",
+        "identity",
+        "luma",
+        "motion",
+        "pool",
+        "region",
+        "stop",
+        "views",
+        "written",
     ],
     &["source", "model", "features", "bank", "nearest", "score", "overlay", "sink"],
     &["config", "flow", "detector", "collect", "eval", "health", "prepare"],

@@ -339,6 +339,13 @@ fn integers_take_the_place_of_floats_and_their_effect_is_told() {
     let told = told.succeeded().json();
     // Of two blocks: queries, keys and values, projection, and two of the MLP.
     assert_eq!(told["quantized"]["products"], 8, "{told}");
+    let distances = &told["quantized"]["distances"];
+    assert_eq!(distances["pictures"], 1, "the rendered road: {told}");
+    for bank in ["own_bank", "former_bank"] {
+        let change = |key: &str| distances[bank][key].as_f64().unwrap();
+        assert!(change("relative_error") > 0.0 && change("relative_error") < 0.2, "{distances}");
+        assert!(change("rank_correlation") > 0.9 && (change("ratio") - 1.0).abs() < 0.2, "{distances}");
+    }
     let effects = told["quantized"]["effects"].as_array().unwrap();
     assert_eq!(effects.len(), 3, "{told}");
     for one in effects {

@@ -100,7 +100,8 @@ pub struct ModelPrepareArgs {
     /// A segmentation head (tools/train_head.py) that makes the logits from the features it was trained on
     #[arg(long, value_name = "HEAD.safetensors", conflicts_with = "logits")]
     pub head: Option<PathBuf>,
-    /// Take products with constant weights in 8-bit integers, and tell what that does to features and speed (CPU)
+    /// Take products with constant weights in 8-bit integers, and tell what that does to features, distances and
+    /// speed (CPU)
     #[arg(long)]
     pub quantize: bool,
     /// Size of the input, fixed from then on (default: what the file declares, or about 640x360)

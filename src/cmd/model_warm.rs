@@ -10,7 +10,8 @@ use super::answer::answer;
 use super::{progress, settings};
 use crate::cli::ModelWarmArgs;
 use crate::config::ConfigError;
-use crate::features::{Device, Session};
+use crate::detector;
+use crate::features::Device;
 
 /// Frame that the time of a run is told for.
 const FRAME: (usize, usize) = (1280, 720);
@@ -33,7 +34,7 @@ pub fn warm(args: &ModelWarmArgs) -> Result<()> {
         _ => "opening the model; TensorRT may build for minutes",
     });
     let start = Instant::now();
-    let session = Session::open(&config.model, &config.runtime);
+    let session = detector::open_session(&config);
     bar.finish_and_clear();
     let mut session = session?;
     let opened_secs = start.elapsed().as_secs_f64();
@@ -42,6 +43,7 @@ pub fn warm(args: &ModelWarmArgs) -> Result<()> {
         model: session.describe(),
         runs_on: session.attempt().to_string(),
         passed_over: session.fallbacks().iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect(),
+        withheld: session.withheld().iter().map(ToString::to_string).collect(),
         engines: session.engines().map(|(folder, _)| folder.display().to_string()),
         built: session.engines().is_some_and(|(_, new)| new),
         off_golden_frame: session.parity(),
@@ -60,6 +62,8 @@ struct Warmed {
     runs_on: String,
     /// What was wanted more, with the reason.
     passed_over: Vec<String>,
+    /// What was to make it faster and does not work, with the reason.
+    withheld: Vec<String>,
     /// Folder of TensorRT's engines.
     engines: Option<String>,
     /// True if they were built just now.
@@ -77,6 +81,9 @@ impl fmt::Display for Warmed {
         writeln!(f, "{}", self.model)?;
         for why in &self.passed_over {
             writeln!(f, "  passed over  {why}")?;
+        }
+        for why in &self.withheld {
+            writeln!(f, "  withheld     {why}")?;
         }
         if let Some(folder) = &self.engines {
             let how = if self.built { "built now" } else { "built before" };

@@ -60,11 +60,12 @@ impl Mapper {
         let methods: Vec<Method> = scorers.iter().map(Scorer::method).collect();
         extract.with_logits = methods.iter().any(|method| method.needs_logits());
         let wanted = bank.as_ref().filter(|_| methods.iter().any(|method| method.searches()));
-        let engine = open_search(config, wanted)?;
+        let engine = open_search(config, wanted, &mut extract.session)?;
         let gauge = engine.as_ref().map(|search| &search.engine);
         extract.with_logits |= wants_logits(gauge, extract.session.classes())?;
         let mut fallbacks: Vec<String> =
             extract.session.fallbacks().iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
+        fallbacks.extend(extract.session.withheld().iter().map(ToString::to_string));
         fallbacks
             .extend(engine.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
         let setup = Setup {

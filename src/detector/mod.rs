@@ -65,7 +65,7 @@ impl Detector {
             Scorer::open(method, &config.score, &grounds(config, &extract.session, bank.as_deref()))?;
         let roi = roi(config, &extract.session)?;
         extract.with_logits = method.needs_logits() || roi.as_ref().is_some_and(Roi::needs_logits);
-        let search = open_search(config, bank.as_ref().filter(|_| method.searches()))?;
+        let search = open_search(config, bank.as_ref().filter(|_| method.searches()), &mut extract.session)?;
         let engine = search.map(|search| search.engine);
         let looks = engine.as_ref().and_then(|_| Looks::open(config, bank.as_deref()));
         if looks.is_none() {
@@ -179,10 +179,16 @@ fn roi(config: &Config, session: &Session) -> Result<Option<Roi>> {
     Ok(Some(Roi::new(polygons, Some((numbers, score.roi_margin)))))
 }
 
-/// The search among the features of `bank`, if any method wants it.
-fn open_search(config: &Config, bank: Option<&Arc<Bank>>) -> Result<Option<nearest::Search>> {
+/// The search among the features of `bank`, if any method wants it; features that it takes as they are stay on the GPU.
+fn open_search(
+    config: &Config,
+    bank: Option<&Arc<Bank>>,
+    session: &mut Session,
+) -> Result<Option<nearest::Search>> {
     let Some(bank) = bank else { return Ok(None) };
-    let search = nearest::open(&config.search, bank)?;
+    let search = nearest::open_on(&config.search, bank, session.stream())?;
+    let shares = session.stream().is_some_and(|stream| search.engine.shares(&**stream));
+    session.keep_on_gpu(shares);
     if let Some(why) = &search.fallback {
         tracing::warn!(%why, "the search runs on the CPU");
     }
@@ -221,14 +227,26 @@ fn featured(
     frames.stage("preprocess", preprocess)?.stage("features", extract)
 }
 
+/// Opens the model; on a GPU, on a stream that the search can share.
+///
+/// # Errors
+/// As [`Session::open`].
+pub fn open_session(config: &Config) -> Result<Session> {
+    let streams = |gpu| nearest::cuda::stream(gpu).map_err(|why| why.to_string());
+    Session::open_on(&config.model, &config.runtime, &streams)
+}
+
 /// Opens the model and says what runs it.
 ///
 /// # Errors
 /// If the library, the model or the device insisted on cannot be had.
 pub fn open_features(config: &Config) -> Result<(Preprocess, Extract)> {
-    let session = Session::open(&config.model, &config.runtime)?;
+    let session = open_session(config)?;
     for one in session.fallbacks() {
         tracing::warn!(why = %one.why, "ONNX Runtime passes over {}", one.attempt);
+    }
+    for one in session.withheld() {
+        tracing::warn!(why = %one.why, "ONNX Runtime runs without {}", one.shortcut);
     }
     tracing::info!("{}", session.describe());
     let preprocess = Preprocess {

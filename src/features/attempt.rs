@@ -23,6 +23,21 @@ impl std::fmt::Display for Attempt {
     }
 }
 
+/// What a session on a GPU shares with the search, as ONNX Runtime is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnStream {
+    /// Address of the stream.
+    pub stream: usize,
+    /// Whether its work is captured as a CUDA graph.
+    pub graph: bool,
+}
+
+impl OnStream {
+    fn options(self) -> [(&'static str, String); 2] {
+        [("has_user_compute_stream", flag(true)), ("user_compute_stream", self.stream.to_string())]
+    }
+}
+
 /// Options of an execution provider by ONNX Runtime's names.
 pub type Options = BTreeMap<&'static str, String>;
 
@@ -51,7 +66,7 @@ impl RuntimeConfig {
     }
 
     /// Options of the CUDA provider.
-    pub fn cuda_options(&self, precision: Precision) -> Options {
+    pub fn cuda_options(&self, precision: Precision, on: Option<OnStream>) -> Options {
         let mut options = Options::from([
             ("device_id", self.gpu.to_string()),
             ("use_tf32", flag(precision != Precision::Fp32)),
@@ -62,11 +77,22 @@ impl RuntimeConfig {
         if self.gpu_memory_mb > 0 {
             options.insert("gpu_mem_limit", bytes(self.gpu_memory_mb));
         }
+        if let Some(on) = on {
+            options.extend(on.options());
+            if on.graph {
+                options.insert("enable_cuda_graph", flag(true));
+            }
+        }
         options
     }
 
     /// Options of the TensorRT provider; engines and timings are kept in `engines`.
-    pub fn tensorrt_options(&self, precision: Precision, engines: Option<&Path>) -> Options {
+    pub fn tensorrt_options(
+        &self,
+        precision: Precision,
+        engines: Option<&Path>,
+        on: Option<OnStream>,
+    ) -> Options {
         let half = precision == Precision::Fp16;
         let mut options = Options::from([
             ("device_id", self.gpu.to_string()),
@@ -86,6 +112,12 @@ impl RuntimeConfig {
                 ("trt_timing_cache_enable", flag(true)),
                 ("trt_timing_cache_path", folder),
             ]);
+        }
+        if let Some(on) = on {
+            options.extend(on.options());
+            if on.graph {
+                options.insert("trt_cuda_graph_enable", flag(true));
+            }
         }
         options
     }
@@ -134,18 +166,32 @@ mod tests {
             options.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(
-            text(config.cuda_options(Precision::Tf32)),
+            text(config.cuda_options(Precision::Tf32, None)),
             "arena_extend_strategy=kSameAsRequested cudnn_conv_algo_search=HEURISTIC device_id=1 \
              gpu_mem_limit=2147483648 use_tf32=1"
         );
-        assert!(text(config.cuda_options(Precision::Fp32)).contains("use_tf32=0"));
+        assert!(text(config.cuda_options(Precision::Fp32, None)).contains("use_tf32=0"));
         assert_eq!(
-            text(config.tensorrt_options(Precision::Fp16, Some(Path::new("/cache/k")))),
+            text(config.tensorrt_options(Precision::Fp16, Some(Path::new("/cache/k")), None)),
             "device_id=1 trt_engine_cache_enable=1 trt_engine_cache_path=/cache/k trt_engine_cache_prefix=farout \
              trt_fp16_enable=1 trt_layer_norm_fp32_fallback=1 trt_max_workspace_size=536870912 \
              trt_timing_cache_enable=1 trt_timing_cache_path=/cache/k"
         );
-        let bare = text(RuntimeConfig::default().tensorrt_options(Precision::Fp32, None));
+        let bare = text(RuntimeConfig::default().tensorrt_options(Precision::Fp32, None, None));
         assert_eq!(bare, "device_id=0 trt_fp16_enable=0 trt_layer_norm_fp32_fallback=0");
+        let on = |graph| Some(OnStream { stream: 0x7f00_1234, graph });
+        let config = RuntimeConfig::default();
+        assert_eq!(
+            text(config.cuda_options(Precision::Fp32, on(false))),
+            "arena_extend_strategy=kSameAsRequested cudnn_conv_algo_search=HEURISTIC device_id=0 \
+             has_user_compute_stream=1 use_tf32=0 user_compute_stream=2130711092"
+        );
+        assert!(text(config.cuda_options(Precision::Fp32, on(true))).contains(" enable_cuda_graph=1 "));
+        assert_eq!(
+            text(config.tensorrt_options(Precision::Fp32, None, on(true))),
+            "device_id=0 has_user_compute_stream=1 trt_cuda_graph_enable=1 trt_fp16_enable=0 \
+             trt_layer_norm_fp32_fallback=0 user_compute_stream=2130711092"
+        );
+        assert!(!text(config.tensorrt_options(Precision::Fp32, None, on(false))).contains("graph"));
     }
 }

@@ -169,7 +169,7 @@ mod tests {
 
     fn features(rows: usize, cols: usize, width: usize) -> Features {
         let data = (0..rows * cols * width).map(|n| (n as f32 * 0.37).sin()).collect();
-        Features { grid: Grid { rows, cols }, width, data: Pooled::unpooled(data) }
+        Features { grid: Grid { rows, cols }, width, data: Pooled::unpooled(data), on_gpu: None }
     }
 
     #[test]

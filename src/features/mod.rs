@@ -6,6 +6,8 @@
 
 pub mod attempt;
 pub mod bare;
+mod binding;
+mod bound;
 pub mod building;
 pub mod choose;
 pub mod config;
@@ -21,14 +23,17 @@ pub mod readout;
 pub mod resample;
 pub mod runtime;
 pub mod session;
+pub mod shortcut;
+mod understanding;
 
 pub use attempt::Attempt;
 pub use bare::BareSession;
 pub use choose::PassedOver;
-pub use config::{Device, Precision, Provider, RuntimeConfig};
+pub use config::{Device, IoBinding, Precision, Provider, RuntimeConfig};
 pub use doctor::findings;
 pub use golden::Golden;
 pub use placement::{InputSpec, Placement};
 pub use preprocess::{ModelInput, Preprocessor};
 pub use runtime::{Runtime, RuntimeError};
 pub use session::Session;
+pub use shortcut::{Shortcut, Withheld};

@@ -2,11 +2,12 @@
 //! taken from their folder or built into it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use sha2::{Digest, Sha256};
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, OnStream};
 use super::building::Building;
 use super::choose::{Opener, first_that_works};
 use super::config::{Device, Precision, Provider, RuntimeConfig};
@@ -15,8 +16,10 @@ use super::golden::{self, Golden};
 use super::gpu;
 use super::provider;
 use super::runtime::Runtime;
-use super::session::Session;
+use super::session::{Session, Streams};
+use super::shortcut::{Shortcut, agree, climb};
 use crate::file::cache_folder;
+use crate::gpu_stream::GpuStream;
 use crate::grid::Features;
 use crate::model::{self, Loaded, ModelConfig, SizeRule};
 
@@ -27,7 +30,11 @@ const SIDE: usize = 224;
 ///
 /// # Errors
 /// As [`Session::open`].
-pub(super) fn open(config: &ModelConfig, runtime_config: &RuntimeConfig) -> anyhow::Result<Session> {
+pub(super) fn open(
+    config: &ModelConfig,
+    runtime_config: &RuntimeConfig,
+    streams: Option<&Streams<'_>>,
+) -> anyhow::Result<Session> {
     runtime_config.check().map_err(|why| anyhow!(why))?;
     let runtime = Runtime::load(runtime_config.library.as_deref())?;
     let loaded = model::load(config)?;
@@ -38,7 +45,10 @@ pub(super) fn open(config: &ModelConfig, runtime_config: &RuntimeConfig) -> anyh
         Ok((opened, _, passed_over)) => {
             let mut session = opened.session;
             session.passed_over = passed_over;
-            Ok(session)
+            Ok(match streams {
+                Some(streams) => opener.shorten(session, streams),
+                None => session,
+            })
         }
         Err(passed) => match &passed[..] {
             [] => bail!("cannot run the model {what}: [runtime] providers names none"),
@@ -86,7 +96,7 @@ impl Opener for Ways<'_> {
             Place::Making(making) => Some(making.folder()),
             Place::None => None,
         };
-        let mut builder = provider::builder_for(self.runtime, attempt, self.config, folder)
+        let mut builder = provider::builder_for(self.runtime, attempt, self.config, folder, None)
             .map_err(|why| self.cannot_run(&why))?;
         let inner =
             builder.commit_from_memory(&self.loaded.bytes).map_err(|e| self.cannot_run(&e.to_string()))?;
@@ -216,6 +226,53 @@ impl Ways<'_> {
         }
     }
 
+    /// The session with the shortcuts that are wanted and work.
+    fn shorten(&self, session: Session, streams: &Streams<'_>) -> Session {
+        let (steps, mut withheld) = self.config.shortcuts(session.attempt().provider, self.loaded.size);
+        let mut stream = None;
+        let (mut session, more) = climb(session, &steps, |now, step| {
+            let stream = match &stream {
+                Some(known) => known,
+                None => stream.insert(streams(self.config.gpu)?),
+            };
+            self.better(now, step, stream)
+        });
+        withheld.extend(more);
+        session.withheld = withheld;
+        session
+    }
+
+    /// The same session with one more shortcut, if it then gives the same features.
+    fn better(
+        &self,
+        now: &mut Session,
+        step: Shortcut,
+        stream: &Arc<dyn GpuStream>,
+    ) -> Result<Session, String> {
+        let attempt = now.attempt();
+        let folder = now.engines().map(|(folder, _)| folder.to_owned());
+        if attempt.provider == Provider::TensorRt && folder.is_none() {
+            return Err("its engine is not kept, and would be built once more".to_owned());
+        }
+        let on = OnStream { stream: stream.handle() as usize, graph: step == Shortcut::Graph };
+        let mut builder =
+            provider::builder_for(self.runtime, attempt, self.config, folder.as_deref(), Some(on))?;
+        let inner = builder.commit_from_memory(&self.loaded.bytes).map_err(|e| e.to_string())?;
+        let mut better = now.again(inner);
+        // The same provider at the same precision: what differs is order of summation at most.
+        let tolerance = self.config.parity_tolerance / 10.0;
+        match step {
+            Shortcut::Binding => better.bind(Arc::clone(stream), tolerance),
+            Shortcut::Graph => better.bind_as(now)?,
+        }
+        let (width, height) = golden_size(now, self.loaded);
+        let frame = golden::input(width, height);
+        let mut reversed = frame.clone();
+        reversed.data.reverse();
+        agree(now, &mut better, &[frame, reversed], tolerance)?;
+        Ok(better)
+    }
+
     /// What the CPU gives for the golden frame: what the file says, else what it gives now.
     fn golden(&mut self) -> Result<&Golden, String> {
         let golden = match self.golden.take() {
@@ -247,15 +304,20 @@ impl Ways<'_> {
     }
 }
 
-/// The features of the golden frame.
-fn on_golden_frame(session: &mut Session, loaded: &Loaded) -> Result<Features, String> {
-    let (width, height) = match loaded.size {
+/// Width and height of the golden frame for this model.
+fn golden_size(session: &Session, loaded: &Loaded) -> (usize, usize) {
+    match loaded.size {
         SizeRule::Fixed(size) => (size.width, size.height),
         SizeRule::Height(_) | SizeRule::Frame => {
             let place = session.input_spec().place(SIDE, SIDE);
             (place.width, place.height)
         }
-    };
+    }
+}
+
+/// The features of the golden frame.
+fn on_golden_frame(session: &mut Session, loaded: &Loaded) -> Result<Features, String> {
+    let (width, height) = golden_size(session, loaded);
     let mut features = Features::default();
     session
         .run(&golden::input(width, height), &mut features, None)
@@ -263,3 +325,6 @@ fn on_golden_frame(session: &mut Session, loaded: &Loaded) -> Result<Features, S
         .map_err(|why| format!("{why:#}"))?;
     Ok(features)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::path::Path;
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider, CUDA, ExecutionProvider, TensorRT};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::attempt::{Attempt, Options};
+use super::attempt::{Attempt, OnStream, Options};
 use super::config::{Precision, Provider, RuntimeConfig};
 use super::runtime::Runtime;
 
@@ -60,13 +60,14 @@ pub fn builder(runtime: &Runtime, threads: usize) -> Result<SessionBuilder, Stri
         .map_err(|e| text(&e))?
         .with_inter_threads(1)
         .map_err(|e| text(&e))?
-        // Idle threads that spin take the core that decoder, search and encoder need.
+        // Idle threads that spin take the core that decoder, search and encoder need: on two cores they gain 3 % on an idle
+        // machine (2.80 to 2.72 frames per second) and lose about a quarter beside one other busy program.
         .with_intra_op_spinning(false)
         .map_err(|e| text(&e))
 }
 
 /// A session builder on which the provider of `attempt` is registered; what remains on the CPU has the
-/// configured threads. TensorRT keeps its engines in `engines`.
+/// configured threads. TensorRT keeps its engines in `engines`. On a GPU, work goes to the stream of `on`.
 ///
 /// # Errors
 /// The reason why the provider does not load, and what to try.
@@ -75,22 +76,24 @@ pub fn builder_for(
     attempt: Attempt,
     config: &RuntimeConfig,
     engines: Option<&Path>,
+    on: Option<OnStream>,
 ) -> Result<SessionBuilder, String> {
     built_in(runtime, attempt.provider)?;
     let mut builder = builder(runtime, config.cpu_threads())?;
     let register = |provider: Provider, done: ort::Result<()>| {
         done.map_err(|e| format!("{provider} does not load: {e}; {}", remedy(provider)))
     };
-    let cuda = || configured(CUDA::default(), config.cuda_options(attempt.precision));
+    let cuda = |on| configured(CUDA::default(), config.cuda_options(attempt.precision, on));
     match attempt.provider {
         Provider::Cpu => {}
-        Provider::Cuda => register(Provider::Cuda, cuda().register(&mut builder))?,
+        Provider::Cuda => register(Provider::Cuda, cuda(on).register(&mut builder))?,
         Provider::TensorRt => {
-            let options = config.tensorrt_options(attempt.precision, engines);
+            let options = config.tensorrt_options(attempt.precision, engines, on);
             let tensorrt = configured(TensorRT::default(), options);
             register(Provider::TensorRt, tensorrt.register(&mut builder))?;
             // Nodes that TensorRT does not take are better off on CUDA than on the CPU.
-            if let Err(why) = cuda().register(&mut builder) {
+            let on = on.map(|on| OnStream { graph: false, ..on });
+            if let Err(why) = cuda(on).register(&mut builder) {
                 tracing::warn!(%why, "nodes that TensorRT does not take run on the CPU");
             }
         }
@@ -108,5 +111,5 @@ fn configured<E: ArbitrarilyConfigurableExecutionProvider>(provider: E, options:
 /// The reason why not.
 pub fn loads(runtime: &Runtime, provider: Provider, config: &RuntimeConfig) -> Result<(), String> {
     let attempt = Attempt { provider, precision: Precision::Fp32 };
-    builder_for(runtime, attempt, config, None).map(drop)
+    builder_for(runtime, attempt, config, None, None).map(drop)
 }

@@ -130,6 +130,18 @@ impl Readout {
         }
     }
 
+    /// Where the numbers of the cells that the picture covers begin and how many there are, if they lie one after another in
+    /// the output, cell by cell, so that nothing has to be copied.
+    pub fn in_place(&self, width: usize, placement: &Placement) -> Option<(usize, usize)> {
+        let (grid, whole) = (placement.grid(self.patch), placement.input_grid(self.patch));
+        let first = match self.layout {
+            Layout::Tokens { skip } => skip,
+            Layout::Cells => 0,
+            Layout::Map => return None,
+        };
+        (grid.cols == whole.cols && !grid.is_empty()).then_some((first * width, grid.len() * width))
+    }
+
     /// Copies the cells that the picture covers, `grid x C`, cell by cell. Returns grid and C.
     ///
     /// # Errors
@@ -281,6 +293,17 @@ mod tests {
             assert_eq!(readout.channel_major(&shape, data, &place, &mut out), Ok((grid, width)));
             assert_eq!(out, by_channel, "{layout:?}");
             assert!(readout.width(&shape[..2], &place).is_err());
+            assert_eq!(readout.in_place(width, &place), None, "{layout:?}: columns are cut off");
+            // Rows at the bottom may be.
+            let place = Placement { content_width: 32, ..place };
+            assert_eq!(
+                readout.cell_major(&shape, data, &place, &mut out).unwrap().0,
+                Grid { rows: 2, cols: 4 }
+            );
+            match readout.in_place(width, &place) {
+                Some((first, count)) => assert_eq!(data[first..first + count], out, "{layout:?}"),
+                None => assert_eq!(layout, Layout::Map),
+            }
         }
     }
 }

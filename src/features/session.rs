@@ -1,53 +1,61 @@
 //! A model that runs: opened on the best provider that works, its outputs understood, each run checked.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use ort::value::TensorRef;
 
 use super::attempt::Attempt;
+use super::bound::Bound;
 use super::choose::PassedOver;
 use super::config::{Provider, RuntimeConfig};
 use super::placement::{InputSpec, Placement};
 use super::preprocess::ModelInput;
-use super::readout::{Readout, Seen};
+use super::readout::Readout;
 use super::runtime::Runtime;
+use super::shortcut::Withheld;
+use crate::gpu_stream::GpuStream;
 use crate::grid::{Features, Logits, LogitsKind};
 use crate::identity::ModelIdentity;
-use crate::model::{self, InputSize, Loaded, ModelConfig, SizeRule};
+use crate::model::{Loaded, ModelConfig};
 
-/// Sides of the square inputs that a model of any size is tried on, in this order.
-const TRIAL_SIDES: [usize; 5] = [224, 256, 448, 512, 518];
+/// Gives a stream of the GPU with this number, or says why there is none.
+pub type Streams<'a> = dyn Fn(usize) -> Result<Arc<dyn GpuStream>, String> + 'a;
 
 /// A model ready to run. Runs are exclusive: a thread of its own, or one session per thread.
 #[derive(Debug)]
 pub struct Session {
-    inner: ort::session::Session,
-    model: Names,
-    features: Readout,
-    logits: Option<Readout>,
-    classes: Option<usize>,
+    pub(super) inner: ort::session::Session,
+    pub(super) model: Names,
+    pub(super) features: Readout,
+    pub(super) logits: Option<Readout>,
+    pub(super) classes: Option<usize>,
     logits_kind: Option<LogitsKind>,
     class_names: Vec<String>,
-    spec: InputSpec,
-    identity: ModelIdentity,
-    attempt: Attempt,
+    pub(super) spec: InputSpec,
+    pub(super) identity: ModelIdentity,
+    pub(super) attempt: Attempt,
     /// How far it is off on the golden frame, if it was compared.
     pub(super) parity: Option<f32>,
     /// Where its engines lie, and whether they were built just now.
     pub(super) engines: Option<(PathBuf, bool)>,
     pub(super) passed_over: Vec<PassedOver>,
+    /// What was to make it faster and does not work.
+    pub(super) withheld: Vec<Withheld>,
+    /// Its places in a GPU's memory; dropped after what uses them.
+    pub(super) bound: Option<Bound>,
     runtime: Runtime,
     threads: usize,
 }
 
 /// Names of the graph's input and outputs.
-#[derive(Debug)]
-struct Names {
-    input: String,
-    features: String,
-    logits: Option<String>,
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    pub(super) input: String,
+    pub(super) features: String,
+    pub(super) logits: Option<String>,
 }
 
 impl Session {
@@ -56,10 +64,46 @@ impl Session {
     /// golden frame before. TensorRT may build for minutes; the log and systemd are told meanwhile.
     ///
     /// # Errors
-    /// [`super::RuntimeError`] and [`model::ModelError`] can be told apart by downcasting; else
+    /// [`super::RuntimeError`] and [`crate::model::ModelError`] can be told apart by downcasting; else
     /// why no provider opens the model, or why its outputs are no features.
     pub fn open(config: &ModelConfig, runtime_config: &RuntimeConfig) -> anyhow::Result<Session> {
-        super::opening::open(config, runtime_config)
+        super::opening::open(config, runtime_config, None)
+    }
+
+    /// As [`Session::open`]. On a GPU, inputs and outputs stay at fixed places in its memory, on a stream that `streams`
+    /// gives, where the configuration allows that and it gives the same features.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn open_on(
+        config: &ModelConfig,
+        runtime_config: &RuntimeConfig,
+        streams: &Streams<'_>,
+    ) -> anyhow::Result<Session> {
+        super::opening::open(config, runtime_config, Some(streams))
+    }
+
+    /// The same model, opened once more: all that is known of it, for another session of ONNX Runtime.
+    pub(super) fn again(&self, inner: ort::session::Session) -> Session {
+        Session {
+            inner,
+            model: self.model.clone(),
+            features: self.features,
+            logits: self.logits,
+            classes: self.classes,
+            logits_kind: self.logits_kind,
+            class_names: self.class_names.clone(),
+            spec: self.spec,
+            identity: self.identity.clone(),
+            attempt: self.attempt,
+            parity: self.parity,
+            engines: self.engines.clone(),
+            passed_over: self.passed_over.clone(),
+            withheld: Vec::new(),
+            bound: None,
+            runtime: self.runtime.clone(),
+            threads: self.threads,
+        }
     }
 
     /// The session of a model that ONNX Runtime has opened.
@@ -102,116 +146,13 @@ impl Session {
             parity: None,
             engines: None,
             passed_over: Vec::new(),
+            withheld: Vec::new(),
+            bound: None,
             runtime: runtime.clone(),
             threads,
         };
         session.understand(loaded).with_context(|| format!("cannot use the model {}", path.display()))?;
         Ok(session)
-    }
-
-    /// Runs the model on empty pictures and learns from the shapes of what comes out.
-    fn understand(&mut self, loaded: &Loaded) -> anyhow::Result<()> {
-        let config = &loaded.config;
-        let base = lcm(config.multiple.unwrap_or(1), config.patch.or(loaded.patch_hint).unwrap_or(1));
-        let (size, first) = self.first_run(loaded, base)?;
-        let mut runs = vec![first];
-        // A second width tells patches from class tokens without a guess.
-        if !matches!(self.spec.size, SizeRule::Fixed(_)) {
-            runs.push(self.trial(InputSize { width: 2 * size.width, ..size })?);
-        }
-        let seen = |output: usize| runs.iter().filter_map(|run| run.get(output).cloned()).collect::<Vec<_>>();
-        let skip = config.skip_tokens.unwrap_or_default();
-        let features = seen(0);
-        self.features = Readout::find(
-            &features,
-            config.patch,
-            skip,
-            loaded.patch_hint,
-            config.layout.unwrap_or_default(),
-        )
-        .map_err(|why| anyhow!("the feature tensor {}: {why}", loaded.features))?;
-        let width_of = |readout: &Readout, seen: &[Seen]| {
-            seen.first()
-                .map_or(Ok(0), |one| readout.width(&one.shape, &one.placement))
-                .map_err(|why| anyhow!(why))
-        };
-        self.identity.width = width_of(&self.features, &features)?;
-        self.identity.patch = self.features.patch;
-        let named: usize = self.identity.parts.iter().map(|part| part.width).sum();
-        if !self.identity.parts.is_empty() && named != self.identity.width {
-            bail!(
-                "the parts of its features are {named} wide together, the tensor {} is {}; correct `parts` in [model]",
-                loaded.features,
-                self.identity.width
-            );
-        }
-        let mut unit = lcm(self.features.patch, config.multiple.unwrap_or(1));
-        if let Some(name) = &config.logits {
-            let logits = seen(1);
-            let readout = Readout::find(&logits, None, skip, loaded.patch_hint, model::Layout::Nchw)
-                .map_err(|why| anyhow!("the logits tensor {name}: {why}"))?;
-            self.classes = Some(width_of(&readout, &logits)?);
-            self.logits = Some(readout);
-            unit = lcm(unit, readout.patch);
-        }
-        if let SizeRule::Fixed(InputSize { width, height }) = self.spec.size
-            && width.min(height) < unit
-        {
-            bail!(
-                "its input {width}x{height} is smaller than one patch of {unit} pixels; check `size`, `patch` and `multiple`"
-            );
-        }
-        self.spec.unit = unit;
-        Ok(())
-    }
-
-    fn first_run(&mut self, loaded: &Loaded, base: usize) -> anyhow::Result<(InputSize, Vec<Seen>)> {
-        if let SizeRule::Fixed(size) = self.spec.size {
-            let run = self.trial(size).with_context(|| match loaded.declared {
-                Some(own) if own != size => format!(
-                    "[model] size asks for {size}, the file declares {own}; its graph may not allow another"
-                ),
-                _ => format!("it does not run on its own input size {size}"),
-            })?;
-            return Ok((size, run));
-        }
-        let squares = TRIAL_SIDES
-            .map(|side| side.next_multiple_of(base))
-            .map(|side| InputSize { width: side, height: side });
-        let mut sizes: Vec<InputSize> = loaded.declared.into_iter().chain(squares).collect();
-        sizes.dedup();
-        let mut faults = Vec::new();
-        for size in sizes {
-            match self.trial(size) {
-                Ok(run) => return Ok((size, run)),
-                Err(why) => faults.push(format!("{size}: {why:#}")),
-            }
-        }
-        let declared = loaded.declared.map_or_else(|| "no size".to_owned(), |size| size.to_string());
-        bail!(
-            "it runs on none of the sizes tried (the file declares {declared}); set `size` to one it takes, or `multiple`. {}",
-            faults.join("; ")
-        )
-    }
-
-    /// Runs on an empty picture; what came out, features first.
-    fn trial(&mut self, size: InputSize) -> anyhow::Result<Vec<Seen>> {
-        let placement = Placement {
-            width: size.width,
-            height: size.height,
-            content_width: size.width,
-            content_height: size.height,
-        };
-        let mut input = ModelInput::default();
-        input.reset(placement);
-        let names: Vec<String> =
-            [Some(&self.model.features), self.model.logits.as_ref()].into_iter().flatten().cloned().collect();
-        let outputs = infer(&mut self.inner, &self.model.input, &input)?;
-        let shape = |name: &String| -> anyhow::Result<Seen> {
-            let (shape, _) = output(&outputs, name)?;
-            Ok(Seen { placement, shape: shape.to_vec() })
-        };
-        names.iter().map(shape).collect()
     }
 
     /// Runs the model. `features` and, if asked for, `logits` are overwritten; they cover the
@@ -223,29 +164,43 @@ impl Session {
         &mut self,
         input: &ModelInput,
         features: &mut Features,
+        mut logits: Option<&mut Logits>,
+    ) -> anyhow::Result<()> {
+        features.on_gpu = None;
+        if self.is_bound_for(input) {
+            let Err(why) = self.run_bound(input, features, logits.as_deref_mut()) else { return Ok(()) };
+            if self.needs_places() {
+                return Err(why);
+            }
+            // What fails both ways is the input's fault.
+            self.run_plain(input, features, logits)?;
+            self.give_up(format!("{why:#}"));
+            return Ok(());
+        }
+        self.run_plain(input, features, logits)?;
+        self.bind_for(input, features);
+        Ok(())
+    }
+
+    /// Runs the model on an input that ONNX Runtime copies to where it computes, and outputs that it copies back.
+    fn run_plain(
+        &mut self,
+        input: &ModelInput,
+        features: &mut Features,
         logits: Option<&mut Logits>,
     ) -> anyhow::Result<()> {
         let outputs = infer(&mut self.inner, &self.model.input, input)?;
         let place = &input.placement;
         let (shape, data) = output(&outputs, &self.model.features)?;
-        let read = self.features.cell_major(shape, data, place, &mut features.data);
-        (features.grid, features.width) =
-            read.map_err(|why| anyhow!("the feature tensor {}: {why}", self.identity.features))?;
-        if features.width != self.identity.width {
-            bail!(
-                "the feature tensor {} is {} wide now, it was {}",
-                self.identity.features,
-                features.width,
-                self.identity.width
-            );
+        take_features(&self.features, &self.identity, (shape, data), place, features)?;
+        if let Some(bound) = self.bound.as_mut() {
+            bound.seen(&outputs, &self.model)?;
         }
         if let Some(logits) = logits {
-            let (Some(readout), Some(name)) = (&self.logits, &self.model.logits) else {
-                bail!("the model gives no logits: set `logits` in [model]");
+            let Some((readout, name)) = self.logits.as_ref().zip(self.model.logits.as_ref()) else {
+                bail!(NO_LOGITS);
             };
-            let (shape, data) = output(&outputs, name)?;
-            let read = readout.channel_major(shape, data, place, &mut logits.data);
-            (logits.grid, logits.classes) = read.map_err(|why| anyhow!("the logits tensor {name}: {why}"))?;
+            take_logits((readout, name), output(&outputs, name)?, place, logits)?;
         }
         Ok(())
     }
@@ -316,6 +271,11 @@ impl Session {
         &self.passed_over
     }
 
+    /// What was to make it faster on a GPU, and why it does not.
+    pub fn withheld(&self) -> &[Withheld] {
+        &self.withheld
+    }
+
     /// One line for logs and status.
     pub fn describe(&self) -> String {
         let more = match (self.attempt.provider, self.parity) {
@@ -336,7 +296,44 @@ impl Session {
     }
 }
 
-fn infer<'s>(
+/// Why there are no logits.
+pub(super) const NO_LOGITS: &str = "the model gives no logits: set `logits` in [model]";
+
+/// Takes the features of the picture from an output's dimensions and numbers.
+pub(super) fn take_features(
+    readout: &Readout,
+    identity: &ModelIdentity,
+    (shape, data): (&[i64], &[f32]),
+    place: &Placement,
+    features: &mut Features,
+) -> anyhow::Result<()> {
+    let read = readout.cell_major(shape, data, place, &mut features.data);
+    (features.grid, features.width) =
+        read.map_err(|why| anyhow!("the feature tensor {}: {why}", identity.features))?;
+    if features.width != identity.width {
+        bail!(
+            "the feature tensor {} is {} wide now, it was {}",
+            identity.features,
+            features.width,
+            identity.width
+        );
+    }
+    Ok(())
+}
+
+/// Takes the logits of the picture likewise.
+pub(super) fn take_logits(
+    (readout, name): (&Readout, &str),
+    (shape, data): (&[i64], &[f32]),
+    place: &Placement,
+    logits: &mut Logits,
+) -> anyhow::Result<()> {
+    let read = readout.channel_major(shape, data, place, &mut logits.data);
+    (logits.grid, logits.classes) = read.map_err(|why| anyhow!("the logits tensor {name}: {why}"))?;
+    Ok(())
+}
+
+pub(super) fn infer<'s>(
     session: &'s mut ort::session::Session,
     name: &str,
     input: &ModelInput,
@@ -349,7 +346,7 @@ fn infer<'s>(
         .map_err(|e| anyhow!("the model fails on a {width}x{height} input: {e}"))
 }
 
-fn output<'a>(
+pub(super) fn output<'a>(
     outputs: &'a ort::session::SessionOutputs<'_>,
     name: &str,
 ) -> anyhow::Result<(&'a [i64], &'a [f32])> {
@@ -357,14 +354,4 @@ fn output<'a>(
     let (shape, data) =
         value.try_extract_tensor::<f32>().with_context(|| format!("the output {name} cannot be read"))?;
     Ok((shape, data))
-}
-
-/// Least common multiple; zero counts as one.
-fn lcm(a: usize, b: usize) -> usize {
-    let (a, b) = (a.max(1), b.max(1));
-    let (mut x, mut y) = (a, b);
-    while y != 0 {
-        (x, y) = (y, x % y);
-    }
-    a / x * b
 }

@@ -9,6 +9,7 @@ use super::affinity::Smoothing;
 use super::table::Table;
 use super::{ImageMeans, Nearest, Projector, SearchConfig, SearchError, cpu, image_mean};
 use crate::bank::{Affinity, Bank, Baseline, Combine, References};
+use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
 
 /// Measures how far the patches of a frame lie from the references of a bank, as the bank's recipe says.
@@ -27,6 +28,8 @@ pub struct Gauge {
     distances: Vec<Distances>,
     /// Distances to known outliers.
     outlying: Distances,
+    /// Features that were read back from a GPU.
+    read_back: Features,
     smoothing: Smoothing,
 }
 
@@ -65,6 +68,7 @@ impl Gauge {
             features: vec![Features::default(); tables],
             distances: vec![Distances::default(); tables],
             outlying: Distances::default(),
+            read_back: Features::default(),
             smoothing: Smoothing::default(),
             bank: Arc::clone(bank),
             pool,
@@ -86,6 +90,15 @@ impl Gauge {
     /// Whether it searches each patch among the references of its class only, and wants to know the classes.
     pub fn wants_classes(&self) -> bool {
         self.bank.recipe().by_class
+    }
+
+    /// Whether it searches features where they are, in memory of the GPU of this stream and in its order: if nothing is done
+    /// to them before. Others are read back.
+    pub fn shares(&self, stream: &dyn GpuStream) -> bool {
+        self.projector.is_plain()
+            && self.bank.recipe().affinity.is_none()
+            && self.engines.iter().all(|engine| engine.shares(stream))
+            && self.strange.iter().all(|engine| engine.shares(stream))
     }
 
     /// As [`Gauge::distances_by_class`], of patches whose classes are not known: all are searched among all references.
@@ -126,13 +139,33 @@ impl Gauge {
     ) -> anyhow::Result<()> {
         let (width, patches) = (self.bank.width(), features.grid.len());
         ensure!(
-            features.width == width && features.data.len() == patches * width,
+            features.width == width && features.numbers() == patches * width,
             "the frame has {patches} patches of {} numbers ({} in all), the bank {} is of {width} numbers; \
              rebuild it with this model",
             features.width,
-            features.data.len(),
+            features.numbers(),
             self.bank.path().display(),
         );
+        let mut read_back = std::mem::take(&mut self.read_back);
+        let done = match &features.on_gpu {
+            Some(numbers) if !numbers.stream().is_some_and(|stream| self.shares(stream)) => features
+                .on_host(&mut read_back)
+                .map_err(anyhow::Error::msg)
+                .and_then(|features| self.measure(features, mean, classes, out)),
+            _ => self.measure(features, mean, classes, out),
+        };
+        self.read_back = read_back;
+        done
+    }
+
+    /// What [`Gauge::distances_about`] promises, of features that are where the engines take them.
+    fn measure(
+        &mut self,
+        features: &Features,
+        mean: Option<&[f32]>,
+        classes: &[u16],
+        out: &mut Distances,
+    ) -> anyhow::Result<()> {
         if self.projector.is_plain() {
             self.distances_of_rows(std::slice::from_ref(features), classes, out)?;
         } else {

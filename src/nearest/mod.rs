@@ -30,6 +30,7 @@ use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 
 use crate::bank::{Bank, References};
+use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
 
 pub use backend::{Backend, NoBackend};
@@ -75,6 +76,13 @@ pub trait Nearest: Send {
 
     /// How many patches with NaN or infinite numbers were seen since the start.
     fn faulty(&self) -> u64;
+
+    /// Whether it takes features that are in a GPU's memory ([`Features::on_gpu`]), written in the order of this stream.
+    /// An engine that does not is given them on the host.
+    fn shares(&self, stream: &dyn GpuStream) -> bool {
+        let _ = stream;
+        false
+    }
 }
 
 /// How the bank is searched.
@@ -136,11 +144,24 @@ pub enum SearchError {
 /// # Errors
 /// [`SearchError`]: the device insisted on is not there, or k does not fit the bank.
 pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchError> {
+    open_on(config, bank, None)
+}
+
+/// As [`open`]; on a GPU, the search works on `stream` if that is one of the GPU that is searched on, and takes features
+/// that are in its memory.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_on(
+    config: &SearchConfig,
+    bank: &Arc<Bank>,
+    stream: Option<&Arc<dyn GpuStream>>,
+) -> Result<Search, SearchError> {
     if config.k == 0 || config.k > bank.rows() {
         return Err(SearchError::Neighbours { k: config.k, rows: bank.rows() });
     }
     let on_card = &|_: &Arc<ThreadPool>, k: usize, references: &References| {
-        Ok(cuda::open(&SearchConfig { k, ..config.clone() }, references)?)
+        Ok(cuda::open(&SearchConfig { k, ..config.clone() }, references, stream)?)
     };
     let fallback = match config.device {
         Device::Cpu => None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Nearest;
 use crate::bank::{References, RowsBuf};
+use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features, Grid};
 
 /// A table and its engines.
@@ -94,6 +95,11 @@ impl Table {
     /// As [`Nearest::turn_to`], of the engine of all classes; those of one class see other patches in every frame.
     pub(super) fn turn_to(&mut self, place: usize) {
         self.all.turn_to(place);
+    }
+
+    /// As [`Nearest::shares`].
+    pub(super) fn shares(&self, stream: &dyn GpuStream) -> bool {
+        self.by_class.is_empty() && self.all.shares(stream)
     }
 
     /// How many patches with NaN or infinite numbers its engines have seen.

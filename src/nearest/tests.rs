@@ -40,7 +40,7 @@ pub(super) fn bank(data_type: DataType, width: usize, data: &[f32]) -> Arc<Bank>
 
 pub(super) fn features(width: usize, data: Vec<f32>) -> Features {
     let grid = Grid { rows: 1, cols: data.len() / width };
-    Features { grid, width, data: Pooled::unpooled(data) }
+    Features { grid, width, data: Pooled::unpooled(data), on_gpu: None }
 }
 
 /// Numbers around 0 with deviation about 1, the same on every machine.

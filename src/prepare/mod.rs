@@ -1,6 +1,7 @@
 //! From an ONNX file of anywhere to one that says all about itself: looking at it with a run of its
 //! graph, rewriting it, and running both against each other.
 
+mod distances;
 mod download;
 mod fetch;
 mod head;
@@ -11,6 +12,7 @@ mod quantised;
 mod report;
 mod write;
 
+pub use distances::{Change, DistanceEffect};
 pub use fetch::{Fetch, KNOWN, Known, cache, fetch, known};
 pub use head::HeadTold;
 pub use look::{Examined, Facts, Look, Numbers, examine};

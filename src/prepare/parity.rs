@@ -21,6 +21,8 @@ pub struct Picture {
     pub name: String,
     /// `3 x height x width` numbers.
     pub data: Vec<f32>,
+    /// It shows nothing.
+    pub is_noise: bool,
 }
 
 /// How far one output of the prepared model is from the original, over all pictures.

@@ -29,7 +29,7 @@ pub fn pictures(spec: &InputSpec, size: InputSize, given: &[String]) -> Result<V
             } else {
                 format!("{location} #{}", frame.id)
             };
-            pictures.push(Picture { name, data: std::mem::take(&mut input.data) });
+            pictures.push(Picture { name, data: std::mem::take(&mut input.data), is_noise: false });
             any = true;
         }
         if !any {
@@ -50,5 +50,5 @@ fn noise(spec: &InputSpec, size: InputSize, seed: u32) -> Picture {
     let plane = size.width * size.height;
     let data =
         (0..3 * plane).map(|n| (next() * norm.scale - norm.mean[n / plane]) / norm.std[n / plane]).collect();
-    Picture { name: format!("noise {seed}"), data }
+    Picture { name: format!("noise {seed}"), data, is_noise: true }
 }

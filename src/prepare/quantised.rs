@@ -6,9 +6,11 @@ use anyhow::{Context, Result, anyhow};
 use prost::Message;
 use serde::Serialize;
 
+use super::distances::{DistanceEffect, Pair, effect};
 use super::parity::Picture;
 use crate::features::{BareSession, RuntimeConfig};
 use crate::model::InputSize;
+use crate::model::assemble::FEATURES;
 use crate::model::onnx::ModelProto;
 use crate::model::quantise::quantise;
 
@@ -26,6 +28,8 @@ pub struct QuantisedTold {
     pub bytes_before: usize,
     /// How far the outputs are from those of the floats.
     pub effects: Vec<Effect>,
+    /// How far distances are off, by patches of the pictures that are no noise; absent if these are too few.
+    pub distances: Option<DistanceEffect>,
     /// Milliseconds of a run in floats and in integers, the fastest of three on this machine.
     pub run_ms: (f64, f64),
 }
@@ -57,15 +61,23 @@ pub fn quantised(
     let mut floats = BareSession::open(before, runtime, true)?;
     let mut integers = BareSession::open(&after, runtime, true).context("the quantised graph")?;
     let dims = [1, 3, size.height, size.width];
-    let mut effects = Vec::new();
+    let (mut effects, mut pairs, mut width) = (Vec::new(), Vec::new(), 1);
     let mut fastest = [f64::INFINITY; 2];
     for picture in pictures {
         let image = Some((input, dims, &picture.data[..]));
         for (right, got) in floats.run(image)?.iter().zip(integers.run(image)?) {
             let (Some(right), Some(numbers)) = (right.floats(), got.floats()) else { continue };
-            let picture = picture.name.clone();
+            if got.name() == FEATURES && !picture.is_noise {
+                let sides = got.dims.get(1..3).map(|sides| (sides[0] as usize, sides[1] as usize));
+                width = got.dims.last().map_or(0, |side| *side as usize);
+                pairs.push(Pair {
+                    grid: sides.unwrap_or_default(),
+                    before: right.clone(),
+                    after: numbers.clone(),
+                });
+            }
             effects.push(Effect {
-                picture,
+                picture: picture.name.clone(),
                 output: got.name().to_owned(),
                 relative_l2: relative_l2(&right, &numbers),
             });
@@ -78,8 +90,10 @@ pub fn quantised(
             }
         }
     }
+    let distances = effect(&pairs, width).context("distances of the quantised model")?;
     let (products, left) = (done.products, done.left);
-    Ok(QuantisedTold { products, left, bytes_before: before.len(), effects, run_ms: fastest.into() })
+    let bytes_before = before.len();
+    Ok(QuantisedTold { products, left, bytes_before, effects, distances, run_ms: fastest.into() })
 }
 
 fn relative_l2(right: &[f32], got: &[f32]) -> f64 {

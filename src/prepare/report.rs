@@ -223,6 +223,26 @@ impl fmt::Display for Prepared {
                     one.picture
                 )?;
             }
+            if let Some(one) = &told.distances {
+                let whose = if one.other_pictures { "of the other pictures" } else { "of the same picture" };
+                writeln!(
+                    f,
+                    "            distances of {} patches ({} {}) to the 3 nearest of {} {whose}:",
+                    one.patches,
+                    one.pictures,
+                    if one.pictures == 1 { "picture" } else { "pictures" },
+                    one.references
+                )?;
+                for (bank, change) in [("its own", one.own_bank), ("the floats'", one.former_bank)] {
+                    writeln!(
+                        f,
+                        "              references by {bank:<11} {:.2} % off, {:.3} times as long, rank correlation {:.4}",
+                        100.0 * change.relative_error,
+                        change.ratio,
+                        change.rank_correlation
+                    )?;
+                }
+            }
         }
         if self.size_assumed {
             writeln!(

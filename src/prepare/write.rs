@@ -337,7 +337,7 @@ fn golden(bytes: &[u8], input: &str, size: InputSize, runtime: &RuntimeConfig) -
     let &[1, rows, cols, width] = dims else { bail!("the output {FEATURES} is {dims:?}") };
     let side = |side: i64| usize::try_from(side).unwrap_or(0);
     let grid = Grid { rows: side(rows), cols: side(cols) };
-    Ok(Golden::of(&Features { grid, width: side(width), data: Pooled::unpooled(data) }))
+    Ok(Golden::of(&Features { grid, width: side(width), data: Pooled::unpooled(data), on_gpu: None }))
 }
 
 /// The section that a file which was prepared before carries.

@@ -46,8 +46,17 @@ pub(super) trait Card: Send {
         problem: &Problem,
     ) -> Result<(), NoCuda>;
 
+    /// Starts to copy the first `bytes` of `from` to the host.
+    fn fetch(&mut self, from: Memory, bytes: usize) -> Result<(), NoCuda>;
+
+    /// Waits for the last [`Card::fetch`], and with it for all that was started before, and copies what it brought.
+    fn fetched(&mut self, to: &mut [u8]) -> Result<(), NoCuda>;
+
     /// Waits for all that was started, and copies the start of `from`.
-    fn download(&mut self, from: Memory, to: &mut [u8]) -> Result<(), NoCuda>;
+    fn download(&mut self, from: Memory, to: &mut [u8]) -> Result<(), NoCuda> {
+        self.fetch(from, to.len())?;
+        self.fetched(to)
+    }
 
     /// What is started from now on waits for what `stream` (a `CUstream`) has been given so far.
     ///

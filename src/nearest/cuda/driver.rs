@@ -9,6 +9,7 @@ use super::super::device::NoCuda;
 use super::card::{Card, Memory};
 use super::code::Code;
 use super::geometry::{Arch, THREADS};
+use super::pinned::Pinned;
 use super::problem::{Kernel, Problem};
 
 /// The oldest driver that loads what CUDA 12 compiles, as `cuDriverGetVersion` counts.
@@ -19,7 +20,7 @@ const STAGE: usize = 16 << 20;
 /// A device that the driver gave.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Found {
-    device: sys::CUdevice,
+    pub(super) device: sys::CUdevice,
     /// What NVIDIA calls it.
     pub name: String,
     /// Its compute capability.
@@ -33,6 +34,14 @@ pub(in super::super) struct Found {
 /// # Errors
 /// [`NoCuda`]: no driver, one that is too old, or no device.
 pub(in super::super) fn find() -> Result<Found, NoCuda> {
+    find_number(0)
+}
+
+/// The CUDA device with this number.
+///
+/// # Errors
+/// As [`find`].
+pub(super) fn find_number(number: usize) -> Result<Found, NoCuda> {
     // SAFETY: loads libcuda by its usual names and drops it again; its initialisers are NVIDIA's.
     if !unsafe { sys::is_culib_present() } {
         return Err(NoCuda::NoDriver);
@@ -45,10 +54,14 @@ pub(in super::super) fn find() -> Result<Found, NoCuda> {
         return Err(NoCuda::OldDriver { found: driver, oldest: OLDEST_DRIVER });
     }
     result::init().map_err(told)?;
-    if result::device::get_count().map_err(told)? == 0 {
-        return Err(NoCuda::NoDevice("it counts 0 of them".to_owned()));
-    }
-    let device = result::device::get(0).map_err(told)?;
+    let count = result::device::get_count().map_err(told)?;
+    let device = match i32::try_from(number) {
+        Ok(number) if number < count => result::device::get(number).map_err(told)?,
+        _ if number == 0 => return Err(NoCuda::NoDevice("it counts 0 of them".to_owned())),
+        _ => {
+            return Err(NoCuda::NoDevice(format!("it counts {count} of them, number {number} is not there")));
+        }
+    };
     let name = result::device::get_name(device).map_err(told)?;
     let attribute = |which| {
         // SAFETY: `device` was given by the driver.
@@ -74,7 +87,7 @@ impl Found {
 }
 
 /// What the driver says of an error.
-fn words(e: DriverError) -> String {
+pub(super) fn words(e: DriverError) -> String {
     match e.error_string() {
         Ok(text) => text.to_string_lossy().into_owned(),
         Err(_) => format!("error {:?}", e.0),
@@ -82,7 +95,7 @@ fn words(e: DriverError) -> String {
 }
 
 /// An error of a call that does `what`.
-fn failed(what: &'static str) -> impl Fn(DriverError) -> NoCuda {
+pub(super) fn failed(what: &'static str) -> impl Fn(DriverError) -> NoCuda {
     move |e| match e.0 {
         CUresult::CUDA_ERROR_OUT_OF_MEMORY => NoCuda::OutOfMemory {
             what: what.to_owned(),
@@ -101,42 +114,6 @@ fn failed(what: &'static str) -> impl Fn(DriverError) -> NoCuda {
         | CUresult::CUDA_ERROR_INVALID_HANDLE => NoCuda::Failed { what, why: words(e) },
         // All else leaves a context that no call works in any more.
         _ => NoCuda::Lost { what, why: words(e) },
-    }
-}
-
-/// Plain page-locked memory: copies to and from it need no help of the processor, and reading it back is
-/// not slow, as it is from write-combined memory.
-struct Pinned {
-    start: *mut u8,
-    bytes: usize,
-}
-
-impl Pinned {
-    const NONE: Pinned = Pinned { start: std::ptr::null_mut(), bytes: 0 };
-
-    /// At least `bytes`.
-    fn grow(&mut self, bytes: usize) -> Result<&mut [u8], NoCuda> {
-        if self.bytes < bytes {
-            self.free();
-            // SAFETY: a context is current; the memory is freed by `free`, once.
-            let start = unsafe { result::malloc_host(bytes, 0) }.map_err(failed("page-locked memory"))?;
-            // SAFETY: that many bytes were given; from here on they are initialised.
-            unsafe { std::ptr::write_bytes(start.cast::<u8>(), 0, bytes) };
-            *self = Pinned { start: start.cast(), bytes };
-        }
-        if bytes == 0 {
-            return Ok(&mut []);
-        }
-        // SAFETY: `start` holds at least `bytes` initialised bytes, and nobody else refers to them.
-        Ok(unsafe { std::slice::from_raw_parts_mut(self.start, bytes) })
-    }
-
-    fn free(&mut self) {
-        if !self.start.is_null() {
-            // SAFETY: given by the driver and freed once. There is nobody to tell of a failure.
-            let _ = unsafe { result::free_host(self.start.cast()) };
-        }
-        *self = Pinned::NONE;
     }
 }
 
@@ -313,18 +290,32 @@ impl Card for DriverCard {
             .map_err(failed("starting a kernel"))
     }
 
-    fn download(&mut self, from: Memory, to: &mut [u8]) -> Result<(), NoCuda> {
+    fn fetch(&mut self, from: Memory, bytes: usize) -> Result<(), NoCuda> {
         self.enter()?;
-        if to.len() > from.bytes {
+        if bytes > from.bytes {
             return Err(NoCuda::Failed { what: "copying from the device", why: "there is less".to_owned() });
         }
-        let staged = self.incoming.grow(to.len())?;
-        // SAFETY: the source holds the bytes, and the destination is left alone until the wait.
+        let staged = self.incoming.grow(bytes)?;
+        // SAFETY: the source holds the bytes, and the destination is left alone until `fetched`.
         unsafe { result::memcpy_dtoh_async(staged, from.address, self.stream) }
             .map_err(failed("copying from the device"))?;
-        // SAFETY: the stream is alive.
-        unsafe { result::stream::synchronize(self.stream) }.map_err(failed("searching"))?;
-        to.copy_from_slice(staged);
+        if !self.owns_stream {
+            // SAFETY: both are alive.
+            unsafe { result::event::record(self.event, self.stream) }.map_err(failed("marking a stream"))?;
+        }
+        Ok(())
+    }
+
+    fn fetched(&mut self, to: &mut [u8]) -> Result<(), NoCuda> {
+        self.enter()?;
+        if self.owns_stream {
+            self.wait()?;
+        } else {
+            // Others may have given the stream more to do since.
+            // SAFETY: the event is alive.
+            unsafe { result::event::synchronize(self.event) }.map_err(failed("searching"))?;
+        }
+        to.copy_from_slice(self.incoming.grow(to.len())?);
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! without proof).
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use anyhow::ensure;
 
@@ -15,7 +16,8 @@ use super::card::{Card, Memory};
 use super::geometry::{LIST, MOST_NEAR, RESCAN_BYTES, RESCAN_SPLITS, TILE, WARPS, WAVE};
 use super::problem::{FACT_BYTES, Kernel, Problem};
 use crate::bank::{DataType, References};
-use crate::grid::Grid;
+use crate::gpu_stream::GpuStream;
+use crate::grid::{Features, Grid};
 
 /// Counters before the results.
 const COUNTER_BYTES: usize = 16;
@@ -39,6 +41,23 @@ pub struct DeviceFeatures {
 pub(super) enum Patches<'a> {
     Host(&'a [f32]),
     Device(DeviceFeatures),
+}
+
+impl<'a> Patches<'a> {
+    /// Those of `features`, in memory of a GPU if they are.
+    pub(super) fn of(features: &'a Features) -> Patches<'a> {
+        let (grid, width) = (features.grid, features.width);
+        match &features.on_gpu {
+            Some(numbers) => Patches::Device(DeviceFeatures {
+                grid,
+                width,
+                data_type: DataType::F32,
+                address: numbers.address(),
+                stream: numbers.stream().map(|stream| stream.handle()),
+            }),
+            None => Patches::Host(&features.data),
+        }
+    }
 }
 
 /// Memory for frames of up to `patches` patches.
@@ -66,6 +85,8 @@ pub(super) struct Engine<C: Card> {
     patches: usize,
     pub(super) faulty: u64,
     pub(super) rescans: u64,
+    /// The stream that the card works on, if others do too; dropped after the card.
+    shared: Option<Arc<dyn GpuStream>>,
 }
 
 impl<C: Card> Engine<C> {
@@ -82,7 +103,18 @@ impl<C: Card> Engine<C> {
         let mut problem = Problem { k: k as u32, kept: candidates(k) as u32, ..Problem::default() };
         bank::place(&mut card, &bank, &mut problem)?;
         let memory = FrameMemory::default();
-        Ok(Engine { card, bank, problem, memory, read: vec![], patches: 0, faulty: 0, rescans: 0 })
+        let read = Vec::new();
+        Ok(Engine { card, bank, problem, memory, read, patches: 0, faulty: 0, rescans: 0, shared: None })
+    }
+
+    /// From now on it takes features that are written in the order of `stream`, on which its card works.
+    pub(super) fn share(&mut self, stream: Arc<dyn GpuStream>) {
+        self.shared = Some(stream);
+    }
+
+    /// Whether `stream` is the one that its card works on.
+    pub(super) fn shares(&self, stream: &dyn GpuStream) -> bool {
+        self.shared.as_ref().is_some_and(|own| own.handle() == stream.handle())
     }
 
     pub(super) fn k(&self) -> usize {
@@ -110,7 +142,7 @@ impl<C: Card> Engine<C> {
         let count = grid.len();
         let given = match patches {
             Patches::Host(data) => data.len(),
-            Patches::Device(_) => count * width,
+            Patches::Device(given) => given.grid.len() * given.width,
         };
         ensure!(
             width == self.bank.width() && given == count * width,
@@ -125,16 +157,20 @@ impl<C: Card> Engine<C> {
             return Ok(());
         }
         let padded = count.next_multiple_of(TILE);
+        let k = self.k();
+        let bytes = COUNTER_BYTES + count * 4 * if with_lists { 1 + 2 * k } else { 1 };
+        let shared = self.shared.clone();
+        let turn = shared.as_ref().map(|stream| stream.turn());
         self.make_room(padded)?;
         self.describe_frame(count, padded)?;
         // SAFETY: passed on.
         unsafe { self.place_patches(patches) }?;
         // SAFETY: the problem names memory of this card that was made for at least these sizes.
         unsafe { self.launch(count, padded) }?;
-        let k = self.k();
-        let bytes = COUNTER_BYTES + count * 4 * if with_lists { 1 + 2 * k } else { 1 };
+        self.card.fetch(self.memory.results, bytes)?;
+        drop(turn);
         self.read.resize(bytes, 0);
-        self.card.download(self.memory.results, &mut self.read)?;
+        self.card.fetched(&mut self.read)?;
         self.rescans += u64::from(self.counter(0));
         self.faulty += u64::from(self.counter(1));
         Ok(())

@@ -10,27 +10,41 @@ mod compiler;
 mod driver;
 mod engine;
 mod geometry;
+mod lane;
+mod pinned;
 mod problem;
 mod search;
 mod source;
 mod spare;
 
+use std::sync::Arc;
+
 use super::device::NoCuda;
 use super::{Device, Nearest, SearchConfig};
 use crate::bank::References;
+use crate::gpu_stream::GpuStream;
 
 pub use code::build;
 pub use engine::DeviceFeatures;
 pub use geometry::Arch;
+pub use lane::stream;
 pub use search::CudaSearch;
 
-/// Opens the search that `config` asks for on the GPU. With `auto` it goes on on the CPU if the device
-/// fails later.
+/// Opens the search that `config` asks for on the GPU, on `stream` if that is one of it. With `auto` it goes on on the
+/// CPU if the device fails later.
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn open(config: &SearchConfig, references: &References) -> Result<Box<dyn Nearest>, NoCuda> {
-    let engine = Box::new(CudaSearch::open(config.k, config.kernels.as_deref(), references.clone())?);
+pub(super) fn open(
+    config: &SearchConfig,
+    references: &References,
+    stream: Option<&Arc<dyn GpuStream>>,
+) -> Result<Box<dyn Nearest>, NoCuda> {
+    let (kernels, bank) = (config.kernels.as_deref(), references.clone());
+    let engine = Box::new(match stream.filter(|stream| stream.gpu() == 0) {
+        Some(stream) => CudaSearch::open_on(config.k, kernels, bank, stream)?,
+        None => CudaSearch::open(config.k, kernels, bank)?,
+    });
     if config.device == Device::Cuda {
         return Ok(engine);
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::super::Nearest;
 use super::super::device::NoCuda;
@@ -10,6 +11,7 @@ use super::code;
 use super::driver::{self, DriverCard};
 use super::engine::{DeviceFeatures, Engine, Patches};
 use crate::bank::References;
+use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
 
 /// Exact search on the first CUDA device. It holds the bank twice: as stored, and in half precision for
@@ -48,6 +50,27 @@ impl CudaSearch {
         Ok(CudaSearch(Engine::new(card, k, bank)?))
     }
 
+    /// As [`CudaSearch::open`], on a stream that others work on too, of the first device. It takes features that are
+    /// written in the order of that stream.
+    ///
+    /// # Errors
+    /// As [`CudaSearch::open`].
+    pub fn open_on(
+        k: usize,
+        kernels: Option<&Path>,
+        bank: impl Into<References>,
+        stream: &Arc<dyn GpuStream>,
+    ) -> Result<CudaSearch, NoCuda> {
+        if stream.gpu() != 0 {
+            let why = format!("the stream is one of GPU {}", stream.gpu());
+            return Err(NoCuda::Failed { what: "sharing a stream", why });
+        }
+        // SAFETY: who implements the stream vouches for it, and the engine holds it until its card is dropped.
+        let mut search = unsafe { CudaSearch::on_stream(k, kernels, bank, Some(stream.handle())) }?;
+        search.0.share(Arc::clone(stream));
+        Ok(search)
+    }
+
     /// As [`Nearest::distances`], of features that are on the device already.
     ///
     /// # Errors
@@ -80,14 +103,30 @@ fn fill<C: Card>(engine: &Engine<C>, grid: crate::grid::Grid, out: &mut Distance
     out.data.extend(engine.means());
 }
 
+impl<C: Card> Engine<C> {
+    /// Where the patches of `features` are.
+    ///
+    /// # Errors
+    /// If that is memory of another stream's order.
+    fn patches_of<'a>(&self, features: &'a Features) -> anyhow::Result<Patches<'a>> {
+        let elsewhere = features.on_gpu.as_ref().filter(|numbers| {
+            numbers.len() != features.grid.len() * features.width
+                || !numbers.stream().is_some_and(|stream| self.shares(stream))
+        });
+        anyhow::ensure!(elsewhere.is_none(), "the features are not in memory that {} works on", self.name());
+        Ok(Patches::of(features))
+    }
+}
+
 impl<C: Card> Nearest for Engine<C> {
     fn name(&self) -> String {
         Engine::name(self)
     }
 
     fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {
-        // SAFETY: the patches are on the host.
-        unsafe { self.search(features.grid, features.width, &Patches::Host(&features.data), false) }?;
+        let patches = self.patches_of(features)?;
+        // SAFETY: the patches are on the host, or in memory of the stream's GPU for as long as `features` live.
+        unsafe { self.search(features.grid, features.width, &patches, false) }?;
         fill(self, features.grid, out);
         Ok(())
     }
@@ -98,8 +137,9 @@ impl<C: Card> Nearest for Engine<C> {
         rows: &mut Vec<u32>,
         distances: &mut Vec<f32>,
     ) -> anyhow::Result<()> {
+        let patches = self.patches_of(features)?;
         // SAFETY: as above.
-        unsafe { self.search(features.grid, features.width, &Patches::Host(&features.data), true) }?;
+        unsafe { self.search(features.grid, features.width, &patches, true) }?;
         rows.clear();
         rows.extend(self.near_rows());
         distances.clear();
@@ -109,6 +149,10 @@ impl<C: Card> Nearest for Engine<C> {
 
     fn faulty(&self) -> u64 {
         self.faulty
+    }
+
+    fn shares(&self, stream: &dyn GpuStream) -> bool {
+        Engine::shares(self, stream)
     }
 }
 
@@ -132,5 +176,9 @@ impl Nearest for CudaSearch {
 
     fn faulty(&self) -> u64 {
         self.0.faulty
+    }
+
+    fn shares(&self, stream: &dyn GpuStream) -> bool {
+        self.0.shares(stream)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::device::NoCuda;
 use super::super::{Nearest, SearchError};
+use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
 
 /// Opens the engine that takes over.
@@ -48,7 +49,14 @@ impl Nearest for WithSpare {
     }
 
     fn distances(&mut self, features: &Features, out: &mut Distances) -> anyhow::Result<()> {
-        self.work(|engine| engine.distances(features, out))
+        let mut copy = Features::default();
+        self.work(|engine| {
+            let there = features.on_gpu.as_ref().and_then(|numbers| numbers.stream());
+            if there.is_none_or(|stream| engine.shares(stream)) {
+                return engine.distances(features, out);
+            }
+            engine.distances(features.on_host(&mut copy).map_err(anyhow::Error::msg)?, out)
+        })
     }
 
     fn neighbours(
@@ -62,6 +70,10 @@ impl Nearest for WithSpare {
 
     fn faulty(&self) -> u64 {
         self.faulty + self.engine.faulty()
+    }
+
+    fn shares(&self, stream: &dyn GpuStream) -> bool {
+        self.engine.shares(stream)
     }
 }
 

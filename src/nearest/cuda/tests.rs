@@ -4,3 +4,4 @@ mod agreement;
 mod compiled;
 mod emulated;
 mod faults;
+mod shared;

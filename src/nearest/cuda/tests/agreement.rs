@@ -287,8 +287,8 @@ fn what_cannot_be_is_an_error_with_its_reason() {
     assert!(matches!(first, NoCuda::OutOfMemory { .. }), "{first}");
     assert_eq!(fails().downcast::<NoCuda>().unwrap(), first);
 
-    let mut lost = EmulatedCard::new(&machine, 2, 1);
-    lost.lost = true;
+    let lost = EmulatedCard::new(&machine, 2, 1);
+    lost.lost.store(true, std::sync::atomic::Ordering::SeqCst);
     let why = Engine::new(lost, 3, &bank).err().unwrap();
     assert!(matches!(&why, NoCuda::Lost { .. }) && why.to_string().contains("unplugged"), "{why}");
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::super::card::{Card, Memory};
@@ -103,6 +104,39 @@ impl Machine {
         built.push((arch, Arc::clone(&machine)));
         machine
     }
+
+    fn with<T>(&self, name: &str, call: impl FnOnce(&libloading::Library, &[u8]) -> T) -> T {
+        let library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+        call(&library, name.as_bytes())
+    }
+
+    /// Memory that kernels may use.
+    pub(super) fn allocate(&self, bytes: usize) -> u64 {
+        // SAFETY: the function has this signature.
+        self.with("emulation_alloc", |l, name| unsafe { l.get::<Allocate>(name).unwrap()(bytes) }) as u64
+    }
+
+    /// Gives it back; an address that is not known is left alone.
+    pub(super) fn free(&self, address: u64) {
+        // SAFETY: the function has this signature.
+        self.with("emulation_free", |l, name| unsafe {
+            l.get::<Free>(name).unwrap()(address as *mut c_void);
+        });
+    }
+
+    /// These bytes were written by the host.
+    pub(super) fn defined(&self, address: u64, bytes: usize) {
+        // SAFETY: the function has this signature, and looks the memory up.
+        self.with("emulation_defined", |l, name| unsafe {
+            l.get::<Defined>(name).unwrap()(address as *mut c_void, bytes);
+        });
+    }
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "emulated {}", self.arch)
+    }
 }
 
 /// A card of such a machine.
@@ -112,9 +146,10 @@ pub(super) struct EmulatedCard {
     /// Draws the order in which threads take turns.
     seed: u64,
     allocated: Vec<Memory>,
+    fetched: Vec<u8>,
     /// Bytes that it has, and whether it still answers.
     pub(super) room: usize,
-    pub(super) lost: bool,
+    pub(super) lost: Arc<AtomicBool>,
 }
 
 impl EmulatedCard {
@@ -124,21 +159,10 @@ impl EmulatedCard {
             processors,
             seed,
             allocated: vec![],
+            fetched: vec![],
             room: 1 << 30,
-            lost: false,
+            lost: Arc::default(),
         }
-    }
-
-    fn with<T>(&self, name: &str, call: impl FnOnce(&libloading::Library, &[u8]) -> T) -> T {
-        let library = self.machine.library.lock().unwrap_or_else(PoisonError::into_inner);
-        call(&library, name.as_bytes())
-    }
-
-    fn defined(&self, address: u64, bytes: usize) {
-        // SAFETY: the function has this signature, and the caller owns the memory.
-        self.with("emulation_defined", |l, name| unsafe {
-            l.get::<Defined>(name).unwrap()(address as *mut c_void, bytes);
-        });
     }
 }
 
@@ -163,10 +187,7 @@ impl Card for EmulatedCard {
         if used + bytes > self.room {
             return Err(NoCuda::OutOfMemory { what: what.to_owned(), bytes, free: self.room - used });
         }
-        // SAFETY: the function has this signature.
-        let start =
-            self.with("emulation_alloc", |l, name| unsafe { l.get::<Allocate>(name).unwrap()(bytes) });
-        let memory = Memory { address: start as u64, bytes };
+        let memory = Memory { address: self.machine.allocate(bytes), bytes };
         self.allocated.push(memory);
         Ok(memory)
     }
@@ -174,10 +195,7 @@ impl Card for EmulatedCard {
     fn free(&mut self, memory: Memory) {
         if let Some(at) = self.allocated.iter().position(|known| *known == memory) {
             self.allocated.swap_remove(at);
-            // SAFETY: allocated above, freed once.
-            self.with("emulation_free", |l, name| unsafe {
-                l.get::<Free>(name).unwrap()(memory.address as *mut c_void);
-            });
+            self.machine.free(memory.address);
         }
     }
 
@@ -186,7 +204,7 @@ impl Card for EmulatedCard {
         let address = to.address + offset as u64;
         // SAFETY: within memory that this card owns.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
-        self.defined(address, bytes.len());
+        self.machine.defined(address, bytes.len());
         Ok(())
     }
 
@@ -201,14 +219,14 @@ impl Card for EmulatedCard {
         shared_bytes: usize,
         problem: &Problem,
     ) -> Result<(), NoCuda> {
-        if self.lost {
+        if self.lost.load(SeqCst) {
             return Err(NoCuda::Lost { what: "searching", why: "unplugged".to_owned() });
         }
         self.seed += 1;
         let mut message = [0 as c_char; 600];
         let name = CString::new(format!("emulated_{}", kernel.name())).unwrap();
         // SAFETY: both functions have these signatures; the message has the room that is told.
-        let fine = self.with("emulation_run", |l, run| unsafe {
+        let fine = self.machine.with("emulation_run", |l, run| unsafe {
             let entry = *l.get::<Entry>(name.as_bytes()).unwrap();
             let problem = (&raw const *problem).cast();
             let (x, y) = (grid.0 as u32, grid.1 as u32);
@@ -233,10 +251,15 @@ impl Card for EmulatedCard {
         Err(NoCuda::Failed { what: kernel.name(), why })
     }
 
-    fn download(&mut self, from: Memory, to: &mut [u8]) -> Result<(), NoCuda> {
-        assert!(to.len() <= from.bytes);
+    fn fetch(&mut self, from: Memory, bytes: usize) -> Result<(), NoCuda> {
+        assert!(bytes <= from.bytes);
         // SAFETY: within memory that this card owns.
-        unsafe { std::ptr::copy_nonoverlapping(from.address as *const u8, to.as_mut_ptr(), to.len()) };
+        self.fetched = unsafe { std::slice::from_raw_parts(from.address as *const u8, bytes) }.to_vec();
+        Ok(())
+    }
+
+    fn fetched(&mut self, to: &mut [u8]) -> Result<(), NoCuda> {
+        to.copy_from_slice(&self.fetched);
         Ok(())
     }
 

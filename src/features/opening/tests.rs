@@ -1,0 +1,94 @@
+//! What a GPU session may have, taken step by step on the CPU, where a stream's memory is the host's.
+
+#[path = "../../../tests/support/host_stream.rs"]
+mod host_stream;
+
+use std::path::Path;
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::*;
+use host_stream::HostStream;
+
+const CPU: Attempt = Attempt { provider: Provider::Cpu, precision: Precision::Fp32 };
+
+/// Opens the demo's model of one size on the CPU and takes `steps` with it, as a GPU would.
+fn climbed(steps: &[Shortcut], stream: &Arc<HostStream>) -> (Session, Vec<String>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/synthetic-vit.onnx");
+    let config = RuntimeConfig { device: Device::Cpu, threads: 1, ..RuntimeConfig::default() };
+    let runtime = Runtime::load(None).unwrap();
+    let loaded = model::load(&ModelConfig { path, ..ModelConfig::default() }).unwrap();
+    assert!(matches!(loaded.size, SizeRule::Fixed(_)), "{}", loaded.size);
+    let mut ways = Ways { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
+    let plain = ways.open(CPU).unwrap().session;
+    let shared: Arc<dyn GpuStream> = stream.clone();
+    let (session, withheld) = climb(plain, steps, |now, step| ways.better(now, step, &shared));
+    (session, withheld.iter().map(ToString::to_string).collect())
+}
+
+/// The features of the golden frame and of it reversed.
+fn both(session: &mut Session) -> Vec<anyhow::Result<Features>> {
+    let (width, height) = match session.input_spec().size {
+        SizeRule::Fixed(size) => (size.width, size.height),
+        other => panic!("{other}"),
+    };
+    let frame = golden::input(width, height);
+    let mut reversed = frame.clone();
+    reversed.data.reverse();
+    let mut run = |input| {
+        let mut features = Features::default();
+        session.run(input, &mut features, None).map(|()| features)
+    };
+    vec![run(&frame), run(&reversed)]
+}
+
+#[test]
+fn each_step_gives_the_same_features_and_the_last_runs_at_its_places_only() {
+    use Shortcut::{Binding, Graph};
+    let stream = Arc::new(HostStream::default());
+    let (mut plain, _) = climbed(&[], &stream);
+    assert_eq!(stream.uploads.load(SeqCst), 0);
+    let wanted = both(&mut plain);
+    for steps in [&[Binding][..], &[Binding, Graph]] {
+        let (mut session, withheld) = climbed(steps, &stream);
+        assert!(withheld.is_empty(), "{withheld:?}");
+        let before = stream.uploads.load(SeqCst);
+        for (got, want) in both(&mut session).into_iter().zip(&wanted) {
+            assert_eq!(*got.unwrap().data, *want.as_ref().unwrap().data);
+        }
+        assert_eq!(stream.uploads.load(SeqCst), before + 2);
+        // What is captured must never run on other memory: its fault is told.
+        stream.broken.store(true, SeqCst);
+        let faults = both(&mut session).iter().filter(|run| run.is_err()).count();
+        assert_eq!(faults, if steps.len() == 2 { 2 } else { 0 });
+        stream.broken.store(false, SeqCst);
+        assert_eq!(session.withheld().len(), if steps.len() == 2 { 0 } else { 1 });
+    }
+}
+
+#[test]
+fn a_stream_that_loses_its_inputs_is_noticed_before_the_session_goes_live() {
+    let stream = Arc::new(HostStream::default());
+    stream.forgetful.store(true, SeqCst);
+    let (mut session, withheld) = climbed(&[Shortcut::Binding, Shortcut::Graph], &stream);
+    assert_eq!(withheld.len(), 2);
+    assert!(withheld[0].contains("% of their length"), "{withheld:?}");
+    assert!(session.stream().is_none() && both(&mut session).iter().all(Result::is_ok));
+}
+
+#[test]
+fn without_a_stream_a_session_is_as_it_was() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/synthetic-vit.onnx");
+    let config = RuntimeConfig { device: Device::Cpu, threads: 1, ..RuntimeConfig::default() };
+    let model = ModelConfig { path, ..ModelConfig::default() };
+    let session = open(&model, &config, None).unwrap();
+    let runtime = Runtime::load(None).unwrap();
+    let loaded = model::load(&model).unwrap();
+    let mut ways = Ways { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
+    let (session, withheld) = climb(session, &[Shortcut::Binding], |now, step| {
+        let streams = |_| Err("there is no GPU".to_owned());
+        let streams: &Streams<'_> = &streams;
+        ways.better(now, step, &streams(0)?)
+    });
+    assert_eq!(withheld[0].why, "there is no GPU");
+    assert!(session.stream().is_none() && ways.golden().is_ok());
+}

@@ -1,0 +1,200 @@
+//! Features that are handed over in the card's memory, on a stream that the search shares.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::super::engine::Engine;
+use super::super::spare::WithSpare;
+use super::agreement::{KINDS, engine};
+use super::emulated::{EmulatedCard, Machine};
+use crate::bank::{Affinity, Bank, DataType, FORMAT_WITH_RECIPE, Recipe};
+use crate::gpu_stream::{GpuStock, GpuStream};
+use crate::grid::{Distances, Features, Grid};
+use crate::nearest::gauge::Gauge;
+use crate::nearest::tests::{Noise, bank, features};
+use crate::nearest::{CpuSearch, Device, Nearest, SearchConfig};
+
+/// The order of an emulated card's work: all is done at once.
+#[derive(Debug)]
+pub(super) struct EmulatedStream {
+    machine: Arc<Machine>,
+    turn: Mutex<()>,
+    pub(super) downloads: AtomicUsize,
+}
+
+impl EmulatedStream {
+    fn new(machine: &Arc<Machine>) -> Arc<EmulatedStream> {
+        let machine = Arc::clone(machine);
+        Arc::new(EmulatedStream { machine, turn: Mutex::default(), downloads: AtomicUsize::new(0) })
+    }
+}
+
+// SAFETY: the handle is used by nobody; memory is the emulator's, and stays until it is freed.
+unsafe impl GpuStream for EmulatedStream {
+    fn gpu(&self) -> usize {
+        0
+    }
+
+    fn handle(&self) -> *mut c_void {
+        (&raw const *self).cast_mut().cast()
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64, String> {
+        Ok(self.machine.allocate(bytes))
+    }
+
+    unsafe fn free(&self, address: u64) {
+        self.machine.free(address);
+    }
+
+    unsafe fn upload(&self, numbers: &[f32], to: u64) -> Result<(), String> {
+        // SAFETY: the caller vouches for the room.
+        unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr(), to as *mut f32, numbers.len()) };
+        self.machine.defined(to, size_of_val(numbers));
+        Ok(())
+    }
+
+    unsafe fn copy(&self, from: u64, to: u64, count: usize) -> Result<(), String> {
+        // SAFETY: the caller vouches for both places.
+        unsafe { self.upload(std::slice::from_raw_parts(from as *const f32, count), to) }
+    }
+
+    unsafe fn download(&self, from: u64, numbers: &mut [f32]) -> Result<(), String> {
+        self.downloads.fetch_add(1, SeqCst);
+        // SAFETY: the caller vouches for the source.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const f32, numbers.as_mut_ptr(), numbers.len()) };
+        Ok(())
+    }
+}
+
+/// The same features in the card's memory only.
+fn there(features: &Features, stock: &GpuStock) -> Features {
+    // SAFETY: the numbers are as many as the stock's places hold, in memory that the emulated card can read.
+    let numbers = unsafe { stock.copy_of(features.data.as_ptr() as u64) }.unwrap();
+    Features { on_gpu: Some(Arc::new(numbers)), data: Default::default(), ..features.clone() }
+}
+
+struct Scene {
+    machine: Arc<Machine>,
+    stream: Arc<EmulatedStream>,
+    bank: Arc<Bank>,
+    frame: Features,
+    stock: GpuStock,
+    /// What the CPU says.
+    want: Vec<f32>,
+}
+
+fn scene() -> Scene {
+    let mut noise = Noise(5);
+    let bank = bank(DataType::F16, 24, &noise.many(200 * 24, 1.0, 0.0));
+    let frame = Features { grid: Grid { rows: 3, cols: 5 }, ..features(24, noise.many(15 * 24, 1.0, 0.0)) };
+    let machine = Machine::of(KINDS[2]);
+    let stream = EmulatedStream::new(&machine);
+    let stock = GpuStock::new(stream.clone(), frame.data.len());
+    let mut out = Distances::default();
+    engine(&machine, 3, &bank, 1).unwrap().distances(&frame, &mut out).unwrap();
+    Scene { machine, stream, bank, frame, stock, want: out.data.to_vec() }
+}
+
+impl Scene {
+    fn shared(&self) -> Engine<EmulatedCard> {
+        let mut engine = engine(&self.machine, 3, &self.bank, 1).unwrap();
+        engine.share(self.stream.clone());
+        engine
+    }
+}
+
+#[test]
+fn the_engine_takes_what_is_in_its_order_and_nothing_else() {
+    let scene = scene();
+    let there = there(&scene.frame, &scene.stock);
+    let mut out = Distances::default();
+    let mut shared = scene.shared();
+    let (mut rows, mut near) = (Vec::new(), Vec::new());
+    for features in [&there, &scene.frame, &there] {
+        shared.distances(features, &mut out).unwrap();
+        assert_eq!((&*out.data, out.grid), (&scene.want, scene.frame.grid));
+        shared.neighbours(features, &mut rows, &mut near).unwrap();
+        assert_eq!(near.len(), 45);
+    }
+    assert_eq!(scene.stream.downloads.load(SeqCst), 0, "nothing was read back");
+    let mut alone = engine(&scene.machine, 3, &scene.bank, 1).unwrap();
+    let why = alone.distances(&there, &mut out).unwrap_err().to_string();
+    assert!(why.contains("not in memory"), "{why}");
+    let wrong = Features { width: 12, ..there.clone() };
+    assert!(shared.distances(&wrong, &mut out).is_err());
+}
+
+#[test]
+fn a_gauge_reads_back_what_its_engines_do_not_take() {
+    let scene = scene();
+    let mut rows = vec![0.0; 200 * 24];
+    scene.bank.features().copy_to(0, &mut rows);
+    let config = SearchConfig { device: Device::Cpu, threads: 1, ..SearchConfig::default() };
+    let gauge = |bank: &Arc<Bank>, shares: bool| {
+        let open = |_: &_, k, references: &crate::bank::References| {
+            let card = EmulatedCard::new(&scene.machine, 2, 1);
+            let mut engine = Engine::new(card, k, references.clone())?;
+            if shares {
+                engine.share(scene.stream.clone());
+            }
+            Ok(Box::new(engine) as Box<dyn Nearest>)
+        };
+        Gauge::new(&config, bank, &open).unwrap()
+    };
+    let there = there(&scene.frame, &scene.stock);
+    let mut out = Distances::default();
+    for (shares, read_back) in [(true, 0), (false, 1)] {
+        let mut gauge = gauge(&scene.bank, shares);
+        assert_eq!(gauge.shares(&*scene.stream), shares);
+        scene.stream.downloads.store(0, SeqCst);
+        gauge.distances(&there, &mut out).unwrap();
+        assert_eq!(*out.data, scene.want);
+        assert_eq!(scene.stream.downloads.load(SeqCst), read_back);
+    }
+    // Distances that are smoothed among like patches want the features on the host.
+    let mut smoothed =
+        Arc::into_inner(self::bank(DataType::F16, 24, &rows)).unwrap().into_contents().unwrap();
+    let affinity = Some(Affinity { part: 0, temperature: 0.3, radius: 2.0, share: 0.6 });
+    smoothed.metadata.recipe = Some(Recipe { affinity, ..smoothed.metadata.recipe() });
+    smoothed.metadata.format = FORMAT_WITH_RECIPE;
+    let mut gauge = gauge(&Arc::new(Bank::from_contents(smoothed, 3).unwrap()), true);
+    assert!(!gauge.shares(&*scene.stream));
+    let mut want = Distances::default();
+    gauge.distances(&scene.frame, &mut want).unwrap();
+    gauge.distances(&there, &mut out).unwrap();
+    assert_eq!(*out.data, *want.data);
+    assert_ne!(*out.data, scene.want, "they are smoothed");
+}
+
+#[test]
+fn a_lost_card_hands_the_frame_to_the_cpu() {
+    let scene = scene();
+    let card = EmulatedCard::new(&scene.machine, 2, 1);
+    let lost = Arc::clone(&card.lost);
+    let mut engine = Engine::new(card, 3, &scene.bank).unwrap();
+    engine.share(scene.stream.clone());
+    let bank = Arc::clone(&scene.bank);
+    let spare = move || {
+        let cpu = CpuSearch::with(crate::nearest::Backend::Portable, 3, 1, &bank)?;
+        Ok(Box::new(cpu) as Box<dyn Nearest>)
+    };
+    let mut search = WithSpare::new(Box::new(engine), Box::new(spare));
+    let there = there(&scene.frame, &scene.stock);
+    let mut out = Distances::default();
+    search.distances(&there, &mut out).unwrap();
+    assert!(search.shares(&*scene.stream) && *out.data == scene.want);
+    lost.store(true, SeqCst);
+    for _ in 0..2 {
+        search.distances(&there, &mut out).unwrap();
+        assert!(!search.shares(&*scene.stream), "{}", search.name());
+        for (got, want) in out.data.iter().zip(&scene.want) {
+            assert!((got - want).abs() < 1e-5 * want, "{got} {want}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A GPU's stream that is none: its memory is the host's, and what it is given is done at once. It can fail, and lie.
+#![allow(dead_code, reason = "each test uses what it needs")]
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard};
+
+use farout::gpu_stream::GpuStream;
+
+/// The stream.
+#[derive(Debug, Default)]
+pub struct HostStream {
+    /// What was allocated and not freed, by address.
+    memory: Mutex<HashMap<u64, Box<[f32]>>>,
+    turn: Mutex<()>,
+    /// Inputs that were copied in.
+    pub uploads: AtomicUsize,
+    /// Outputs that were copied out.
+    pub downloads: AtomicUsize,
+    /// Copies in fail from now on.
+    pub broken: AtomicBool,
+    /// Copies in are forgotten from now on.
+    pub forgetful: AtomicBool,
+}
+
+impl HostStream {
+    /// Pieces of memory that nobody has freed.
+    pub fn pieces(&self) -> usize {
+        self.memory.lock().unwrap().len()
+    }
+}
+
+// SAFETY: the handle is used by nobody; memory is aligned for floats, and stays until it is freed.
+unsafe impl GpuStream for HostStream {
+    fn gpu(&self) -> usize {
+        0
+    }
+
+    fn handle(&self) -> *mut c_void {
+        (&raw const *self).cast_mut().cast()
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64, String> {
+        let piece = vec![f32::NAN; bytes.div_ceil(4)].into_boxed_slice();
+        let address = piece.as_ptr() as u64;
+        self.memory.lock().unwrap().insert(address, piece);
+        Ok(address)
+    }
+
+    unsafe fn free(&self, address: u64) {
+        self.memory.lock().unwrap().remove(&address).unwrap();
+    }
+
+    unsafe fn upload(&self, numbers: &[f32], to: u64) -> Result<(), String> {
+        self.uploads.fetch_add(1, SeqCst);
+        if self.broken.load(SeqCst) {
+            return Err("the cable is out".to_owned());
+        }
+        if !self.forgetful.load(SeqCst) {
+            // SAFETY: the caller vouches for the room.
+            unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr(), to as *mut f32, numbers.len()) };
+        }
+        Ok(())
+    }
+
+    unsafe fn copy(&self, from: u64, to: u64, count: usize) -> Result<(), String> {
+        // SAFETY: the caller vouches for both places.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const f32, to as *mut f32, count) };
+        Ok(())
+    }
+
+    unsafe fn download(&self, from: u64, numbers: &mut [f32]) -> Result<(), String> {
+        self.downloads.fetch_add(1, SeqCst);
+        // SAFETY: the caller vouches for the source.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const f32, numbers.as_mut_ptr(), numbers.len()) };
+        Ok(())
+    }
+}
