@@ -48,11 +48,11 @@ def affinity(part):
     return ["--affinity", part, "--affinity-radius", "2", "--affinity-share", "0.9"]
 
 
-def reduced(parts, *flags):
-    return parts, ["--parts", ",".join(parts), *REDUCED, *flags]
+def reduced(parts, *flags, kinds="scraps"):
+    return parts, ["--parts", ",".join(parts), *REDUCED, *flags], kinds
 
 
-# Name, parts and flags of `bank merge`.
+# Name, parts, flags of `bank merge`, and kinds of outliers.
 CANDIDATES = {
     "first": reduced(FIRST, *affinity("value:10")),
     "first-outliers-1": reduced(FIRST, *outliers(1), *affinity("value:10")),
@@ -62,6 +62,9 @@ CANDIDATES = {
     "tokens-keys-outliers-0.5": reduced(WITH_KEYS, *outliers(0.5), *affinity("tokens:12")),
     "tokens-keys-outliers-0.7": reduced(WITH_KEYS, *outliers(0.7), *affinity("tokens:12")),
     "tokens-keys-outliers-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12")),
+    "tokens-keys-objects-0.5": reduced(WITH_KEYS, *outliers(0.5), *affinity("tokens:12"), kinds="scraps-objects"),
+    "tokens-keys-objects-0.7": reduced(WITH_KEYS, *outliers(0.7), *affinity("tokens:12"), kinds="scraps-objects"),
+    "tokens-keys-objects-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12"), kinds="scraps-objects"),
     "tokens-values-outliers-0.7": reduced(WITH_VALUES, *outliers(0.7), *affinity("tokens:12")),
 }
 WEIGHTS = {"elsewhere": 1, "cityscapes": 1, "unseen": 1, "static": 0.5, "pasted": 0.5}
@@ -134,21 +137,21 @@ def make_sets(data, out, every):
     return {name: data_set(out, name, *own[name]) for name in WEIGHTS}
 
 
-def make_shards(data, out, config, args):
-    """Features of the training images and of the outliers, once with all classes and once without things."""
-    scraps = out / "scraps"
-    once(scraps, sys.executable, ROOT / "tools/paste_outliers.py", "--images", data / "camvid/train/images",
-         "--every", args.outlier_every, "--scraps", "-o", scraps)  # fmt: skip
+def make_shards(data, out, config, args, kinds):
+    """Features of the training images and of outliers of these kinds, once with all classes and once without things."""
+    flags = {"scraps": ["--scraps"], "objects": ["--objects", data / "fs_static", "--fold", "odd"]}
+    pasted = once(out / kinds, sys.executable, ROOT / "tools/paste_outliers.py", "--images", data / "camvid/train/images",
+                  "--every", args.outlier_every, *(flag for kind in kinds.split("-") for flag in flags[kind]), "-o", out / kinds)  # fmt: skip
     train = sorted((data / "camvid/train/images").iterdir())[:: args.train_every]
-    strange, shards = sorted((scraps / "images").iterdir()), {}
+    strange, shards = sorted((pasted / "images").iterdir()), {}
     # The banks without things are made of a third of the pictures: they only compare.
     for name, void, step in (("all", [11], 1), ("nothings", [*THINGS, 11], 3)):
-        shards[name] = once(out / f"{name}.shard", FAROUT, "bank", "build", "-c", config,
+        path = out / f"{name}-{kinds}.shard"
+        shards[name] = once(path, FAROUT, "bank", "build", "-c", config,
                             "--images", links(out / f"{name}-train", train[::step]),
                             "--labels", data / "camvid/train/labels", "--void", ",".join(map(str, void)),
-                            "--transform", "center:image", "--outliers", links(out / f"{name}-scraps", strange[::step]),
-                            "--outlier-labels", scraps / "labels", "--size", 20000, "--shard", "1/1",
-                            "-o", out / f"{name}.shard")  # fmt: skip
+                            "--transform", "center:image", "--outliers", links(out / f"{name}-{kinds}", strange[::step]),
+                            "--outlier-labels", pasted / "labels", "--size", 20000, "--shard", "1/1", "-o", path)  # fmt: skip
     return shards
 
 
@@ -157,8 +160,8 @@ def judge(out, config, name, flags, shards, sets):
     figures = {}
     for which, file in sets.items():
         shard = shards["all" if which in ("static", "pasted") else "nothings"]
-        bank = once(out / f"{name}-{shard.stem}.bank", FAROUT, "bank", "merge", shard, *flags,
-                    "-o", out / f"{name}-{shard.stem}.bank")  # fmt: skip
+        path = out / f"{name}-{shard.stem}.bank"
+        bank = once(path, FAROUT, "bank", "merge", shard, *flags, "-o", path)
         result = once(out / f"{which}-{name}.json", FAROUT, "eval", "--dataset", f"folder:{file}", "-c", config, "--bank", bank,
                       "--methods", "knn", "--replicates", 0, "--json", out / f"{which}-{name}.json")  # fmt: skip
         pooled = json.loads(result.read_text())["methods"][0]["pooled"]
@@ -209,16 +212,18 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     config = joined(out, "select", data / "models/vit_s_focus.onnx", FEATURES)
     sets = make_sets(data, out, 3 if args.quick else 1)
-    shards = make_shards(data, out, config, args)
-    rows = {}
+    shards, rows = {}, {}
     for name in wanted:
-        figures = judge(out, config, name, CANDIDATES[name][1], shards, sets)
+        _, flags, kinds = CANDIDATES[name]
+        if kinds not in shards:
+            shards[kinds] = make_shards(data, out, config, args, kinds)
+        figures = judge(out, config, name, flags, shards[kinds], sets)
         rows[name] = sum(weight * (figures[which][0] - figures[which][1]) for which, weight in WEIGHTS.items()), figures
     print("| candidate | " + " | ".join(WEIGHTS) + " | weighed sum of AP - FPR95 |\n|---|" + "--:|" * (len(WEIGHTS) + 1))
     for name, (total, figures) in rows.items():
         print(f"| {name} | " + " | ".join("{:.1f} / {:.1f}".format(*figures[s]) for s in WEIGHTS) + f" | {total:.1f} |")
     name = max(rows, key=lambda name: rows[name][0])
-    parts, flags = CANDIDATES[name]
+    parts, flags, _ = CANDIDATES[name]
     print(f"\nchosen: {name}: farout bank merge ... {' '.join(flags)}")
     text = CONFIG.format(words=" + ".join(parts), parts=" ".join(parts), flags=" ".join(flags[2:]), widths=widths(parts))
     (ROOT / "configs/dinov2-s.toml").write_text(text)
