@@ -1,7 +1,8 @@
-//! What may be done to score maps, through the program: replay and eval do the same, and a region of interest
-//! changes alarms only.
+//! What may be done to score maps, through the program: replay and eval do the same, fusion takes the statistics of the bank, and a region
+//! of interest changes alarms only.
 
 mod support {
+    pub mod drive_set;
     pub mod given;
     pub mod program;
     pub mod tiny_model;
@@ -10,30 +11,9 @@ mod support {
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use support::drive_set::{Set, drive_set, read};
 use support::given::{given, text};
 use support::program::farout;
-
-/// Frames of a drive as pictures in a folder, with masks of strangers, and a description of both as a sequence.
-fn drive(dir: &Path, frames: usize) -> (PathBuf, String) {
-    let (images, truth, masks) = (dir.join("images"), dir.join("truth"), dir.join("masks"));
-    let source = format!("synthetic:seed=5,width=320,height=180,frames={frames},stride=2");
-    let args = ["replay", "--bypass", &source, "--frames-out", text(&images), "--truth", text(&truth)];
-    farout(args).succeeded();
-    std::fs::create_dir(&masks).unwrap();
-    for entry in truth.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if let Some(stem) = path.file_stem().unwrap().to_str().unwrap().strip_suffix("_stranger") {
-            std::fs::copy(&path, masks.join(format!("{stem}.png"))).unwrap();
-        }
-    }
-    let anomaly: Vec<String> = (1..=255).map(|v| v.to_string()).collect();
-    let toml = format!(
-        "images = \"images\"\nmasks = \"masks\"\nsequences = true\nnormal = [0]\nanomaly = [{}]\n",
-        anomaly.join(", ")
-    );
-    std::fs::write(dir.join("dataset.toml"), toml).unwrap();
-    (images, format!("folder:{}", text(dir)))
-}
 
 /// A configuration with these lines in `[score]`.
 fn config(dir: &Path, score: &str) -> PathBuf {
@@ -60,7 +40,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn replay_and_eval_treat_maps_alike() {
     let dir = tempfile::tempdir().unwrap();
-    let (images, dataset) = drive(dir.path(), 6);
+    let (images, dataset) = drive_set(dir.path(), 6, 2, true);
     let bank = text(&given().bank);
     let mut plain = Vec::new();
     for (i, score) in [
@@ -97,7 +77,7 @@ fn replay_and_eval_treat_maps_alike() {
 #[test]
 fn frames_are_smoothed_over_time_in_order_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, dataset) = drive(dir.path(), 3);
+    let (_, dataset) = drive_set(dir.path(), 3, 2, true);
     let config = config(dir.path(), "temporal = 0.6");
     let bank = text(&given().bank);
     let eval = |extra: &[&str]| {
@@ -123,7 +103,7 @@ fn frames_are_smoothed_over_time_in_order_or_not_at_all() {
 #[test]
 fn a_region_of_interest_changes_alarms_and_not_the_maps() {
     let dir = tempfile::tempdir().unwrap();
-    let (images, _) = drive(dir.path(), 8);
+    let (images, _) = drive_set(dir.path(), 8, 2, true);
     let bank = text(&given().bank);
     let run = |name: &str, score: &str| {
         let config = config(dir.path(), score);
@@ -174,4 +154,72 @@ fn a_region_of_interest_changes_alarms_and_not_the_maps() {
         assert_eq!(ended.code, Some(2), "{score}: {}", ended.stderr);
         assert!(ended.stderr.contains(words), "{score}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn fused_scores_come_from_the_statistics_of_a_bank_with_logits() {
+    let set = Set::new(4);
+    let bank = set.at("logits.bank");
+    let build = ["bank", "build", "--device", "cpu", "--size", "2000", "-c", text(&set.config), "--images"];
+    let told = farout([&build[..], &[text(&given().pictures), "-o", text(&bank)]].concat()).succeeded();
+    for method in ["knn", "lse", "msp", "max-logit", "entropy", "cdnp", "zsum"] {
+        let line = told.stdout.lines().find(|line| line.trim_start().starts_with(&format!("{method} ")));
+        assert!(line.is_some_and(|line| line.contains("thresholds") && line.contains("(1 %)")), "{told:?}");
+    }
+    let (json, scores) = (set.at("out.json"), set.at("scores"));
+    let all = |extra: &[&str]| {
+        let args = ["eval", "--device", "cpu", "--bank", text(&bank)];
+        let data = ["--dataset", &set.dataset, "--replicates", "0"];
+        farout([&args[..], &data, extra].concat()).succeeded()
+    };
+    all(&["-c", text(&set.config), "--json", text(&json), "--scores", text(&scores)]);
+    let result = read(&json);
+    let names: Vec<&str> =
+        result["methods"].as_array().unwrap().iter().map(|m| m["method"].as_str().unwrap()).collect();
+    assert_eq!(names, ["knn", "lse", "msp", "max-logit", "entropy", "cdnp", "zsum"]);
+    assert!(result["thresholds"].as_array().unwrap().iter().all(|t| t["value"].is_number()), "{result}");
+    // Logits and features have one grid here, so the maps fuse pixel by pixel.
+    let inspected = farout(["bank", "inspect", "--json", text(&bank)]).succeeded().json();
+    let statistics = |method: &str, key: &str| {
+        let methods = inspected["methods"].as_array().unwrap();
+        methods.iter().find(|m| m["method"] == method).unwrap()[key].as_f64().unwrap()
+    };
+    let reference = &inspected["build"]["reference"];
+    let range = reference["ranges"].as_array().unwrap().iter().find(|r| r["method"] == "lse").unwrap();
+    let (min, max) = (range["min"].as_f64().unwrap(), range["max"].as_f64().unwrap());
+    let largest = reference["distance"]["largest"].as_f64().unwrap();
+    assert_eq!(reference["distance"]["features"], 2000);
+    let maps = |method: &str| {
+        let bytes = std::fs::read(scores.join(method).join("000002.npy")).unwrap();
+        let numbers = bytes[bytes.len() - 320 * 180 * 4..].as_chunks::<4>().0;
+        numbers.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect::<Vec<_>>()
+    };
+    let (d, s) = (maps("knn"), maps("lse"));
+    let z = |method: &str, x: f64| (x - statistics(method, "mean")) / statistics(method, "deviation");
+    for (method, fuse) in [
+        ("cdnp", &(|d, s| (s - min) / (max - min) + d / largest) as &dyn Fn(f64, f64) -> f64),
+        ("zsum", &|d, s| z("lse", s) + z("knn", d)),
+    ] {
+        for (got, (d, s)) in maps(method).iter().zip(d.iter().zip(&s)) {
+            let want = fuse(*d, *s);
+            assert!((got - want).abs() < 1e-4 * want.abs().max(1.0), "{method}: {got}, not {want}");
+        }
+    }
+    // Another partner has the scales, but no threshold of its own.
+    let other = set.at("other.toml");
+    let config = std::fs::read_to_string(&set.config).unwrap();
+    std::fs::write(&other, config + "[score]\nmethod = \"cdnp\"\npartner = \"entropy\"\n").unwrap();
+    all(&["-c", text(&other), "--methods", "cdnp,zsum", "--json", text(&json)]);
+    let basis = read(&json)["thresholds"][0]["basis"].as_str().unwrap().to_owned();
+    assert!(basis.contains("score.partner = \"lse\""), "{basis}");
+    let events = set.at("events.jsonl");
+    let replay = |extra: &[&str]| {
+        let args =
+            ["replay", support::given::DRIVE, "--device", "cpu", "--frames", "3", "--bank", text(&bank)];
+        farout([&args[..], &["--events", text(&events)], extra].concat())
+    };
+    let refused = replay(&["-c", text(&other)]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("score.partner = \"lse\""), "{}", refused.stderr);
+    replay(&["-c", text(&other), "--threshold", "1.5"]).succeeded();
 }

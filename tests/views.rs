@@ -1,6 +1,7 @@
 //! Views from end to end: banks that measure them, runs that merge them, thresholds that hold for them only.
 
 mod support {
+    pub mod drive_set;
     pub mod given;
     pub mod program;
     pub mod tiny_model;
@@ -18,6 +19,7 @@ use farout::grid::{Grid, ScoreMap};
 use farout::health::Health;
 use farout::source::{self, Purpose, SourceConfig};
 use farout::stop::Stop;
+use support::drive_set::drive_set;
 use support::given::{DRIVE, given, text};
 use support::program::{Outcome, farout};
 
@@ -127,23 +129,10 @@ fn automatic_thresholds_hold_for_their_views_only() {
 fn evaluation_scores_with_views_and_records_them() {
     let views = views();
     let dir = views.at("set");
-    let (images, truth, masks) = (dir.join("images"), dir.join("truth"), dir.join("masks"));
-    let source = "synthetic:seed=5,width=320,height=180,frames=6,stride=31";
-    farout(["replay", "--bypass", source, "--frames-out", text(&images), "--truth", text(&truth)])
-        .succeeded();
-    std::fs::create_dir(&masks).unwrap();
-    for entry in truth.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if let Some(stem) = path.file_stem().unwrap().to_str().unwrap().strip_suffix("_stranger") {
-            std::fs::copy(&path, masks.join(format!("{stem}.png"))).unwrap();
-        }
-    }
-    let anomaly = (1..=255).map(|v| v.to_string()).collect::<Vec<_>>().join(", ");
-    let toml = format!("images = \"images\"\nmasks = \"masks\"\nnormal = [0]\nanomaly = [{anomaly}]\n");
-    std::fs::write(dir.join("dataset.toml"), toml).unwrap();
+    let (_, dataset) = drive_set(&dir, 6, 31, false);
     let judge = |config: &str| {
         let (bank, json) = (views.at("with.bank"), views.at(&format!("{config}.json")));
-        let (config, dataset) = (views.at(config), format!("folder:{}", text(&dir)));
+        let config = views.at(config);
         let fixed =
             ["eval", "--device", "cpu", "-c", text(&config), "--bank", text(&bank), "--dataset", &dataset];
         farout([&fixed[..], &["--replicates", "0", "--json", text(&json)]].concat()).succeeded();
