@@ -1,5 +1,5 @@
-//! What may be done to score maps, through the program: replay and eval do the same, fusion takes the statistics of the bank, and a region
-//! of interest changes alarms only.
+//! What may be done to score maps, through the program: replay and eval do the same, fusion takes the statistics of
+//! the bank, and a region of interest changes alarms only.
 
 mod support {
     pub mod drive_set;

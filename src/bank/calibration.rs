@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{BankError, Baseline};
+use crate::views::Scale;
 
 /// Levels of the stored quantiles.
 const LEVELS: [f64; 13] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999];
@@ -51,6 +52,14 @@ pub struct ViewBaseline {
     pub view: Baseline,
     /// Of the whole picture's patches whose centres the view covers.
     pub picture: Baseline,
+}
+
+impl ViewBaseline {
+    /// What brings the view's distances to the scale of the whole picture's.
+    pub fn scale(&self) -> Scale {
+        let pair = |b: &Baseline| (b.mean, b.deviation);
+        Scale::between(pair(&self.view), pair(&self.picture))
+    }
 }
 
 /// Statistics of one score over the cells of the held-out frames, void cells left out: those of the score itself, and

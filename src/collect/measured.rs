@@ -6,7 +6,7 @@ use super::calibrate::Frame;
 use crate::bank::{Bank, Baseline, ViewBaseline, ViewRecord};
 use crate::grid::{Distances, Features};
 use crate::nearest::{self, Device, SearchConfig, ViewSearch};
-use crate::views::{Layout, Merger, Scale, ViewsConfig};
+use crate::views::{Layout, Merger, ViewsConfig};
 
 /// Of each frame the distances, merged with those of its views; void and faulty cells are NaN.
 pub(super) struct Measured {
@@ -66,8 +66,7 @@ pub(super) fn measured<'a>(
         .iter()
         .map(|(own, picture)| ViewBaseline { view: own.baseline(), picture: picture.baseline() })
         .collect();
-    let pair = |b: &Baseline| (b.mean, b.deviation);
-    let scales = baselines.iter().map(|b| Scale::between(pair(&b.view), pair(&b.picture))).collect();
+    let scales = baselines.iter().map(ViewBaseline::scale).collect();
     let mut merger = Merger::new(&layout, scales);
     for ((frame, map), parts) in frames.zip(&mut maps).zip(&parts) {
         let mut merged = Distances::default();

@@ -2,13 +2,13 @@
 
 use anyhow::{Result, anyhow};
 
-use crate::bank::{Bank, Baseline, Threshold};
+use crate::bank::{Bank, Threshold, ViewBaseline};
 use crate::config::{Config, ConfigError};
 use crate::features::{InputSpec, Preprocessor};
 use crate::grid::{Distances, Features, Logits};
 use crate::nearest::{Gauge, ViewSearch};
 use crate::score::{Method, ScoreConfig, ScoreError, ThresholdSetting};
-use crate::views::{Layout, Merger, Scale, ViewsConfig};
+use crate::views::{Layout, Merger, ViewsConfig};
 
 /// Measures views and merges their maps.
 pub struct Looks {
@@ -27,10 +27,7 @@ impl Looks {
         let wanted = config.views.describe();
         let known = bank.and_then(|bank| bank.calibration()?.views.as_ref()).filter(|v| v.views == wanted);
         let scales = match known {
-            Some(known) => {
-                let pair = |b: &Baseline| (b.mean, b.deviation);
-                known.baselines.iter().map(|b| Scale::between(pair(&b.view), pair(&b.picture))).collect()
-            }
+            Some(known) => known.baselines.iter().map(ViewBaseline::scale).collect(),
             None => {
                 tracing::warn!(
                     "the bank was built without these [views]: their distances are combined as they are, though every scale \
