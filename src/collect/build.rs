@@ -8,7 +8,7 @@ use super::config::BuildConfig;
 use super::digest::{Digest, digest_of, frame_digest, hex, sha256_of_file};
 use super::error::BuildError;
 use super::inputs::{Input, InputKind};
-use super::labels::LabelMask;
+use super::labels::{LabelError, LabelMask};
 use super::part::{Built, Terms};
 use super::sample::{Offer, PatchKey, Sampler};
 use super::split::{Place, Side, Split};
@@ -187,6 +187,12 @@ pub(super) fn gather(
                 }
                 Err(other) => return Err(other.into()),
             };
+            if let (Some(mask), Some(path)) = (&mask, &input.label)
+                && !mask.fits((frame.width, frame.height))
+            {
+                let (mask, image) = ((mask.width, mask.height), (frame.width, frame.height));
+                return Err(LabelError::Shape { path: path.clone(), mask, image }.into());
+            }
             if input.kind == InputKind::Still || number % config.video_step.max(1) == 0 {
                 pass.frame(&frame, input, &file, number, mask.as_ref(), extractor)?;
                 done += 1;

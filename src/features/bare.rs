@@ -7,8 +7,8 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 
 use super::config::RuntimeConfig;
-use super::provider;
 use super::runtime::Runtime;
+use super::{byte_products, provider};
 use crate::model::onnx::{TensorProto, data_type};
 
 /// A graph that is open on the CPU.
@@ -31,7 +31,8 @@ impl BareSession {
                 .with_optimization_level(GraphOptimizationLevel::Disable)
                 .map_err(|e| anyhow!(e.to_string()))?;
         }
-        let inner = builder.commit_from_memory(bytes).map_err(|e| anyhow!("ONNX Runtime: {e}"))?;
+        let bytes = byte_products::exact(&runtime, bytes);
+        let inner = builder.commit_from_memory(&bytes).map_err(|e| anyhow!("ONNX Runtime: {e}"))?;
         Ok(BareSession { inner })
     }
 

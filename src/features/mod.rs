@@ -9,6 +9,7 @@ pub mod bare;
 mod binding;
 mod bound;
 pub mod building;
+pub mod byte_products;
 pub mod choose;
 pub mod config;
 pub mod doctor;

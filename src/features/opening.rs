@@ -1,6 +1,7 @@
 //! Opening a model: every way in turn, each held against the CPU on the golden frame, TensorRT's engines
 //! taken from their folder or built into it.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::attempt::{Attempt, OnStream};
 use super::building::Building;
+use super::byte_products;
 use super::choose::{Opener, first_that_works};
 use super::config::{Device, Precision, Provider, RuntimeConfig};
 use super::engines::{EngineKey, Engines, Kept, Making};
@@ -98,8 +100,12 @@ impl Opener for Ways<'_> {
         };
         let mut builder = provider::builder_for(self.runtime, attempt, self.config, folder, None)
             .map_err(|why| self.cannot_run(&why))?;
-        let inner =
-            builder.commit_from_memory(&self.loaded.bytes).map_err(|e| self.cannot_run(&e.to_string()))?;
+        let bytes = match attempt.provider {
+            Provider::Cpu => byte_products::exact(self.runtime, &self.loaded.bytes),
+            // They have kernels of their own, and TensorRT takes signed weights only.
+            Provider::Cuda | Provider::TensorRt => Cow::Borrowed(&self.loaded.bytes[..]),
+        };
+        let inner = builder.commit_from_memory(&bytes).map_err(|e| self.cannot_run(&e.to_string()))?;
         let threads = self.config.cpu_threads();
         let mut session = Session::of(inner, self.loaded, attempt, self.runtime, threads)
             .map_err(|why| format!("{why:#}"))?;
@@ -297,7 +303,8 @@ impl Ways<'_> {
         let attempt = Attempt { provider: Provider::Cpu, precision: Precision::Fp32 };
         let threads = self.config.cpu_threads();
         let mut builder = provider::builder(self.runtime, threads)?;
-        let inner = builder.commit_from_memory(&self.loaded.bytes).map_err(|e| e.to_string())?;
+        let bytes = byte_products::exact(self.runtime, &self.loaded.bytes);
+        let inner = builder.commit_from_memory(&bytes).map_err(|e| e.to_string())?;
         let session = Session::of(inner, self.loaded, attempt, self.runtime, threads);
         let mut session = session.map_err(|why| format!("the golden frame on the CPU: {why:#}"))?;
         Ok(Golden::of(&on_golden_frame(&mut session, self.loaded)?))

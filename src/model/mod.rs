@@ -25,6 +25,7 @@ pub mod stream;
 pub mod survey;
 pub mod trace;
 pub mod unfuse;
+pub mod unsigned;
 pub mod web;
 pub mod widen;
 
