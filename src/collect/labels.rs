@@ -179,6 +179,17 @@ impl LabelMask {
         same_shape(picture, (self.width, self.height))
     }
 
+    /// Refuses the mask in `path` for a picture of another shape.
+    ///
+    /// # Errors
+    /// [`LabelError::Shape`].
+    pub fn must_fit(&self, path: &Path, image: (usize, usize)) -> Result<(), LabelError> {
+        match self.fits(image) {
+            true => Ok(()),
+            false => Err(LabelError::Shape { path: path.to_owned(), mask: (self.width, self.height), image }),
+        }
+    }
+
     /// Which patches of `grid` are void: those whose centre lies on a pixel with one of the values
     /// `void` (the mask covers the same picture as the grid, at any resolution).
     pub fn void_patches(&self, grid: Grid, void: &[u16], out: &mut Vec<bool>) {

@@ -29,7 +29,7 @@ mod understanding;
 
 pub use attempt::Attempt;
 pub use bare::BareSession;
-pub use choose::PassedOver;
+pub use choose::{PassedOver, grouped};
 pub use config::{Device, IoBinding, Precision, Provider, RuntimeConfig};
 pub use doctor::findings;
 pub use golden::Golden;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::attempt::{Attempt, OnStream};
 use super::building::Building;
 use super::byte_products;
-use super::choose::{Opener, first_that_works};
+use super::choose::{Opener, PassedOver, first_that_works, grouped};
 use super::config::{Device, Precision, Provider, RuntimeConfig};
 use super::engines::{EngineKey, Engines, Kept, Making};
 use super::golden::{self, Golden};
@@ -40,7 +40,6 @@ pub(super) fn open(
     runtime_config.check().map_err(|why| anyhow!(why))?;
     let runtime = Runtime::load(runtime_config.library.as_deref())?;
     let loaded = model::load(config)?;
-    let what = config.path.display();
     let attempts = runtime_config.attempts();
     let mut opener = Ways { runtime: &runtime, config: runtime_config, loaded: &loaded, golden: None };
     match first_that_works(&attempts, &mut opener) {
@@ -52,19 +51,7 @@ pub(super) fn open(
                 None => session,
             })
         }
-        Err(passed) => match &passed[..] {
-            [] => bail!("cannot run the model {what}: [runtime] providers names none"),
-            [one] => bail!("{}", one.why),
-            _ => {
-                let reasons: Vec<String> =
-                    passed.iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
-                let asked = match runtime_config.device {
-                    Device::Auto => "no execution provider opens it ([runtime] providers)".to_owned(),
-                    _ => "the device that is asked for cannot be had".to_owned(),
-                };
-                bail!("cannot run the model {what}: {asked}: {}", reasons.join("; "))
-            }
-        },
+        Err(passed) => bail!("{}", opener.nothing_opens(&passed)),
     }
 }
 
@@ -98,14 +85,13 @@ impl Opener for Ways<'_> {
             Place::Making(making) => Some(making.folder()),
             Place::None => None,
         };
-        let mut builder = provider::builder_for(self.runtime, attempt, self.config, folder, None)
-            .map_err(|why| self.cannot_run(&why))?;
+        let mut builder = provider::builder_for(self.runtime, attempt, self.config, folder, None)?;
         let bytes = match attempt.provider {
             Provider::Cpu => byte_products::exact(self.runtime, &self.loaded.bytes),
             // They have kernels of their own, and TensorRT takes signed weights only.
             Provider::Cuda | Provider::TensorRt => Cow::Borrowed(&self.loaded.bytes[..]),
         };
-        let inner = builder.commit_from_memory(&bytes).map_err(|e| self.cannot_run(&e.to_string()))?;
+        let inner = builder.commit_from_memory(&bytes).map_err(|e| e.to_string())?;
         let threads = self.config.cpu_threads();
         let mut session = Session::of(inner, self.loaded, attempt, self.runtime, threads)
             .map_err(|why| format!("{why:#}"))?;
@@ -153,19 +139,35 @@ enum Place {
 }
 
 impl Ways<'_> {
-    fn cannot_run(&self, why: &str) -> String {
+    /// What to say where no way works.
+    fn nothing_opens(&self, passed: &[PassedOver]) -> String {
+        let what = self.loaded.config.path.display().to_string();
         let insists = match self.config.device {
             Device::Auto => "",
             Device::Cpu => "device = \"cpu\" is asked for: ",
             Device::Cuda => "device = \"cuda\" is asked for: ",
             Device::TensorRt => "device = \"tensorrt\" is asked for: ",
         };
-        format!("cannot run the model {}: {insists}{why}", self.loaded.config.path.display())
+        let why = match passed {
+            [] => "[runtime] providers names none".to_owned(),
+            [one] if one.why.contains(&what) => return one.why.clone(),
+            [one] => one.why.clone(),
+            _ => {
+                let reasons: Vec<String> =
+                    grouped(passed).iter().map(|(who, why)| format!("{who}: {why}")).collect();
+                format!("no execution provider of [runtime] providers opens it: {}", reasons.join("; "))
+            }
+        };
+        let absent =
+            |one: &&PassedOver| provider::loads(self.runtime, one.attempt.provider, self.config).is_err();
+        let remedy =
+            passed.iter().find(absent).map(|one| format!("; {}", provider::remedy(one.attempt.provider)));
+        format!("cannot run the model {what}: {insists}{why}{}", remedy.unwrap_or_default())
     }
 
     /// Where the engines are or come, and what to tell while they are built.
     fn place(&self, attempt: Attempt) -> Result<(Place, Option<String>), String> {
-        provider::built_in(self.runtime, attempt.provider).map_err(|why| self.cannot_run(&why))?;
+        provider::built_in(self.runtime, attempt.provider)?;
         let SizeRule::Fixed(size) = self.loaded.size else {
             return Err(
                 "TensorRT builds for one size of input, and this model takes any; prepare it with --size, or set `size` in [model]"
