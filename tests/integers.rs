@@ -21,25 +21,22 @@ fn run(model: &ModelProto, optimised: bool) -> Vec<Vec<f32>> {
     let inputs = graph.input.iter();
     let input =
         inputs.map(|value| value.name()).find(|name| graph.initializer.iter().all(|one| one.name() != *name));
-    let image: Vec<f32> = (0..3 * 48 * 64).map(|n| (n as f32 * 0.013).sin()).collect();
+    let image: Vec<f32> = (0..3 * 32 * 48).map(|n| (n as f32 * 0.013).sin()).collect();
     let mut session = BareSession::open(&model.encode_to_vec(), &cpu(), optimised).unwrap();
-    let outputs = session.run(Some((input.unwrap(), [1, 3, 48, 64], &image))).unwrap();
+    let outputs = session.run(Some((input.unwrap(), [1, 3, 32, 48], &image))).unwrap();
     outputs.iter().map(|one| one.floats().unwrap()).collect()
 }
 
 #[test]
 fn unsigned_weights_compute_the_same_function() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models");
-    for (name, has_signed) in [
-        ("timm-vit.qdq.onnx", true),
-        ("timm-dinov3.qdq.onnx", true),
-        ("timm-vit.dynamic.onnx", true),
-        ("timm-vit.qoperator.onnx", false),
-    ] {
+    for name in
+        ["timm-vit.qdq.onnx", "timm-dinov3.qdq.onnx", "timm-vit.dynamic.onnx", "timm-vit.qoperator.onnx"]
+    {
         let model = ModelProto::decode(&std::fs::read(folder.join(name)).unwrap()[..]).unwrap();
         let mut unsigned = model.clone();
         let turned = unsigned_weights(unsigned.graph.as_mut().unwrap());
-        assert_eq!(turned > 0, has_signed, "{name}: {turned} operators");
+        assert!(turned > 0, "{name} has signed weights");
         // Node by node nothing is rounded otherwise.
         assert_eq!(run(&model, false), run(&unsigned, false), "{name}");
     }
@@ -86,7 +83,7 @@ fn largest_products() -> ModelProto {
 fn the_largest_products_do_not_saturate() {
     for optimised in [false, true] {
         let sums = &run(&largest_products(), optimised)[0];
-        assert_eq!(sums.len(), 3 * 48 * 64 / 64 * 8);
+        assert_eq!(sums.len(), 3 * 32 * 48 / 64 * 8);
         assert!(
             sums.iter().all(|sum| *sum == (255 * 127 * 64) as f32),
             "optimised {optimised}: {:?}",
