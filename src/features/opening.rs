@@ -15,6 +15,7 @@ use super::engines::{EngineKey, Engines, Kept, Making};
 use super::golden::{self, Golden};
 use super::gpu;
 use super::provider;
+use super::refusal::Refusal;
 use super::runtime::Runtime;
 use super::session::{Session, Streams};
 use super::shortcut::{Shortcut, agree, climb};
@@ -53,6 +54,12 @@ pub(super) fn open(
         Err(passed) => match &passed[..] {
             [] => bail!("cannot run the model {what}: [runtime] providers names none"),
             [one] => bail!("{}", one.why),
+            [others @ .., cpu] if cpu.attempt.provider == Provider::Cpu => {
+                // What the CPU says is of the model itself; what GPUs lack helps nobody with it.
+                let reasons: Vec<String> =
+                    others.iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
+                bail!("{} (no other execution provider opens it either: {})", cpu.why, reasons.join("; "))
+            }
             _ => {
                 let reasons: Vec<String> =
                     passed.iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
@@ -99,7 +106,7 @@ impl Opener for Ways<'_> {
         let mut builder = provider::builder_for(self.runtime, attempt, self.config, folder, None)
             .map_err(|why| self.cannot_run(&why))?;
         let inner =
-            builder.commit_from_memory(&self.loaded.bytes).map_err(|e| self.cannot_run(&e.to_string()))?;
+            builder.commit_from_memory(&self.loaded.bytes).map_err(|e| self.refused(&e.to_string()))?;
         let threads = self.config.cpu_threads();
         let mut session = Session::of(inner, self.loaded, attempt, self.runtime, threads)
             .map_err(|why| format!("{why:#}"))?;
@@ -155,6 +162,11 @@ impl Ways<'_> {
             Device::TensorRt => "device = \"tensorrt\" is asked for: ",
         };
         format!("cannot run the model {}: {insists}{why}", self.loaded.config.path.display())
+    }
+
+    /// What the library says of the model, and what to try.
+    fn refused(&self, said: &str) -> String {
+        self.cannot_run(&Refusal::new(&self.runtime.version, said, self.loaded.bytes.len()).to_string())
     }
 
     /// Where the engines are or come, and what to tell while they are built.
