@@ -35,7 +35,7 @@ fn unsigned_weights_compute_the_same_function() {
     {
         let model = ModelProto::decode(&std::fs::read(folder.join(name)).unwrap()[..]).unwrap();
         let mut unsigned = model.clone();
-        let turned = unsigned_weights(unsigned.graph.as_mut().unwrap());
+        let turned = unsigned_weights(&mut unsigned);
         assert!(turned > 0, "{name} has signed weights");
         // Node by node nothing is rounded otherwise.
         assert_eq!(run(&model, false), run(&unsigned, false), "{name}");

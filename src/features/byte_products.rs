@@ -75,7 +75,7 @@ pub(super) fn exact<'a>(runtime: &Runtime, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         }
     }
     let Ok(mut model) = ModelProto::decode(bytes) else { return Cow::Borrowed(bytes) };
-    let turned = model.graph.as_mut().map_or(0, unsigned_weights);
+    let turned = unsigned_weights(&mut model);
     if turned == 0 {
         return Cow::Borrowed(bytes);
     }

@@ -17,6 +17,7 @@ use super::engines::{EngineKey, Engines, Kept, Making};
 use super::golden::{self, Golden};
 use super::gpu;
 use super::provider;
+use super::refusal::Refusal;
 use super::runtime::Runtime;
 use super::session::{Session, Streams};
 use super::shortcut::{Shortcut, agree, climb};
@@ -91,7 +92,7 @@ impl Opener for Ways<'_> {
             // They have kernels of their own, and TensorRT takes signed weights only.
             Provider::Cuda | Provider::TensorRt => Cow::Borrowed(&self.loaded.bytes[..]),
         };
-        let inner = builder.commit_from_memory(&bytes).map_err(|e| e.to_string())?;
+        let inner = builder.commit_from_memory(&bytes).map_err(|e| self.refused(&e.to_string()))?;
         let threads = self.config.cpu_threads();
         let mut session = Session::of(inner, self.loaded, attempt, self.runtime, threads)
             .map_err(|why| format!("{why:#}"))?;
@@ -148,21 +149,36 @@ impl Ways<'_> {
             Device::Cuda => "device = \"cuda\" is asked for: ",
             Device::TensorRt => "device = \"tensorrt\" is asked for: ",
         };
+        let listed = |passed: &[PassedOver]| -> String {
+            let reasons: Vec<String> =
+                grouped(passed).iter().map(|(who, why)| format!("{who}: {why}")).collect();
+            reasons.join("; ")
+        };
+        let named = |why: String| match why.contains(&what) {
+            true => why,
+            false => format!("cannot run the model {what}: {insists}{why}"),
+        };
         let why = match passed {
-            [] => "[runtime] providers names none".to_owned(),
-            [one] if one.why.contains(&what) => return one.why.clone(),
-            [one] => one.why.clone(),
-            _ => {
-                let reasons: Vec<String> =
-                    grouped(passed).iter().map(|(who, why)| format!("{who}: {why}")).collect();
-                format!("no execution provider of [runtime] providers opens it: {}", reasons.join("; "))
+            [] => return named("[runtime] providers names none".to_owned()),
+            // What the CPU says is of the model itself; what GPUs lack helps nobody with it.
+            [cpu] if cpu.attempt.provider == Provider::Cpu => return named(cpu.why.clone()),
+            [others @ .., cpu] if cpu.attempt.provider == Provider::Cpu => {
+                let others = listed(others);
+                return named(format!("{} (no other execution provider opens it either: {others})", cpu.why));
             }
+            [one] => one.why.clone(),
+            _ => format!("no execution provider of [runtime] providers opens it: {}", listed(passed)),
         };
         let absent =
             |one: &&PassedOver| provider::loads(self.runtime, one.attempt.provider, self.config).is_err();
         let remedy =
             passed.iter().find(absent).map(|one| format!("; {}", provider::remedy(one.attempt.provider)));
-        format!("cannot run the model {what}: {insists}{why}{}", remedy.unwrap_or_default())
+        named(format!("{why}{}", remedy.unwrap_or_default()))
+    }
+
+    /// What the library says of the model, and what to try.
+    fn refused(&self, said: &str) -> String {
+        Refusal::new(&self.runtime.version, said, self.loaded.bytes.len()).to_string()
     }
 
     /// Where the engines are or come, and what to tell while they are built.

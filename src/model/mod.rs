@@ -7,19 +7,25 @@ pub mod attention;
 pub mod cells;
 pub mod config;
 pub mod cost;
+pub mod external;
 pub mod graph;
 pub mod head;
 pub mod inline;
 pub mod integers;
+pub mod lift;
 pub mod logits;
 pub mod movement;
 pub mod onnx;
+pub mod opset;
+pub mod order;
 pub mod picture;
 pub mod projection;
 pub mod quantise;
 pub mod read;
 pub mod readout;
 pub mod rewrite;
+pub mod scope;
+pub mod sparse;
 pub mod stages;
 pub mod stream;
 pub mod survey;
@@ -115,6 +121,8 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
     let path = config.path.clone();
     let (mut model, sha256) = read::read(&path)?;
     let unfit = |why: String| ModelError::Unfit { path: path.clone(), why };
+    let before = model.graph.as_ref().map_or(0, |graph| graph.node.len());
+    inline::functions(&mut model).map_err(unfit)?;
     widen::widen(&mut model);
     let mut golden = None;
     let config = match metadata(&model, METADATA_KEY) {
@@ -144,7 +152,6 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
         graph::require(graph, name).map_err(unfit)?;
     }
 
-    let before = graph.node.len();
     let changed =
         !matches!((size, declared), (SizeRule::Fixed(asked), graph::Declared::Fixed(own)) if asked == own);
     rewrite::set_input_size(graph, &input, size, changed);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::integers;
-use super::onnx::{GraphProto, NodeProto, TensorProto, data_type};
+use super::onnx::{GraphProto, ModelProto, NodeProto, TensorProto, data_type};
 use super::rewrite;
 
 /// What is added to values and zero points.
@@ -27,13 +27,15 @@ fn operands(one: &NodeProto) -> Option<(usize, usize)> {
 const MOVES: [&str; 8] =
     ["Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather"];
 
-/// Makes all constant signed 8-bit weights of `graph` unsigned; how many operators read such weights. The graph
+/// Makes all constant signed 8-bit weights of `model` unsigned; how many operators read such weights. The model
 /// computes the same function. Nodes are in topological order before and after.
-pub fn unsigned_weights(graph: &mut GraphProto) -> usize {
+pub fn unsigned_weights(model: &mut ModelProto) -> usize {
+    let opset = model.opset();
+    let Some(graph) = &mut model.graph else { return 0 };
     lift_constants(graph);
     if graph.node.iter().any(|one| takes_signed(graph, one)) {
         // Operators on integers want factors of one sign; between roundings each stands for itself.
-        integers::write_out(graph);
+        integers::write_out(graph, opset);
     }
     let old = graph.node.clone();
     let makers = old
@@ -212,6 +214,14 @@ mod tests {
         }
     }
 
+    /// Turns the weights of a graph.
+    fn turn(graph: &mut GraphProto) -> usize {
+        let mut model = ModelProto { graph: Some(std::mem::take(graph)), ..Default::default() };
+        let turned = unsigned_weights(&mut model);
+        *graph = model.graph.unwrap();
+        turned
+    }
+
     fn constant<'a>(graph: &'a GraphProto, name: &str) -> (&'a [u8], &'a [i64]) {
         let tensor = graph.initializer.iter().find(|one| one.name() == name).unwrap();
         assert_eq!(tensor.data_type(), data_type::UINT8, "{name}");
@@ -232,7 +242,7 @@ mod tests {
             (vec![node("MatMulInteger", &["x", "w"], "y", vec![])], vec![128]),
         ] {
             let mut graph = graph(nodes, constants.clone());
-            assert_eq!(unsigned_weights(&mut graph), 1);
+            assert_eq!(turn(&mut graph), 1);
             let last = graph.node.last().unwrap();
             let (weights, at) = operands(last).unwrap();
             assert_eq!(constant(&graph, &last.input[at]).0, zero, "{last:?}");
@@ -254,7 +264,7 @@ mod tests {
             vec![zero, scale.clone()],
         );
         let before = moving.clone();
-        assert_eq!(unsigned_weights(&mut moving), 0);
+        assert_eq!(turn(&mut moving), 0);
         assert_eq!(moving, before);
         // Weights that are rounded when the graph is loaded are constant, too.
         let mut rounded = graph(
@@ -264,7 +274,7 @@ mod tests {
             ],
             vec![signed_tensor("z", &[], &[0]), scale, float_tensor("w", vec![2], &[1.0, -1.0])],
         );
-        assert_eq!(unsigned_weights(&mut rounded), 1);
+        assert_eq!(turn(&mut rounded), 1);
         assert_eq!(constant(&rounded, rounded.node[0].arg(2).unwrap()).0, [128]);
         assert_eq!(rounded.node[0].arg(2), rounded.node[1].arg(2));
     }

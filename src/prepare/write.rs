@@ -145,7 +145,10 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     let features: Vec<Candidate> = request
         .features
         .iter()
-        .map(|selector| survey.select(selector).map_err(|why| anyhow!("{what}: {why}")))
+        .map(|selector| {
+            let found = survey.select(traced.known_as(selector)).map_err(|why| anyhow!("{what}: {why}"))?;
+            Ok(Candidate { selector: selector.clone(), ..found })
+        })
         .collect::<Result<_>>()?;
     let first =
         features.first().ok_or_else(|| anyhow!("name the features to take, e.g. --features key:12"))?;
@@ -160,7 +163,7 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         LogitsChoice::None => None,
         LogitsChoice::Auto => survey.logits.clone(),
         LogitsChoice::Tensor(name) => {
-            let found = logits::named(&survey.web, &survey.cells, name);
+            let found = logits::named(&survey.web, &survey.cells, traced.known_as(name));
             Some(found.map_err(|why| anyhow!("{what}: --logits: {why}"))?)
         }
     };
