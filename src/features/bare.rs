@@ -37,7 +37,7 @@ impl BareSession {
                 .map_err(|e| anyhow!(e.to_string()))?;
         }
         let refused = |e: ort::Error| Refusal::new(&runtime.version, &e.to_string(), bytes.len());
-        let inner = builder.commit_from_memory(bytes).map_err(|e| refused(e.into()))?;
+        let inner = builder.commit_from_memory(bytes).map_err(refused)?;
         Ok(BareSession { inner, version: runtime.version, bytes: bytes.len() })
     }
 
