@@ -38,7 +38,7 @@ impl BareSession {
         }
         let refused = |e: ort::Error| Refusal::new(&runtime.version, &e.to_string(), bytes.len());
         let exact = byte_products::exact(&runtime, bytes);
-        let inner = builder.commit_from_memory(&exact).map_err(|e| refused(e.into()))?;
+        let inner = builder.commit_from_memory(&exact).map_err(refused)?;
         Ok(BareSession { inner, version: runtime.version, bytes: bytes.len() })
     }
 

@@ -62,9 +62,9 @@ fn places(sparse: &SparseTensorProto) -> Option<Vec<usize>> {
         return numbers.iter().all(inside).then_some(numbers);
     }
     let one = |index: &[usize]| {
-        let axes = index.iter().zip(&dims);
-        axes.fold(Some(0_usize), |place, (&at, &dim)| {
-            place?.checked_mul(dim)?.checked_add(Some(at).filter(|at| *at < dim)?)
+        let mut axes = index.iter().zip(&dims);
+        axes.try_fold(0_usize, |place, (&at, &dim)| {
+            place.checked_mul(dim)?.checked_add(Some(at).filter(|at| *at < dim)?)
         })
     };
     (!dims.is_empty()).then(|| numbers.chunks_exact(dims.len()).map(one).collect())?
