@@ -1,0 +1,317 @@
+//! Damage in the middle of a stream: which pictures a decoder made from less than it should have had.
+//!
+//! Decoders hide what they miss: they fill holes from the picture before and give the result out as good, and so with
+//! every picture that refers to it. GStreamer flags none of it; software decoders only log it. So the log is read, each
+//! line counts for the packet that was being decoded, and from a damaged packet on everything is left out up to the next
+//! key picture. What no decoder notices (an intact packet of other content, most damage in VP9, AV1 and H.265 whose
+//! arithmetic decoder makes a picture of any bytes) is not seen here either.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+/// A stream that renews its pictures bit by bit has no key pictures; live, it is shown again after so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Live damage is told at most so often.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// Words of libavcodec that mean a picture with holes. Everything else that it logs as an error is met in sound streams
+/// too: at the start within a group of pictures, or from encoders that count references differently.
+const WORDS: [&str; 20] = [
+    "concealing ",
+    "error while decoding MB",
+    "Error at MB",
+    "damaged at",
+    "Error splitting the input",
+    "Invalid NAL unit size",
+    "decode_slice_header error",
+    "Error parsing NAL unit",
+    "Could not find ref with POC",
+    "reference picture missing",
+    "Missing reference picture",
+    "Reference ",
+    "slice type too large",
+    "mb_type ",
+    "out of range",
+    "overread",
+    "end mismatch",
+    "corrupt",
+    "truncated",
+    "invalid",
+];
+/// Words that are not damage although they hold one of those.
+const HARMLESS: [&str; 3] = ["probably corrupt input", "SEI type", "Invalid frame dimensions"];
+
+/// How a decoder can be watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// It decodes on the thread that brings the packets, and each line is put down to its packet.
+    Exact,
+    /// It decodes on threads of its own; the first sign of damage ends the run, which is then made again exactly.
+    Fast,
+}
+
+/// What one decoder's stream has gone through.
+pub(super) struct Watch {
+    care: Care,
+    live: bool,
+    hits: AtomicU64,
+    /// Fast only: something was damaged.
+    suspect: AtomicBool,
+    left_out: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    packets: u64,
+    /// Lines of the log that were put down to a packet.
+    hits: u64,
+    current: Option<Packet>,
+    /// Where the presentation of the first key picture begins: what is missing before is no damage.
+    begun: Option<gst::ClockTime>,
+    /// Since when everything is left out.
+    broken: Option<Instant>,
+    /// After damage, pictures before this one in presentation refer to what is missing.
+    leading: Option<gst::ClockTime>,
+    bad: BTreeSet<u64>,
+    told: Option<(Instant, u64)>,
+}
+
+#[derive(Clone, Copy)]
+struct Packet {
+    number: u64,
+    key: bool,
+    time: Option<gst::ClockTime>,
+}
+
+thread_local! {
+    /// The decoder that works on this thread.
+    static HERE: RefCell<Weak<Watch>> = const { RefCell::new(Weak::new()) };
+}
+
+/// The decoders that work on threads of their own.
+static FAST: Mutex<Vec<Weak<Watch>>> = Mutex::new(Vec::new());
+
+impl Watch {
+    /// Watches a decoder's packets and pictures from now on.
+    pub(super) fn on(decoder: &gst::Element, care: Care, live: bool) -> Option<Arc<Watch>> {
+        listen();
+        let (input, output) = (decoder.static_pad("sink")?, decoder.static_pad("src")?);
+        if care == Care::Exact
+            && decoder.find_property("max-threads").is_some_and(|p| p.value_type() == i32::static_type())
+        {
+            decoder.set_property("max-threads", 1);
+        }
+        let watch = Arc::new(Watch {
+            care,
+            live,
+            hits: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
+            left_out: AtomicU64::new(0),
+            state: Mutex::default(),
+        });
+        if care == Care::Fast {
+            let mut fast = FAST.lock().unwrap_or_else(PoisonError::into_inner);
+            fast.retain(|other| other.strong_count() > 0);
+            fast.push(Arc::downgrade(&watch));
+        }
+        let numbers = gst::Caps::new_empty_simple("timestamp/x-farout-packet");
+        let (at_input, by_number) = (Arc::clone(&watch), numbers.clone());
+        input.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            HERE.set(Arc::downgrade(&at_input));
+            if let Some(buffer) = info.buffer_mut() {
+                let number = at_input.packet(buffer);
+                // Decoders hand it on to the picture, in whatever order pictures come.
+                let number = gst::ClockTime::from_nseconds(number);
+                gst::ReferenceTimestampMeta::add(buffer.make_mut(), &by_number, number, gst::ClockTime::NONE);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        let at_output = Arc::clone(&watch);
+        output.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let number = info.buffer().and_then(|buffer| {
+                let mut metas = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
+                metas.find(|meta| meta.reference() == &*numbers).map(|meta| meta.timestamp().nseconds())
+            });
+            if at_output.is_good(number) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+        });
+        Some(watch)
+    }
+
+    /// Pictures that were left out because they were damaged or referred to damaged ones.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// Fast only: whether the stream must be decoded again to know what is damaged.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Acquire)
+    }
+
+    /// The stream is over: what has not come out will not.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        self.settle(&mut state);
+        let lost = std::mem::take(&mut state.bad).len() as u64;
+        self.left_out.fetch_add(lost, Ordering::Relaxed);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Release);
+        if self.care == Care::Fast {
+            self.suspect.store(true, Ordering::Release);
+        }
+    }
+
+    /// A packet goes into the decoder: its number.
+    fn packet(&self, buffer: &gst::Buffer) -> u64 {
+        let mut state = self.state();
+        self.settle(&mut state);
+        let flags = buffer.flags();
+        let packet = Packet {
+            number: state.packets,
+            key: !flags.contains(gst::BufferFlags::DELTA_UNIT),
+            time: buffer.pts().or(buffer.dts()),
+        };
+        state.packets += 1;
+        if packet.key {
+            state.begun = state.begun.or(packet.time.or(Some(gst::ClockTime::ZERO)));
+            state.leading = if state.broken.take().is_some() { packet.time } else { None };
+        }
+        state.current = Some(packet);
+        // Before this packet others went missing: lost on the way, or torn out of a transport stream.
+        if flags.contains(gst::BufferFlags::DISCONT) && !packet.key {
+            self.damaged(&mut state);
+        }
+        if self.live && state.broken.is_some_and(|since| since.elapsed() > LONGEST_WAIT) {
+            state.broken = None;
+            tracing::warn!(
+                "no key picture came for {} s after damage; pictures may still be smeared",
+                LONGEST_WAIT.as_secs()
+            );
+        }
+        let leads = state.leading.zip(packet.time).is_some_and(|(key, time)| time < key);
+        if state.broken.is_some() || leads {
+            state.bad.insert(packet.number);
+        }
+        packet.number
+    }
+
+    /// Puts down what was logged since the last packet came to that packet.
+    fn settle(&self, state: &mut State) {
+        let hits = self.hits.load(Ordering::Acquire);
+        if std::mem::replace(&mut state.hits, hits) != hits {
+            self.damaged(state);
+        }
+    }
+
+    /// The current packet is damaged, and with it what refers to it.
+    fn damaged(&self, state: &mut State) {
+        let Some(packet) = state.current else { return };
+        let counts = match (state.begun, packet.time) {
+            (None, _) => false,
+            (Some(begun), Some(time)) => time >= begun,
+            (Some(_), None) => true,
+        };
+        if !counts {
+            return;
+        }
+        state.bad.insert(packet.number);
+        if self.care == Care::Fast {
+            self.suspect.store(true, Ordering::Release);
+        }
+        state.broken.get_or_insert_with(Instant::now);
+        let due = state.told.is_none_or(|(when, _)| when.elapsed() > TOLD_EVERY);
+        if self.live && due {
+            let all = self.left_out();
+            let before = state.told.map_or(0, |(_, before)| before);
+            tracing::warn!(
+                left_out = all - before,
+                "the stream is damaged; waiting for the next key picture"
+            );
+            state.told = Some((Instant::now(), all));
+        }
+    }
+
+    /// Whether a picture made of packet `number` may be given out.
+    fn is_good(&self, number: Option<u64>) -> bool {
+        if self.care == Care::Fast {
+            return !self.is_suspect();
+        }
+        let mut state = self.state();
+        self.settle(&mut state);
+        let good = match number {
+            Some(number) => {
+                // Packets before this one that have not come out made no picture at all.
+                let later = state.bad.split_off(&number);
+                let lost = std::mem::replace(&mut state.bad, later).len() as u64;
+                self.left_out.fetch_add(lost, Ordering::Relaxed);
+                !state.bad.remove(&number)
+            }
+            None => state.broken.is_none(),
+        };
+        if !good {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+        good
+    }
+}
+
+/// Reads GStreamer's log from now on, once for the process.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Without GST_DEBUG nobody wants to read what is only meant for this module.
+        if std::env::var_os("GST_DEBUG").is_none() {
+            gst::log::remove_default_log_function();
+        }
+        gst::log::add_log_function(|category, level, _, _, _, _, message| {
+            let told = match category.name() {
+                "libav" => message.get().is_some_and(|text| is_damage(&text)),
+                "videodecoder" => {
+                    level == gst::DebugLevel::Warning
+                        && message.get().is_some_and(|text| text.starts_with("error: "))
+                }
+                _ => false,
+            };
+            if told {
+                put_down();
+            }
+        });
+    });
+    // The categories are known once their plugins are loaded.
+    for (name, wanted) in [("libav", gst::DebugLevel::Info), ("videodecoder", gst::DebugLevel::Warning)] {
+        if let Some(category) = gst::DebugCategory::get(name)
+            && category.threshold() < wanted
+        {
+            category.set_threshold(wanted);
+        }
+    }
+}
+
+fn is_damage(line: &str) -> bool {
+    WORDS.iter().any(|word| line.contains(word)) && !HARMLESS.iter().any(|word| line.contains(word))
+}
+
+/// A line counts for the decoder on this thread, else for all that have threads of their own.
+fn put_down() {
+    // A thread that ends may still log.
+    let here = HERE.try_with(|here| here.try_borrow().ok().and_then(|watch| watch.upgrade()));
+    if let Some(watch) = here.ok().flatten() {
+        watch.hit();
+        return;
+    }
+    for watch in FAST.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+        watch.hit();
+    }
+}
