@@ -14,7 +14,7 @@ use support::clips::*;
 use support::judge;
 
 /// Numbers of a picture; what they are said to mean differs.
-const BARS: &str = "-f lavfi -i smptehdbars=s=160x96:r=10:d=0.3";
+const BARS: &str = "-f lavfi -i smptehdbars=s=160x96:r=10:d=0.3,gblur=sigma=5";
 /// What is said, and nothing of it.
 const SAID: [&str; 8] = [
     "",
@@ -112,10 +112,10 @@ fn in_the_container_alone() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let (small, large) = (dir.path().join("small.h264"), dir.path().join("large.h264"));
+    let (small, large) = (dir.path().join("small.mp4"), dir.path().join("large.mp4"));
     judge::makes(&format!("{BARS} -c:v libx264 -preset ultrafast -pix_fmt yuv420p"), &small);
     judge::makes(
-        "-f lavfi -i smptehdbars=s=1280x720:r=10:d=0.3 -c:v libx264 -preset ultrafast -pix_fmt yuv420p",
+        "-f lavfi -i smptehdbars=s=1280x720:r=10:d=0.3,gblur=sigma=9 -c:v libx264 -preset ultrafast -pix_fmt yuv420p",
         &large,
     );
     let colour = |matrix, full_range| Colour { matrix, full_range };
@@ -129,7 +129,7 @@ fn in_the_container_alone() {
         ] {
             for (name, mux) in [("c.mp4", "mp4mux"), ("c.mkv", "matroskamux")] {
                 let video = format!(
-                    "filesrc location=\"{}\" ! h264parse ! capssetter caps=\"video/x-h264{said}\"",
+                    "filesrc location=\"{}\" ! qtdemux ! h264parse ! capssetter caps=\"video/x-h264{said}\"",
                     stream.display()
                 );
                 let clip = clip(dir.path(), name, &video, mux);

@@ -6,46 +6,20 @@
 //! key picture. What no decoder notices (an intact packet of other content, most damage in VP9, AV1 and H.265 whose
 //! arithmetic decoder makes a picture of any bytes) is not seen here either.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use super::decoder_log::Heard;
+
 /// A stream that renews its pictures bit by bit has no key pictures; live, it is shown again after so long.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Live damage is told at most so often.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
-
-/// Words of libavcodec that mean a picture with holes. Everything else that it logs as an error is met in sound streams
-/// too: at the start within a group of pictures, or from encoders that count references differently.
-const WORDS: [&str; 20] = [
-    "concealing ",
-    "error while decoding MB",
-    "Error at MB",
-    "damaged at",
-    "Error splitting the input",
-    "Invalid NAL unit size",
-    "decode_slice_header error",
-    "Error parsing NAL unit",
-    "Could not find ref with POC",
-    "reference picture missing",
-    "Missing reference picture",
-    "Reference ",
-    "slice type too large",
-    "mb_type ",
-    "out of range",
-    "overread",
-    "end mismatch",
-    "corrupt",
-    "truncated",
-    "invalid",
-];
-/// Words that are not damage although they hold one of those.
-const HARMLESS: [&str; 3] = ["probably corrupt input", "SEI type", "Invalid frame dimensions"];
 
 /// How a decoder can be watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +34,7 @@ pub(super) enum Care {
 pub(super) struct Watch {
     care: Care,
     live: bool,
-    hits: AtomicU64,
+    heard: Arc<Heard>,
     /// Fast only: something was damaged.
     suspect: AtomicBool,
     left_out: AtomicU64,
@@ -90,18 +64,9 @@ struct Packet {
     time: Option<gst::ClockTime>,
 }
 
-thread_local! {
-    /// The decoder that works on this thread.
-    static HERE: RefCell<Weak<Watch>> = const { RefCell::new(Weak::new()) };
-}
-
-/// The decoders that work on threads of their own.
-static FAST: Mutex<Vec<Weak<Watch>>> = Mutex::new(Vec::new());
-
 impl Watch {
     /// Watches a decoder's packets and pictures from now on.
     pub(super) fn on(decoder: &gst::Element, care: Care, live: bool) -> Option<Arc<Watch>> {
-        listen();
         let (input, output) = (decoder.static_pad("sink")?, decoder.static_pad("src")?);
         if care == Care::Exact
             && decoder.find_property("max-threads").is_some_and(|p| p.value_type() == i32::static_type())
@@ -111,20 +76,15 @@ impl Watch {
         let watch = Arc::new(Watch {
             care,
             live,
-            hits: AtomicU64::new(0),
+            heard: Heard::new(care == Care::Fast),
             suspect: AtomicBool::new(false),
             left_out: AtomicU64::new(0),
             state: Mutex::default(),
         });
-        if care == Care::Fast {
-            let mut fast = FAST.lock().unwrap_or_else(PoisonError::into_inner);
-            fast.retain(|other| other.strong_count() > 0);
-            fast.push(Arc::downgrade(&watch));
-        }
         let numbers = gst::Caps::new_empty_simple("timestamp/x-farout-packet");
         let (at_input, by_number) = (Arc::clone(&watch), numbers.clone());
         input.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            HERE.set(Arc::downgrade(&at_input));
+            at_input.heard.here();
             if let Some(buffer) = info.buffer_mut() {
                 let number = at_input.packet(buffer);
                 // Decoders hand it on to the picture, in whatever order pictures come.
@@ -151,7 +111,7 @@ impl Watch {
 
     /// Fast only: whether the stream must be decoded again to know what is damaged.
     pub(super) fn is_suspect(&self) -> bool {
-        self.suspect.load(Ordering::Acquire)
+        self.care == Care::Fast && (self.suspect.load(Ordering::Acquire) || self.heard.lines() > 0)
     }
 
     /// The stream is over: what has not come out will not.
@@ -164,13 +124,6 @@ impl Watch {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hit(&self) {
-        self.hits.fetch_add(1, Ordering::Release);
-        if self.care == Care::Fast {
-            self.suspect.store(true, Ordering::Release);
-        }
     }
 
     /// A packet goes into the decoder: its number.
@@ -209,7 +162,7 @@ impl Watch {
 
     /// Puts down what was logged since the last packet came to that packet.
     fn settle(&self, state: &mut State) {
-        let hits = self.hits.load(Ordering::Acquire);
+        let hits = self.heard.lines();
         if std::mem::replace(&mut state.hits, hits) != hits {
             self.damaged(state);
         }
@@ -251,56 +204,19 @@ impl Watch {
         let mut state = self.state();
         self.settle(&mut state);
         let good = match number {
-            Some(number) => {
-                // Packets before this one that have not come out made no picture at all.
-                let later = state.bad.split_off(&number);
-                let lost = std::mem::replace(&mut state.bad, later).len() as u64;
-                self.left_out.fetch_add(lost, Ordering::Relaxed);
-                !state.bad.remove(&number)
-            }
+            Some(number) => !state.bad.remove(&number),
             None => state.broken.is_none(),
         };
         if !good {
             self.left_out.fetch_add(1, Ordering::Relaxed);
+        } else if let Some(number) = number {
+            // All damaged pictures come before the whole ones that are decoded after them; what did not is lost.
+            let later = state.bad.split_off(&number);
+            let lost = std::mem::replace(&mut state.bad, later).len() as u64;
+            self.left_out.fetch_add(lost, Ordering::Relaxed);
         }
         good
     }
-}
-
-/// Reads GStreamer's log from now on, once for the process.
-fn listen() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // Without GST_DEBUG nobody wants to read what is only meant for this module.
-        if std::env::var_os("GST_DEBUG").is_none() {
-            gst::log::remove_default_log_function();
-        }
-        gst::log::add_log_function(|category, level, _, _, _, _, message| {
-            let told = match category.name() {
-                "libav" => message.get().is_some_and(|text| is_damage(&text)),
-                "videodecoder" => {
-                    level == gst::DebugLevel::Warning
-                        && message.get().is_some_and(|text| text.starts_with("error: "))
-                }
-                _ => false,
-            };
-            if told {
-                put_down();
-            }
-        });
-    });
-    // The categories are known once their plugins are loaded.
-    for (name, wanted) in [("libav", gst::DebugLevel::Info), ("videodecoder", gst::DebugLevel::Warning)] {
-        if let Some(category) = gst::DebugCategory::get(name)
-            && category.threshold() < wanted
-        {
-            category.set_threshold(wanted);
-        }
-    }
-}
-
-fn is_damage(line: &str) -> bool {
-    WORDS.iter().any(|word| line.contains(word)) && !HARMLESS.iter().any(|word| line.contains(word))
 }
 
 /// A line counts for the decoder on this thread, else for all that have threads of their own.

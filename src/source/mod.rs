@@ -15,6 +15,8 @@ mod container;
 mod damage;
 #[cfg(feature = "media")]
 mod decode;
+#[cfg(feature = "media")]
+mod decoder_log;
 mod drive;
 #[cfg(feature = "media")]
 mod ending;

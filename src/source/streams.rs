@@ -9,6 +9,7 @@ use gstreamer::prelude::*;
 use super::colorimetry::Said;
 use super::container::{Track, of_stream};
 use super::damage::{Care, Watch};
+use super::decoder_log::mark_gaps;
 
 /// A stream that a decoder was found for.
 #[derive(Clone, Default)]
@@ -53,7 +54,11 @@ impl SharedStreams {
         let streams = self.clone();
         // Its caps have the range of every MP4 file as that of video, whatever the file says.
         let misreads_range = demuxer.factory().is_some_and(|f| f.name() == "qtdemux");
+        let transport = demuxer.factory().is_some_and(|f| f.name() == "tsdemux");
         demuxer.connect_pad_added(move |_, pad| {
+            if transport {
+                mark_gaps(pad);
+            }
             let (streams, tracks) = (streams.clone(), Arc::clone(&tracks));
             pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
                 let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view()) else {
