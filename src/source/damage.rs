@@ -44,6 +44,8 @@ pub(super) struct Watch {
 #[derive(Default)]
 struct State {
     packets: u64,
+    /// Packets have times of presentation; such as have none are second fields then.
+    timed: bool,
     /// Lines of the log that were put down to a packet.
     hits: u64,
     current: Option<Packet>,
@@ -114,12 +116,12 @@ impl Watch {
         self.care == Care::Fast && (self.suspect.load(Ordering::Acquire) || self.heard.lines() > 0)
     }
 
-    /// The stream is over: what has not come out will not.
-    pub(super) fn end(&self) {
+    /// The stream is over: what has not come out will not. Gives what was left out in all.
+    pub(super) fn end(&self) -> u64 {
         let mut state = self.state();
         self.settle(&mut state);
         let lost = std::mem::take(&mut state.bad).len() as u64;
-        self.left_out.fetch_add(lost, Ordering::Relaxed);
+        self.left_out.fetch_add(lost, Ordering::Relaxed) + lost
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -137,6 +139,8 @@ impl Watch {
             time: buffer.pts().or(buffer.dts()),
         };
         state.packets += 1;
+        state.timed |= buffer.pts().is_some();
+        let whole_picture = buffer.pts().is_some() || !state.timed;
         if packet.key {
             state.begun = state.begun.or(packet.time.or(Some(gst::ClockTime::ZERO)));
             state.leading = if state.broken.take().is_some() { packet.time } else { None };
@@ -154,7 +158,7 @@ impl Watch {
             );
         }
         let leads = state.leading.zip(packet.time).is_some_and(|(key, time)| time < key);
-        if state.broken.is_some() || leads {
+        if (state.broken.is_some() || leads) && whole_picture {
             state.bad.insert(packet.number);
         }
         packet.number
@@ -216,18 +220,5 @@ impl Watch {
             self.left_out.fetch_add(lost, Ordering::Relaxed);
         }
         good
-    }
-}
-
-/// A line counts for the decoder on this thread, else for all that have threads of their own.
-fn put_down() {
-    // A thread that ends may still log.
-    let here = HERE.try_with(|here| here.try_borrow().ok().and_then(|watch| watch.upgrade()));
-    if let Some(watch) = here.ok().flatten() {
-        watch.hit();
-        return;
-    }
-    for watch in FAST.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
-        watch.hit();
     }
 }

@@ -49,6 +49,8 @@ struct Gate {
     newest_only: AtomicBool,
     closed: AtomicBool,
     dropped: AtomicU64,
+    /// Pictures that have passed, damaged ones included; known at the end.
+    passed: AtomicU64,
     facts: SharedFacts,
 }
 
@@ -114,6 +116,7 @@ impl Decode {
             newest_only: AtomicBool::new(newest_only),
             closed: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
             facts: SharedFacts::default(),
         });
         connect_decoder(&pipeline, &decodebin, &tail, input, (care, newest_only), &gate.facts);
@@ -169,6 +172,11 @@ impl Decode {
     /// Pictures that were left out because they were damaged or referred to damaged ones.
     pub(super) fn left_out(&self) -> u64 {
         lock(&self.gate.facts).watch.as_deref().map_or(0, Watch::left_out)
+    }
+
+    /// How many pictures there were in all, damaged ones included; 0 before the end.
+    pub(super) fn passed(&self) -> u64 {
+        self.gate.passed.load(Ordering::Acquire)
     }
 
     fn is_suspect(&self) -> bool {
@@ -235,7 +243,8 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
         });
     }
     let mut copier = Copier::default();
-    let mut count = 0;
+    let given = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&given);
     let on_frame = Arc::clone(gate);
     let on_end = Arc::clone(gate);
     let callbacks = gst_app::AppSinkCallbacks::builder()
@@ -260,23 +269,22 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
                 );
                 return Err(gst::FlowError::Error);
             };
-            frame.id = count + left_out;
+            let given = given.fetch_add(1, Ordering::Relaxed);
+            frame.id = given + left_out;
             frame.captured = captured;
             frame.pts = running_time(&sample, buffer).unwrap_or_default();
-            if count == 0 {
+            if given == 0 {
                 let fps = info.fps();
                 let mut facts = lock(&on_frame.facts);
                 facts.size = Some((frame.width as u32, frame.height as u32));
                 facts.rate = (fps.numer() > 0).then(|| f64::from(fps.numer()) / f64::from(fps.denom()));
             }
-            count += 1;
             on_frame.put(Item::Frame(frame))
         })
         .eos(move |_| {
             let watch = lock(&on_end.facts).watch.clone();
-            if let Some(watch) = watch {
-                watch.end();
-            }
+            let left_out = watch.map_or(0, |watch| watch.end());
+            on_end.passed.store(count.load(Ordering::Relaxed) + left_out, Ordering::Release);
             // A reader that is gone needs no end.
             let _ = on_end.put(Item::End);
         })

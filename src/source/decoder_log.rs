@@ -147,45 +147,6 @@ fn is_damage(line: &str) -> bool {
     WORDS.iter().any(|word| line.contains(word)) && !HARMLESS.iter().any(|word| line.contains(word))
 }
 
-fn is_damage(line: &str) -> bool {
-    WORDS.iter().any(|word| line.contains(word)) && !HARMLESS.iter().any(|word| line.contains(word))
-}
-
-/// A line counts for the decoder on this thread, else for all that have threads of their own.
-fn put_down() {
-    // A thread that ends may still log.
-    let here = HERE.try_with(|here| here.try_borrow().ok().and_then(|watch| watch.upgrade()));
-    if let Some(watch) = here.ok().flatten() {
-        watch.hit();
-        return;
-    }
-    for watch in FAST.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
-        watch.hit();
-    }
-}
-
-/// The packet identifier in what the demuxer of transport streams says when packets are missing.
-fn torn(line: &str) -> Option<u32> {
-    let (_, pid) = line.split_once("CONTINUITY: Mismatch")?.1.split_once("(pid 0x")?;
-    u32::from_str_radix(pid.split(')').next()?, 16).ok()
-}
-
-/// Marks what a demuxer of transport streams gives out after a gap; it does not do so itself.
-pub(super) fn mark_gaps(pad: &gst::Pad) {
-    listen();
-    // Pads are called video_0_0100, with the packet identifier at the end.
-    let own = pad.name().rsplit('_').next().and_then(|pid| u32::from_str_radix(pid, 16).ok());
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if own.is_some() && TORN.get() == own {
-            TORN.set(None);
-            if let Some(buffer) = info.buffer_mut() {
-                buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

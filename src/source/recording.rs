@@ -35,6 +35,8 @@ pub(super) struct Recording {
     last: Option<(u64, Duration)>,
     /// The last good frame before the first damage.
     sound_until: Option<(u64, Duration)>,
+    /// Pictures that were left out because of damage.
+    left_out: u64,
     /// How a file is read again from its start, exactly, once it shows damage.
     again: Option<(Input, SourceConfig)>,
     over: bool,
@@ -163,6 +165,7 @@ impl Recording {
             zero,
             last: None,
             sound_until: None,
+            left_out: 0,
             again,
             over: false,
         })
@@ -199,7 +202,8 @@ impl Recording {
     /// The verdict once no frame comes any more.
     fn end(&mut self, broken: Option<String>) -> Result<Option<Frame>, SourceError> {
         self.over = true;
-        let left_out = self.decode.left_out();
+        self.count_left_out(self.decode.passed());
+        let left_out = self.left_out;
         let damage = (left_out > 0).then(|| {
             let pictures = if left_out == 1 { "1 picture was" } else { &format!("{left_out} pictures were") };
             format!("{pictures} left out: damaged, or made from damaged ones")
@@ -216,6 +220,15 @@ impl Recording {
             last_secs: last.as_secs_f64(),
             why: parts.join("; "),
         })
+    }
+
+    /// Numbers that are passed over before picture `next` are those of damaged ones.
+    fn count_left_out(&mut self, next: u64) {
+        let gap = next.saturating_sub(self.last.map_or(0, |(id, _)| id + 1));
+        if gap > 0 {
+            self.sound_until = self.sound_until.or(Some(self.last.unwrap_or_default()));
+            self.left_out += gap;
+        }
     }
 
     /// What shows that the recording does not go on to its end.
@@ -253,9 +266,7 @@ impl Source for Recording {
         }
         match pulled {
             Pulled::Frame(mut frame) => {
-                if frame.id > self.last.map_or(0, |(id, _)| id + 1) {
-                    self.sound_until = self.sound_until.or(Some(self.last.unwrap_or_default()));
-                }
+                self.count_left_out(frame.id);
                 frame.pts = frame.pts.saturating_sub(self.zero);
                 if let Some((_, before)) = self.last {
                     // Times that stand still or run backwards come from broken containers.
