@@ -10,7 +10,8 @@ mod support {
 use std::path::{Path, PathBuf};
 
 use farout::frame::Frame;
-use farout::source::SourceError;
+use farout::source::{Purpose, SourceConfig, SourceError, open};
+use farout::stop::Stop;
 use support::clips::*;
 use support::program::farout;
 
@@ -35,7 +36,7 @@ fn overwritten(path: &Path, part: f64, len: usize) -> PathBuf {
     damaged
 }
 
-fn key_distance(frames: &[Frame]) -> Vec<u64> {
+fn numbers(frames: &[Frame]) -> Vec<u64> {
     frames.iter().map(|frame| frame.id).collect()
 }
 
@@ -81,7 +82,7 @@ fn no_frame_is_given_out_smeared() {
         // From the key frame after the damage on, everything is there.
         assert!(frames.len() >= 55 && frames.len() < 100, "{name}: {} frames", frames.len());
         assert_eq!(frames.last().unwrap().id, 99, "{name}");
-        assert_eq!(key_distance(&frames), key_distance(&read().0), "{name}: the same twice");
+        assert_eq!(numbers(&frames), numbers(&read().0), "{name}: the same twice");
     }
 }
 
@@ -113,4 +114,42 @@ fn a_gap_in_a_transport_stream_is_damage() {
         let same = whole.iter().any(|sound| *sound.pixels == *frame.pixels);
         assert!(same, "frame {} is smeared", frame.id);
     }
+}
+
+/// Live, the same is left out, and the stream goes on.
+#[test]
+fn live_streams_wait_for_a_whole_picture() {
+    use std::io::{Read, Write};
+    let dir = tempfile::tempdir().unwrap();
+    let encoder = "x264enc speed-preset=veryfast key-int-max=20 bitrate=1500 ! h264parse";
+    let path = clip(dir.path(), "x.ts", &moving(encoder), "mpegtsmux");
+    let (whole, _) = drain(&mut *offline(&path).unwrap());
+    let bytes = std::fs::read(overwritten(&path, 0.45, 2000)).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/live.ts", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let _ = connection.read(&mut [0; 1024]);
+            let _ = connection
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\r\n");
+            for part in bytes.chunks(bytes.len() / 50) {
+                let _ = connection.write_all(part);
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            held.push(connection);
+        }
+    });
+    let config = SourceConfig { timeout_secs: 1.0, ..SourceConfig::default() };
+    let mut source = open(&url, &config, Purpose::Live, Stop::new()).unwrap();
+    let status = source.status().unwrap();
+    let mut seen = Vec::new();
+    while status.reconnects() == 0 {
+        let frame = source.next().unwrap().unwrap();
+        let number = whole.iter().position(|sound| *sound.pixels == *frame.pixels);
+        seen.push(number.unwrap_or_else(|| panic!("frame {} is smeared", frame.id)));
+    }
+    println!("{seen:?}");
+    assert!(seen.iter().any(|n| (60..100).contains(n)), "it goes on after the damage: {seen:?}");
 }

@@ -94,6 +94,10 @@ fn listen() {
                     let _ = TORN.try_with(|pid| pid.set(torn.or(pid.get())));
                     false
                 }
+                // Slices that a parser cannot read never come to the decoder.
+                "h264parse" | "h265parse" => message.get().is_some_and(|text| {
+                    text.contains("broken/invalid nal") && text.to_ascii_lowercase().contains("slice")
+                }),
                 "libav" => message.get().is_some_and(|text| is_damage(&text)),
                 "videodecoder" => {
                     level == gst::DebugLevel::Warning
@@ -111,6 +115,8 @@ fn listen() {
         ("libav", gst::DebugLevel::Info),
         ("videodecoder", gst::DebugLevel::Warning),
         ("tsdemux", gst::DebugLevel::Warning),
+        ("h264parse", gst::DebugLevel::Warning),
+        ("h265parse", gst::DebugLevel::Warning),
     ];
     for (name, wanted) in categories {
         if let Some(category) = gst::DebugCategory::get(name)
@@ -118,6 +124,19 @@ fn listen() {
         {
             category.set_threshold(wanted);
         }
+    }
+}
+
+/// A line counts for the decoder on this thread, else for all that have threads of their own.
+fn put_down() {
+    // A thread that ends may still log.
+    let here = HERE.try_with(|here| here.try_borrow().ok().and_then(|heard| heard.upgrade()));
+    if let Some(heard) = here.ok().flatten() {
+        heard.line();
+        return;
+    }
+    for heard in OWN_THREADS.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+        heard.line();
     }
 }
 
