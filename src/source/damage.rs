@@ -6,7 +6,7 @@
 //! key picture. What no decoder notices (an intact packet of other content, most damage in VP9, AV1 and H.265 whose
 //! arithmetic decoder makes a picture of any bytes) is not seen here either.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,7 +55,8 @@ struct State {
     broken: Option<Instant>,
     /// After damage, pictures before this one in presentation refer to what is missing.
     leading: Option<gst::ClockTime>,
-    bad: BTreeSet<u64>,
+    /// Packets whose pictures are left out, with their times of presentation.
+    bad: BTreeMap<u64, Option<gst::ClockTime>>,
     told: Option<(Instant, u64)>,
 }
 
@@ -97,11 +98,14 @@ impl Watch {
         });
         let at_output = Arc::clone(&watch);
         output.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            let number = info.buffer().and_then(|buffer| {
-                let mut metas = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
-                metas.find(|meta| meta.reference() == &*numbers).map(|meta| meta.timestamp().nseconds())
-            });
-            if at_output.is_good(number) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+            let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
+            let mut metas = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
+            let own = metas.find(|meta| meta.reference() == &*numbers);
+            if at_output.is_good(own.map(|meta| meta.timestamp().nseconds()), buffer.pts()) {
+                gst::PadProbeReturn::Ok
+            } else {
+                gst::PadProbeReturn::Drop
+            }
         });
         Some(watch)
     }
@@ -159,7 +163,7 @@ impl Watch {
         }
         let leads = state.leading.zip(packet.time).is_some_and(|(key, time)| time < key);
         if (state.broken.is_some() || leads) && whole_picture {
-            state.bad.insert(packet.number);
+            state.bad.insert(packet.number, packet.time);
         }
         packet.number
     }
@@ -183,7 +187,7 @@ impl Watch {
         if !counts {
             return;
         }
-        state.bad.insert(packet.number);
+        state.bad.insert(packet.number, packet.time);
         if self.care == Care::Fast {
             self.suspect.store(true, Ordering::Release);
         }
@@ -200,24 +204,27 @@ impl Watch {
         }
     }
 
-    /// Whether a picture made of packet `number` may be given out.
-    fn is_good(&self, number: Option<u64>) -> bool {
+    /// Whether the picture made of packet `number` may be given out; it is presented at `time`.
+    fn is_good(&self, number: Option<u64>, time: Option<gst::ClockTime>) -> bool {
         if self.care == Care::Fast {
             return !self.is_suspect();
         }
         let mut state = self.state();
         self.settle(&mut state);
         let good = match number {
-            Some(number) => !state.bad.remove(&number),
+            Some(number) => state.bad.remove(&number).is_none(),
             None => state.broken.is_none(),
         };
         if !good {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         } else if let Some(number) = number {
-            // All damaged pictures come before the whole ones that are decoded after them; what did not is lost.
-            let later = state.bad.split_off(&number);
-            let lost = std::mem::replace(&mut state.bad, later).len() as u64;
-            self.left_out.fetch_add(lost, Ordering::Relaxed);
+            // Pictures come in the order of presentation: what should have come before this one made none at all.
+            let before = state.bad.len();
+            state.bad.retain(|other, at| match (*at, time) {
+                (Some(at), Some(time)) => at > time,
+                _ => *other > number,
+            });
+            self.left_out.fetch_add((before - state.bad.len()) as u64, Ordering::Relaxed);
         }
         good
     }

@@ -11,11 +11,12 @@ use gstreamer::prelude::*;
 
 /// Words of libavcodec that mean a picture with holes. Everything else that it logs as an error is met in sound streams
 /// too: at the start within a group of pictures, or from encoders that count references differently.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 14] = [
     "concealing ",
     "error while decoding MB",
     "Error at MB",
     "damaged at",
+    "slice end not reached",
     "Error splitting the input",
     "Invalid NAL unit size",
     "decode_slice_header error",
@@ -23,18 +24,9 @@ const WORDS: [&str; 20] = [
     "Could not find ref with POC",
     "reference picture missing",
     "Missing reference picture",
-    "Reference ",
-    "slice type too large",
-    "mb_type ",
-    "out of range",
+    "outside the valid range",
     "overread",
-    "end mismatch",
-    "corrupt",
-    "truncated",
-    "invalid",
 ];
-/// Words that are not damage although they hold one of those.
-const HARMLESS: [&str; 3] = ["probably corrupt input", "SEI type", "Invalid frame dimensions"];
 
 /// What one decoder has said.
 #[derive(Default)]
@@ -163,7 +155,7 @@ pub(super) fn mark_gaps(pad: &gst::Pad) {
 }
 
 fn is_damage(line: &str) -> bool {
-    WORDS.iter().any(|word| line.contains(word)) && !HARMLESS.iter().any(|word| line.contains(word))
+    WORDS.iter().any(|word| line.contains(word))
 }
 
 #[cfg(test)]
@@ -183,6 +175,7 @@ mod tests {
                 "number of reference frames (0+5) exceeds max (4; probably corrupt input), discarding one",
                 false,
             ),
+            ("ignoring invalid SAR: 1/1000", false),
             ("SEI type 5 size 2000 truncated at 12", false),
             ("Reinit context to 320x192, pix_fmt: yuv420p", false),
         ] {

@@ -5,6 +5,8 @@
 //! (feature `media`), still images without it.
 
 #[cfg(feature = "media")]
+mod bitstream;
+#[cfg(feature = "media")]
 mod cameras;
 #[cfg(feature = "media")]
 mod colorimetry;

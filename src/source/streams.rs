@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use super::bitstream::{full_range, knows};
 use super::colorimetry::Said;
 use super::container::{Track, of_stream};
 use super::damage::{Care, Watch};
@@ -91,6 +92,22 @@ impl SharedStreams {
         let by_libav = decoder.factory().is_some_and(|f| f.name().starts_with("avdec_"));
         let watch = Watch::on(decoder, care, live);
         let Some(pad) = decoder.static_pad("sink") else { return };
+        let in_packets = self.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let kind = pad.current_caps().and_then(|caps| caps.structure(0).map(|s| s.name().to_string()));
+            let Some(kind) = kind.filter(|kind| knows(kind)) else {
+                return gst::PadProbeReturn::Remove;
+            };
+            let packet = info.buffer().and_then(|buffer| buffer.map_readable().ok());
+            let Some(range) = packet.and_then(|packet| full_range(&kind, &packet)) else {
+                return gst::PadProbeReturn::Ok;
+            };
+            let stream: String = pad.stream_id().unwrap_or_default().into();
+            in_packets.with(|known| {
+                known.decoded.entry(stream).or_default().stream.full_range = Some(range);
+            });
+            gst::PadProbeReturn::Remove
+        });
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
             if let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view()) {
                 let stream = pad.stream_id().unwrap_or_default().into();
