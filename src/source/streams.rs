@@ -110,14 +110,15 @@ impl SharedStreams {
         });
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
             if let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view()) {
-                let stream = pad.stream_id().unwrap_or_default().into();
-                let decoded = Decoded {
-                    stream: Said::of(event.caps()),
-                    by_libav,
-                    watch: watch.clone(),
-                    ..Decoded::default()
-                };
-                streams.with(|known| known.decoded.insert(stream, decoded));
+                let stream: String = pad.stream_id().unwrap_or_default().into();
+                let said = Said::of(event.caps());
+                streams.with(|known| {
+                    let decoded = known.decoded.entry(stream).or_default();
+                    // What was read in packets stays.
+                    decoded.stream = said.or(decoded.stream);
+                    decoded.by_libav = by_libav;
+                    decoded.watch = watch.clone();
+                });
             }
             gst::PadProbeReturn::Ok
         });
