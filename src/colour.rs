@@ -1,16 +1,8 @@
 //! Between Y'CbCr and R'G'B': single colours both ways, whole I420 pictures to packed RGB.
 //!
-//! Equations: ITU-R BT.601-7 and BT.709-6, 8-bit quantisation; full range as in JFIF.
+//! Equations: ITU-R BT.601-7, BT.709-6 and BT.2020-2, 8-bit quantisation; full range as in JFIF.
 
-use crate::frame::{Colour, I420Layout, Matrix};
-
-/// The weights of red and blue in luma.
-fn luma_weights(matrix: Matrix) -> (f32, f32) {
-    match matrix {
-        Matrix::Bt601 => (0.299, 0.114),
-        Matrix::Bt709 => (0.2126, 0.0722),
-    }
-}
+use crate::frame::{Colour, I420Layout};
 
 /// Offset of luma, steps from black to white, steps from one end of chroma to the other.
 fn quantisation(full_range: bool) -> (f32, f32, f32) {
@@ -19,7 +11,7 @@ fn quantisation(full_range: bool) -> (f32, f32, f32) {
 
 /// The Y', Cb, Cr of an 8-bit R'G'B' colour, rounded to nearest.
 pub fn ycbcr_from_rgb(rgb: [u8; 3], colour: Colour) -> [u8; 3] {
-    let (kr, kb) = luma_weights(colour.matrix);
+    let (kr, kb) = colour.matrix.luma_weights();
     let (offset, luma_steps, chroma_steps) = quantisation(colour.full_range);
     let [r, g, b] = rgb.map(|c| f32::from(c) / 255.0);
     let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
@@ -47,7 +39,7 @@ pub struct RgbFromYcbcr {
 impl RgbFromYcbcr {
     /// The factors for `colour`.
     pub fn new(colour: Colour) -> Self {
-        let (kr, kb) = luma_weights(colour.matrix);
+        let (kr, kb) = colour.matrix.luma_weights();
         let kg = 1.0 - kr - kb;
         let (offset, luma_steps, chroma_steps) = quantisation(colour.full_range);
         let fixed = |factor: f32| (factor * (1 << BITS) as f32).round() as i32;
@@ -154,13 +146,15 @@ pub fn rgb_from_i420(pixels: &[u8], layout: &I420Layout, colour: Colour, rgb: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Matrix;
 
     const VIDEO_601: Colour = Colour { matrix: Matrix::Bt601, full_range: false };
     const VIDEO_709: Colour = Colour { matrix: Matrix::Bt709, full_range: false };
+    const VIDEO_2020: Colour = Colour { matrix: Matrix::Bt2020, full_range: false };
     const JPEG: Colour = Colour { matrix: Matrix::Bt601, full_range: true };
 
-    /// Colour bars at full amplitude: BT.601/709 tables, and JFIF.
-    const KNOWN: [(Colour, [u8; 3], [u8; 3]); 12] = [
+    /// Colour bars at full amplitude: BT.601/709/2020 tables, and JFIF.
+    const KNOWN: [(Colour, [u8; 3], [u8; 3]); 15] = [
         (VIDEO_601, [255, 255, 255], [235, 128, 128]),
         (VIDEO_601, [0, 0, 0], [16, 128, 128]),
         (VIDEO_601, [255, 0, 0], [81, 90, 240]),
@@ -169,6 +163,9 @@ mod tests {
         (VIDEO_709, [255, 0, 0], [63, 102, 240]),
         (VIDEO_709, [0, 255, 0], [173, 42, 26]),
         (VIDEO_709, [0, 0, 255], [32, 240, 118]),
+        (VIDEO_2020, [255, 0, 0], [74, 97, 240]),
+        (VIDEO_2020, [0, 255, 0], [164, 47, 25]),
+        (VIDEO_2020, [0, 0, 255], [29, 240, 119]),
         (JPEG, [255, 255, 255], [255, 128, 128]),
         (JPEG, [255, 0, 0], [76, 85, 255]),
         (JPEG, [0, 255, 0], [150, 44, 21]),
@@ -188,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_grey_survives() {
-        for colour in [VIDEO_601, VIDEO_709, JPEG] {
+        for colour in [VIDEO_601, VIDEO_709, VIDEO_2020, JPEG] {
             for grey in 0..=255u8 {
                 let ycbcr = ycbcr_from_rgb([grey; 3], colour);
                 let back = RgbFromYcbcr::new(colour).pixel(ycbcr);
@@ -221,7 +218,7 @@ mod tests {
                 assert_eq!(rgb.len(), width * height * 3);
                 let (luma, cb, cr) = layout.planes(&pixels);
                 let (offset, luma_steps, chroma_steps) = quantisation(colour.full_range);
-                let (kr, kb) = luma_weights(colour.matrix);
+                let (kr, kb) = colour.matrix.luma_weights();
                 for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
                     let l = (f32::from(luma[y * layout.y_stride + x]) - offset) * 255.0 / luma_steps;
                     let [cb, cr] = [cb, cr].map(|plane| {

@@ -25,6 +25,25 @@ pub enum Matrix {
     Bt601,
     /// ITU-R BT.709, high definition.
     Bt709,
+    /// ITU-R BT.2020 with non-constant luminance, ultra-high definition and HDR.
+    Bt2020,
+    /// SMPTE 240M, early high definition.
+    Smpte240m,
+    /// United States FCC (1953).
+    Fcc,
+}
+
+impl Matrix {
+    /// The weights Kr and Kb of red and blue in luma (ITU-T H.273, table 4).
+    pub fn luma_weights(self) -> (f32, f32) {
+        match self {
+            Matrix::Bt601 => (0.299, 0.114),
+            Matrix::Bt709 => (0.2126, 0.0722),
+            Matrix::Bt2020 => (0.2627, 0.0593),
+            Matrix::Smpte240m => (0.212, 0.087),
+            Matrix::Fcc => (0.30, 0.11),
+        }
+    }
 }
 
 /// What the numbers of an I420 frame mean.

@@ -6,7 +6,7 @@
 
 use super::placement::{InputSpec, Placement};
 use super::resample::Taps;
-use crate::frame::{Colour, Frame, Matrix, PixelFormat};
+use crate::frame::{Colour, Frame, PixelFormat};
 use crate::model::Channels;
 use crate::views::Window;
 
@@ -70,12 +70,9 @@ struct Coefficients {
 }
 
 impl Coefficients {
-    /// ITU-R BT.601-7 and BT.709-6: Kr and Kb, and the ranges of 8-bit digital video.
+    /// The matrix's Kr and Kb, and the ranges of 8-bit digital video (ITU-R BT.601-7).
     fn new(colour: Colour) -> Self {
-        let (kr, kb): (f32, f32) = match colour.matrix {
-            Matrix::Bt601 => (0.299, 0.114),
-            Matrix::Bt709 => (0.2126, 0.0722),
-        };
+        let (kr, kb) = colour.matrix.luma_weights();
         let kg = 1.0 - kr - kb;
         let (gain, black, chroma) =
             if colour.full_range { (1.0, 0.0, 1.0) } else { (255.0 / 219.0, 16.0, 255.0 / 224.0) };

@@ -53,6 +53,13 @@ impl Picture {
             (_, Matrix::Bt601, true) => "1:4:16:4",
             (_, Matrix::Bt709, false) => "bt709",
             (_, Matrix::Bt709, true) => "1:3:5:1",
+            // Frames carry no transfer function; HDR is written with the one of the matrix's own standard.
+            (_, Matrix::Bt2020, false) => "2:6:13:7",
+            (_, Matrix::Bt2020, true) => "1:6:13:7",
+            (_, Matrix::Smpte240m, false) => "2:5:6:5",
+            (_, Matrix::Smpte240m, true) => "1:5:6:5",
+            (_, Matrix::Fcc, false) => "2:2:4:2",
+            (_, Matrix::Fcc, true) => "1:2:4:2",
         }
     }
 }

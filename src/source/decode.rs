@@ -12,6 +12,7 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::config::SourceConfig;
+use super::damage::{Care, Watch};
 use super::picture::Copier;
 use super::pipeline::{Facts, Input, SharedFacts, connect_decoder, head, lock, tail};
 use crate::frame::Frame;
@@ -21,7 +22,7 @@ const QUEUE: usize = 3;
 
 /// What the queue holds.
 enum Item {
-    /// A frame numbered from 0 since the start of this run; its time is the running time.
+    /// A frame numbered from 0 since the start of this run, damaged ones counted; its time is the running time.
     Frame(Frame),
     End,
 }
@@ -34,6 +35,8 @@ pub(super) enum Pulled {
     Nothing,
     /// The stream ended by itself.
     End,
+    /// Damage was met while decoding on several threads; which pictures it reaches only another run can tell.
+    Suspect,
     /// The pipeline broke; what it said.
     Broken(String),
 }
@@ -46,6 +49,8 @@ struct Gate {
     newest_only: AtomicBool,
     closed: AtomicBool,
     dropped: AtomicU64,
+    /// Pictures that have passed, damaged ones included; known at the end.
+    passed: AtomicU64,
     facts: SharedFacts,
 }
 
@@ -84,9 +89,26 @@ impl Decode {
     /// # Errors
     /// What GStreamer said.
     pub(super) fn start(input: &Input, config: &SourceConfig, newest_only: bool) -> Result<Decode, String> {
+        Self::with_care(input, config, newest_only, Care::Exact)
+    }
+
+    /// The same for a recording that can be read again: decoded on several threads, up to the first damage.
+    ///
+    /// # Errors
+    /// What GStreamer said.
+    pub(super) fn start_fast(input: &Input, config: &SourceConfig) -> Result<Decode, String> {
+        Self::with_care(input, config, false, Care::Fast)
+    }
+
+    fn with_care(
+        input: &Input,
+        config: &SourceConfig,
+        newest_only: bool,
+        care: Care,
+    ) -> Result<Decode, String> {
         gst::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
         let (pipeline, decodebin) = head(input, config)?;
-        let (entry, sink) = tail(&pipeline, config.deinterlace)?;
+        let tail = tail(&pipeline, config.deinterlace)?;
         let (send, receive) = bounded(if newest_only { 1 } else { QUEUE });
         let gate = Arc::new(Gate {
             send,
@@ -94,12 +116,13 @@ impl Decode {
             newest_only: AtomicBool::new(newest_only),
             closed: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
             facts: SharedFacts::default(),
         });
-        connect_decoder(&pipeline, &decodebin, entry, &gate.facts);
-        connect_sink(&sink, &gate);
+        connect_decoder(&pipeline, &decodebin, &tail, input, (care, newest_only), &gate.facts);
+        connect_sink(&tail.sink, &gate);
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
-        let run = Decode { pipeline, bus, gate, sink };
+        let run = Decode { pipeline, bus, gate, sink: tail.sink };
         match run.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(run),
             Err(_) => Err(run.error().unwrap_or_else(|| "the pipeline does not start".into())),
@@ -111,9 +134,11 @@ impl Decode {
         match self.gate.receive.recv_timeout(patience) {
             Ok(Item::Frame(frame)) => Pulled::Frame(frame),
             Ok(Item::End) => match self.error() {
+                _ if self.is_suspect() => Pulled::Suspect,
                 Some(why) => Pulled::Broken(why),
                 None => Pulled::End,
             },
+            Err(_) if self.is_suspect() => Pulled::Suspect,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => match self.error() {
                 Some(why) => Pulled::Broken(why),
                 None => Pulled::Nothing,
@@ -142,6 +167,20 @@ impl Decode {
     /// Frames that gave way to newer ones.
     pub(super) fn dropped(&self) -> u64 {
         self.gate.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Pictures that were left out because they were damaged or referred to damaged ones.
+    pub(super) fn left_out(&self) -> u64 {
+        lock(&self.gate.facts).watch.as_deref().map_or(0, Watch::left_out)
+    }
+
+    /// How many pictures there were in all, damaged ones included; 0 before the end.
+    pub(super) fn passed(&self) -> u64 {
+        self.gate.passed.load(Ordering::Acquire)
+    }
+
+    fn is_suspect(&self) -> bool {
+        lock(&self.gate.facts).watch.as_deref().is_some_and(Watch::is_suspect)
     }
 
     /// How long the recording says that it is.
@@ -204,7 +243,8 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
         });
     }
     let mut copier = Copier::default();
-    let mut count = 0;
+    let given = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&given);
     let on_frame = Arc::clone(gate);
     let on_end = Arc::clone(gate);
     let callbacks = gst_app::AppSinkCallbacks::builder()
@@ -217,7 +257,11 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
             if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
                 return Ok(gst::FlowSuccess::Ok);
             }
-            let Some(mut frame) = copier.frame(buffer, &info) else {
+            let (turn, left_out) = {
+                let facts = lock(&on_frame.facts);
+                (facts.turn, facts.watch.as_deref().map_or(0, Watch::left_out))
+            };
+            let Some(mut frame) = copier.frame(buffer, &info, turn) else {
                 gst::element_error!(
                     sink,
                     gst::StreamError::Format,
@@ -225,19 +269,22 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
                 );
                 return Err(gst::FlowError::Error);
             };
-            frame.id = count;
+            let given = given.fetch_add(1, Ordering::Relaxed);
+            frame.id = given + left_out;
             frame.captured = captured;
             frame.pts = running_time(&sample, buffer).unwrap_or_default();
-            if count == 0 {
+            if given == 0 {
                 let fps = info.fps();
                 let mut facts = lock(&on_frame.facts);
-                facts.size = Some((info.width(), info.height()));
+                facts.size = Some((frame.width as u32, frame.height as u32));
                 facts.rate = (fps.numer() > 0).then(|| f64::from(fps.numer()) / f64::from(fps.denom()));
             }
-            count += 1;
             on_frame.put(Item::Frame(frame))
         })
         .eos(move |_| {
+            let watch = lock(&on_end.facts).watch.clone();
+            let left_out = watch.map_or(0, |watch| watch.end());
+            on_end.passed.store(count.load(Ordering::Relaxed) + left_out, Ordering::Release);
             // A reader that is gone needs no end.
             let _ = on_end.put(Item::End);
         })

@@ -37,6 +37,8 @@ pub(super) struct Live {
     retry_at: Instant,
     timeline: Timeline,
     dropped_before: u64,
+    /// Damaged pictures of this connection that were left out.
+    left_out: u64,
 }
 
 impl Live {
@@ -66,6 +68,7 @@ impl Live {
             retry_at: now,
             timeline: Timeline::default(),
             dropped_before: 0,
+            left_out: 0,
         }
     }
 
@@ -92,6 +95,7 @@ impl Live {
             return;
         }
         self.seen = Instant::now();
+        self.left_out = 0;
         match Decode::start(&self.input, &self.config, true) {
             Ok(decode) => self.decode = Some(decode),
             Err(why) => self.lose(&why),
@@ -124,7 +128,12 @@ impl Source for Live {
             };
             match decode.pull(POLL) {
                 Pulled::Frame(frame) => return Ok(Some(self.took(frame))),
-                Pulled::Nothing => {
+                // Pictures come, and none is whole: a new connection would not be better.
+                Pulled::Nothing | Pulled::Suspect if decode.left_out() > self.left_out => {
+                    self.left_out = decode.left_out();
+                    self.seen = Instant::now();
+                }
+                Pulled::Nothing | Pulled::Suspect => {
                     let age = self.seen.elapsed().as_secs_f64();
                     if age > self.config.timeout_secs.max(0.1) {
                         self.lose(&format!("no frame for {age:.1} s"));

@@ -5,13 +5,25 @@
 //! (feature `media`), still images without it.
 
 #[cfg(feature = "media")]
+mod bitstream;
+#[cfg(feature = "media")]
 mod cameras;
+#[cfg(feature = "media")]
+mod colorimetry;
 pub mod config;
 #[cfg(feature = "media")]
+mod container;
+#[cfg(feature = "media")]
+mod damage;
+#[cfg(feature = "media")]
 mod decode;
+#[cfg(feature = "media")]
+mod decoder_log;
 mod drive;
 #[cfg(feature = "media")]
 mod ending;
+#[cfg(feature = "media")]
+mod entry;
 pub mod images;
 #[cfg(feature = "media")]
 mod live;
@@ -28,7 +40,11 @@ mod presence;
 #[cfg(feature = "media")]
 mod recording;
 pub mod status;
+#[cfg(feature = "media")]
+mod streams;
 pub mod synthetic;
+#[cfg(feature = "media")]
+mod turn;
 
 use std::sync::Arc;
 
@@ -48,7 +64,7 @@ pub trait Source: Send {
     /// Blocks until there is one.
     ///
     /// # Errors
-    /// [`SourceError::CutOff`] after the last decodable frame of a damaged recording was
+    /// [`SourceError::CutOff`] after the last whole frame of a damaged recording was
     /// given out; anything else means that no frame can be had. A folder of images goes on
     /// after the picture it could not read.
     fn next(&mut self) -> Result<Option<Frame>, SourceError>;
@@ -81,16 +97,16 @@ pub trait Source: Send {
 /// Why a source gives no (further) frames.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The recording ends in the middle; all that could be decoded was given out.
+    /// The recording ends in the middle, or has damage there; all that could be decoded whole was given out.
     #[error("{location} is damaged or cut off after frame {last_frame} ({last_secs:.3} s): {why}")]
     CutOff {
         /// What was read.
         location: String,
-        /// The last good frame.
+        /// The last good frame before that.
         last_frame: u64,
         /// Its presentation time in seconds.
         last_secs: f64,
-        /// What the decoder said.
+        /// What is missing, and what the decoder said.
         why: String,
     },
     /// It could not be opened or read at all.

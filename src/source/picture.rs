@@ -4,7 +4,9 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use crate::frame::{Colour, Frame, I420Layout, Matrix, PixelFormat};
+use super::colorimetry::colour;
+use super::turn::Turn;
+use crate::frame::{Frame, I420Layout, PixelFormat};
 use crate::pool::Pool;
 
 /// Copies I420 buffers into frames.
@@ -28,37 +30,40 @@ impl Copier {
         Some(info)
     }
 
-    /// The picture of `buffer` as a frame; number, times and name are left to the caller.
+    /// The picture of `buffer` as an upright frame; number, times and name are left to the caller.
     /// `None` if the buffer cannot be mapped or is not what `info` says.
-    pub(super) fn frame(&self, buffer: &gst::BufferRef, info: &gst_video::VideoInfo) -> Option<Frame> {
+    pub(super) fn frame(
+        &self,
+        buffer: &gst::BufferRef,
+        info: &gst_video::VideoInfo,
+        turn: Turn,
+    ) -> Option<Frame> {
         let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).ok()?;
         if mapped.format() != gst_video::VideoFormat::I420 {
             return None;
         }
         let (width, height) = (mapped.width() as usize, mapped.height() as usize);
-        let mut frame = Frame::take(&self.pool, PixelFormat::I420, width, height);
+        let (upright_width, upright_height) = turn.size(width, height);
+        let mut frame = Frame::take(&self.pool, PixelFormat::I420, upright_width, upright_height);
         frame.colour = colour(info);
-        let layout = I420Layout::new(width, height);
+        let (stored, layout) =
+            (I420Layout::new(width, height), I420Layout::new(upright_width, upright_height));
         let (y, u, v) = layout.planes_mut(&mut frame.pixels);
-        let [ys, us, vs] =
+        let strides =
             <[i32; 3]>::try_from(mapped.plane_stride()).ok()?.map(|s| usize::try_from(s).unwrap_or(0));
-        copy_plane(mapped.plane_data(0).ok()?, ys, y, layout.y_stride, width, height)?;
-        copy_plane(
-            mapped.plane_data(1).ok()?,
-            us,
-            u,
-            layout.uv_stride,
-            layout.uv_width(),
-            layout.uv_height(),
-        )?;
-        copy_plane(
-            mapped.plane_data(2).ok()?,
-            vs,
-            v,
-            layout.uv_stride,
-            layout.uv_width(),
-            layout.uv_height(),
-        )?;
+        let planes = [
+            (y, layout.y_stride, width, height),
+            (u, layout.uv_stride, stored.uv_width(), stored.uv_height()),
+            (v, layout.uv_stride, stored.uv_width(), stored.uv_height()),
+        ];
+        for (n, ((to, to_stride, width, height), stride)) in (0..).zip(planes.into_iter().zip(strides)) {
+            let from = mapped.plane_data(n).ok()?;
+            if turn.is_none() {
+                copy_plane(from, stride, to, to_stride, width, height)?;
+            } else {
+                turn.copy((from, stride), (to, to_stride), width, height)?;
+            }
+        }
         Some(frame)
     }
 }
@@ -86,21 +91,10 @@ fn copy_plane(
     Some(())
 }
 
-/// What the numbers mean. Matrices other than BT.601 count as BT.709, the nearer of the two
-/// to BT.2020.
-fn colour(info: &gst_video::VideoInfo) -> Colour {
-    let colorimetry = info.colorimetry();
-    let matrix = match colorimetry.matrix() {
-        gst_video::VideoColorMatrix::Bt601 => Matrix::Bt601,
-        gst_video::VideoColorMatrix::Unknown if info.height() < 720 => Matrix::Bt601,
-        _ => Matrix::Bt709,
-    };
-    Colour { matrix, full_range: colorimetry.range() == gst_video::VideoColorRange::Range0_255 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::{Colour, Matrix};
 
     /// A buffer with wide strides and swapped plane order, as hardware decoders make them.
     #[test]
@@ -139,7 +133,7 @@ mod tests {
                 &[stride as i32, uv_stride as i32, uv_stride as i32],
             )
             .unwrap();
-            let frame = Copier::default().frame(&buffer, &info).unwrap();
+            let frame = Copier::default().frame(&buffer, &info, Turn::default()).unwrap();
             assert_eq!(
                 frame.colour,
                 Colour { matrix: if full { Matrix::Bt601 } else { Matrix::Bt709 }, full_range: full }

@@ -9,6 +9,11 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::config::{Deinterlace, SourceConfig, Transport};
+use super::container::{Track, tracks};
+use super::damage::{Care, Watch};
+use super::entry;
+use super::streams::{SharedStreams, choose};
+use super::turn::Turn;
 
 /// What a pipeline reads.
 pub(super) enum Input {
@@ -18,8 +23,25 @@ pub(super) enum Input {
     Launch(String),
 }
 
+impl Input {
+    /// Streams of a connection appear one by one, and the last may never come.
+    fn is_rtsp(&self) -> bool {
+        matches!(self, Input::Uri(uri) if uri.to_ascii_lowercase().starts_with("rtsp"))
+    }
+
+    /// The video tracks of a local file, as far as its head can be read.
+    fn tracks(&self) -> Vec<Track> {
+        match self {
+            Input::Uri(uri) => {
+                gst::glib::filename_from_uri(uri).map_or_else(|_| Vec::new(), |(path, _)| tracks(&path))
+            }
+            Input::Launch(_) => Vec::new(),
+        }
+    }
+}
+
 /// What is known of a stream once its first frame has come.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Facts {
     /// The element that decodes, if the stream was encoded.
     pub(super) decoder: Option<String>,
@@ -31,6 +53,10 @@ pub(super) struct Facts {
     pub(super) has_video: bool,
     /// Whether the container holds sound.
     pub(super) has_sound: bool,
+    /// How pictures are turned before they are given out.
+    pub(super) turn: Turn,
+    /// Which pictures are whole, if the stream was encoded.
+    pub(super) watch: Option<Arc<Watch>>,
 }
 
 /// Facts that the streaming threads find and the reader asks for.
@@ -44,6 +70,12 @@ pub(super) fn lock(facts: &SharedFacts) -> MutexGuard<'_, Facts> {
 /// The pipeline up to the element whose pads show decoded video.
 pub(super) fn head(input: &Input, config: &SourceConfig) -> Result<(gst::Pipeline, gst::Element), String> {
     let video = gst::Caps::builder("video/x-raw").any_features().build();
+    // They refuse streams that announce an alpha channel and have none; it would be thrown away here in any case.
+    for name in ["vp8alphadecodebin", "vp9alphadecodebin"] {
+        if let Some(decoder) = gst::Registry::get().lookup_feature(name) {
+            decoder.set_rank(gst::Rank::NONE);
+        }
+    }
     match input {
         Input::Uri(uri) => {
             let decodebin = gst::ElementFactory::make("uridecodebin")
@@ -99,49 +131,66 @@ fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) 
     }
 }
 
-/// `videoconvert ! I420 ! deinterlace ! appsink`; each passes buffers through untouched where
+/// The end of a pipeline.
+pub(super) struct Tail {
+    /// Its first element.
+    pub(super) entry: gst::Element,
+    /// The filter that says to which size pictures are scaled; open where pixels are square.
+    pub(super) square: gst::Element,
+    pub(super) sink: gst_app::AppSink,
+}
+
+/// `videoconvert ! I420 ! deinterlace ! videoscale ! square ! appsink`; each passes buffers through untouched where
 /// there is nothing to do.
-pub(super) fn tail(
-    pipeline: &gst::Pipeline,
-    deinterlace: Deinterlace,
-) -> Result<(gst::Element, gst_app::AppSink), String> {
-    let convert = gst::ElementFactory::make("videoconvert").build().map_err(missing)?;
-    let format = gst::ElementFactory::make("capsfilter")
-        .property("caps", gst::Caps::builder("video/x-raw").field("format", "I420").build())
-        .build()
-        .map_err(missing)?;
-    let sink =
-        gst_app::AppSink::builder().sync(false).qos(false).enable_last_sample(false).max_buffers(1).build();
-    let mut chain = vec![convert.clone(), format];
+pub(super) fn tail(pipeline: &gst::Pipeline, deinterlace: Deinterlace) -> Result<Tail, String> {
+    let make = |name: &str| gst::ElementFactory::make(name).build().map_err(missing);
+    let entry = make("videoconvert")?;
+    let format = make("capsfilter")?;
+    format.set_property("caps", gst::Caps::builder("video/x-raw").field("format", "I420").build());
+    let mut chain = vec![entry.clone(), format];
     if deinterlace == Deinterlace::Auto {
-        let element = gst::ElementFactory::make("deinterlace").build().map_err(missing)?;
+        let element = make("deinterlace")?;
         // One frame out per frame in: fields as frames would double the work downstream.
         element.set_property_from_str("fields", "top");
         chain.push(element);
     }
-    chain.push(sink.clone().upcast());
+    // Behind the deinterlacer: rows of two fields must not be mixed.
+    let scale = make("videoscale")?;
+    scale.set_property("add-borders", false);
+    let square = make("capsfilter")?;
+    let sink =
+        gst_app::AppSink::builder().sync(false).qos(false).enable_last_sample(false).max_buffers(1).build();
+    chain.extend([scale, square.clone(), sink.clone().upcast()]);
     pipeline.add_many(&chain).map_err(|e| e.to_string())?;
     gst::Element::link_many(&chain).map_err(|e| e.to_string())?;
-    Ok((convert, sink))
+    Ok(Tail { entry, square, sink })
 }
 
 fn missing(error: gst::glib::BoolError) -> String {
     format!("{error}; install GStreamer's base, good and bad plugins")
 }
 
-/// Links the first video pad that appears to the tail and remembers which decoder made it.
+/// Links the video pad to take to the tail, and has everything before it watched.
 pub(super) fn connect_decoder(
     pipeline: &gst::Pipeline,
     decodebin: &gst::Element,
-    entry: gst::Element,
+    tail: &Tail,
+    input: &Input,
+    (care, live): (Care, bool),
     facts: &SharedFacts,
 ) {
-    let shared = Arc::clone(facts);
+    let streams = SharedStreams::default();
+    let tracks = input.tracks();
+    entry::watch(&tail.entry, tail.square.clone(), tracks.clone(), streams.clone(), Arc::clone(facts));
+    let (shared, tracks) = (Arc::clone(facts), Arc::new(tracks));
     pipeline.connect_deep_element_added(move |_, _, element| {
         let Some(factory) = element.factory() else {
             return;
         };
         let class = factory.metadata("klass").unwrap_or_default();
+        if class.contains("Demux") {
+            streams.watch_demuxer(element, Arc::clone(&tracks));
+        }
         if class.contains("Decoder") && (class.contains("Video") || class.contains("Image")) {
             lock(&shared).decoder = Some(factory.name().to_string());
             // Half a picture, or grey until the first key picture, would be reported as anomalous.
@@ -153,6 +202,7 @@ pub(super) fn connect_decoder(
                     element.set_property(property, value);
                 }
             }
+            streams.watch_decoder(element, care, live);
         }
     });
     let shared = Arc::clone(facts);
@@ -165,13 +215,33 @@ pub(super) fn connect_decoder(
         }
         Some(true.to_value())
     });
-    let pipeline = pipeline.downgrade();
-    decodebin.connect_pad_added(move |_, pad| {
-        let Some(pipeline) = pipeline.upgrade() else {
+    let at_once = input.is_rtsp();
+    let (pads, entry) = (Arc::new(Mutex::new(Vec::<gst::Pad>::new())), tail.entry.clone());
+    let weak = pipeline.downgrade();
+    let join = move |pad: &gst::Pad| {
+        let Some(pipeline) = weak.upgrade() else {
             return;
         };
         if let Err(why) = link(&pipeline, pad, &entry) {
             gst::element_error!(entry, gst::CoreError::Negotiation, ("{}", why));
+        }
+    };
+    let (found, join_first) = (Arc::clone(&pads), join.clone());
+    decodebin.connect_pad_added(move |_, pad| {
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        if caps.structure(0).is_none_or(|s| s.name() != "video/x-raw") {
+            return;
+        }
+        if at_once {
+            join_first(pad);
+        }
+        found.lock().unwrap_or_else(PoisonError::into_inner).push(pad.clone());
+    });
+    // Nothing flows before this signal, so that no frame is lost to the choice.
+    decodebin.connect_no_more_pads(move |_| {
+        let pads = std::mem::take(&mut *pads.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(pad) = choose(&pads, at_once) {
+            join(pad);
         }
     });
 }
@@ -182,9 +252,6 @@ fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, entry: &gst::Element) -> Resul
         return Ok(());
     };
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-    if caps.structure(0).is_none_or(|s| s.name() != "video/x-raw") {
-        return Ok(());
-    }
     let in_nvmm = caps.features(0).is_some_and(|f| f.contains("memory:NVMM"));
     if !in_nvmm {
         return pad.link(&target).map(drop).map_err(|e| format!("the decoder's {caps} cannot be used: {e}"));

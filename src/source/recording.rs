@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::config::SourceConfig;
+use super::container::{programmes, tracks};
 use super::decode::{Decode, Pulled};
 use super::ending::{Ending, look};
 use super::pipeline::{Facts, Input};
@@ -32,6 +33,12 @@ pub(super) struct Recording {
     /// Running time of the first frame.
     zero: Duration,
     last: Option<(u64, Duration)>,
+    /// The last good frame before the first damage.
+    sound_until: Option<(u64, Duration)>,
+    /// Pictures that were left out because of damage.
+    left_out: u64,
+    /// How a file is read again from its start, exactly, once it shows damage.
+    again: Option<(Input, SourceConfig)>,
     over: bool,
 }
 
@@ -53,15 +60,33 @@ impl Recording {
         if meta.len() == 0 {
             return Err(bad("the file is empty (0 bytes)"));
         }
+        let programmes = programmes(path);
+        if programmes > 1 {
+            tracing::info!(
+                location,
+                programmes,
+                "the transport stream carries several programmes; the first is read"
+            );
+        }
         let ending = look(path).map_err(|e| bad(&e.to_string()))?;
         if let Ending::NoIndex(why) = &ending {
             return Err(bad(why));
         }
         let whole = path.canonicalize().map_err(|e| bad(&e.to_string()))?;
         let uri = gstreamer::glib::filename_to_uri(whole, None).map_err(|e| bad(&e.to_string()))?;
-        let decode = Decode::start(&Input::Uri(uri.into()), config, false).map_err(|why| bad(&why))?;
+        let input = Input::Uri(uri.into());
+        let decode = Decode::start_fast(&input, config).map_err(|why| bad(&why))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Self::from_running(location, name, decode, ending, stop)
+        let tracks = tracks(path);
+        let brief = !tracks.is_empty() && tracks.iter().all(|track| track.brief);
+        Self::new(location, name, decode, ending, stop, Some((input, config.clone()))).map_err(|error| match error {
+            SourceError::Unreadable { location, why } if brief && why.contains("no playable streams") => {
+                let why = "its video lasts less than a fifth of the file, which GStreamer takes for a preview; \
+                           `ffmpeg -i FILE -map 0:v -c copy FILE.mkv` makes a file that can be read";
+                SourceError::unreadable(location, why)
+            }
+            other => other,
+        })
     }
 
     /// Waits for the first frame of a pipeline that is already running.
@@ -71,18 +96,43 @@ impl Recording {
     pub(super) fn from_running(
         location: String,
         name: String,
-        mut decode: Decode,
+        decode: Decode,
         ending: Ending,
         stop: Stop,
     ) -> Result<Recording, SourceError> {
-        let first = match wait(&mut decode, &stop) {
+        Self::new(location, name, decode, ending, stop, None)
+    }
+
+    fn new(
+        location: String,
+        name: String,
+        mut decode: Decode,
+        ending: Ending,
+        stop: Stop,
+        mut again: Option<(Input, SourceConfig)>,
+    ) -> Result<Recording, SourceError> {
+        let mut pulled = wait(&mut decode, &stop);
+        if matches!(pulled, Pulled::Suspect)
+            && let Some((input, config)) = again.take()
+        {
+            decode = Decode::start(&input, &config, false)
+                .map_err(|why| SourceError::unreadable(&location, why))?;
+            pulled = wait(&mut decode, &stop);
+        }
+        let first = match pulled {
             Pulled::Frame(frame) => Some(frame),
             Pulled::Nothing if stop.asked() => None,
             Pulled::Nothing => {
                 let secs = PATIENCE.as_secs();
                 return Err(SourceError::unreadable(location, format!("no frame came within {secs} s")));
             }
-            Pulled::End => {
+            Pulled::End if decode.left_out() > 0 => {
+                return Err(SourceError::unreadable(
+                    location,
+                    "no picture in it is whole; ffmpeg's error messages tell what is damaged",
+                ));
+            }
+            Pulled::End | Pulled::Suspect => {
                 return Err(SourceError::unreadable(
                     location,
                     "it holds no video that could be decoded; ffprobe tells what it holds",
@@ -114,6 +164,9 @@ impl Recording {
             duration,
             zero,
             last: None,
+            sound_until: None,
+            left_out: 0,
+            again,
             over: false,
         })
     }
@@ -129,31 +182,73 @@ impl Recording {
         Ok((self.decode, first))
     }
 
+    /// Starts the recording anew, decoded so that damage is put down to its picture, and goes on where it stood.
+    fn again(&mut self) -> Result<Pulled, SourceError> {
+        let Some((input, config)) = self.again.take() else {
+            return Ok(Pulled::End);
+        };
+        tracing::debug!(location = self.location, "damaged: decoded again on one thread");
+        self.decode = Decode::start(&input, &config, false)
+            .map_err(|why| SourceError::unreadable(&self.location, why))?;
+        let next = self.last.map_or(0, |(id, _)| id + 1);
+        loop {
+            match wait(&mut self.decode, &self.stop) {
+                Pulled::Frame(frame) if frame.id < next => {}
+                other => return Ok(other),
+            }
+        }
+    }
+
     /// The verdict once no frame comes any more.
     fn end(&mut self, broken: Option<String>) -> Result<Option<Frame>, SourceError> {
         self.over = true;
-        let (last_frame, last) = self.last.unwrap_or_default();
-        let why = match (broken, &self.ending) {
-            (None, Ending::Whole | Ending::NoIndex(_)) => return Ok(None),
-            (Some(why), Ending::Cut(cut)) => format!("{cut}; {why}"),
-            (Some(why), _) => why,
-            (None, Ending::Cut(cut)) => cut.clone(),
+        self.count_left_out(self.decode.passed());
+        let left_out = self.left_out;
+        let damage = (left_out > 0).then(|| {
+            let pictures = if left_out == 1 { "1 picture was" } else { &format!("{left_out} pictures were") };
+            format!("{pictures} left out: damaged, or made from damaged ones")
+        });
+        let parts: Vec<String> = damage.into_iter().chain(self.cut(broken)).collect();
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let sound = self.sound_until.filter(|_| left_out > 0);
+        let (last_frame, last) = sound.or(self.last).unwrap_or_default();
+        Err(SourceError::CutOff {
+            location: self.location.clone(),
+            last_frame,
+            last_secs: last.as_secs_f64(),
+            why: parts.join("; "),
+        })
+    }
+
+    /// Numbers that are passed over before picture `next` are those of damaged ones.
+    fn count_left_out(&mut self, next: u64) {
+        let gap = next.saturating_sub(self.last.map_or(0, |(id, _)| id + 1));
+        if gap > 0 {
+            self.sound_until = self.sound_until.or(Some(self.last.unwrap_or_default()));
+            self.left_out += gap;
+        }
+    }
+
+    /// What shows that the recording does not go on to its end.
+    fn cut(&self, broken: Option<String>) -> Option<String> {
+        let (_, last) = self.last.unwrap_or_default();
+        match (broken, &self.ending) {
+            (None, Ending::Whole | Ending::NoIndex(_)) => None,
+            (Some(why), Ending::Cut(cut)) => Some(format!("{cut}; {why}")),
+            (Some(why), _) => Some(why),
+            (None, Ending::Cut(cut)) => Some(cut.clone()),
             // The container's length covers sound too, so that it only tells without sound.
             (None, Ending::Unknown) => match self.duration {
                 Some(length)
                     if !self.facts.has_sound && length > self.zero + last + SLACK.max(length / 50) =>
                 {
-                    format!("it announces {:.3} s", length.as_secs_f64())
+                    Some(format!("it announces {:.3} s", length.as_secs_f64()))
                 }
-                _ => return Ok(None),
+                _ => None,
             },
-        };
-        Err(SourceError::CutOff {
-            location: self.location.clone(),
-            last_frame,
-            last_secs: last.as_secs_f64(),
-            why,
-        })
+        }
     }
 }
 
@@ -162,12 +257,16 @@ impl Source for Recording {
         if self.over || self.stop.asked() {
             return Ok(None);
         }
-        let pulled = match self.first.take() {
+        let mut pulled = match self.first.take() {
             Some(frame) => Pulled::Frame(frame),
             None => wait(&mut self.decode, &self.stop),
         };
+        if matches!(pulled, Pulled::Suspect) {
+            pulled = self.again()?;
+        }
         match pulled {
             Pulled::Frame(mut frame) => {
+                self.count_left_out(frame.id);
                 frame.pts = frame.pts.saturating_sub(self.zero);
                 if let Some((_, before)) = self.last {
                     // Times that stand still or run backwards come from broken containers.
@@ -179,7 +278,7 @@ impl Source for Recording {
             }
             Pulled::Nothing if self.stop.asked() => Ok(None),
             Pulled::Nothing => self.end(Some(format!("no frame came within {} s", PATIENCE.as_secs()))),
-            Pulled::End => self.end(None),
+            Pulled::End | Pulled::Suspect => self.end(None),
             Pulled::Broken(why) => self.end(Some(why)),
         }
     }

@@ -1,0 +1,187 @@
+//! What decoders and demuxers log about damage, put down to the one that said it.
+//!
+//! GStreamer's decoders give out what they patched up as good and tell it nowhere but in their log.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+/// Words of libavcodec that mean a picture with holes. Everything else that it logs as an error is met in sound streams
+/// too: at the start within a group of pictures, or from encoders that count references differently.
+const WORDS: [&str; 14] = [
+    "concealing ",
+    "error while decoding MB",
+    "Error at MB",
+    "damaged at",
+    "slice end not reached",
+    "Error splitting the input",
+    "Invalid NAL unit size",
+    "decode_slice_header error",
+    "Error parsing NAL unit",
+    "Could not find ref with POC",
+    "reference picture missing",
+    "Missing reference picture",
+    "outside the valid range",
+    "overread",
+];
+
+/// What one decoder has said.
+#[derive(Default)]
+pub(super) struct Heard(AtomicU64);
+
+impl Heard {
+    /// Hears a decoder on the threads that it is [`Heard::here`] on; with `own_threads` also on those that nobody is on.
+    pub(super) fn new(own_threads: bool) -> Arc<Heard> {
+        listen();
+        let heard = Arc::<Heard>::default();
+        if own_threads {
+            let mut all = OWN_THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|other| other.strong_count() > 0);
+            all.push(Arc::downgrade(&heard));
+        }
+        heard
+    }
+
+    /// The decoder works on this thread from now on.
+    pub(super) fn here(self: &Arc<Self>) {
+        HERE.set(Arc::downgrade(self));
+    }
+
+    /// Lines about damage so far.
+    pub(super) fn lines(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn line(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+thread_local! {
+    /// The decoder that works on this thread.
+    static HERE: RefCell<Weak<Heard>> = const { RefCell::new(Weak::new()) };
+    /// The stream whose transport packets the demuxer on this thread has just missed.
+    static TORN: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// The decoders that work on threads of their own.
+static OWN_THREADS: Mutex<Vec<Weak<Heard>>> = Mutex::new(Vec::new());
+
+/// Reads GStreamer's log from now on, once for the process.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Without GST_DEBUG nobody wants to read what is only meant for this module.
+        if std::env::var_os("GST_DEBUG").is_none() {
+            gst::log::remove_default_log_function();
+        }
+        gst::log::add_log_function(|category, level, _, _, _, _, message| {
+            let told = match category.name() {
+                "tsdemux" => {
+                    let torn = message.get().and_then(|text| torn(&text));
+                    // A thread that ends may still log.
+                    let _ = TORN.try_with(|pid| pid.set(torn.or(pid.get())));
+                    false
+                }
+                // Slices that a parser cannot read never come to the decoder.
+                "h264parse" | "h265parse" => message.get().is_some_and(|text| {
+                    text.contains("broken/invalid nal") && text.to_ascii_lowercase().contains("slice")
+                }),
+                "libav" => message.get().is_some_and(|text| is_damage(&text)),
+                "videodecoder" => {
+                    level == gst::DebugLevel::Warning
+                        && message.get().is_some_and(|text| text.starts_with("error: "))
+                }
+                _ => false,
+            };
+            if told {
+                put_down();
+            }
+        });
+    });
+    // The categories are known once their plugins are loaded.
+    let categories = [
+        ("libav", gst::DebugLevel::Info),
+        ("videodecoder", gst::DebugLevel::Warning),
+        ("tsdemux", gst::DebugLevel::Warning),
+        ("h264parse", gst::DebugLevel::Warning),
+        ("h265parse", gst::DebugLevel::Warning),
+    ];
+    for (name, wanted) in categories {
+        if let Some(category) = gst::DebugCategory::get(name)
+            && category.threshold() < wanted
+        {
+            category.set_threshold(wanted);
+        }
+    }
+}
+
+/// A line counts for the decoder on this thread, else for all that have threads of their own.
+fn put_down() {
+    // A thread that ends may still log.
+    let here = HERE.try_with(|here| here.try_borrow().ok().and_then(|heard| heard.upgrade()));
+    if let Some(heard) = here.ok().flatten() {
+        heard.line();
+        return;
+    }
+    for heard in OWN_THREADS.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+        heard.line();
+    }
+}
+
+/// The packet identifier in what the demuxer of transport streams says when packets are missing.
+fn torn(line: &str) -> Option<u32> {
+    let (_, pid) = line.split_once("CONTINUITY: Mismatch")?.1.split_once("(pid 0x")?;
+    u32::from_str_radix(pid.split(')').next()?, 16).ok()
+}
+
+/// Marks what a demuxer of transport streams gives out after a gap; it does not do so itself.
+pub(super) fn mark_gaps(pad: &gst::Pad) {
+    listen();
+    // Pads are called video_0_0100, with the packet identifier at the end.
+    let own = pad.name().rsplit('_').next().and_then(|pid| u32::from_str_radix(pid, 16).ok());
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if own.is_some() && TORN.get() == own {
+            TORN.set(None);
+            if let Some(buffer) = info.buffer_mut() {
+                buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn is_damage(line: &str) -> bool {
+    WORDS.iter().any(|word| line.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_damage() {
+        for (line, damage) in [
+            ("concealing 63 DC, 63 AC, 63 MV errors in B frame", true),
+            ("error while decoding MB 54 44, bytestream -6", true),
+            ("ac-tex damaged at 12 3", true),
+            ("Invalid NAL unit size (-1 > 551).", true),
+            ("Could not find ref with POC 7", true),
+            ("mmco: unref short failure", false),
+            (
+                "number of reference frames (0+5) exceeds max (4; probably corrupt input), discarding one",
+                false,
+            ),
+            ("ignoring invalid SAR: 1/1000", false),
+            ("SEI type 5 size 2000 truncated at 12", false),
+            ("Reinit context to 320x192, pix_fmt: yuv420p", false),
+        ] {
+            assert_eq!(is_damage(line), damage, "{line}");
+        }
+        assert_eq!(torn("warning: CONTINUITY: Mismatch packet 9, stream 13 (pid 0x0100)"), Some(256));
+        assert_eq!(torn("CONTINUITY: Got expected 9"), None);
+    }
+}
