@@ -22,6 +22,9 @@ use support::forms::{self, MARK, constants_as_nodes};
 use support::program::farout;
 use support::tiny_model::{Tiny, weights};
 
+/// Writes the same model, or a worse one, in another way.
+type Change = fn(&mut ModelProto);
+
 /// A vision transformer of two blocks, as PyTorch wrote it.
 fn vit() -> ModelProto {
     read::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/timm-vit.ts.onnx")).unwrap().0
@@ -88,7 +91,7 @@ fn a_model_is_the_same_in_every_form_that_onnx_runtime_runs() {
     write(&vit(), &path);
     let (want, tensor) = prepared(&path, "key:2");
     let want_inside = unprepared(&path, &tensor);
-    let forms: [(&str, fn(&mut ModelProto)); 9] = [
+    let forms: [(&str, Change); 9] = [
         ("nodes reversed", forms::reversed),
         ("constants as nodes", constants_as_nodes),
         ("names that a prepared file uses", forms::clashing),
@@ -236,7 +239,7 @@ fn integers_by_channel_are_rounded_once() {
 fn what_onnx_runtime_refuses_has_the_remedy_that_fits() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.onnx");
-    let cases: [(fn(&mut ModelProto), &[&str]); 4] = [
+    let cases: [(Change, &[&str]); 4] = [
         (|model| model.ir_version = Some(99), &["IR version: 99", "lower ir_version", "newer ONNX Runtime"]),
         (|model| model.opset_import[0].version = Some(99), &["or older", "newer ONNX Runtime"]),
         (
