@@ -91,7 +91,8 @@ fn rows_first(map: &TensorProto) -> TensorProto {
 /// Everything that is wrong with one export.
 fn faults(path: &Path, truth: &Truth, tolerance: f32) -> Vec<String> {
     let size = InputSize { width: truth.size[0], height: truth.size[1] };
-    let Examined { traced, .. } = match examine(path, Look { size: Some(size), layout: None }, &cpu()) {
+    let look = Look { size: Some(size), ..Look::default() };
+    let Examined { traced, .. } = match examine(path, &look, &cpu()) {
         Ok(examined) => examined,
         Err(why) => return vec![format!("{why:#}")],
     };
@@ -104,7 +105,7 @@ fn faults(path: &Path, truth: &Truth, tolerance: f32) -> Vec<String> {
         let features = [survey.select(selector)?];
         let assembly = Assembly {
             features: &features,
-            logits: survey.logits.as_ref().filter(|_| logits),
+            logits: survey.logits().filter(|_| logits),
             head: None,
             section: ModelConfig::default(),
             origin: String::new(),
@@ -125,7 +126,7 @@ fn faults(path: &Path, truth: &Truth, tolerance: f32) -> Vec<String> {
         let off = run(selector, false).and_then(|outputs| difference(&outputs[0], truth));
         faults.extend(judge(selector, off));
     }
-    match (&truth.logits, &survey.logits) {
+    match (&truth.logits, survey.logits()) {
         (None, None) => {}
         (Some(wanted), Some(_)) => {
             let any = truth.features.keys().next().unwrap();
@@ -186,9 +187,9 @@ fn real_models_are_understood() {
             eprintln!("SKIPPED: {} is not here", path.display());
             continue;
         }
-        let Examined { traced, facts, .. } = examine(&path, Look::default(), &cpu()).unwrap();
+        let Examined { traced, facts, .. } = examine(&path, &Look::default(), &cpu()).unwrap();
         let survey = Survey::of(&traced);
-        assert_eq!(survey.logits.as_ref().map(|logits| logits.classes()), classes, "{name}");
+        assert_eq!(survey.logits().map(|logits| logits.classes()), classes, "{name}");
         let image = picture(facts.size.width, facts.size.height);
         for (selector, named) in pairs {
             let run = |selector: &str| {

@@ -6,13 +6,17 @@ pub mod assemble;
 pub mod attention;
 pub mod cells;
 pub mod config;
+pub mod constant;
 pub mod cost;
+pub mod finals;
 pub mod graph;
 pub mod head;
+pub mod heads;
 pub mod inline;
 pub mod integers;
 pub mod logits;
 pub mod movement;
+pub mod norms;
 pub mod onnx;
 pub mod picture;
 pub mod projection;
@@ -22,6 +26,7 @@ pub mod readout;
 pub mod rewrite;
 pub mod stages;
 pub mod stream;
+pub mod sums;
 pub mod survey;
 pub mod trace;
 pub mod unfuse;
@@ -142,6 +147,9 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
     for name in [Some(&features), config.logits.as_ref()].into_iter().flatten() {
         graph::require(graph, name).map_err(unfit)?;
     }
+    if let Some(name) = &config.logits {
+        heads::require_scores(graph, name).map_err(unfit)?;
+    }
 
     let before = graph.node.len();
     let changed =
@@ -161,7 +169,8 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
         graph.input.iter().find(|value| value.name() != input && !graph::is_initializer(graph, value.name()))
     {
         return Err(unfit(format!(
-            "besides the image {input} it wants the input {}; only models of one image can run",
+            "besides the image {input} it wants the input {0}; if that is the same for every picture, `farout model \
+             prepare --constant {0}=VALUE` makes a file without it; only models of one image can run",
             other.name()
         )));
     }
