@@ -155,3 +155,29 @@ pub struct PixelScores {
     /// `height x width` scores, row by row.
     pub data: Pooled<Vec<f32>>,
 }
+
+/// Whether one size (width, height in pixels) is the other, scaled: sides may miss the exact aspect ratio by the pixel
+/// that rounding costs.
+pub fn same_shape((w, h): (usize, usize), (other_w, other_h): (usize, usize)) -> bool {
+    // The height that the other's width would have at this aspect ratio, and the reverse.
+    let scaled = |a: usize, b: usize, c: usize| (a * b + c / 2) / c.max(1);
+    scaled(h, other_w, w).abs_diff(other_h) <= 1 || scaled(w, other_h, h).abs_diff(other_w) <= 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scaled_size_is_the_same_shape() {
+        for (image, mask, same) in [
+            ((1280, 720), (640, 360), true),
+            ((2048, 1024), (2048, 1024), true),
+            ((1281, 720), (640, 360), true),
+            ((1280, 720), (720, 1280), false),
+            ((1280, 720), (1280, 700), false),
+        ] {
+            assert_eq!(same_shape(image, mask), same, "{image:?} {mask:?}");
+        }
+    }
+}

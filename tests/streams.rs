@@ -29,7 +29,7 @@ fn examined(model: &ModelProto) -> Examined {
 /// The features that `selector` names, `[1, 4, 6, C]`.
 fn features(one: &Examined, selector: &str) -> Result<Vec<f32>, String> {
     let survey = Survey::of(&one.traced);
-    let chosen = [survey.select(selector)?];
+    let chosen = [survey.select(one.traced.known_as(selector))?];
     let wanted = Assembly {
         features: &chosen,
         logits: None,

@@ -71,9 +71,9 @@ pub struct BuildArgs {
     /// Most outlier features in the bank
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_one)]
     pub outlier_size: usize,
-    /// Neighbours for which the calibration's distances are computed
-    #[arg(short, long, value_name = "K", default_value_t = 3, value_parser = at_least_one)]
-    pub k: usize,
+    /// Neighbours for which the calibration's distances are computed [default: search.k of the configuration, else 3]
+    #[arg(short, long, value_name = "K", value_parser = at_least_one)]
+    pub k: Option<usize>,
     /// Report in JSON
     #[arg(long)]
     pub json: bool,

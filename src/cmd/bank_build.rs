@@ -29,6 +29,8 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     if let Some(folder) = &args.labels {
         collect::attach_labels(&mut inputs, folder)?;
     }
+    let k = args.k.unwrap_or(config.search.k);
+    anyhow::ensure!(k > 0, "search.k is 0; choose 1 or more, or give -k");
     let mut extractor = FeatureExtractor::open(&config)?;
     let mut build = BuildConfig {
         size: args.size,
@@ -43,7 +45,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
             Vec::new()
         },
         video_step: args.every,
-        k: args.k,
+        k,
         shard: args.shard,
         keep_held_out: args.keep_held_out,
         recipe: recipe(&args.recipe),

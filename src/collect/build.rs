@@ -10,6 +10,7 @@ use super::error::BuildError;
 use super::inputs::{Input, InputKind};
 use super::labels::LabelMask;
 use super::part::{Built, Terms};
+use super::rounding::Rounding;
 use super::sample::{Offer, PatchKey, Sampler};
 use super::split::{Place, Side, Split};
 use crate::bank::{BankContents, BuildRecord, ClassSource, DataType, ShardNumber};
@@ -165,6 +166,7 @@ pub(super) fn gather(
         classes: Vec::new(),
         mean: Vec::new(),
         scores: Vec::new(),
+        rounding: Rounding::default(),
     };
     let mut done = 0;
     for input in inputs.iter().filter(|input| is_mine(input)) {
@@ -187,6 +189,9 @@ pub(super) fn gather(
                 }
                 Err(other) => return Err(other.into()),
             };
+            if let (Some(mask), Some(path)) = (&mask, &input.label) {
+                mask.must_fit(path, (frame.width, frame.height))?;
+            }
             if input.kind == InputKind::Still || number % config.video_step.max(1) == 0 {
                 pass.frame(&frame, input, &file, number, mask.as_ref(), extractor)?;
                 done += 1;
@@ -198,7 +203,10 @@ pub(super) fn gather(
             return Err(BuildError::Stopped);
         }
     }
-    let Pass { sampler, held_out, record, .. } = pass;
+    let Pass { sampler, held_out, record, rounding, .. } = pass;
+    if let Some(warning) = rounding.warning(config.data_type) {
+        progress.warn(&warning);
+    }
     let outliers = config.outliers.clone().map(|known| known.rows);
     let gathered = Gathered { sampler, held_out, record, model, terms, outliers };
     if config.shard.is_some() {
@@ -279,6 +287,7 @@ struct Pass<'a> {
     mean: Vec<f32>,
     /// Of one method and one frame.
     scores: Vec<f32>,
+    rounding: Rounding,
 }
 
 impl Pass<'_> {
@@ -381,6 +390,7 @@ impl Pass<'_> {
             }
             let key = PatchKey::new(self.config.seed, image, (i / cols) as u32, (i % cols) as u32);
             let (class, mean) = (self.classes.get(i).copied(), wants_mean.then_some(&self.mean[..]));
+            self.rounding.offer(key, feature);
             self.sampler.offer(&Offer { key, file, name, frame: number, feature, class, mean });
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::inputs::{Input, InputKind};
-use crate::grid::Grid;
+use crate::grid::{Grid, same_shape};
 use crate::views::Window;
 
 /// What the stem of an image may end with that its label's stem does not.
@@ -57,6 +57,16 @@ pub enum LabelError {
         a: PathBuf,
         /// Another.
         b: PathBuf,
+    },
+    /// A mask of another shape than its picture.
+    #[error("the label mask {path} has {mask_w}x{mask_h} pixels and its picture {image_w}x{image_h}, which is another shape (is the picture turned by its EXIF tag, or is it the mask of another one?); make masks of the picture as it is shown", path = path.display(), mask_w = mask.0, mask_h = mask.1, image_w = image.0, image_h = image.1)]
+    Shape {
+        /// The mask.
+        path: PathBuf,
+        /// Its width and height.
+        mask: (usize, usize),
+        /// Width and height of the picture, turned as it is shown.
+        image: (usize, usize),
     },
     /// A mask that cannot be read as class numbers.
     #[error("cannot read the label mask {path}: {why}; it must be a grey or palette PNG whose values are class numbers", path = path.display())]
@@ -162,6 +172,22 @@ impl LabelMask {
     /// What is wrong with it, in words.
     pub fn decode(bytes: &[u8]) -> Result<LabelMask, String> {
         if bytes.starts_with(b"\x89PNG") { png_mask(bytes) } else { other_mask(bytes) }
+    }
+
+    /// Whether the mask has the shape of a picture of this width and height, at any resolution.
+    pub fn fits(&self, picture: (usize, usize)) -> bool {
+        same_shape(picture, (self.width, self.height))
+    }
+
+    /// Refuses the mask in `path` for a picture of another shape.
+    ///
+    /// # Errors
+    /// [`LabelError::Shape`].
+    pub fn must_fit(&self, path: &Path, image: (usize, usize)) -> Result<(), LabelError> {
+        match self.fits(image) {
+            true => Ok(()),
+            false => Err(LabelError::Shape { path: path.to_owned(), mask: (self.width, self.height), image }),
+        }
     }
 
     /// Which patches of `grid` are void: those whose centre lies on a pixel with one of the values

@@ -22,6 +22,7 @@ mod part;
 mod prune;
 mod recipe;
 mod reference;
+mod rounding;
 mod sample;
 mod seen;
 mod split;

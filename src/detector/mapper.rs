@@ -10,6 +10,7 @@ use super::stages::{Extract, Preprocess, Search};
 use super::{Looks, featured, grounds, open_bank, open_features, open_search, wants_logits};
 use crate::bank::Bank;
 use crate::config::{Config, ConfigError};
+use crate::features::grouped;
 use crate::flow::{Flow, FlowError, Stage};
 use crate::frame::Frame;
 use crate::grid::ScoreMap;
@@ -64,7 +65,7 @@ impl Mapper {
         let gauge = engine.as_ref().map(|search| &search.engine);
         extract.with_logits |= wants_logits(gauge, extract.session.classes())?;
         let mut fallbacks: Vec<String> =
-            extract.session.fallbacks().iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
+            grouped(extract.session.fallbacks()).iter().map(|(who, why)| format!("{who}: {why}")).collect();
         fallbacks.extend(extract.session.withheld().iter().map(ToString::to_string));
         fallbacks
             .extend(engine.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));

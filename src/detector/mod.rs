@@ -3,6 +3,7 @@
 
 mod ends;
 mod extractor;
+mod fallbacks;
 mod items;
 mod looks;
 mod mapper;
@@ -190,7 +191,7 @@ fn open_search(
     let shares = session.stream().is_some_and(|stream| search.engine.shares(&**stream));
     session.keep_on_gpu(shares);
     if let Some(why) = &search.fallback {
-        tracing::warn!(%why, "the search runs on the CPU");
+        fallbacks::of_search(why);
     }
     tracing::info!(engine = search.engine.name(), k = config.search.k, "search");
     Ok(Some(search))
@@ -242,12 +243,7 @@ pub fn open_session(config: &Config) -> Result<Session> {
 /// If the library, the model or the device insisted on cannot be had.
 pub fn open_features(config: &Config) -> Result<(Preprocess, Extract)> {
     let session = open_session(config)?;
-    for one in session.fallbacks() {
-        tracing::warn!(why = %one.why, "ONNX Runtime passes over {}", one.attempt);
-    }
-    for one in session.withheld() {
-        tracing::warn!(why = %one.why, "ONNX Runtime runs without {}", one.shortcut);
-    }
+    fallbacks::of_model(&session);
     tracing::info!("{}", session.describe());
     let preprocess = Preprocess {
         preprocessor: Preprocessor::new(session.input_spec()),

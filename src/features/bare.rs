@@ -7,21 +7,26 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 
 use super::config::RuntimeConfig;
-use super::provider;
+use super::refusal::Refusal;
 use super::runtime::Runtime;
+use super::{byte_products, provider};
 use crate::model::onnx::{TensorProto, data_type};
 
 /// A graph that is open on the CPU.
 #[derive(Debug)]
 pub struct BareSession {
     inner: ort::session::Session,
+    /// Version of the library.
+    version: String,
+    /// Bytes of the model.
+    bytes: usize,
 }
 
 impl BareSession {
     /// Opens the model in `bytes`. `optimised` as for detection, else node by node as it is written.
     ///
     /// # Errors
-    /// [`super::RuntimeError`] by downcast, or what ONNX Runtime finds wrong with the model.
+    /// [`super::RuntimeError`] by downcast, or [`Refusal`]: what ONNX Runtime finds wrong with the model.
     pub fn open(bytes: &[u8], config: &RuntimeConfig, optimised: bool) -> anyhow::Result<BareSession> {
         let runtime = Runtime::load(config.library.as_deref())?;
         let builder = provider::builder(&runtime, config.cpu_threads());
@@ -31,8 +36,10 @@ impl BareSession {
                 .with_optimization_level(GraphOptimizationLevel::Disable)
                 .map_err(|e| anyhow!(e.to_string()))?;
         }
-        let inner = builder.commit_from_memory(bytes).map_err(|e| anyhow!("ONNX Runtime: {e}"))?;
-        Ok(BareSession { inner })
+        let refused = |e: ort::Error| Refusal::new(&runtime.version, &e.to_string(), bytes.len());
+        let exact = byte_products::exact(&runtime, bytes);
+        let inner = builder.commit_from_memory(&exact).map_err(|e| refused(e.into()))?;
+        Ok(BareSession { inner, version: runtime.version, bytes: bytes.len() })
     }
 
     /// Runs on one input and gives all outputs in the order of the graph; those in number formats that
@@ -40,7 +47,7 @@ impl BareSession {
     /// its dimensions and numbers; without it the graph has no inputs.
     ///
     /// # Errors
-    /// What ONNX Runtime says, and outputs that are no tensors of numbers.
+    /// [`Refusal`] by downcast: what ONNX Runtime says; else outputs that are no tensors of numbers.
     pub fn run(&mut self, image: Option<(&str, [usize; 4], &[f32])>) -> anyhow::Result<Vec<TensorProto>> {
         let outputs = match image {
             Some((name, dims, data)) => {
@@ -50,7 +57,7 @@ impl BareSession {
             }
             None => self.inner.run(Vec::<(&str, SessionInputValue)>::new()),
         };
-        let outputs = outputs.map_err(|e| anyhow!("ONNX Runtime: {e}"))?;
+        let outputs = outputs.map_err(|e| Refusal::new(&self.version, &e.to_string(), self.bytes))?;
         outputs.iter().map(|(name, value)| tensor(name, &value)).collect()
     }
 }

@@ -29,6 +29,29 @@ pub struct PassedOver {
     pub why: String,
 }
 
+/// Who was passed over and why, in order: ways with one reason together, by the provider's name where the reason holds for
+/// all of its precisions.
+pub fn grouped(passed: &[PassedOver]) -> Vec<(String, String)> {
+    let mut reasons: Vec<(Vec<Attempt>, &str)> = Vec::new();
+    for one in passed {
+        match reasons.iter_mut().find(|(_, why)| *why == one.why) {
+            Some((attempts, _)) => attempts.push(one.attempt),
+            None => reasons.push((vec![one.attempt], &one.why)),
+        }
+    }
+    let name = |attempts: &[Attempt], one: Attempt| {
+        let all = passed.iter().filter(|other| other.attempt.provider == one.provider).count();
+        let here = attempts.iter().filter(|other| other.provider == one.provider).count();
+        if all == here { one.provider.to_string() } else { one.to_string() }
+    };
+    let told = |(attempts, why): (Vec<Attempt>, &str)| {
+        let mut names: Vec<String> = attempts.iter().map(|&one| name(&attempts, one)).collect();
+        names.dedup();
+        (names.join(", "), why.to_owned())
+    };
+    reasons.into_iter().map(told).collect()
+}
+
 /// Tries all ways in order.
 ///
 /// # Errors
@@ -84,6 +107,34 @@ mod tests {
             Err(passed) => ("none".to_owned(), passed),
         };
         (name, passed.into_iter().map(|one| one.why).collect(), bench.opened)
+    }
+
+    #[test]
+    fn one_reason_is_told_once() {
+        let passed = |list: &[(Provider, Precision, &str)]| -> Vec<PassedOver> {
+            let one = |&(provider, precision, why): &(Provider, Precision, &str)| PassedOver {
+                attempt: Attempt { provider, precision },
+                why: why.to_owned(),
+            };
+            list.iter().map(one).collect()
+        };
+        use Precision::{Fp16, Fp32, Tf32};
+        use Provider::{Cuda, TensorRt};
+        let told = |list: &[(Provider, Precision, &str)]| -> Vec<String> {
+            grouped(&passed(list)).into_iter().map(|(who, why)| format!("{who}: {why}")).collect()
+        };
+        let all = [
+            (TensorRt, Fp16, "absent"),
+            (TensorRt, Fp32, "absent"),
+            (Cuda, Tf32, "absent"),
+            (Cuda, Fp32, "absent"),
+        ];
+        assert_eq!(told(&all), ["tensorrt, cuda: absent"]);
+        let mixed = [(TensorRt, Fp16, "off by 5 %"), (TensorRt, Fp32, "off by 4 %"), (Cuda, Tf32, "absent")];
+        assert_eq!(
+            told(&mixed),
+            ["tensorrt (fp16): off by 5 %", "tensorrt (fp32): off by 4 %", "cuda: absent"]
+        );
     }
 
     #[test]

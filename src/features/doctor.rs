@@ -1,8 +1,8 @@
 //! What `farout doctor` tells about ONNX Runtime and its execution providers.
 
 use super::config::{Device, Provider, RuntimeConfig};
-use super::provider;
 use super::runtime::{REMEDY, Runtime, RuntimeError};
+use super::{byte_products, provider};
 use crate::finding::{Finding, Standing};
 
 const TOPIC: &str = "ONNX Runtime";
@@ -43,7 +43,21 @@ pub fn findings(config: &RuntimeConfig) -> Vec<Finding> {
             },
         });
     }
+    findings.push(byte_products(&runtime));
     findings
+}
+
+/// Whether models in 8-bit integers are computed rightly as they are.
+fn byte_products(runtime: &Runtime) -> Finding {
+    let (standing, detail) = match byte_products::saturate(runtime) {
+        Ok(false) => (Standing::Good, "exact".to_owned()),
+        Ok(true) => (
+            Standing::Good,
+            "signed ones saturate on this processor (no VNNI): farout takes weights as unsigned, which is exact".to_owned(),
+        ),
+        Err(why) => (Standing::Absent, why),
+    };
+    Finding { topic: TOPIC, name: "8-bit products".to_owned(), standing, detail, remedy: None }
 }
 
 fn library_fault(error: &RuntimeError) -> Finding {

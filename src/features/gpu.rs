@@ -2,6 +2,7 @@
 //! libraries themselves. Not yet run on a machine with a GPU.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::path::Path;
 
 /// A GPU and the software below ONNX Runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,14 @@ const TENSORRTS: [&CStr; 3] = [c"libnvinfer.so.10", c"libnvinfer.so.8", c"libnvi
 /// `CUdevice_attribute` of the compute capability.
 const MAJOR: c_int = 75;
 const MINOR: c_int = 76;
+
+/// Whether this machine has an NVIDIA GPU that its kernel knows, whatever else is installed: a PC's, a Jetson's, or one lent
+/// to WSL.
+pub fn present() -> bool {
+    ["/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg"]
+        .iter()
+        .any(|node| Path::new(node).exists())
+}
 
 /// The GPU number `device` as the driver counts them.
 ///

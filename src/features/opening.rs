@@ -1,6 +1,7 @@
 //! Opening a model: every way in turn, each held against the CPU on the golden frame, TensorRT's engines
 //! taken from their folder or built into it.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,12 +10,14 @@ use sha2::{Digest, Sha256};
 
 use super::attempt::{Attempt, OnStream};
 use super::building::Building;
-use super::choose::{Opener, first_that_works};
+use super::byte_products;
+use super::choose::{Opener, PassedOver, first_that_works, grouped};
 use super::config::{Device, Precision, Provider, RuntimeConfig};
 use super::engines::{EngineKey, Engines, Kept, Making};
 use super::golden::{self, Golden};
 use super::gpu;
 use super::provider;
+use super::refusal::Refusal;
 use super::runtime::Runtime;
 use super::session::{Session, Streams};
 use super::shortcut::{Shortcut, agree, climb};
@@ -38,7 +41,6 @@ pub(super) fn open(
     runtime_config.check().map_err(|why| anyhow!(why))?;
     let runtime = Runtime::load(runtime_config.library.as_deref())?;
     let loaded = model::load(config)?;
-    let what = config.path.display();
     let attempts = runtime_config.attempts();
     let mut opener = Ways { runtime: &runtime, config: runtime_config, loaded: &loaded, golden: None };
     match first_that_works(&attempts, &mut opener) {
@@ -50,19 +52,7 @@ pub(super) fn open(
                 None => session,
             })
         }
-        Err(passed) => match &passed[..] {
-            [] => bail!("cannot run the model {what}: [runtime] providers names none"),
-            [one] => bail!("{}", one.why),
-            _ => {
-                let reasons: Vec<String> =
-                    passed.iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect();
-                let asked = match runtime_config.device {
-                    Device::Auto => "no execution provider opens it ([runtime] providers)".to_owned(),
-                    _ => "the device that is asked for cannot be had".to_owned(),
-                };
-                bail!("cannot run the model {what}: {asked}: {}", reasons.join("; "))
-            }
-        },
+        Err(passed) => bail!("{}", opener.nothing_opens(&passed)),
     }
 }
 
@@ -96,10 +86,13 @@ impl Opener for Ways<'_> {
             Place::Making(making) => Some(making.folder()),
             Place::None => None,
         };
-        let mut builder = provider::builder_for(self.runtime, attempt, self.config, folder, None)
-            .map_err(|why| self.cannot_run(&why))?;
-        let inner =
-            builder.commit_from_memory(&self.loaded.bytes).map_err(|e| self.cannot_run(&e.to_string()))?;
+        let mut builder = provider::builder_for(self.runtime, attempt, self.config, folder, None)?;
+        let bytes = match attempt.provider {
+            Provider::Cpu => byte_products::exact(self.runtime, &self.loaded.bytes),
+            // They have kernels of their own, and TensorRT takes signed weights only.
+            Provider::Cuda | Provider::TensorRt => Cow::Borrowed(&self.loaded.bytes[..]),
+        };
+        let inner = builder.commit_from_memory(&bytes).map_err(|e| self.refused(&e.to_string()))?;
         let threads = self.config.cpu_threads();
         let mut session = Session::of(inner, self.loaded, attempt, self.runtime, threads)
             .map_err(|why| format!("{why:#}"))?;
@@ -147,19 +140,50 @@ enum Place {
 }
 
 impl Ways<'_> {
-    fn cannot_run(&self, why: &str) -> String {
+    /// What to say where no way works.
+    fn nothing_opens(&self, passed: &[PassedOver]) -> String {
+        let what = self.loaded.config.path.display().to_string();
         let insists = match self.config.device {
             Device::Auto => "",
             Device::Cpu => "device = \"cpu\" is asked for: ",
             Device::Cuda => "device = \"cuda\" is asked for: ",
             Device::TensorRt => "device = \"tensorrt\" is asked for: ",
         };
-        format!("cannot run the model {}: {insists}{why}", self.loaded.config.path.display())
+        let listed = |passed: &[PassedOver]| -> String {
+            let reasons: Vec<String> =
+                grouped(passed).iter().map(|(who, why)| format!("{who}: {why}")).collect();
+            reasons.join("; ")
+        };
+        let named = |why: String| match why.contains(&what) {
+            true => why,
+            false => format!("cannot run the model {what}: {insists}{why}"),
+        };
+        let why = match passed {
+            [] => return named("[runtime] providers names none".to_owned()),
+            // What the CPU says is of the model itself; what GPUs lack helps nobody with it.
+            [cpu] if cpu.attempt.provider == Provider::Cpu => return named(cpu.why.clone()),
+            [others @ .., cpu] if cpu.attempt.provider == Provider::Cpu => {
+                let others = listed(others);
+                return named(format!("{} (no other execution provider opens it either: {others})", cpu.why));
+            }
+            [one] => one.why.clone(),
+            _ => format!("no execution provider of [runtime] providers opens it: {}", listed(passed)),
+        };
+        let absent =
+            |one: &&PassedOver| provider::loads(self.runtime, one.attempt.provider, self.config).is_err();
+        let remedy =
+            passed.iter().find(absent).map(|one| format!("; {}", provider::remedy(one.attempt.provider)));
+        named(format!("{why}{}", remedy.unwrap_or_default()))
+    }
+
+    /// What the library says of the model, and what to try.
+    fn refused(&self, said: &str) -> String {
+        Refusal::new(&self.runtime.version, said, self.loaded.bytes.len()).to_string()
     }
 
     /// Where the engines are or come, and what to tell while they are built.
     fn place(&self, attempt: Attempt) -> Result<(Place, Option<String>), String> {
-        provider::built_in(self.runtime, attempt.provider).map_err(|why| self.cannot_run(&why))?;
+        provider::built_in(self.runtime, attempt.provider)?;
         let SizeRule::Fixed(size) = self.loaded.size else {
             return Err(
                 "TensorRT builds for one size of input, and this model takes any; prepare it with --size, or set `size` in [model]"
@@ -297,7 +321,8 @@ impl Ways<'_> {
         let attempt = Attempt { provider: Provider::Cpu, precision: Precision::Fp32 };
         let threads = self.config.cpu_threads();
         let mut builder = provider::builder(self.runtime, threads)?;
-        let inner = builder.commit_from_memory(&self.loaded.bytes).map_err(|e| e.to_string())?;
+        let bytes = byte_products::exact(self.runtime, &self.loaded.bytes);
+        let inner = builder.commit_from_memory(&bytes).map_err(|e| e.to_string())?;
         let session = Session::of(inner, self.loaded, attempt, self.runtime, threads);
         let mut session = session.map_err(|why| format!("the golden frame on the CPU: {why:#}"))?;
         Ok(Golden::of(&on_golden_frame(&mut session, self.loaded)?))

@@ -12,7 +12,7 @@ use super::runtime::Runtime;
 /// Whether the library was built with `provider`; otherwise the reason why it cannot be used.
 ///
 /// # Errors
-/// The reason, and what to try.
+/// The reason; [`remedy`] tells what to try.
 pub fn built_in(runtime: &Runtime, provider: Provider) -> Result<(), String> {
     let available = match provider {
         Provider::Cpu => return Ok(()),
@@ -21,12 +21,7 @@ pub fn built_in(runtime: &Runtime, provider: Provider) -> Result<(), String> {
     };
     match available {
         Ok(true) => Ok(()),
-        Ok(false) => Err(format!(
-            "ONNX Runtime {} in {} is built without it; {}",
-            runtime.version,
-            runtime.path.display(),
-            remedy(provider)
-        )),
+        Ok(false) => Err(format!("not built into ONNX Runtime {}", runtime.version)),
         Err(e) => Err(format!("ONNX Runtime does not tell its providers: {e}")),
     }
 }
@@ -70,7 +65,7 @@ pub fn builder(runtime: &Runtime, threads: usize) -> Result<SessionBuilder, Stri
 /// configured threads. TensorRT keeps its engines in `engines`. On a GPU, work goes to the stream of `on`.
 ///
 /// # Errors
-/// The reason why the provider does not load, and what to try.
+/// The reason why the provider does not load; [`remedy`] tells what to try.
 pub fn builder_for(
     runtime: &Runtime,
     attempt: Attempt,
@@ -81,7 +76,7 @@ pub fn builder_for(
     built_in(runtime, attempt.provider)?;
     let mut builder = builder(runtime, config.cpu_threads())?;
     let register = |provider: Provider, done: ort::Result<()>| {
-        done.map_err(|e| format!("{provider} does not load: {e}; {}", remedy(provider)))
+        done.map_err(|e| format!("{provider} does not load: {e}"))
     };
     let cuda = |on| configured(CUDA::default(), config.cuda_options(attempt.precision, on));
     match attempt.provider {

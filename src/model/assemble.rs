@@ -7,10 +7,10 @@ use super::onnx::{
     int_tensor, node, tensor_value,
 };
 use super::readout::Readout;
-use super::rewrite;
 use super::survey::{Candidate, Survey};
 use super::trace::Traced;
 use super::{GOLDEN_KEY, METADATA_KEY, ModelConfig};
+use super::{opset, rewrite, scope};
 use crate::grid::LogitsKind;
 use crate::identity::FeaturePart;
 
@@ -101,6 +101,8 @@ fn with_outputs(
     }
     rewrite::keep_only(graph, &outputs);
     rewrite::drop_copies(graph);
+    scope::part(graph);
+    opset::fit(&mut model)?;
     model.metadata_props.retain(|entry| ![METADATA_KEY, ORIGIN_KEY, GOLDEN_KEY].contains(&entry.key()));
     let part = |one: &Candidate| FeaturePart { name: one.selector.clone(), width: one.plan.width() };
     let section = ModelConfig {
@@ -122,14 +124,12 @@ fn with_outputs(
     Ok(model)
 }
 
-/// The beginning of names that no tensor and no node has: a prepared file may be prepared again.
+/// The beginning of names that no tensor has: a prepared file may be prepared again.
 fn unused(graph: &GraphProto) -> String {
     let mut prefix = "farout".to_owned();
     let begins =
         |prefix: &str, name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
-    while graph.node.iter().any(|one| begins(&prefix, one.out(0)) || begins(&prefix, one.name()))
-        || graph.initializer.iter().any(|tensor| begins(&prefix, tensor.name()))
-    {
+    while graph.any_name(&|name| begins(&prefix, name)) {
         prefix.push('_');
     }
     prefix
@@ -168,13 +168,7 @@ fn finish(graph: &mut GraphProto, made: &str, name: &str, dims: &[usize]) {
         let other = rewrite::fresh(graph, &format!("{name}_inside"));
         rewrite::rename(graph, name, &other);
     }
-    // An image input of this name stays what it is; whoever runs the model goes by it.
-    let mut cast = rewrite::cast(made, name, data_type::FLOAT);
-    // Nodes have names of their own, which no two may share either.
-    while graph.node.iter().any(|one| one.name() == cast.name()) {
-        cast.name.get_or_insert_default().push('_');
-    }
-    graph.node.push(cast);
+    graph.node.push(rewrite::cast(made, name, data_type::FLOAT));
     let dim =
         |&side: &usize| Dimension { value: Some(DimensionValue::DimValue(side as i64)), denotation: None };
     graph.output.push(tensor_value(name, data_type::FLOAT, Some(dims.iter().map(dim).collect())));
@@ -205,7 +199,8 @@ fn narrowed(traced: &Traced, assembled: &ModelProto, plans: &[Readout]) -> Optio
         }
     }
     let (input, size, shapes) = (traced.input.clone(), traced.size, traced.shapes.clone());
-    any.then_some((Traced { model: slim, input, size, shapes }, plans))
+    let slim = Traced { model: slim, input, size, shapes, copies: traced.copies.clone() };
+    any.then_some((slim, plans))
 }
 
 fn narrow(graph: &mut GraphProto, cut: &GraphProto, tensor: &str, picks: &[usize]) -> Option<()> {

@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
+use super::lift;
 use super::onnx::{FunctionProto, GraphProto, ModelProto, NodeProto, node};
+use super::scope::{Census, Renamed, made_by, part, part_nodes, rename, rename_in};
 
 /// ONNX forbids recursion; a file that recurses all the same ends here.
 const DEEPEST: usize = 32;
 
-/// Replaces every call of a function that the model brings along by the function's nodes.
+/// Replaces every call of a function that the model brings along by the function's nodes. Then what the bodies of
+/// nodes make is called like nothing around them, and constants are no nodes.
 ///
 /// # Errors
 /// If the functions call each other without end.
 pub fn functions(model: &mut ModelProto) -> Result<(), String> {
     let functions = std::mem::take(&mut model.functions);
-    if functions.is_empty() {
-        return Ok(());
-    }
     for function in &functions {
         for opset in &function.opset_import {
             if !model.opset_import.iter().any(|known| known.domain() == opset.domain()) {
@@ -28,8 +28,10 @@ pub fn functions(model: &mut ModelProto) -> Result<(), String> {
     let Some(graph) = &mut model.graph else {
         return Ok(());
     };
+    let mut census = Census::of(graph);
     for _ in 0..DEEPEST {
-        if !expand_calls(graph, &by_name) {
+        if !expand_calls(graph, &by_name, &mut census) {
+            settle(graph);
             return Ok(());
         }
     }
@@ -37,19 +39,21 @@ pub fn functions(model: &mut ModelProto) -> Result<(), String> {
 }
 
 /// One round; false if there was no call left.
-fn expand_calls(graph: &mut GraphProto, functions: &HashMap<(&str, &str, &str), &FunctionProto>) -> bool {
+fn expand_calls(
+    graph: &mut GraphProto,
+    functions: &HashMap<(&str, &str, &str), &FunctionProto>,
+    census: &mut Census,
+) -> bool {
     let mut any = false;
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
-        for attribute in &mut node.attribute {
-            for body in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                any |= expand_calls(body, functions);
-            }
+        for body in node.bodies_mut() {
+            any |= expand_calls(body, functions, census);
         }
         match functions.get(&(node.domain(), node.op_type(), node.overload())) {
             Some(function) => {
                 any = true;
-                nodes.extend(expanded(&node, function));
+                nodes.extend(expanded(&node, function, census));
             }
             None => nodes.push(node),
         }
@@ -59,9 +63,9 @@ fn expand_calls(graph: &mut GraphProto, functions: &HashMap<(&str, &str, &str), 
 }
 
 /// The nodes of `function` for one call, every inner name made the call's own.
-fn expanded(call: &NodeProto, function: &FunctionProto) -> Vec<NodeProto> {
+fn expanded(call: &NodeProto, function: &FunctionProto, census: &mut Census) -> Vec<NodeProto> {
     let own = call.output.iter().find(|name| !name.is_empty()).map_or(call.name(), String::as_str);
-    let mut names: HashMap<String, String> = HashMap::new();
+    let mut names = Renamed::new();
     for (n, inner) in function.input.iter().enumerate() {
         names.insert(inner.clone(), call.arg(n).unwrap_or_default().to_owned());
     }
@@ -71,9 +75,18 @@ fn expanded(call: &NodeProto, function: &FunctionProto) -> Vec<NodeProto> {
             names.insert(inner.clone(), call.out(n).to_owned());
         }
     }
+    for inner in made_by(&function.node) {
+        if !names.contains_key(inner) {
+            names.insert(inner.to_owned(), census.fresh(&format!("{own}/{inner}")));
+        }
+    }
     let mut nodes = function.node.clone();
     for inner in &mut nodes {
-        rename(inner, &names, own);
+        inner.bodies_mut().for_each(|body| body.value_info.clear());
+        rename_in(inner, &names);
+        if let Some(name) = inner.name.as_mut().filter(|name| !name.is_empty()) {
+            *name = format!("{own}/{name}");
+        }
         bind(inner, call, function);
     }
     for (n, inner) in function.output.iter().enumerate() {
@@ -83,21 +96,6 @@ fn expanded(call: &NodeProto, function: &FunctionProto) -> Vec<NodeProto> {
         }
     }
     nodes
-}
-
-fn rename(inner: &mut NodeProto, names: &HashMap<String, String>, own: &str) {
-    let renamed = |name: &mut String| {
-        if !name.is_empty() {
-            *name = names.get(name).cloned().unwrap_or_else(|| format!("{own}/{name}"));
-        }
-    };
-    inner.input.iter_mut().chain(&mut inner.output).for_each(renamed);
-    for body in inner.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)) {
-        body.input.iter_mut().chain(&mut body.output).filter_map(|v| v.name.as_mut()).for_each(renamed);
-        body.initializer.iter_mut().filter_map(|t| t.name.as_mut()).for_each(renamed);
-        body.value_info.clear();
-        body.node.iter_mut().for_each(|node| rename(node, names, own));
-    }
 }
 
 /// Gives attributes that refer to the function's own their value at this call, or the default.
@@ -119,35 +117,55 @@ fn bind(inner: &mut NodeProto, call: &NodeProto, function: &FunctionProto) {
             None => false,
         }
     });
-    for body in inner.attribute.iter_mut().flat_map(|a| a.g.iter_mut().chain(&mut a.graphs)) {
+    for body in inner.bodies_mut() {
         body.node.iter_mut().for_each(|node| bind(node, call, function));
     }
 }
 
-/// Replaces each `If` of the graph whose condition stands in `known` by the branch that is taken.
-/// Returns how many were replaced.
+/// Replaces each `If` of the graph whose condition stands in `known` by the branch that is taken; a name of the branch
+/// that something else has, too, is changed. Returns how many were replaced.
 pub fn branches(graph: &mut GraphProto, known: &HashMap<String, bool>) -> usize {
     let mut replaced = 0;
     let mut nodes = Vec::with_capacity(graph.node.len());
+    let mut census = Census::of(graph);
     for mut one in std::mem::take(&mut graph.node) {
         let taken = known.get(one.arg(0).unwrap_or_default()).filter(|_| one.op_type() == "If");
-        let branch = taken.and_then(|&yes| {
-            let wanted = if yes { "then_branch" } else { "else_branch" };
-            one.attribute.iter_mut().find(|attribute| attribute.name() == wanted)?.g.take()
-        });
-        let Some(branch) = branch else {
+        let wanted = taken.map(|&yes| if yes { "then_branch" } else { "else_branch" });
+        let at = one
+            .attribute
+            .iter()
+            .position(|attribute| Some(attribute.name()) == wanted && attribute.g.is_some());
+        let Some(at) = at else {
             nodes.push(one);
             continue;
         };
+        census.forget_bodies(&one);
+        let Some(mut branch) = one.attribute.swap_remove(at).g else { continue };
+        let clashing: Vec<String> =
+            branch.own_names().filter(|name| census.has(name)).map(str::to_owned).collect();
+        let names: Renamed = clashing.into_iter().map(|old| (old.clone(), census.fresh(&old))).collect();
+        rename(&mut branch, &names);
+        branch.own_names().for_each(|name| census.add(name));
         replaced += 1;
         graph.initializer.extend(branch.initializer);
+        graph.sparse_initializer.extend(branch.sparse_initializer);
         nodes.extend(branch.node);
         for (inner, outer) in branch.output.iter().zip(&one.output) {
-            nodes.push(node("Identity", &[inner.name()], outer, Vec::new()));
+            if !outer.is_empty() {
+                nodes.push(node("Identity", &[inner.name()], outer, Vec::new()));
+            }
         }
     }
     graph.node = nodes;
+    settle(graph);
     replaced
+}
+
+/// What came into the graph is made like what was there: names are its own, constants are no nodes.
+fn settle(graph: &mut GraphProto) {
+    part(graph);
+    part_nodes(graph);
+    lift::constants(graph);
 }
 
 #[cfg(test)]
@@ -216,5 +234,42 @@ mod tests {
         assert_eq!(branches(&mut graph, &HashMap::new()), 0);
         assert_eq!(branches(&mut graph, &HashMap::from([("yes".into(), false)])), 1);
         assert_eq!(graph.node.iter().map(|n| n.op_type()).collect::<Vec<_>>(), ["Tanh", "Identity"]);
+    }
+
+    #[test]
+    fn branches_that_share_names_come_apart() {
+        let branch = |name: &str, op: &str| AttributeProto {
+            name: Some(name.into()),
+            g: Some(GraphProto {
+                node: vec![
+                    NodeProto { name: Some("n".into()), ..node("Add", &["x", "w"], "h", vec![]) },
+                    node(op, &["h"], "out", vec![]),
+                ],
+                initializer: vec![crate::model::onnx::float_tensor("w", vec![], &[1.0])],
+                output: vec![ValueInfoProto { name: Some("out".into()), ..Default::default() }],
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let choice = |output: &str| {
+            node("If", &["c"], output, vec![branch("then_branch", "Relu"), branch("else_branch", "Abs")])
+        };
+        let open = NodeProto { input: vec!["open".into()], ..choice("z") };
+        let nodes = vec![choice("a"), choice("b"), open, node("Add", &["a", "b"], "h", vec![])];
+        let mut graph = GraphProto { node: nodes, ..Default::default() };
+        assert_eq!(branches(&mut graph, &HashMap::from([("c".into(), true)])), 2);
+        let mut seen = std::collections::HashSet::new();
+        for name in graph.own_names() {
+            assert!(seen.insert(name.to_owned()), "{name} twice");
+        }
+        // Each result still comes from a constant and a sum of its own.
+        let making = |name: &str| graph.node.iter().find(|one| one.out(0) == name).unwrap();
+        let sums = ["a", "b"].map(|name| making(making(making(name).arg(0).unwrap()).arg(0).unwrap()));
+        assert!(sums[0].op_type() == "Add" && sums[0].out(0) != sums[1].out(0));
+        assert_ne!(sums[0].arg(1), sums[1].arg(1));
+        assert_eq!(making("h").input, ["a", "b"], "the graph's own names stay");
+        let names: Vec<&str> =
+            graph.node.iter().map(NodeProto::name).filter(|name| !name.is_empty()).collect();
+        assert_eq!(names, ["n"]);
     }
 }

@@ -2,7 +2,7 @@
 //! QuantizeLinear, so that the tensors between them can be read. ONNX Runtime joins them again when it optimises.
 
 use super::onnx::{AttributeProto, GraphProto, NodeProto, int, node};
-use super::rewrite;
+use super::{opset, rewrite};
 
 /// How an operator on integers lists its inputs.
 #[derive(Clone, Copy)]
@@ -33,15 +33,17 @@ fn known(one: &NodeProto) -> Option<(&'static str, Inputs)> {
     })
 }
 
-/// Writes out what is known of the operators on integers of `graph`; how many there were.
-pub fn write_out(graph: &mut GraphProto) -> usize {
+/// Writes out what is known of the operators on integers of `graph`, whose operators are of `opset`; how many there
+/// were.
+pub fn write_out(graph: &mut GraphProto, opset: i64) -> usize {
     let before = graph.node.len();
+    let mark = rewrite::mark(graph, "/farout");
     let mut written = 0;
     let mut made = Vec::with_capacity(before);
     for one in std::mem::take(&mut graph.node) {
         let steps = match known(&one) {
-            Some((op, inputs)) => written_out(graph, &one, op, inputs),
-            None => attention(graph, &one),
+            Some((op, inputs)) => written_out(graph, &one, op, inputs, &mark, opset),
+            None => attention(graph, &one, &mark),
         };
         match steps {
             Some(steps) => {
@@ -77,10 +79,22 @@ impl Steps<'_> {
     }
 }
 
-fn written_out(graph: &GraphProto, one: &NodeProto, op: &str, inputs: Inputs) -> Option<Vec<NodeProto>> {
+fn written_out(
+    graph: &GraphProto,
+    one: &NodeProto,
+    op: &str,
+    inputs: Inputs,
+    mark: &str,
+    opset: i64,
+) -> Option<Vec<NodeProto>> {
     let result = one.out(0);
-    let mut steps =
-        Steps { graph, prefix: rewrite::fresh(graph, &format!("{result}/farout")), nodes: Vec::new() };
+    // Without scales per channel the weights would be written in floats, and ONNX Runtime rounds the weights of a
+    // convolution between integers once more, by one scale for all.
+    let by_channel = one.arg(4).is_some_and(|scale| per_channel(graph, scale));
+    if op == "Conv" && by_channel && opset < opset::SCALES_PER_CHANNEL {
+        return None;
+    }
+    let mut steps = Steps { graph, prefix: format!("{result}{mark}"), nodes: Vec::new() };
     let arg = |n: usize| one.arg(n).unwrap_or_default();
     let three = |n: usize| [arg(n), arg(n + 1), arg(n + 2)];
     let turned = one.int("transB").unwrap_or(0) != 0;
@@ -125,14 +139,13 @@ fn written_out(graph: &GraphProto, one: &NodeProto, op: &str, inputs: Inputs) ->
 }
 
 /// An attention that projects by integers: input, weights, bias, scales of both, mask, zero points of both, past.
-fn attention(graph: &GraphProto, one: &NodeProto) -> Option<Vec<NodeProto>> {
+fn attention(graph: &GraphProto, one: &NodeProto, mark: &str) -> Option<Vec<NodeProto>> {
     // A past is of language models only.
     if (one.domain(), one.op_type()) != ("com.microsoft", "QAttention") || one.arg(8).is_some() {
         return None;
     }
     let result = one.out(0);
-    let mut steps =
-        Steps { graph, prefix: rewrite::fresh(graph, &format!("{result}/farout")), nodes: Vec::new() };
+    let mut steps = Steps { graph, prefix: format!("{result}{mark}"), nodes: Vec::new() };
     let arg = |n: usize| one.arg(n).unwrap_or_default();
     let input = steps.floats([arg(0), arg(3), arg(6)], 0);
     let weights = steps.floats([arg(1), arg(4), arg(7)], 1);
@@ -166,7 +179,7 @@ mod tests {
             ],
             ..Default::default()
         };
-        assert_eq!(write_out(&mut graph), 4);
+        assert_eq!(write_out(&mut graph, 13), 4);
         let ops = |name: &str| -> Vec<&str> {
             let own = graph.node.iter().filter(|one| one.out(0).starts_with(name));
             own.map(NodeProto::op_type).collect()
@@ -178,6 +191,21 @@ mod tests {
         assert_eq!(ops("g"), [from, from, "Mul", from, "Gemm"]);
         assert_eq!(ops("j"), [from, from, "Concat", to]);
         assert_eq!(ops("r"), ["Relu"]);
-        assert_eq!(write_out(&mut graph), 0);
+        assert_eq!(write_out(&mut graph, 13), 0);
+    }
+
+    #[test]
+    fn a_convolution_by_channels_stays_where_scales_per_channel_are_not_known() {
+        let nine = ["a", "as", "az", "b", "bs", "bz", "ys", "yz", "bias"];
+        let scales =
+            |count: i64| crate::model::onnx::float_tensor("bs", vec![count], &vec![0.5; count as usize]);
+        for (opset, count, written) in [(12, 2, 0), (12, 1, 1), (13, 2, 1)] {
+            let mut graph = GraphProto {
+                node: vec![node("QLinearConv", &nine, "c", vec![])],
+                initializer: vec![scales(count)],
+                ..Default::default()
+            };
+            assert_eq!(write_out(&mut graph, opset), written, "opset {opset}, {count} scales");
+        }
     }
 }

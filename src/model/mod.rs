@@ -8,28 +8,35 @@ pub mod cells;
 pub mod config;
 pub mod constant;
 pub mod cost;
+pub mod external;
 pub mod finals;
 pub mod graph;
 pub mod head;
 pub mod heads;
 pub mod inline;
 pub mod integers;
+pub mod lift;
 pub mod logits;
 pub mod movement;
 pub mod norms;
 pub mod onnx;
+pub mod opset;
+pub mod order;
 pub mod picture;
 pub mod projection;
 pub mod quantise;
 pub mod read;
 pub mod readout;
 pub mod rewrite;
+pub mod scope;
+pub mod sparse;
 pub mod stages;
 pub mod stream;
 pub mod sums;
 pub mod survey;
 pub mod trace;
 pub mod unfuse;
+pub mod unsigned;
 pub mod web;
 pub mod widen;
 
@@ -119,6 +126,8 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
     let path = config.path.clone();
     let (mut model, sha256) = read::read(&path)?;
     let unfit = |why: String| ModelError::Unfit { path: path.clone(), why };
+    let before = model.graph.as_ref().map_or(0, |graph| graph.node.len());
+    inline::functions(&mut model).map_err(unfit)?;
     widen::widen(&mut model);
     let mut golden = None;
     let config = match metadata(&model, METADATA_KEY) {
@@ -151,7 +160,6 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
         heads::require_scores(graph, name).map_err(unfit)?;
     }
 
-    let before = graph.node.len();
     let changed =
         !matches!((size, declared), (SizeRule::Fixed(asked), graph::Declared::Fixed(own)) if asked == own);
     rewrite::set_input_size(graph, &input, size, changed);

@@ -8,10 +8,13 @@
 
 mod make;
 mod sharding;
+mod text;
 mod values;
+mod visit;
 
 pub use make::*;
 pub use sharding::*;
+pub use text::{as_latin1, in_utf8};
 
 use prost::{Message, Oneof};
 

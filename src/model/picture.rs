@@ -4,7 +4,7 @@
 use super::config::{InputSize, Layout};
 use super::graph::{self, Declared};
 use super::onnx::{GraphProto, ValueInfoProto, int_tensor, ints, node};
-use super::rewrite;
+use super::{rewrite, scope};
 
 /// The input of a file that takes the picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,16 @@ impl PictureInput {
         row_axis(self.layout, self.batch)
     }
 
+    /// The same input under another name, if its own is one of `names`: a prepared file has outputs of these names.
+    pub fn apart_from(self, graph: &mut GraphProto, names: &[&str]) -> PictureInput {
+        if !names.contains(&self.name.as_str()) {
+            return self;
+        }
+        let name = rewrite::fresh(graph, "image");
+        scope::rename(graph, &scope::Renamed::from([(self.name, name.clone())]));
+        PictureInput { name, ..self }
+    }
+
     /// Lets everything that reads the input read a turned copy of it, made of `[1, 3, height, width]`.
     pub fn turn(&self, graph: &mut GraphProto, size: InputSize) {
         let mut steps = Vec::new();
@@ -159,5 +169,19 @@ mod tests {
             let why = PictureInput::find(&graph(sides), None).unwrap_err();
             assert!(why.contains(word), "{sides:?}: {why}");
         }
+    }
+
+    #[test]
+    fn an_input_called_like_an_output_to_be_gets_another_name() {
+        let mut one = graph(&[1, 3, 32, 48]);
+        one.node = vec![node("Relu", &["x"], "image", vec![])];
+        let found = PictureInput::find(&one, None).unwrap();
+        assert_eq!(found.clone().apart_from(&mut one, &["features"]).name, "x");
+        let found = found.apart_from(&mut one, &["features", "x"]);
+        assert_eq!(
+            (found.name.as_str(), one.input[0].name(), one.node[0].arg(0)),
+            ("image_", "image_", Some("image_"))
+        );
+        assert_eq!(one.node[0].out(0), "image");
     }
 }

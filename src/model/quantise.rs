@@ -33,11 +33,7 @@ struct Weights {
 /// # Errors
 /// If there are none, or its operators are too old.
 pub fn quantise(model: &mut ModelProto) -> Result<Quantised, String> {
-    let opset = model
-        .opset_import
-        .iter()
-        .find(|set| ["", "ai.onnx"].contains(&set.domain()))
-        .map_or(0, |set| set.version());
+    let opset = model.opset();
     if opset < OLDEST_OPSET {
         return Err(format!(
             "its operators are of opset {opset}, integers need {OLDEST_OPSET}; export it with a newer one"
@@ -50,6 +46,7 @@ pub fn quantise(model: &mut ModelProto) -> Result<Quantised, String> {
         .filter(|tensor| tensor.data_type() == data_type::FLOAT && tensor.dims.len() == 2)
         .map(|tensor| (tensor.name().to_owned(), tensor.clone()))
         .collect();
+    let mark = rewrite::mark(graph, "int8_");
     let mut done = Quantised { products: 0, left: 0 };
     let mut inputs: HashMap<String, [String; 3]> = HashMap::new();
     let mut made = Vec::with_capacity(graph.node.len());
@@ -67,13 +64,13 @@ pub fn quantise(model: &mut ModelProto) -> Result<Quantised, String> {
         done.products += 1;
         let input = one.arg(0).unwrap_or_default().to_owned();
         let quantised = inputs.entry(input.clone()).or_insert_with(|| {
-            let names = ["numbers", "scale", "zero"].map(|what| format!("{input}/int8_{what}"));
+            let names = ["numbers", "scale", "zero"].map(|what| format!("{input}/{mark}{what}"));
             let mut step = node("DynamicQuantizeLinear", &[&input], &names[0], Vec::new());
             step.output.extend_from_slice(&names[1..]);
             made.push(step);
             names
         });
-        product(&one, &weights, quantised, &mut made, &mut added);
+        product(&one, &weights, quantised, &mark, &mut made, &mut added);
     }
     graph.node = made;
     graph.initializer.extend(added);
@@ -114,11 +111,12 @@ fn product(
     one: &NodeProto,
     weights: &Weights,
     [numbers, scale, zero]: &[String; 3],
+    mark: &str,
     made: &mut Vec<NodeProto>,
     added: &mut Vec<TensorProto>,
 ) {
     let output = one.out(0);
-    let at = |what: &str| format!("{output}/int8_{what}");
+    let at = |what: &str| format!("{output}/{mark}{what}");
     let Weights { rows, cols, data } = weights;
     let largest =
         |col: usize| data.iter().skip(col).step_by(*cols).fold(0.0_f32, |most, w| most.max(w.abs()));

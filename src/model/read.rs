@@ -1,16 +1,16 @@
 //! From a file's bytes to an ONNX message, with a reason for everything that is not one.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt::Write;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::ModelError;
-use super::onnx::{EXTERNAL, ModelProto, TensorProto};
+use super::onnx::{ModelProto, NodeProto, TensorProto, in_utf8};
+use super::{ModelError, external, order, sparse};
 
-/// The model in `path`, external data taken in, and the SHA-256 of all that was read.
+/// The model in `path`, external data taken in, nodes in order, and the SHA-256 of all that was read.
 ///
 /// # Errors
 /// [`ModelError::Unreadable`] or [`ModelError::NotOnnx`].
@@ -22,9 +22,12 @@ pub fn read(path: &Path) -> Result<(ModelProto, String), ModelError> {
         std::fs::read(path).map_err(|source| ModelError::Unreadable { path: path.to_owned(), source })?;
     let mut hash = Sha256::new();
     hash.update(&bytes);
-    let mut model = decode(&bytes).map_err(|why| ModelError::NotOnnx { path: path.to_owned(), why })?;
+    let not_onnx = |why: String| ModelError::NotOnnx { path: path.to_owned(), why };
+    let mut model = decode(&bytes).map_err(not_onnx)?;
     drop(bytes);
-    take_in_external_data(&mut model, path, &mut hash)?;
+    external::take_in(&mut model, path, &mut hash).map_err(not_onnx)?;
+    plain(&mut model);
+    order::sort(&mut model).map_err(not_onnx)?;
     let sha256 = hash.finalize().iter().fold(String::new(), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
@@ -50,7 +53,11 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto, String> {
     }
     // Field 1, ir_version, comes first in every file that known exporters write.
     let like_onnx = bytes.first() == Some(&0x08);
-    let model = ModelProto::decode(bytes).map_err(|e| {
+    let decoded = ModelProto::decode(bytes).or_else(|fault| match in_utf8(bytes) {
+        Some(mended) => ModelProto::decode(&mended[..]),
+        None => Err(fault),
+    });
+    let model = decoded.map_err(|e| {
         if like_onnx {
             format!("it is cut off or damaged after {} bytes ({e}); fetch or export it again", bytes.len())
         } else {
@@ -60,7 +67,8 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto, String> {
     match &model.graph {
         Some(graph) if graph.node.is_empty() => Err("its graph holds no nodes; export it again".to_owned()),
         Some(_) if model.opset_import.is_empty() => {
-            Err("it ends before the list of operator sets: cut off; fetch or export it again".to_owned())
+            Err("it names no operator sets: it is cut off, or older than ONNX 1.0; fetch or export it again"
+                .to_owned())
         }
         Some(_) => Ok(model),
         None if like_onnx => {
@@ -70,73 +78,47 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto, String> {
     }
 }
 
-/// Initialisers whose numbers lie in files beside the model are read into it: the rewritten
-/// model has no folder that their relative paths could start from.
-fn take_in_external_data(model: &mut ModelProto, path: &Path, hash: &mut Sha256) -> Result<(), ModelError> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let mut files: HashMap<PathBuf, Vec<u8>> = HashMap::new();
-    let Some(graph) = &mut model.graph else {
-        return Ok(());
-    };
-    for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.data_location == Some(EXTERNAL)) {
-        let not_onnx = |why: String| ModelError::NotOnnx { path: path.to_owned(), why };
-        let (location, offset, length) = place(tensor).map_err(not_onnx)?;
-        let file = folder.join(&location);
-        if !files.contains_key(&file) {
-            let bytes = std::fs::read(&file).map_err(|source| {
-                not_onnx(format!(
-                    "its weights lie in {}, which cannot be read: {source}; copy that file along",
-                    file.display()
-                ))
-            })?;
-            hash.update(&bytes);
-            files.insert(file.clone(), bytes);
-        }
-        let bytes = files.get(&file).map_or(&[][..], Vec::as_slice);
-        let end = length.map_or(Some(bytes.len()), |length| offset.checked_add(length));
-        let part = end.and_then(|end| bytes.get(offset..end)).ok_or_else(|| {
-            not_onnx(format!(
-                "its weights in {} are cut off: {} ends beyond {} bytes",
-                file.display(),
-                tensor.name(),
-                bytes.len()
-            ))
-        })?;
-        tensor.raw_data = Some(part.to_vec());
-        tensor.external_data.clear();
-        tensor.data_location = None;
+/// The oldest version of the format in which constants need not be inputs, too.
+const OLDEST_IR: i64 = 4;
+/// The newest version that every ONNX Runtime in use takes.
+const PLAIN_IR: i64 = 10;
+/// The newest version whose every field is known here. What came after [`PLAIN_IR`] are rarer number formats, which
+/// ONNX Runtime knows or names itself, and hints for devices.
+const KNOWN_IR: i64 = 14;
+
+/// Makes one form of what files say in several: constants are whole and no inputs, the standard operators have the domain
+/// `""`, and the version of the format is one that ONNX Runtime takes.
+fn plain(model: &mut ModelProto) {
+    let version = model.ir_version();
+    if version <= KNOWN_IR {
+        model.ir_version = Some(version.clamp(OLDEST_IR, PLAIN_IR));
     }
-    Ok(())
+    let own = |domain: &mut Option<String>| {
+        domain.take_if(|name| name == "ai.onnx");
+    };
+    model.opset_import.iter_mut().for_each(|set| own(&mut set.domain));
+    for function in &mut model.functions {
+        function.node.iter_mut().for_each(|one| each_node(one, &mut |one| own(&mut one.domain)));
+    }
+    let Some(graph) = &mut model.graph else { return };
+    graph.node.iter_mut().for_each(|one| each_node(one, &mut |one| own(&mut one.domain)));
+    sparse::make_whole(graph);
+    let sparse = graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref());
+    let constants: HashSet<&str> = graph.initializer.iter().chain(sparse).map(TensorProto::name).collect();
+    graph.input.retain(|value| !constants.contains(value.name()));
 }
 
-/// File, offset and length of a tensor's external data.
-fn place(tensor: &TensorProto) -> Result<(PathBuf, usize, Option<usize>), String> {
-    let entry =
-        |key: &str| tensor.external_data.iter().find(|entry| entry.key() == key).map(|entry| entry.value());
-    let number = |key: &str| {
-        let parse = |text: &str| {
-            text.parse().map_err(|e| {
-                format!("the external data of {} has a bad {key} ({text:?}: {e})", tensor.name())
-            })
-        };
-        entry(key).map(parse).transpose()
-    };
-    let location = PathBuf::from(entry("location").unwrap_or_default());
-    // The ONNX standard forbids leaving the model's folder; a model must not read any file it likes.
-    let inside = location.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if location.as_os_str().is_empty() || !inside {
-        return Err(format!(
-            "the external data of {} has the forbidden location {location:?}",
-            tensor.name()
-        ));
+fn each_node(one: &mut NodeProto, visit: &mut dyn FnMut(&mut NodeProto)) {
+    visit(one);
+    for inner in one.bodies_mut().flat_map(|body| &mut body.node) {
+        each_node(inner, visit);
     }
-    Ok((location, number("offset")?.unwrap_or(0), number("length")?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::onnx::{GraphProto, NodeProto, OperatorSetIdProto, StringStringEntryProto};
+    use crate::model::onnx::{GraphProto, OperatorSetIdProto, node};
 
     fn tiny() -> ModelProto {
         ModelProto {
@@ -175,42 +157,52 @@ mod tests {
         }
     }
 
+    /// One file may write what another writes otherwise.
     #[test]
-    fn external_data_is_taken_in_and_hashed() {
+    fn every_form_of_a_file_is_read_as_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.onnx");
-        let entry = |key: &str, value: &str| StringStringEntryProto {
-            key: Some(key.into()),
-            value: Some(value.into()),
-        };
-        let write = |location: &str, length: &str| {
-            let mut model = tiny();
-            model.graph.as_mut().unwrap().initializer.push(TensorProto {
-                name: Some("w".into()),
-                data_location: Some(EXTERNAL),
-                external_data: vec![
-                    entry("location", location),
-                    entry("offset", "2"),
-                    entry("length", length),
-                ],
-                ..Default::default()
-            });
+        let again = |model: &ModelProto| {
             std::fs::write(&path, model.encode_to_vec()).unwrap();
+            read(&path).map(|(model, _)| model)
         };
-        write("w.bin", "4");
-        assert!(read(&path).unwrap_err().to_string().contains("copy that file along"));
-        std::fs::write(dir.path().join("w.bin"), [0, 1, 2, 3, 4, 5, 6]).unwrap();
-        let (model, first) = read(&path).unwrap();
-        let tensor = &model.graph.unwrap().initializer[0];
-        assert_eq!((tensor.raw_data(), tensor.data_location), (&[2, 3, 4, 5][..], None));
-        std::fs::write(dir.path().join("w.bin"), [0, 1, 2, 3, 4, 5, 7]).unwrap();
-        assert_ne!(read(&path).unwrap().1, first);
-        for (location, length, word) in
-            [("w.bin", "40", "cut off"), ("../w.bin", "4", "forbidden"), ("w.bin", "x", "bad length")]
-        {
-            write(location, length);
-            let fault = read(&path).unwrap_err().to_string();
-            assert!(fault.contains(word), "{fault}");
+        let value = |name: &str| crate::model::onnx::tensor_value(name, 1, None);
+        for (version, want) in [(3, 4), (7, 7), (12, 10), (14, 10), (15, 15)] {
+            let mut model = tiny();
+            model.ir_version = Some(version);
+            model.opset_import[0].domain = Some("ai.onnx".into());
+            let graph = model.graph.as_mut().unwrap();
+            graph.node = vec![
+                NodeProto { domain: Some("ai.onnx".into()), ..node("Relu", &["a"], "y", vec![]) },
+                node("Add", &["x", "w"], "a", vec![]),
+            ];
+            graph.input = vec![value("x"), value("w")];
+            graph.initializer = vec![TensorProto { name: Some("w".into()), ..Default::default() }];
+            let model = again(&model).unwrap();
+            assert_eq!((model.ir_version(), model.opset_import[0].domain()), (want, ""));
+            let graph = model.graph.unwrap();
+            assert_eq!(graph.input, [value("x")]);
+            assert_eq!(
+                graph.node.iter().map(|one| (one.domain(), one.out(0))).collect::<Vec<_>>(),
+                [("", "a"), ("", "y")]
+            );
+        }
+        let mut model = tiny();
+        model.graph.as_mut().unwrap().node = vec![node("Add", &["x", "y"], "y", vec![])];
+        let why = again(&model).unwrap_err().to_string();
+        assert!(why.contains("m.onnx") && why.contains("circle"), "{why}");
+    }
+
+    #[test]
+    fn a_text_in_latin1_is_no_damage() {
+        let mut model = tiny();
+        model.doc_string = Some("Stra\u{7f}e".into());
+        let bytes: Vec<u8> =
+            model.encode_to_vec().into_iter().map(|byte| if byte == 0x7f { 0xdf } else { byte }).collect();
+        let read = decode(&bytes).unwrap();
+        assert_eq!((read.doc_string(), &read.graph), ("Stra\u{df}e", &model.graph));
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }
     }
 }

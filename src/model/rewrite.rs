@@ -5,39 +5,31 @@ use std::collections::{HashMap, HashSet};
 use super::config::SizeRule;
 use super::graph::tensor_type;
 use super::onnx::{
-    AttributeProto, Dimension, DimensionValue, GraphProto, NodeProto, ValueInfoProto, attribute_type,
-    data_type, float_tensor, node, tensor_value, type_proto,
+    Dimension, DimensionValue, GraphProto, NodeProto, ValueInfoProto, data_type, float_tensor, int, node,
+    tensor_value, type_proto,
 };
 
 /// A node that turns `from` into `to` of another number format.
 pub fn cast(from: &str, to: &str, elem_type: i32) -> NodeProto {
-    NodeProto {
-        input: vec![from.to_owned()],
-        output: vec![to.to_owned()],
-        name: Some(format!("{to}_cast")),
-        op_type: Some("Cast".to_owned()),
-        attribute: vec![AttributeProto {
-            name: Some("to".to_owned()),
-            i: Some(i64::from(elem_type)),
-            r#type: Some(attribute_type::INT),
-            ..Default::default()
-        }],
-        ..Default::default()
-    }
+    node("Cast", &[from], to, vec![int("to", i64::from(elem_type))])
 }
 
 /// `wish`, or what comes nearest and is no tensor's name yet.
 pub fn fresh(graph: &GraphProto, wish: &str) -> String {
-    let taken = |name: &str| {
-        graph.node.iter().flat_map(|node| &node.output).any(|output| output == name)
-            || graph.input.iter().chain(&graph.output).any(|value| value.name() == name)
-            || graph.initializer.iter().any(|tensor| tensor.name() == name)
-    };
     let mut name = wish.to_owned();
-    while taken(&name) {
+    while graph.any_name(&|known| known == name) {
         name.push('_');
     }
     name
+}
+
+/// `wish`, or what comes nearest and is part of no tensor's name: every name with it in it is free.
+pub fn mark(graph: &GraphProto, wish: &str) -> String {
+    let mut mark = wish.to_owned();
+    while graph.any_name(&|known| known.contains(&mark)) {
+        mark.push('_');
+    }
+    mark
 }
 
 /// Declares the image input `name` as float32 `[1, 3, height, width]` with the sides of `rule`,
@@ -82,12 +74,14 @@ fn rounded(graph: &mut GraphProto, from: &str, elem_type: i32) -> Vec<NodeProto>
     let mut steps = Vec::new();
     let mut at = from.to_owned();
     let bytes = elem_type == data_type::UINT8;
-    let all = [("Add", Some(0.5)), ("Floor", None), ("Max", Some(0.0)), ("Min", Some(255.0))];
-    for (op, number) in all.into_iter().take(if bytes { 4 } else { 2 }) {
-        let to = fresh(graph, &format!("farout_rounded_{}", op.to_lowercase()));
-        let constant = format!("{to}_by");
+    // The lesser of x and 255 is 255 - max(255 - x, 0): every opset has these operators in one form.
+    let turned = ("Sub", Some(255.0));
+    let all = [("Add", Some(0.5)), ("Floor", None), ("Relu", None), turned, ("Relu", None), turned];
+    for (op, number) in all.into_iter().take(if bytes { all.len() } else { 2 }) {
+        let to = fresh(graph, &format!("farout_rounded_{}", steps.len()));
+        let constant = fresh(graph, &format!("{to}_by"));
         graph.initializer.extend(number.map(|number| float_tensor(&constant, Vec::new(), &[number])));
-        let inputs = if number.is_some() { vec![at.as_str(), &constant] } else { vec![at.as_str()] };
+        let inputs = if number.is_some() { vec![constant.as_str(), &at] } else { vec![at.as_str()] };
         steps.push(node(op, &inputs, &to, Vec::new()));
         at = to;
     }
@@ -118,22 +112,35 @@ pub fn rename(graph: &mut GraphProto, from: &str, to: &str) {
     }
 }
 
-/// Removes nodes that only copy what they read.
-pub fn drop_copies(graph: &mut GraphProto) {
+/// Removes nodes that only copy what they read; the names that are gone, each with the one that stands for it. What
+/// is an output of the graph stays, and nothing else reads it.
+pub fn drop_copies(graph: &mut GraphProto) -> HashMap<String, String> {
     let outputs: HashSet<String> = graph.output.iter().map(|value| value.name().to_owned()).collect();
     let mut same: HashMap<String, String> = HashMap::new();
     let mut kept = Vec::with_capacity(graph.node.len());
     for node in std::mem::take(&mut graph.node) {
-        match (node.op_type(), node.arg(0)) {
-            ("Identity", Some(from)) if !outputs.contains(node.out(0)) => {
-                let from = same.get(from).cloned().unwrap_or_else(|| from.to_owned());
-                same.insert(node.out(0).to_owned(), from);
+        if let Some(from) = node.arg(0).filter(|_| copies(&node)) {
+            let from = same.get(from).cloned().unwrap_or_else(|| from.to_owned());
+            same.insert(node.out(0).to_owned(), from);
+            if !outputs.contains(node.out(0)) {
+                continue;
             }
-            _ => kept.push(node),
         }
+        kept.push(node);
     }
     graph.node = kept;
     rename_all(graph, &same);
+    same.retain(|name, _| !outputs.contains(name));
+    same
+}
+
+/// True for nodes whose only result is their first input: `Dropout` drops nothing unless its third input says that it
+/// is trained.
+fn copies(one: &NodeProto) -> bool {
+    let drops = one.op_type() == "Dropout" && one.arg(2).is_none();
+    one.domain().is_empty()
+        && (one.op_type() == "Identity" || drops)
+        && one.output.iter().skip(1).all(String::is_empty)
 }
 
 fn rename_all(graph: &mut GraphProto, names: &HashMap<String, String>) {

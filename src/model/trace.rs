@@ -111,6 +111,7 @@ pub fn probe(model: &ModelProto, input: &str) -> Probe {
     let mut model = model.clone();
     let (mut shapes, mut values) = (Vec::new(), Vec::new());
     if let Some(graph) = &mut model.graph {
+        let mark = rewrite::mark(graph, "farout_shape_");
         let on = Dependence::of(graph, input);
         let made: HashSet<&str> = graph.node.iter().flat_map(|one| &one.output).map(String::as_str).collect();
         let staying: HashSet<&str> =
@@ -132,12 +133,12 @@ pub fn probe(model: &ModelProto, input: &str) -> Probe {
                 continue;
             }
             for name in one.output.iter().filter(|name| !name.is_empty()) {
-                let output = format!("farout_shape_{}", shapes.len());
+                let output = format!("{mark}{}", shapes.len());
                 asking.push(node("Shape", &[name], &output, Vec::new()));
                 shapes.push((name.clone(), output));
             }
         }
-        let output = format!("farout_shape_{}", shapes.len());
+        let output = format!("{mark}{}", shapes.len());
         asking.push(node("Shape", &[input], &output, Vec::new()));
         shapes.push((input.to_owned(), output));
         graph.node.extend(asking);
@@ -195,6 +196,8 @@ pub struct Traced {
     pub size: InputSize,
     /// The shape of every tensor that is no constant.
     pub shapes: Shapes,
+    /// Tensors of the file that were mere copies, each with the one that it was a copy of.
+    pub copies: HashMap<String, String>,
 }
 
 impl Traced {
@@ -235,9 +238,15 @@ impl Traced {
         rewrite::keep_only(graph, &all);
         graph.output = outputs;
         graph.value_info.clear();
+        let copies = rewrite::drop_copies(graph);
         let constants: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
-        shapes.retain(|name, _| !constants.contains(name.as_str()));
-        Traced { model, input: input.to_owned(), size, shapes }
+        shapes.retain(|name, _| !constants.contains(name.as_str()) && !copies.contains_key(name));
+        Traced { model, input: input.to_owned(), size, shapes, copies }
+    }
+
+    /// The name by which the tensor `name` of the file is known here.
+    pub fn known_as<'n>(&'n self, name: &'n str) -> &'n str {
+        self.copies.get(name).map_or(name, String::as_str)
     }
 
     /// The folded graph.

@@ -6,15 +6,16 @@ use anyhow::{Context, Result, anyhow, bail};
 use prost::Message;
 use serde::Serialize;
 
-use crate::features::{BareSession, RuntimeConfig};
-use crate::model::assemble::ORIGIN_KEY;
+use crate::features::{BareSession, Refusal, RuntimeConfig};
+use crate::model::assemble::{FEATURES, LOGITS, ORIGIN_KEY};
 use crate::model::constant::{self, ConstantInput};
 use crate::model::graph::{self, Declared};
 use crate::model::onnx::{ModelProto, data_type};
 use crate::model::picture::PictureInput;
 use crate::model::trace::{self, Traced};
 use crate::model::{
-    InputSize, Layout, METADATA_KEY, ModelError, SizeRule, inline, integers, read, rewrite, unfuse, widen,
+    InputSize, Layout, METADATA_KEY, ModelError, SizeRule, inline, integers, opset, read, rewrite, unfuse,
+    widen,
 };
 
 /// Conditions that depend on conditions: no export nests deeper.
@@ -163,8 +164,11 @@ pub fn examine(path: &Path, look: &Look, runtime: &RuntimeConfig) -> Result<Exam
             .unwrap_or_default(),
         origin: metadata(&model, ORIGIN_KEY),
     };
+    let picture = picture.apart_from(model.graph.get_or_insert_default(), &[FEATURES, LOGITS]);
     facts.numbers.bfloat16 = widen::widen(&mut model);
-    integers::write_out(model.graph.get_or_insert_default());
+    let version = model.opset();
+    integers::write_out(model.graph.get_or_insert_default(), version);
+    opset::fit(&mut model).map_err(unfit)?;
     let mut faults = Vec::new();
     let sizes = sizes(look.size, declared, hint);
     let given = (&picture, &look.constants[..]);
@@ -176,6 +180,9 @@ pub fn examine(path: &Path, look: &Look, runtime: &RuntimeConfig) -> Result<Exam
             }
             // A library that is missing is missing for every size.
             Err(why) if why.is::<crate::features::RuntimeError>() => return Err(why),
+            Err(why) if why.downcast_ref::<Refusal>().is_some_and(Refusal::at_any_size) => {
+                return Err(why.context(format!("{}: the model does not run", path.display())));
+            }
             Err(why) => faults.push(format!("{tried}: {}", first_line(&why))),
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::distances::{DistanceEffect, Pair, effect};
 use super::parity::Picture;
-use crate::features::{BareSession, RuntimeConfig};
+use crate::features::{BareSession, Runtime, RuntimeConfig, byte_products};
 use crate::model::InputSize;
 use crate::model::assemble::FEATURES;
 use crate::model::onnx::ModelProto;
@@ -30,6 +30,8 @@ pub struct QuantisedTold {
     pub effects: Vec<Effect>,
     /// How far distances are off, by patches of the pictures that are no noise; absent if these are too few.
     pub distances: Option<DistanceEffect>,
+    /// Whether signed 8-bit products saturate on this processor, so that farout takes these weights as unsigned.
+    pub saturates: bool,
     /// Milliseconds of a run in floats and in integers, the fastest of three on this machine.
     pub run_ms: (f64, f64),
 }
@@ -93,7 +95,8 @@ pub fn quantised(
     let distances = effect(&pairs, width).context("distances of the quantised model")?;
     let (products, left) = (done.products, done.left);
     let bytes_before = before.len();
-    Ok(QuantisedTold { products, left, bytes_before, effects, distances, run_ms: fastest.into() })
+    let saturates = byte_products::saturate(&Runtime::load(runtime.library.as_deref())?).unwrap_or(false);
+    Ok(QuantisedTold { products, left, bytes_before, effects, distances, saturates, run_ms: fastest.into() })
 }
 
 fn relative_l2(right: &[f32], got: &[f32]) -> f64 {

@@ -8,6 +8,7 @@ use super::look::Facts;
 use crate::model::InputSize;
 use crate::model::heads::{self, Head};
 use crate::model::logits::Logits;
+use crate::model::sums;
 use crate::model::survey::{Candidate, Survey};
 
 /// A model and everything in it that can serve as features.
@@ -73,8 +74,8 @@ pub fn inspection<'a>(facts: &'a Facts, survey: &'a Survey<'_>) -> Inspection<'a
 }
 
 /// What the outputs of the file hold.
-fn meanings(survey: &Survey) -> Vec<(String, String)> {
-    let told = |name: &str| {
+fn meanings<'a>(survey: &Survey<'a>) -> Vec<(String, String)> {
+    let told = |name: &'a str| {
         let head = survey.heads.iter().find(|head| head.outputs.iter().any(|output| output == name));
         if let Some(head) = head {
             let same = head.logits.tensors().contains(&name);
@@ -86,7 +87,8 @@ fn meanings(survey: &Survey) -> Vec<(String, String)> {
                 None => format!("{} at another size or in another order", head.selector),
             };
         }
-        if let Some(one) = survey.candidates.iter().find(|one| one.plan.tensor == name) {
+        let own = sums::original(&survey.web, name);
+        if let Some(one) = survey.candidates.iter().find(|one| one.plan.tensor == own) {
             return one.selector.clone();
         }
         match survey.cells.get(name) {

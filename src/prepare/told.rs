@@ -65,6 +65,12 @@ impl fmt::Display for Prepared {
                 self.bytes as f64 / 1e6,
                 told.bytes_before as f64 / 1e6,
             )?;
+            if told.saturates {
+                writeln!(
+                    f,
+                    "            signed 8-bit products saturate on this processor (no VNNI): farout takes the weights as unsigned, other programs may not"
+                )?;
+            }
             for one in &told.effects {
                 writeln!(
                     f,

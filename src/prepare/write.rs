@@ -155,7 +155,10 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     let features: Vec<Candidate> = request
         .features
         .iter()
-        .map(|selector| survey.select(selector).map_err(|why| anyhow!("{what}: {why}")))
+        .map(|selector| {
+            let found = survey.select(traced.known_as(selector)).map_err(|why| anyhow!("{what}: {why}"))?;
+            Ok(Candidate { selector: selector.clone(), ..found })
+        })
         .collect::<Result<_>>()?;
     let first =
         features.first().ok_or_else(|| anyhow!("name the features to take, e.g. --features key:12"))?;
@@ -172,7 +175,7 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
             heads::main(&survey.heads).map(|head| (head.logits.clone(), head.decided_by.clone()))
         }
         LogitsChoice::Tensor(name) => {
-            let found = heads::named(&survey.web, &survey.cells, &survey.heads, name);
+            let found = heads::named(&survey.web, &survey.cells, &survey.heads, traced.known_as(name));
             Some(found.map_err(|why| anyhow!("{what}: --logits: {why}"))?)
         }
     };

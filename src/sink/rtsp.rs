@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use gstreamer::glib;
@@ -27,7 +28,8 @@ const MAX_SESSIONS: u32 = 64;
 /// A running server; dropped, it says good-bye to its clients and ends.
 pub(super) struct RtspServer {
     feeds: Feeds,
-    main_loop: glib::MainLoop,
+    context: glib::MainContext,
+    over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     /// Where it really listens.
     pub(super) socket: SocketAddr,
@@ -73,12 +75,17 @@ impl RtspServer {
                 .attach(Some(&context));
         }
         let port = u16::try_from(server.bound_port()).unwrap_or(address.socket.port());
-        let main_loop = glib::MainLoop::new(Some(&context), false);
-        let running = main_loop.clone();
+        let over = Arc::new(AtomicBool::new(false));
+        let (ends, events) = (Arc::clone(&over), context.clone());
         let thread = std::thread::Builder::new()
             .name("rtsp-server".into())
             .spawn(move || {
-                let ran = context.with_thread_default(|| running.run());
+                // No `MainLoop`: one that is told to quit before it runs never ends.
+                let ran = events.with_thread_default(|| {
+                    while !ends.load(Ordering::Acquire) {
+                        events.iteration(true);
+                    }
+                });
                 if let Err(error) = ran {
                     tracing::error!(%error, "the RTSP server's loop does not run");
                 }
@@ -87,11 +94,11 @@ impl RtspServer {
                 }));
                 source.destroy();
                 // What the farewell left to do.
-                while context.iteration(false) {}
+                while events.iteration(false) {}
             })
             .map_err(|e| refused(e.to_string()))?;
         let socket = SocketAddr::new(address.socket.ip(), port);
-        Ok(RtspServer { feeds, main_loop, thread: Some(thread), socket })
+        Ok(RtspServer { feeds, context, over, thread: Some(thread), socket })
     }
 }
 
@@ -125,11 +132,37 @@ impl Outlet for RtspServer {
 
 impl Drop for RtspServer {
     fn drop(&mut self) {
-        self.main_loop.quit();
+        self.over.store(true, Ordering::Release);
+        // Remembered if the thread does not wait yet.
+        self.context.wakeup();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the RTSP server's thread panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As when the next server's port is in use: this one has only just begun.
+    #[test]
+    fn a_server_that_has_only_just_started_ends() {
+        gstreamer::init().unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for _ in 0..20 {
+                let address = Address {
+                    key: "output.rtsp",
+                    socket: SocketAddr::from(([127, 0, 0, 1], 0)),
+                    path: "/farout".into(),
+                };
+                drop(RtspServer::start(&address, Arc::default()).unwrap());
+            }
+            done.send(()).unwrap();
+        });
+        ended.recv_timeout(std::time::Duration::from_secs(30)).expect("a server does not end");
     }
 }

@@ -94,6 +94,28 @@ fn real_road_images_are_listed_labelled_and_split() {
     assert!(bank > 200 && held > 30);
 }
 #[test]
+fn a_mask_of_another_shape_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let labels = dir.path().join("labels");
+    std::fs::create_dir_all(&labels).unwrap();
+    let image = dir.path().join("a.png");
+    image::RgbImage::new(64, 96).save(&image).unwrap();
+    let mut inputs = list(&[image.to_str().unwrap().to_owned()]).unwrap();
+    for (size, fits) in [((96, 64), false), ((64, 90), false), ((64, 96), true), ((32, 48), true)] {
+        image::GrayImage::new(size.0, size.1).save(labels.join("a.png")).unwrap();
+        attach_labels(&mut inputs, &labels).unwrap();
+        let built = run(&inputs, &BuildConfig { held_out_share: 0.0, ..config(1000) });
+        match built {
+            Ok(_) => assert!(fits, "{size:?} is taken"),
+            Err(why) => {
+                let (why, mask) = (why.to_string(), format!("{}x{}", size.0, size.1));
+                assert!(!fits && why.contains("64x96") && why.contains(&mask), "{size:?}: {why}");
+            }
+        }
+    }
+}
+
+#[test]
 fn videos_are_read_in_steps_and_up_to_a_cut() {
     struct Warnings(Vec<String>);
     impl Progress for Warnings {

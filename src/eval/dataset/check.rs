@@ -16,8 +16,6 @@ use crate::source::images;
 
 /// At most so many names stand in a message; `--json` has them all.
 const SHOWN: usize = 8;
-/// Sides may be scaled, but one pixel of rounding is all that their ratio may differ by.
-const ROUNDING: usize = 1;
 
 /// What is wrong with one image or its mask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,22 +218,13 @@ fn look(sample: &Sample, values: &ValueMap, pool: &Pool<Vec<u8>>) -> (FileCheck,
                     file.fault.get_or_insert(Fault::UnknownValues(unknown.values));
                 }
             }
+            if let Some((width, height)) = file.size.filter(|&size| !raw.fits(size)) {
+                let why = format!("image {width}x{height}, mask {}x{}", raw.width, raw.height);
+                file.fault.get_or_insert(Fault::Sizes(why));
+            }
         }
     }
-    if let (Some(image), Some(mask)) = (file.size, file.mask_size)
-        && !same_shape(image, mask)
-    {
-        let why = format!("image {}x{}, mask {}x{}", image.0, image.1, mask.0, mask.1);
-        file.fault.get_or_insert(Fault::Sizes(why));
-    }
     (file, hasher.finalize().into())
-}
-
-/// Whether one size is the other, scaled.
-pub(super) fn same_shape((w, h): (usize, usize), (mask_w, mask_h): (usize, usize)) -> bool {
-    // The height that the mask's width would have at the image's aspect ratio, and the reverse.
-    let scaled = |a: usize, b: usize, c: usize| (a * b + c / 2) / c.max(1);
-    scaled(h, mask_w, w).abs_diff(mask_h) <= ROUNDING || scaled(w, mask_h, h).abs_diff(mask_w) <= ROUNDING
 }
 
 impl fmt::Display for Check {

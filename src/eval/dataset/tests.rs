@@ -281,19 +281,6 @@ fn what_must_not_be_scored_is_refused_with_the_list() {
 }
 
 #[test]
-fn a_scaled_mask_is_the_same_shape() {
-    for (image, mask, same) in [
-        ((1280, 720), (640, 360), true),
-        ((2048, 1024), (2048, 1024), true),
-        ((1281, 720), (640, 360), true),
-        ((1280, 720), (720, 1280), false),
-        ((1280, 720), (1280, 700), false),
-    ] {
-        assert_eq!(check::same_shape(image, mask), same, "{image:?} {mask:?}");
-    }
-}
-
-#[test]
 fn the_digest_is_of_names_and_contents() {
     let dir = tempfile::tempdir().unwrap();
     make(Kind::StreetHazards, dir.path());

@@ -60,8 +60,8 @@ pub enum PairError {
     },
 }
 
-/// Pairs all score maps below `scores` with the masks below `truth`. A mask `S_color.png` beside the mask
-/// `S.png` of a map is no partner that is missed.
+/// Pairs all score maps below `scores` with the masks below `truth`. Masks that show the truth of a map once more, in
+/// colours or as instances, are no partners that are missed.
 ///
 /// # Errors
 /// [`PairError`]; partners that are missing are listed, both ways.
@@ -76,14 +76,26 @@ pub fn pairs(scores: &Path, truth: &Path) -> Result<Vec<Pair>, PairError> {
             None => lonely.push(name),
         }
     }
-    let companion = |mask: &String| {
-        found.iter().any(|pair| mask.strip_prefix(&pair.name).is_some_and(|rest| rest.starts_with('_')))
-    };
+    let companion = |mask: &String| found.iter().any(|pair| is_companion(mask, &pair.name));
     let unused: Vec<String> = masks.into_keys().filter(|mask| !companion(mask)).collect();
     if !lonely.is_empty() || !unused.is_empty() {
         return Err(PairError::Alone { scores: lonely, truth: unused });
     }
     Ok(found)
+}
+
+/// What data sets put at the end of a mask's name for another form of the same truth.
+const OTHER_FORMS: [&str; 6] = ["_color", "_colors", "_colour", "_instanceIds", "_instances", "_vis"];
+
+/// Whether the mask `stem` belongs to the picture called `name` as one more form of its truth: by one of the usual endings
+/// of labels, or by one of them and what other forms are called. `img_1` beside `img` is another picture's.
+fn is_companion(stem: &str, name: &str) -> bool {
+    let plain = OTHER_FORMS.iter().find_map(|ending| stem.strip_suffix(ending));
+    // `_gtFine_color` stands beside `_gtFine_labelIds`.
+    let plain = plain
+        .map(|plain| ["_gtFine", "_gtCoarse"].iter().find_map(|e| plain.strip_suffix(e)).unwrap_or(plain));
+    let plain = plain.unwrap_or(stem);
+    label_stems(name).any(|label| label == plain)
 }
 
 /// Files below `root` with one of `endings`, by their path without the ending.

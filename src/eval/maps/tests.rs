@@ -168,16 +168,21 @@ fn partners_are_found_and_missed() {
     touch(scores.join("notes.txt"));
     touch(truth.join("a_labels_semantic.png"));
     touch(truth.join("a_labels_semantic_color.png"));
+    touch(truth.join("a_labelIds.png"));
     touch(truth.join("town/b_gtCoarse_labelIds.png"));
+    touch(truth.join("town/b_gtCoarse_color.png"));
     let found = pairs(&scores, &truth).unwrap();
     let names: Vec<&str> = found.iter().map(|pair| pair.name.as_str()).collect();
     assert_eq!(names, ["a", "town/b_leftImg8bit"]);
     assert!(found[1].truth.ends_with("town/b_gtCoarse_labelIds.png"));
     touch(scores.join("c.npy"));
-    touch(truth.join("d.png"));
+    // Names that only begin like a map's are other pictures' masks.
+    for name in ["d.png", "a_1.png", "a_2_labels.png"] {
+        touch(truth.join(name));
+    }
     let error = pairs(&scores, &truth).unwrap_err().to_string();
     assert!(error.contains("1 score maps have no truth: c"), "{error}");
-    assert!(error.contains("1 truth masks have no score map: d"), "{error}");
+    assert!(error.contains("3 truth masks have no score map: a_1, a_2_labels, d"), "{error}");
     touch(scores.join("a.png"));
     assert!(pairs(&scores, &truth).unwrap_err().to_string().contains("both called a"));
 }

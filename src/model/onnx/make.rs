@@ -5,11 +5,10 @@ use super::{
     attribute_type, data_type, type_proto,
 };
 
-/// A node of the standard operators with one output, named after it.
+/// A node of the standard operators with one output. It has no name, which none in the file can then share.
 pub fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
     NodeProto {
         op_type: Some(op.to_owned()),
-        name: Some(format!("{output}_{}", op.to_lowercase())),
         input: inputs.iter().map(|&name| name.to_owned()).collect(),
         output: vec![output.to_owned()],
         attribute,

@@ -1,8 +1,18 @@
 //! Reading ONNX messages: attributes by name, the numbers of a constant wherever they are stored.
 
+use std::collections::HashSet;
+
 use half::f16;
 
-use super::{AttributeProto, GraphProto, NodeProto, TensorProto, data_type};
+use super::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, data_type};
+
+impl ModelProto {
+    /// The version of the standard operators; 0 if it names none.
+    pub fn opset(&self) -> i64 {
+        let standard = self.opset_import.iter().find(|set| ["", "ai.onnx"].contains(&set.domain()));
+        standard.map_or(0, |set| set.version())
+    }
+}
 
 impl NodeProto {
     /// The attribute `name`.
@@ -40,14 +50,21 @@ impl NodeProto {
         self.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
     }
 
-    /// Every tensor of the graph around that this node reads: inputs and what its inner graphs mention.
-    /// May name tensors of the inner graphs, too.
+    /// The same, to be changed.
+    pub fn bodies_mut(&mut self) -> impl Iterator<Item = &mut GraphProto> {
+        self.attribute.iter_mut().flat_map(|attribute| attribute.g.iter_mut().chain(&mut attribute.graphs))
+    }
+
+    /// Every tensor of the graph around that this node reads: inputs, and what its inner graphs read without having
+    /// it themselves.
     pub fn reads(&self) -> Vec<&str> {
         let mut names: Vec<&str> =
             self.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
         for body in self.bodies() {
-            names.extend(body.output.iter().map(|value| value.name()));
-            names.extend(body.node.iter().flat_map(NodeProto::reads));
+            let own: HashSet<&str> = body.own_names().collect();
+            let outputs = body.output.iter().map(|value| value.name());
+            let inner = outputs.chain(body.node.iter().flat_map(NodeProto::reads));
+            names.extend(inner.filter(|name| !own.contains(name)));
         }
         names
     }
@@ -56,7 +73,23 @@ impl NodeProto {
 impl TensorProto {
     /// Number of elements.
     pub fn elements(&self) -> usize {
-        self.dims.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).product()
+        let dims = self.dims.iter().map(|&dim| usize::try_from(dim).unwrap_or(0));
+        dims.fold(1, usize::saturating_mul)
+    }
+
+    /// Bits of one number; `None` for texts and formats that are not known here.
+    pub fn bits(&self) -> Option<u64> {
+        Some(match self.data_type() {
+            // Numbers of ONNX's `TensorProto.DataType` stand for formats that nothing else here asks about.
+            data_type::DOUBLE | data_type::INT64 | 13 | 14 => 64,
+            data_type::FLOAT | data_type::INT32 | 12 => 32,
+            data_type::FLOAT16 | data_type::BFLOAT16 | 4 | 5 => 16,
+            data_type::UINT8 | data_type::INT8 | data_type::BOOL | 17..=20 | 24 => 8,
+            15 => 128,
+            21..=23 => 4,
+            25 | 26 => 2,
+            _ => return None,
+        })
     }
 
     /// True for 16-, 32- and 64-bit floats.
