@@ -28,11 +28,13 @@ struct Truth {
 /// What a file is named by its number format, and how far its features may be from what 32-bit floats gave hooks in
 /// PyTorch, as part of the largest: rounding of 32-bit floats, of 16-bit floats, of brain floats (8 bits), and of
 /// integers with a range for each tensor.
-const KINDS: [(&str, f32); 7] = [
+const KINDS: [(&str, f32); 9] = [
     ("ts", 1e-4),
     ("dy", 1e-4),
     ("fp16", 1e-2),
     ("bf16", 2e-2),
+    ("fused", 1e-4),
+    ("fused16", 1e-2),
     ("qdq", 8e-2),
     ("qoperator", 8e-2),
     ("dynamic", 8e-2),
@@ -91,7 +93,8 @@ fn rows_first(map: &TensorProto) -> TensorProto {
 /// Everything that is wrong with one export.
 fn faults(path: &Path, truth: &Truth, tolerance: f32) -> Vec<String> {
     let size = InputSize { width: truth.size[0], height: truth.size[1] };
-    let Examined { traced, .. } = match examine(path, Look { size: Some(size), layout: None }, &cpu()) {
+    let look = Look { size: Some(size), ..Look::default() };
+    let Examined { traced, .. } = match examine(path, &look, &cpu()) {
         Ok(examined) => examined,
         Err(why) => return vec![format!("{why:#}")],
     };
@@ -104,7 +107,7 @@ fn faults(path: &Path, truth: &Truth, tolerance: f32) -> Vec<String> {
         let features = [survey.select(selector)?];
         let assembly = Assembly {
             features: &features,
-            logits: survey.logits.as_ref().filter(|_| logits),
+            logits: survey.logits().filter(|_| logits),
             head: None,
             section: ModelConfig::default(),
             origin: String::new(),
@@ -125,7 +128,7 @@ fn faults(path: &Path, truth: &Truth, tolerance: f32) -> Vec<String> {
         let off = run(selector, false).and_then(|outputs| difference(&outputs[0], truth));
         faults.extend(judge(selector, off));
     }
-    match (&truth.logits, &survey.logits) {
+    match (&truth.logits, survey.logits()) {
         (None, None) => {}
         (Some(wanted), Some(_)) => {
             let any = truth.features.keys().next().unwrap();
@@ -160,7 +163,7 @@ fn every_architecture_is_understood_from_both_exporters() {
         }
     }
     assert!(all.is_empty(), "{} faults in {seen} models:\n{}", all.len(), all.join("\n"));
-    assert!(seen >= 52, "{seen} models");
+    assert!(seen >= 54, "{seen} models");
 }
 
 /// Real files, where they are at hand: what is found by structure is what their makers named.
@@ -186,9 +189,9 @@ fn real_models_are_understood() {
             eprintln!("SKIPPED: {} is not here", path.display());
             continue;
         }
-        let Examined { traced, facts, .. } = examine(&path, Look::default(), &cpu()).unwrap();
+        let Examined { traced, facts, .. } = examine(&path, &Look::default(), &cpu()).unwrap();
         let survey = Survey::of(&traced);
-        assert_eq!(survey.logits.as_ref().map(|logits| logits.classes()), classes, "{name}");
+        assert_eq!(survey.logits().map(|logits| logits.classes()), classes, "{name}");
         let image = picture(facts.size.width, facts.size.height);
         for (selector, named) in pairs {
             let run = |selector: &str| {

@@ -28,7 +28,11 @@ BROKEN = [("timm-dinov2-any", "ts"), ("hf-dinov2-any", "dy")]
 
 
 # Exports of the TorchScript-based exporter that are also made in other number formats: NAME.KIND.onnx.
-VARIANTS = {"timm-vit": ["fp16", "bf16", "qdq", "qoperator", "dynamic"], "segmenter": ["fp16"], "timm-dinov3": ["fp16", "qdq"]}
+VARIANTS = {
+    "timm-vit": ["fp16", "bf16", "qdq", "qoperator", "dynamic", "fused"],
+    "segmenter": ["fp16", "fused16"],
+    "timm-dinov3": ["fp16", "qdq"],
+}
 
 
 def make(name, out):

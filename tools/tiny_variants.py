@@ -1,5 +1,5 @@
 """Other number formats of a tiny export, as the tools of the field make them: 16-bit floats, brain floats, and 8-bit
-integers in the three forms that ONNX Runtime's quantiser writes."""
+integers in the three forms that ONNX Runtime's quantiser writes; and with operators fused by its optimiser."""
 
 import contextlib
 import io
@@ -46,6 +46,20 @@ def brain(model, _size):
     return model
 
 
+def fused(model, _size, half_precision=False):
+    """Sums with norms, biases with activations and the like in one operator, as ONNX Runtime's optimiser writes them."""
+    logging.disable(logging.WARNING)
+    from onnxruntime.transformers import optimizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(model, f"{folder}/float.onnx")
+        made = optimizer.optimize_model(f"{folder}/float.onnx", model_type="vit", num_heads=2, hidden_size=16, opt_level=0)
+    if half_precision:
+        made.convert_float_to_float16(keep_io_types=True)
+    made.topological_sort()
+    return made.model
+
+
 class Pictures:
     """Pictures to measure the ranges of tensors on."""
 
@@ -79,6 +93,8 @@ def quantised(form):
 VARIANTS = {
     "fp16": half,
     "bf16": brain,
+    "fused": fused,
+    "fused16": lambda model, size: fused(model, size, half_precision=True),
     "qdq": quantised("qdq"),
     "qoperator": quantised("operators"),
     "dynamic": quantised("dynamic"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::ConfigArgs;
+use crate::model::constant::ConstantInput;
 use crate::model::{InputSize, Layout};
 
 /// `farout model ...`
@@ -66,6 +67,9 @@ pub struct ModelInspectArgs {
     /// Size of the picture to look at it with (default: what the file declares, or about 640x360)
     #[arg(long, value_name = "WxH")]
     pub size: Option<InputSize>,
+    /// An input besides the picture that is the same for every picture, and the number that it is filled with
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub constant: Vec<ConstantInput>,
     /// Order of the axes of the model's input, where the file leaves it open (default: nchw)
     #[arg(long, value_enum, value_name = "LAYOUT")]
     pub layout: Option<AxisOrder>,
@@ -94,8 +98,10 @@ pub struct ModelPrepareArgs {
     /// Several of them side by side, all of one grid
     #[arg(long, value_name = "SELECTOR,SELECTOR", value_delimiter = ',')]
     pub concat: Vec<String>,
-    /// Class logits to give out too: "auto" (those found, if any), "none", or a tensor's name
-    #[arg(long, value_name = "TENSOR", default_value = "auto")]
+    /// Class logits to give out too: "auto" (those found, if any; of several heads that with the most classes), "none",
+    /// a head as `farout model inspect` lists it (logits:2), an output's name, or any tensor's name; of probabilities
+    /// the scores that they are made of are taken
+    #[arg(long, value_name = "HEAD", default_value = "auto")]
     pub logits: String,
     /// A segmentation head (tools/train_head.py) that makes the logits from the features it was trained on
     #[arg(long, value_name = "HEAD.safetensors", conflicts_with = "logits")]
@@ -123,6 +129,9 @@ pub struct ModelPrepareArgs {
     /// (default: what the file declares, else nchw)
     #[arg(long, value_enum, value_name = "LAYOUT")]
     pub layout: Option<AxisOrder>,
+    /// An input besides the picture that is the same for every picture, and the number that it is filled with
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub constant: Vec<ConstantInput>,
     /// Names of the classes in the order of the logits, or a file with one per line
     #[arg(long, value_name = "NAME,NAME|FILE")]
     pub classes: Option<String>,

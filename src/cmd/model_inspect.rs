@@ -14,8 +14,9 @@ use crate::prepare;
 /// If the file is no model, or does not run.
 pub fn inspect(args: &ModelInspectArgs) -> Result<()> {
     let runtime = RuntimeConfig { library: args.library.clone(), ..RuntimeConfig::default() };
-    let look = prepare::Look { size: args.size, layout: args.layout.map(Into::into) };
-    let examined = prepare::examine(&args.model, look, &runtime)?;
+    let layout = args.layout.map(Into::into);
+    let look = prepare::Look { size: args.size, layout, constants: args.constant.clone() };
+    let examined = prepare::examine(&args.model, &look, &runtime)?;
     let survey = Survey::of(&examined.traced);
     let inspection = prepare::inspection(&examined.facts, &survey);
     answer(args.json, &inspection)

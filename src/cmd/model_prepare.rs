@@ -29,6 +29,7 @@ pub fn prepare(args: &ModelPrepareArgs) -> Result<()> {
         quantize: args.quantize,
         size: args.size,
         layout: args.layout.map(Into::into),
+        constants: args.constant.clone(),
         preprocessing: ModelConfig {
             channels: args.channels.map(|order| match order {
                 ChannelOrder::Rgb => Channels::Rgb,

@@ -2,6 +2,7 @@
 //! softmax over it, and a product of that with a third.
 
 use super::onnx::NodeProto;
+use super::unfuse;
 use super::web::Web;
 
 /// One factor of an attention product.
@@ -96,6 +97,16 @@ pub fn find(web: &Web) -> Vec<Attention> {
     blocks.collect()
 }
 
+/// Operators that do all of an attention and could not be taken apart, in words; `found` are the nodes that were.
+pub fn not_understood(web: &Web, found: &[usize]) -> Vec<String> {
+    let strange = web.nodes.iter().enumerate().filter(|(n, one)| {
+        one.op_type().contains("Attention") && !found.contains(n) && web.shape(one.out(0)).is_some()
+    });
+    strange
+        .map(|(_, one)| format!("{}: this form of {} is not understood", one.out(0), one.op_type()))
+        .collect()
+}
+
 fn fused(web: &Web, n: usize) -> Option<Attention> {
     let one = &web.nodes[n];
     let output = one.out(0).to_owned();
@@ -103,10 +114,12 @@ fn fused(web: &Web, n: usize) -> Option<Attention> {
         return Some(Attention { node: n, factors: Factors::Inside(n), output });
     }
     let operand = |k: usize| {
-        let tensor = one.arg(k)?;
-        let rank = web.shape(tensor)?.len();
+        let laid_open = unfuse::apart(&output, ["query", "key", "value"][k]);
+        let given = one.arg(k).map(str::to_owned);
+        let tensor = if web.shape(&laid_open).is_some() { laid_open } else { given? };
+        let rank = web.shape(&tensor)?.len();
         let fits = rank == 3 || rank == 4;
-        fits.then(|| Operand { tensor: tensor.to_owned(), token_axis: rank - 2, channel_axis: rank - 1 })
+        fits.then(|| Operand { tensor, token_axis: rank - 2, channel_axis: rank - 1 })
     };
     let (query, key, value) = (operand(0)?, operand(1)?, operand(2)?);
     Some(Attention { node: n, factors: Factors::Apart { query, key, value }, output })

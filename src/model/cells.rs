@@ -91,7 +91,7 @@ fn step(web: &Web, one: &NodeProto, map: &CellMap) -> Found {
                 .unwrap_or_default()
         }
         _ if op.starts_with("Reduce") || matches!(op, "ArgMax" | "ArgMin") => {
-            single(first.and_then(|cells| reduced(cells, out)))
+            single(first.and_then(|cells| reduced(web, one, cells, out)))
         }
         _ => match moved(web, one, map) {
             Some(found) => found,
@@ -252,24 +252,19 @@ fn widened(cells: &Cells, out: &[usize]) -> Option<Cells> {
     channels_merged(cells, out.len().checked_sub(1)?, out)
 }
 
-fn reduced(cells: &Cells, out: &[usize]) -> Option<Cells> {
-    let array = &cells.array;
-    let mut kept = array.clone();
-    let mut left: Vec<usize> = (0..array.dims.len()).collect();
-    if array.dims.len() == out.len() {
-        for axis in (0..out.len()).filter(|&axis| array.dims[axis] != out[axis]) {
-            if array.varies[axis] {
-                return None;
-            }
-            kept.dims[axis] = out[axis];
-        }
-        return Some(Cells { grid: cells.grid, array: kept });
+/// A reduction over axes along which no cell changes keeps the cells of what is left.
+fn reduced(web: &Web, one: &NodeProto, cells: &Cells, out: &[usize]) -> Option<Cells> {
+    let rank = cells.array.dims.len();
+    let told = match one.op_type() {
+        "ArgMax" | "ArgMin" => vec![one.int("axis").unwrap_or(0)],
+        _ => one.arg(1).and_then(|name| web.numbers(name)).unwrap_or_else(|| one.ints("axes").to_vec()),
+    };
+    let axes: Vec<usize> = told.iter().map(|&axis| movement::axis(axis, rank)).collect::<Option<_>>()?;
+    if axes.is_empty() || axes.iter().any(|&axis| cells.array.varies[axis]) {
+        return None;
     }
-    // Without the reduced axes: those that vary must all be there still, in their order.
-    left.retain(|&axis| array.varies[axis]);
-    let dims: Vec<usize> = left.iter().map(|&axis| array.dims[axis]).collect();
-    let bare = Array { varies: vec![true; dims.len()], dims, data: array.data.clone() };
-    Some(Cells { grid: cells.grid, array: bare.reshape(out)? })
+    let left = axes.iter().fold(cells.array.clone(), |array, &axis| array.slice(axis, 0, 1, 1));
+    Some(Cells { grid: cells.grid, array: left.reshape(out)? })
 }
 
 fn moved(web: &Web, one: &NodeProto, map: &CellMap) -> Option<Found> {

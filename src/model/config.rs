@@ -54,7 +54,8 @@ pub struct ModelConfig {
     /// Default: auto, what exceeds the grid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skip_tokens: Option<SkipTokens>,
-    /// Name of the tensor that holds class logits, `[1,K,h,w]` or tokens `[1,N,K]`. Default: none.
+    /// Name of the tensor that holds class logits, `[1,K,h,w]` or tokens `[1,N,K]`: scores before any softmax.
+    /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logits: Option<String>,
     /// What they are: `"classes"` (a softmax makes probabilities of them) or `"masks"` (of a mask classifier:

@@ -41,7 +41,11 @@ pub fn write_out(graph: &mut GraphProto, opset: i64) -> usize {
     let mut written = 0;
     let mut made = Vec::with_capacity(before);
     for one in std::mem::take(&mut graph.node) {
-        match known(&one).and_then(|(op, inputs)| written_out(graph, &one, op, inputs, &mark, opset)) {
+        let steps = match known(&one) {
+            Some((op, inputs)) => written_out(graph, &one, op, inputs, &mark, opset),
+            None => attention(graph, &one, &mark),
+        };
+        match steps {
             Some(steps) => {
                 written += 1;
                 made.extend(steps);
@@ -131,6 +135,23 @@ fn written_out(
             [to.as_str(), arg(scale), arg(scale + 1)].into_iter().filter(|name| !name.is_empty()).collect();
         steps.nodes.push(node("QuantizeLinear", &inputs, result, Vec::new()));
     }
+    Some(steps.nodes)
+}
+
+/// An attention that projects by integers: input, weights, bias, scales of both, mask, zero points of both, past.
+fn attention(graph: &GraphProto, one: &NodeProto, mark: &str) -> Option<Vec<NodeProto>> {
+    // A past is of language models only.
+    if (one.domain(), one.op_type()) != ("com.microsoft", "QAttention") || one.arg(8).is_some() {
+        return None;
+    }
+    let result = one.out(0);
+    let mut steps = Steps { graph, prefix: format!("{result}{mark}"), nodes: Vec::new() };
+    let arg = |n: usize| one.arg(n).unwrap_or_default();
+    let input = steps.floats([arg(0), arg(3), arg(6)], 0);
+    let weights = steps.floats([arg(1), arg(4), arg(7)], 1);
+    let inputs = [input.as_str(), &weights, arg(2), arg(5)];
+    let whole = node("Attention", &inputs, result, one.attribute.clone());
+    steps.nodes.push(NodeProto { domain: one.domain.clone(), ..whole });
     Some(steps.nodes)
 }
 

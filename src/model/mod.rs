@@ -6,15 +6,19 @@ pub mod assemble;
 pub mod attention;
 pub mod cells;
 pub mod config;
+pub mod constant;
 pub mod cost;
 pub mod external;
+pub mod finals;
 pub mod graph;
 pub mod head;
+pub mod heads;
 pub mod inline;
 pub mod integers;
 pub mod lift;
 pub mod logits;
 pub mod movement;
+pub mod norms;
 pub mod onnx;
 pub mod opset;
 pub mod order;
@@ -28,6 +32,7 @@ pub mod scope;
 pub mod sparse;
 pub mod stages;
 pub mod stream;
+pub mod sums;
 pub mod survey;
 pub mod trace;
 pub mod unfuse;
@@ -151,6 +156,9 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
     for name in [Some(&features), config.logits.as_ref()].into_iter().flatten() {
         graph::require(graph, name).map_err(unfit)?;
     }
+    if let Some(name) = &config.logits {
+        heads::require_scores(graph, name).map_err(unfit)?;
+    }
 
     let changed =
         !matches!((size, declared), (SizeRule::Fixed(asked), graph::Declared::Fixed(own)) if asked == own);
@@ -169,7 +177,8 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
         graph.input.iter().find(|value| value.name() != input && !graph::is_initializer(graph, value.name()))
     {
         return Err(unfit(format!(
-            "besides the image {input} it wants the input {}; only models of one image can run",
+            "besides the image {input} it wants the input {0}; if that is the same for every picture, `farout model \
+             prepare --constant {0}=VALUE` makes a file without it; only models of one image can run",
             other.name()
         )));
     }

@@ -29,6 +29,14 @@ fn channel_axis(layout: Layout, rank: usize) -> usize {
     }
 }
 
+fn row_axis(layout: Layout, batch: bool) -> usize {
+    match (layout, batch) {
+        (Layout::Nchw, true) => 2,
+        (Layout::Nchw, false) | (Layout::Nhwc, true) => 1,
+        (Layout::Nhwc, false) => 0,
+    }
+}
+
 /// The orders that the axes of `value` may have: none if it is no picture.
 fn layouts(value: &ValueInfoProto) -> Vec<Layout> {
     let dims = graph::dims(value);
@@ -75,14 +83,14 @@ impl PictureInput {
         if batch && graph::number(dims.first()).is_some_and(|many| many != 1) {
             return Err(graph::several_images(value));
         }
-        let rows = match (layout, batch) {
-            (Layout::Nchw, true) => 2,
-            (Layout::Nchw, false) | (Layout::Nhwc, true) => 1,
-            (Layout::Nhwc, false) => 0,
-        };
-        let declared = graph::declared_sides(value, rows)?;
+        let declared = graph::declared_sides(value, row_axis(layout, batch))?;
         let open = layouts(value).len() > 1;
         Ok(PictureInput { name: value.name().to_owned(), layout, batch, declared, open })
+    }
+
+    /// The axis of its rows as the file declares it; that of its columns is the next one.
+    pub fn rows(&self) -> usize {
+        row_axis(self.layout, self.batch)
     }
 
     /// The same input under another name, if its own is one of `names`: a prepared file has outputs of these names.

@@ -42,6 +42,13 @@ struct Layer<'a> {
 /// # Errors
 /// Why it is not found, or its channels not told apart.
 pub fn find(web: &Web, operand: &Operand) -> Result<Projection, String> {
+    // A bias that is added elsewhere than right behind the layer is part of the factor all the same.
+    let last = web.making(&operand.tensor);
+    if let Some(one) =
+        last.filter(|one| one.op_type() == "Add" && web.changing(one).len() == 1 && !adds_bias(web, one))
+    {
+        return Err(format!("{} adds a constant behind its layer", one.out(0)));
+    }
     let layer = layer(web, &operand.tensor)
         .ok_or_else(|| format!("no linear layer is found before {}", operand.tensor))?;
     let found = channels(web, &layer, operand);

@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use super::attention::{self, Attention, Factors, Operand};
 use super::cells::{self, CellMap};
 use super::cost;
-use super::logits::{self, Logits};
+use super::finals;
+use super::heads::{self, Head};
+use super::logits::Logits;
+use super::norms;
 use super::projection;
 use super::readout::Readout;
 use super::stages;
-use super::stream::{self, Stream};
+use super::stream;
 use super::trace::Traced;
 use super::unfuse;
 use super::web::Web;
@@ -28,6 +31,10 @@ pub struct Candidate {
     pub before_rotation: bool,
     /// Multiply-accumulates of everything that it needs.
     pub macs: u64,
+    /// Other names of the same tensor.
+    pub also: Vec<String>,
+    /// What it was found by, in few words.
+    pub found_by: String,
 }
 
 /// What is in a graph.
@@ -39,21 +46,17 @@ pub struct Survey<'a> {
     pub cells: CellMap,
     /// Multiply-accumulates by node.
     pub costs: Vec<u64>,
+    /// Names of the file's outputs.
+    pub outputs: Vec<&'a str>,
     /// Multiply-accumulates of all outputs.
     pub macs: u64,
     /// All candidates, in the order of the graph.
     pub candidates: Vec<Candidate>,
-    /// The class logits.
-    pub logits: Option<Logits>,
-    /// Attention blocks whose keys are no patches (between queries, or what could not be followed), each
-    /// with the reason.
+    /// The heads that give class logits.
+    pub heads: Vec<Head>,
+    /// What is not listed, each with the reason: attention blocks whose keys are no patches (between queries, or what
+    /// could not be followed), and names whose tensor two ways of finding it do not agree on.
     pub unplaced: Vec<String>,
-}
-
-/// One attention block that looks at patches.
-struct Block {
-    attention: Attention,
-    factors: Vec<Factor>,
 }
 
 /// Queries, keys or values of a block.
@@ -73,54 +76,85 @@ impl<'a> Survey<'a> {
         let costs: Vec<u64> = web.nodes.iter().map(|one| cost::macs(&web, one)).collect();
         let outputs: Vec<&str> = traced.graph().output.iter().map(|output| output.name()).collect();
         let macs = cost::macs_up_to(&web, &costs, &outputs);
-        let logits = logits::find(&web, &cells, &outputs);
+        let heads = heads::find(&web, &cells, &outputs);
         let mut survey =
-            Survey { web, cells, costs, macs, candidates: Vec::new(), logits, unplaced: Vec::new() };
+            Survey { web, cells, costs, outputs, macs, candidates: Vec::new(), heads, unplaced: Vec::new() };
         survey.look();
         survey
     }
 
+    /// The class logits that are taken if no others are asked for.
+    pub fn logits(&self) -> Option<&Logits> {
+        heads::main(&self.heads).map(|head| &head.logits)
+    }
+
     fn look(&mut self) {
-        let mut blocks = Vec::new();
-        for attention in attention::find(&self.web) {
-            match self.block(attention) {
-                Ok(block) => blocks.push(block),
-                Err(why) => self.unplaced.push(why),
-            }
-        }
-        let norms = stream::norms(&self.web);
-        let attentions: Vec<Attention> = blocks.iter().map(|block| block.attention.clone()).collect();
+        let norms = norms::find(&self.web);
+        let attentions = attention::find(&self.web);
+        // The stream is found with all of them, be their keys patches or not.
         let streams = stream::find(&self.web, &attentions, &norms);
+        let all: Vec<usize> = attentions.iter().map(|one| one.node).collect();
+        self.unplaced.extend(attention::not_understood(&self.web, &all));
+        let none = attentions.is_empty();
         let mut candidates = Vec::new();
-        let mut outputs = Vec::new();
-        for (n, (block, stream)) in blocks.into_iter().zip(&streams).enumerate() {
-            for Factor { role, plan, heads, before_rotation } in block.factors {
-                let plain = self.candidate(format!("{role}:{}", n + 1), plan);
+        let mut blocks: Vec<finals::Block> = Vec::new();
+        let mut count = 0;
+        for (at, (attention, stream)) in attentions.iter().zip(&streams).enumerate() {
+            let factors = match self.factors(attention) {
+                Ok(factors) => factors,
+                Err(why) => {
+                    self.unplaced.push(why);
+                    continue;
+                }
+            };
+            count += 1;
+            for Factor { role, plan, heads, before_rotation } in factors {
+                let by = if heads.is_some() { "layer before attention" } else { "what attention reads" };
+                let plain = self.candidate(format!("{role}:{count}"), plan, by.to_owned());
                 candidates.push(Candidate { heads, before_rotation, ..plain });
             }
-            let plan = stream.as_ref().and_then(|stream| self.plan(&stream.output).ok());
-            if let Some(plan) = &plan {
-                candidates.push(self.candidate(format!("tokens:{}", n + 1), plan.clone()));
+            let same = |one: &&mut finals::Block| {
+                stream.as_ref().is_some_and(|own| one.stream.is_some_and(|other| other.output == own.output))
+            };
+            match blocks.iter_mut().find(same) {
+                Some(block) => block.attentions.push(at),
+                None => {
+                    blocks.push(finals::Block { attentions: vec![at], stream: stream.as_ref(), plan: None })
+                }
             }
-            outputs.push(plan);
+            let number = blocks.len();
+            let Some(block) = blocks.last_mut().filter(|block| block.attentions == [at]) else { continue };
+            let Some(stream) = stream else { continue };
+            if let Some(why) = &stream.doubt {
+                self.unplaced.push(format!("tokens:{number}: {why}"));
+                continue;
+            }
+            block.plan = self.plan(&stream.output).ok();
+            if let Some(plan) = &block.plan {
+                let by =
+                    if stream.next.is_some() { "next block adds to it" } else { "last sum of its block" };
+                let by = if stream.normed { "norm that ends its block" } else { by };
+                candidates.push(self.candidate(format!("tokens:{number}"), plan.clone(), by.to_owned()));
+            }
         }
-        let norms = self.final_norms(&norms, &streams, &outputs);
-        candidates.extend(norms);
-        let stages = stages::find(&self.web, &self.cells, attentions.is_empty());
+        let finals = self.final_norms(&norms, &blocks);
+        candidates.extend(finals);
+        let stages = stages::find(&self.web, &self.cells, none);
         for (n, stage) in stages.iter().enumerate() {
             if let Ok(plan) = self.plan(&stage.tensor) {
-                candidates.push(self.candidate(format!("stage:{}", n + 1), plan));
+                let by = "last map of its stride".to_owned();
+                candidates.push(self.candidate(format!("stage:{}", n + 1), plan, by));
             }
         }
-        self.candidates = candidates;
+        self.candidates = each_once(candidates);
     }
 
-    fn candidate(&self, selector: String, plan: Readout) -> Candidate {
+    pub(super) fn candidate(&self, selector: String, plan: Readout, found_by: String) -> Candidate {
         let macs = cost::macs_up_to(&self.web, &self.costs, &[&plan.tensor]);
-        Candidate { selector, plan, heads: None, before_rotation: false, macs }
+        Candidate { selector, plan, heads: None, before_rotation: false, macs, also: Vec::new(), found_by }
     }
 
-    fn plan(&self, tensor: &str) -> Result<Readout, String> {
+    pub(super) fn plan(&self, tensor: &str) -> Result<Readout, String> {
         let known = self.cells.get(tensor).ok_or_else(|| {
             let shape = self.web.shape(tensor).unwrap_or_default();
             format!("{tensor} {shape:?}: it is not known which part of the picture its rows belong to")
@@ -132,7 +166,7 @@ impl<'a> Survey<'a> {
     }
 
     /// The factors of an attention, read where their layers made them.
-    fn block(&self, attention: Attention) -> Result<Block, String> {
+    fn factors(&self, attention: &Attention) -> Result<Vec<Factor>, String> {
         let mut factors = Vec::new();
         match &attention.factors {
             Factors::Apart { query, key, value } => {
@@ -154,17 +188,19 @@ impl<'a> Survey<'a> {
                 let one = &self.web.nodes[*n];
                 let tensor = unfuse::joint(one.out(0));
                 let plan = self.plan(&tensor)?;
-                let width = plan.width() / 3;
                 let heads = one.int("num_heads").and_then(|heads| usize::try_from(heads).ok());
-                for (at, role) in ["query", "key", "value"].into_iter().enumerate() {
-                    let picks = (at * width..(at + 1) * width).collect();
+                let widths = unfuse::widths(one, plan.width());
+                let mut end = 0;
+                for (role, width) in ["query", "key", "value"].into_iter().zip(widths) {
+                    end += width;
+                    let picks = (end - width..end).collect();
                     let plan = plan.clone().with_picks(picks);
                     let before_rotation = role != "value" && one.int("do_rotary").unwrap_or(0) != 0;
                     factors.push(Factor { role, plan, heads, before_rotation });
                 }
             }
         }
-        Ok(Block { attention, factors })
+        Ok(factors)
     }
 
     fn factor(&self, role: &'static str, operand: &Operand) -> Result<Factor, String> {
@@ -187,62 +223,23 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Norms over the output of the last block of each stack of blocks. `norm` is that of the backbone:
-    /// of the last stack before one that does not lie on a coarser grid, which belongs to a decoder.
-    fn final_norms(
-        &self,
-        norms: &std::collections::HashMap<&str, Vec<&str>>,
-        streams: &[Option<Stream>],
-        outputs: &[Option<Readout>],
-    ) -> Vec<Candidate> {
-        let mut ends = Vec::new();
-        for (n, stream) in streams.iter().enumerate() {
-            let Some(stream) = stream else { continue };
-            let own = stream::original(&self.web, &stream.output);
-            let next = streams.get(n + 1).and_then(Option::as_ref);
-            let goes_on = next.is_some_and(|next| stream::original(&self.web, &next.before) == own);
-            if !goes_on {
-                ends.push((n, own));
-            }
-        }
-        let mut found = Vec::new();
-        let mut backbone = true;
-        let mut finest = usize::MAX;
-        let mut last_norm: Option<Candidate> = None;
-        for (n, own) in ends {
-            let cells = outputs.get(n).and_then(Option::as_ref).map_or(0, |plan| plan.grid.len());
-            backbone = backbone && cells < finest;
-            finest = finest.min(cells);
-            let mut after: Vec<&str> = norms
-                .iter()
-                .filter(|(from, _)| stream::original(&self.web, from) == own)
-                .flat_map(|(_, to)| to.iter().copied())
-                .collect();
-            after.sort_by_key(|name| self.web.maker(name));
-            let Some(plan) = after.iter().rev().find_map(|name| self.plan(name).ok()) else { continue };
-            let candidate = self.candidate(format!("norm:{}", n + 1), plan);
-            if backbone {
-                last_norm = Some(Candidate { selector: "norm".to_owned(), ..candidate.clone() });
-            }
-            found.push(candidate);
-        }
-        if found.len() == 1 {
-            found.clear();
-        }
-        last_norm.into_iter().chain(found).collect()
-    }
-
     /// The candidate that `selector` names.
     ///
     /// # Errors
     /// What there is instead, or why the tensor of that name will not do.
     pub fn select(&self, selector: &str) -> Result<Candidate, String> {
-        if let Some(found) = self.candidates.iter().find(|one| one.selector == selector) {
-            return Ok(found.clone());
+        let named =
+            |one: &&Candidate| one.selector == selector || one.also.iter().any(|name| name == selector);
+        if let Some(found) = self.candidates.iter().find(named) {
+            return Ok(Candidate { selector: selector.to_owned(), ..found.clone() });
         }
         if self.web.shape(selector).is_some() {
             let plan = self.plan(selector)?;
-            return Ok(self.candidate(selector.to_owned(), plan));
+            return Ok(self.candidate(selector.to_owned(), plan, "its name".to_owned()));
+        }
+        let start = format!("{selector}: ");
+        if let Some(why) = self.unplaced.iter().find_map(|why| why.strip_prefix(&start)) {
+            return Err(format!("{selector} is not certain: {why}; name the tensor itself"));
         }
         let near = match super::graph::require_among(self.web.nodes, selector) {
             Ok(()) => String::new(),
@@ -254,10 +251,11 @@ impl<'a> Survey<'a> {
     /// The selectors in few words: `key:1..12, query:1..12, norm`.
     pub fn listed(&self) -> String {
         let mut groups: BTreeMap<usize, (String, Vec<usize>)> = BTreeMap::new();
-        for (at, one) in self.candidates.iter().enumerate() {
-            let (role, number) = match one.selector.split_once(':') {
+        let names = self.candidates.iter().flat_map(|one| std::iter::once(&one.selector).chain(&one.also));
+        for (at, name) in names.enumerate() {
+            let (role, number) = match name.split_once(':') {
                 Some((role, number)) => (role, number.parse::<usize>().ok()),
-                None => (one.selector.as_str(), None),
+                None => (name.as_str(), None),
             };
             let known =
                 groups.iter().find(|(_, (name, list))| name == role && list.is_empty() == number.is_none());
@@ -271,6 +269,18 @@ impl<'a> Survey<'a> {
             words.join(", ")
         }
     }
+}
+
+/// Names of one tensor are put together under the first of them.
+fn each_once(candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let mut kept: Vec<Candidate> = Vec::new();
+    for one in candidates {
+        match kept.iter_mut().find(|known| known.plan == one.plan) {
+            Some(known) => known.also.push(one.selector),
+            None => kept.push(one),
+        }
+    }
+    kept
 }
 
 fn named(role: &str, numbers: &[usize]) -> String {

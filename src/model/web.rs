@@ -1,6 +1,6 @@
 //! The graph as a web: who makes a tensor, who reads it, what is constant, what shape it has.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::onnx::{GraphProto, NodeProto, TensorProto};
 use super::trace::{Shapes, Traced};
@@ -121,6 +121,57 @@ impl<'a> Web<'a> {
             .map(String::as_str)
             .filter(|name| !name.is_empty() && !self.is_constant(name))
             .collect()
+    }
+
+    /// The tensors that every way from the picture to `name` goes through, the nearest first, `name` included.
+    pub fn passed<'n>(&self, name: &'n str) -> Vec<&'n str>
+    where
+        'a: 'n,
+    {
+        // Backwards: what is needed and not looked into yet, by the node that makes it. A tensor that stands alone
+        // there when all behind it is looked into has no way around it.
+        let mut open: BTreeMap<usize, HashSet<&str>> = BTreeMap::new();
+        let mut passed = Vec::new();
+        open.extend(self.maker(name).map(|n| (n, HashSet::from([name]))));
+        let mut reads_picture = false;
+        while let Some((n, names)) = open.pop_last() {
+            if open.is_empty() && !reads_picture {
+                let sum = self.sum_inside(n).filter(|sum| names.len() > 1 || !names.contains(sum));
+                passed.extend(names.iter().filter(|_| names.len() == 1));
+                passed.extend(sum);
+            }
+            for from in self.nodes[n].reads() {
+                match self.maker(from) {
+                    Some(maker) if !self.is_constant(from) => {
+                        open.entry(maker).or_default().insert(from);
+                    }
+                    _ => reads_picture = reads_picture || from == self.input,
+                }
+            }
+        }
+        passed
+    }
+
+    /// The sum that node `n` gives besides the norm over it, if it makes both.
+    fn sum_inside(&self, n: usize) -> Option<&'a str> {
+        let one = &self.nodes[n];
+        let fused = matches!(one.op_type(), "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization");
+        Some(one.out(3)).filter(|sum| fused && !sum.is_empty())
+    }
+
+    /// Which nodes depend on `name`, as a mask over the nodes.
+    pub fn depending(&self, name: &str) -> Vec<bool> {
+        let mut on = vec![false; self.nodes.len()];
+        let mut open: Vec<usize> = self.readers(name).to_vec();
+        // The norm over a sum depends on it, be it made by the same node.
+        let node = self.maker(name).filter(|&n| self.sum_inside(n) == Some(name));
+        open.extend(node.iter().flat_map(|&n| self.readers(self.nodes[n].out(0))));
+        while let Some(n) = open.pop() {
+            if !std::mem::replace(&mut on[n], true) {
+                open.extend(self.nodes[n].output.iter().flat_map(|output| self.readers(output)));
+            }
+        }
+        on
     }
 
     /// Numbers of all nodes that `names` need, as a mask over the nodes.

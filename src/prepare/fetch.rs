@@ -108,6 +108,7 @@ pub fn fetch(model: &Known, what: &Fetch, runtime: &RuntimeConfig) -> Result<Pre
         quantize: false,
         size: Some(what.size),
         layout: None,
+        constants: Vec::new(),
         preprocessing: (model.preprocessing)(),
         classes: Vec::new(),
         pictures: Vec::new(),

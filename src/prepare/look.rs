@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::features::{BareSession, Refusal, RuntimeConfig};
 use crate::model::assemble::{FEATURES, LOGITS, ORIGIN_KEY};
+use crate::model::constant::{self, ConstantInput};
 use crate::model::graph::{self, Declared};
 use crate::model::onnx::{ModelProto, data_type};
 use crate::model::picture::PictureInput;
@@ -91,12 +92,14 @@ impl Numbers {
 }
 
 /// How to look at a model, where it leaves that open.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Look {
     /// Size of the picture.
     pub size: Option<InputSize>,
     /// Order of the axes of its image input.
     pub layout: Option<Layout>,
+    /// Inputs besides the picture that are the same for every picture.
+    pub constants: Vec<ConstantInput>,
 }
 
 /// A model, looked at.
@@ -116,20 +119,23 @@ pub struct Examined {
 ///
 /// # Errors
 /// [`ModelError`] by downcast if the file is no such model; else why it does not run.
-pub fn examine(path: &Path, look: Look, runtime: &RuntimeConfig) -> Result<Examined> {
+pub fn examine(path: &Path, look: &Look, runtime: &RuntimeConfig) -> Result<Examined> {
     let (mut model, sha256) = read::read(path)?;
     let unfit = |why: String| ModelError::Unfit { path: path.to_owned(), why };
     let parameters = parameters(&model);
     inline::functions(&mut model).map_err(unfit)?;
     let graph = model.graph.clone().unwrap_or_default();
     let graph = &graph;
-    let picture = PictureInput::find(graph, look.layout).map_err(unfit)?;
+    let left = constant::without(graph, &look.constants).map_err(unfit)?;
+    let picture = PictureInput::find(&left, look.layout).map_err(unfit)?;
     let input = picture.name.clone();
     let real = |name: &str| !graph::is_initializer(graph, name);
-    if let Some(other) = graph.input.iter().find(|value| value.name() != input && real(value.name())) {
+    if let Some(other) = left.input.iter().find(|value| value.name() != input && real(value.name())) {
         let why = format!(
-            "besides the image {input} it wants {}; only models of one image can run",
-            graph::describe(other)
+            "besides the image {input} it wants {}, and only models of one image can run; if that input is the same \
+             for every picture, say what it is filled with: --constant {}=VALUE (masks of padding are mostly 0)",
+            graph::describe(other),
+            other.name()
         );
         return Err(unfit(why).into());
     }
@@ -165,8 +171,9 @@ pub fn examine(path: &Path, look: Look, runtime: &RuntimeConfig) -> Result<Exami
     opset::fit(&mut model).map_err(unfit)?;
     let mut faults = Vec::new();
     let sizes = sizes(look.size, declared, hint);
+    let given = (&picture, &look.constants[..]);
     for &tried in &sizes {
-        match trace_at(&model, &picture, tried, facts.numbers.float16, runtime) {
+        match trace_at(&model, given, tried, facts.numbers.float16, runtime) {
             Ok((whole, traced)) => {
                 facts.size = tried;
                 return Ok(Examined { facts, whole, traced });
@@ -255,7 +262,7 @@ fn sizes(asked: Option<InputSize>, declared: Option<InputSize>, patch: Option<us
 
 fn trace_at(
     model: &ModelProto,
-    picture: &PictureInput,
+    (picture, constants): (&PictureInput, &[ConstantInput]),
     size: InputSize,
     float16: bool,
     runtime: &RuntimeConfig,
@@ -265,6 +272,7 @@ fn trace_at(
     let input = picture.name.as_str();
     let mut whole = model.clone();
     let graph = whole.graph.get_or_insert_default();
+    constant::put(graph, constants, picture, size).map_err(|why| anyhow!(why))?;
     picture.turn(graph, size);
     rewrite::set_input_size(graph, input, SizeRule::Fixed(size), true);
     for output in &mut graph.output {

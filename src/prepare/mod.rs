@@ -10,6 +10,7 @@ mod parity;
 mod pictures;
 mod quantised;
 mod report;
+mod told;
 mod write;
 
 pub use distances::{Change, DistanceEffect};

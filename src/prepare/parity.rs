@@ -98,9 +98,7 @@ pub fn compare(
                 FEATURES => side_by_side(against.features, &numbers),
                 LOGITS => match (&mut alone, against.head) {
                     (Some(session), Some(one)) => on_features(session, one, &numbers)?,
-                    _ => against
-                        .logits
-                        .and_then(|l| l.gather(&against.survey.web, &against.survey.cells, &numbers)),
+                    _ => against.logits.and_then(|l| l.gather(&against.survey.cells, &numbers)),
                 },
                 other => bail!("the prepared model gives an output {other:?} that nobody asked for"),
             };

@@ -5,9 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::look::Facts;
-use super::write::Prepared;
 use crate::model::InputSize;
+use crate::model::heads::{self, Head};
 use crate::model::logits::Logits;
+use crate::model::sums;
 use crate::model::survey::{Candidate, Survey};
 
 /// A model and everything in it that can serve as features.
@@ -20,9 +21,13 @@ pub struct Inspection<'a> {
     pub macs: u64,
     /// What can be asked for.
     pub candidates: Vec<Listed>,
-    /// The logits candidate.
+    /// The class logits that are taken if no others are asked for.
     pub logits: Option<&'a Logits>,
-    /// Attention blocks that look at no patches, with the reason.
+    /// All heads that give class logits.
+    pub heads: &'a [Head],
+    /// What each output of the file holds, as far as it was found: name and meaning.
+    pub meanings: Vec<(String, String)>,
+    /// What is not listed, each with the reason: attention blocks that look at no patches, names that are not certain.
     pub unplaced: &'a [String],
 }
 
@@ -31,6 +36,10 @@ pub struct Inspection<'a> {
 pub struct Listed {
     /// What to ask for it by.
     pub selector: String,
+    /// Other names of the same tensor.
+    pub also: Vec<String>,
+    /// What it was found by, in few words.
+    pub found_by: String,
     /// The tensor that it is read from.
     pub tensor: String,
     /// Rows of the grid.
@@ -57,15 +66,47 @@ pub fn inspection<'a>(facts: &'a Facts, survey: &'a Survey<'_>) -> Inspection<'a
         facts,
         macs: survey.macs,
         candidates: survey.candidates.iter().map(|one| listed(one, facts.size)).collect(),
-        logits: survey.logits.as_ref(),
+        logits: survey.logits(),
+        heads: &survey.heads,
+        meanings: meanings(survey),
         unplaced: &survey.unplaced,
     }
+}
+
+/// What the outputs of the file hold.
+fn meanings<'a>(survey: &Survey<'a>) -> Vec<(String, String)> {
+    let told = |name: &'a str| {
+        let head = survey.heads.iter().find(|head| head.outputs.iter().any(|output| output == name));
+        if let Some(head) = head {
+            let same = head.logits.tensors().contains(&name);
+            let made = heads::decided(name, |name| survey.web.making(name)).map(|(_, one)| one.op_type());
+            return match made {
+                _ if same => head.selector.clone(),
+                Some("ArgMax") => format!("the best class of {}", head.selector),
+                Some(op) => format!("probabilities: {op} of {}", head.selector),
+                None => format!("{} at another size or in another order", head.selector),
+            };
+        }
+        let own = sums::original(&survey.web, name);
+        if let Some(one) = survey.candidates.iter().find(|one| one.plan.tensor == own) {
+            return one.selector.clone();
+        }
+        match survey.cells.get(name) {
+            Some(known) => {
+                format!("numbers per cell of {}x{}, no class scores", known.grid.cols, known.grid.rows)
+            }
+            None => "no map of the picture".to_owned(),
+        }
+    };
+    survey.outputs.iter().map(|&name| (name.to_owned(), told(name))).collect()
 }
 
 fn listed(one: &Candidate, size: InputSize) -> Listed {
     let plan = &one.plan;
     Listed {
         selector: one.selector.clone(),
+        also: one.also.clone(),
+        found_by: one.found_by.clone(),
         tensor: plan.tensor.clone(),
         rows: plan.grid.rows,
         cols: plan.grid.cols,
@@ -78,7 +119,8 @@ fn listed(one: &Candidate, size: InputSize) -> Listed {
     }
 }
 
-fn giga(macs: u64) -> String {
+/// Multiply-accumulates for people.
+pub(super) fn giga(macs: u64) -> String {
     match macs {
         0..1_000_000_000 => format!("{:.2} MMAC", macs as f64 / 1e6),
         _ => format!("{:.2} GMAC", macs as f64 / 1e9),
@@ -91,10 +133,13 @@ impl fmt::Display for Inspection<'_> {
         writeln!(f, "{}", facts.file)?;
         writeln!(f, "  sha256      {}", facts.sha256)?;
         writeln!(f, "  written by  {} ({})", facts.producer, facts.operators.join(", "))?;
-        for (word, values) in [("input", &facts.inputs), ("output", &facts.outputs)] {
-            for value in values {
-                writeln!(f, "  {word:<11} {value}")?;
-            }
+        for value in &facts.inputs {
+            writeln!(f, "  input       {value}")?;
+        }
+        for value in &facts.outputs {
+            let meaning = self.meanings.iter().find(|(name, _)| value.starts_with(&format!("{name} [")));
+            let meaning = meaning.map_or_else(String::new, |(_, meaning)| format!(": {meaning}"));
+            writeln!(f, "  output      {value}{meaning}")?;
         }
         writeln!(f, "  parameters  {:.2} M in {} nodes", facts.parameters as f64 / 1e6, facts.nodes)?;
         if let Some(told) = facts.numbers.told() {
@@ -109,14 +154,24 @@ impl fmt::Display for Inspection<'_> {
         if !facts.classes.is_empty() {
             writeln!(f, "  classes     {}", facts.classes.join(", "))?;
         }
-        match self.logits {
-            Some(Logits::Classes { tensor, classes }) => {
-                writeln!(f, "  logits      {tensor}: {classes} classes")?
+        for head in self.heads {
+            let word = format!("{:<11}", head.selector);
+            let before = head.decided_by.as_ref().map_or_else(String::new, |op| format!(", before the {op}"));
+            let grid = format!("{}x{}", head.cols, head.rows);
+            match &head.logits {
+                Logits::Classes { tensor, classes } => {
+                    writeln!(f, "  {word} {tensor}: {classes} classes on {grid}{before}")?;
+                }
+                Logits::Queries { tensor, masks, classes, queries } => {
+                    writeln!(
+                        f,
+                        "  {word} {tensor} and {masks}: {queries} queries, {classes} classes on {grid}"
+                    )?;
+                }
             }
-            Some(Logits::Queries { tensor, masks, classes, queries }) => {
-                writeln!(f, "  logits      {tensor} and {masks}: {queries} queries, {classes} classes")?;
-            }
-            None => writeln!(f, "  logits      none found")?,
+        }
+        if self.heads.is_empty() {
+            writeln!(f, "  logits      none found")?;
         }
         if self.candidates.is_empty() {
             writeln!(
@@ -124,23 +179,27 @@ impl fmt::Display for Inspection<'_> {
                 "\nNo attention and no stage that could be followed; --features takes a tensor's name."
             )?;
         } else {
-            let wide = self.candidates.iter().map(|one| one.selector.len()).max().unwrap_or(0).max(8);
+            let names = |one: &Listed| [&[one.selector.clone()][..], &one.also[..]].concat().join(" = ");
+            let widest = |width: usize, text: usize| width.max(text);
+            let wide = self.candidates.iter().map(|one| names(one).len()).fold(8, widest);
+            let by = self.candidates.iter().map(|one| one.found_by.len()).fold(8, widest);
             writeln!(
                 f,
-                "\n  {:<wide$}  {:>9}  {:>6}  {:>5}  {:>5}  {:>7}  {:>11}  tensor",
-                "features", "grid", "stride", "width", "heads", "special", "cost to it"
+                "\n  {:<wide$}  {:>9}  {:>6}  {:>5}  {:>5}  {:>7}  {:>11}  {:<by$}  tensor",
+                "features", "grid", "stride", "width", "heads", "special", "cost to it", "found by"
             )?;
             for one in &self.candidates {
                 writeln!(
                     f,
-                    "  {:<wide$}  {:>9}  {:>6}  {:>5}  {:>5}  {:>7}  {:>11}  {}",
-                    one.selector,
+                    "  {:<wide$}  {:>9}  {:>6}  {:>5}  {:>5}  {:>7}  {:>11}  {:<by$}  {}",
+                    names(one),
                     format!("{}x{}", one.cols, one.rows),
                     one.stride,
                     one.width,
                     one.heads.map_or_else(String::new, |heads| heads.to_string()),
                     one.special_tokens,
                     giga(one.macs),
+                    one.found_by,
                     one.tensor
                 )?;
             }
@@ -153,114 +212,6 @@ impl fmt::Display for Inspection<'_> {
         }
         for why in self.unplaced {
             writeln!(f, "  not listed: {why}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Prepared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {:.1} MB", self.file, self.bytes as f64 / 1e6)?;
-        writeln!(f, "  input     {}, {}", self.size, self.normalisation)?;
-        let (rows, cols) = self.grid;
-        writeln!(f, "  features  {}: [1, {rows}, {cols}, {}]", self.features.join(" + "), self.width)?;
-        if let Some(head) = &self.head {
-            let miou = head
-                .held_out_miou
-                .as_ref()
-                .map_or_else(String::new, |miou| format!(", held-out mIoU {miou}"));
-            writeln!(
-                f,
-                "  logits    {} classes, from the head {} on {}{miou}",
-                head.classes,
-                head.file,
-                head.features.join(" + ")
-            )?;
-            writeln!(
-                f,
-                "  checked   head: differs from its training by at most {:.1e} of the largest logit",
-                head.differs_from_training
-            )?;
-        }
-        match &self.logits {
-            Some(logits) => writeln!(
-                f,
-                "  logits    {} classes, from {}",
-                logits.classes(),
-                logits.tensors().join(" and ")
-            )?,
-            None if self.head.is_some() => {}
-            None => writeln!(f, "  logits    none")?,
-        }
-        writeln!(f, "  nodes     {}, were {}", self.nodes.1, self.nodes.0)?;
-        writeln!(f, "  cost      {} per frame, was {}", giga(self.macs.1), giga(self.macs.0))?;
-        for one in &self.compared {
-            writeln!(
-                f,
-                "  checked   {}: differs from the original by at most {:.1e} of {:.2} on {}",
-                one.output,
-                one.largest_difference,
-                one.largest_number,
-                one.pictures.join(", ")
-            )?;
-        }
-        if let Some(told) = &self.quantized {
-            let (floats, integers) = told.run_ms;
-            writeln!(
-                f,
-                "  integers  {} products ({} stay in floats), {:.1} MB were {:.1} MB; a run takes {integers:.1} ms, took {floats:.1} ms",
-                told.products,
-                told.left,
-                self.bytes as f64 / 1e6,
-                told.bytes_before as f64 / 1e6,
-            )?;
-            if told.saturates {
-                writeln!(
-                    f,
-                    "            signed 8-bit products saturate on this processor (no VNNI): farout takes the weights as unsigned, other programs may not"
-                )?;
-            }
-            for one in &told.effects {
-                writeln!(
-                    f,
-                    "            {}: {:.2} % off (relative L2) on {}",
-                    one.output,
-                    100.0 * one.relative_l2,
-                    one.picture
-                )?;
-            }
-            if let Some(one) = &told.distances {
-                let whose = if one.other_pictures { "of the other pictures" } else { "of the same picture" };
-                writeln!(
-                    f,
-                    "            distances of {} patches ({} {}) to the 3 nearest of {} {whose}:",
-                    one.patches,
-                    one.pictures,
-                    if one.pictures == 1 { "picture" } else { "pictures" },
-                    one.references
-                )?;
-                for (bank, change) in [("its own", one.own_bank), ("the floats'", one.former_bank)] {
-                    writeln!(
-                        f,
-                        "              references by {bank:<11} {:.2} % off, {:.3} times as long, rank correlation {:.4}",
-                        100.0 * change.relative_error,
-                        change.ratio,
-                        change.rank_correlation
-                    )?;
-                }
-            }
-        }
-        if self.size_assumed {
-            writeln!(
-                f,
-                "  note      the file takes any size: this one was chosen; choose another with --size WxH"
-            )?;
-        }
-        if self.normalisation_assumed {
-            writeln!(
-                f,
-                "  note      ImageNet's mean and std are assumed; if the model was trained with others, give --mean and --std"
-            )?;
         }
         Ok(())
     }

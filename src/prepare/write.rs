@@ -16,8 +16,10 @@ use crate::features::{BareSession, Golden, InputSpec, RuntimeConfig, golden};
 use crate::file;
 use crate::grid::{Features, Grid};
 use crate::model::assemble::{Assembly, FEATURES, assemble};
+use crate::model::constant::ConstantInput;
 use crate::model::head::{Attached, Head};
-use crate::model::logits::{self, Logits};
+use crate::model::heads;
+use crate::model::logits::Logits;
 use crate::model::onnx::StringStringEntryProto;
 use crate::model::survey::{Candidate, Survey};
 use crate::model::{GOLDEN_KEY, InputSize, Layout, ModelConfig, SizeRule};
@@ -37,7 +39,7 @@ pub enum LogitsChoice {
     Auto,
     /// None.
     None,
-    /// This tensor.
+    /// This head, output or tensor.
     Tensor(String),
 }
 
@@ -58,6 +60,8 @@ pub struct Request {
     pub size: Option<InputSize>,
     /// Order of the axes of the image input, if it is not to be found from its shape.
     pub layout: Option<Layout>,
+    /// Inputs besides the picture that are the same for every picture.
+    pub constants: Vec<ConstantInput>,
     /// Order of the channels, scale, mean and deviation, where they are given.
     pub preprocessing: ModelConfig,
     /// Names of the classes, in their order.
@@ -87,8 +91,14 @@ pub struct Prepared {
     pub grid: (usize, usize),
     /// Numbers per cell.
     pub width: usize,
+    /// What each of the features was found by.
+    pub found_by: Vec<String>,
     /// The logits.
     pub logits: Option<Logits>,
+    /// The operator that makes probabilities or a decision of them in the original, if one was asked past.
+    pub logits_before: Option<String>,
+    /// Heads that were found and not taken: their names, and the outputs that they end in.
+    pub other_heads: Vec<(String, Vec<String>)>,
     /// The head that makes the logits instead.
     pub head: Option<HeadTold>,
     /// What 8-bit integers do to it.
@@ -130,8 +140,8 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         );
     }
     file::try_place(output)?;
-    let Examined { facts, whole, traced } =
-        examine(&request.path, Look { size: request.size, layout: request.layout }, runtime)?;
+    let look = Look { size: request.size, layout: request.layout, constants: request.constants.clone() };
+    let Examined { facts, whole, traced } = examine(&request.path, &look, runtime)?;
     if let Some(layout) = request.layout.filter(|layout| *layout != facts.layout) {
         bail!(
             "{}: --layout says {}, but its input is {}",
@@ -158,15 +168,21 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     let head = head.with_context(|| format!("{what}: --head"))?;
     let told = head.as_ref().map(|one| &one.told);
     let attached = head.as_ref().map(|one| Attached { head: &one.head, features: &one.features });
-    let logits = match &request.logits {
+    let chosen = match &request.logits {
         _ if head.is_some() => None,
         LogitsChoice::None => None,
-        LogitsChoice::Auto => survey.logits.clone(),
+        LogitsChoice::Auto => {
+            heads::main(&survey.heads).map(|head| (head.logits.clone(), head.decided_by.clone()))
+        }
         LogitsChoice::Tensor(name) => {
-            let found = logits::named(&survey.web, &survey.cells, traced.known_as(name));
+            let found = heads::named(&survey.web, &survey.cells, &survey.heads, traced.known_as(name));
             Some(found.map_err(|why| anyhow!("{what}: --logits: {why}"))?)
         }
     };
+    let (logits, logits_before) = chosen.map_or((None, None), |(logits, before)| (Some(logits), before));
+    let others = survey.heads.iter().filter(|_| request.logits == LogitsChoice::Auto && head.is_none());
+    let others = others.filter(|head| Some(&head.logits) != logits.as_ref());
+    let other_heads = others.map(|head| (head.selector.clone(), head.outputs.clone())).collect();
     let count = told.map(|one| one.classes).or(logits.as_ref().map(Logits::classes));
     let former = FormerOrigin::of(&facts);
     let classes = [
@@ -272,9 +288,12 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         features: features.iter().map(|one| one.selector.clone()).collect(),
         grid: (grid.rows, grid.cols),
         width: features.iter().map(|one| one.plan.width()).sum(),
+        found_by: features.iter().map(|one| one.found_by.clone()).collect(),
         head: told.cloned(),
         quantized,
         logits,
+        logits_before,
+        other_heads,
         nodes: (facts.nodes, nodes),
         macs: (survey.macs, macs),
         compared,
