@@ -25,6 +25,15 @@ impl Said {
         }
     }
 
+    /// What all streams of a kind have in common: JPEG files and VP8 know one matrix only, whatever a container says.
+    pub(super) fn by_kind(caps: &gst::CapsRef) -> Said {
+        match caps.structure(0).map(|s| s.name().as_str()) {
+            Some("image/jpeg") => Said { matrix: Some(Matrix::Bt601), full_range: Some(true) },
+            Some("video/x-vp8") => Said { matrix: Some(Matrix::Bt601), full_range: Some(false) },
+            _ => Said::default(),
+        }
+    }
+
     /// What the picture's size makes GStreamer assume of caps that say nothing: nobody has said this.
     pub(super) fn assumed(caps: &gst::CapsRef) -> bool {
         let Some(said) = caps.structure(0).and_then(|s| s.get::<&str>("colorimetry").ok()) else {

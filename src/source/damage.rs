@@ -57,6 +57,9 @@ struct State {
     leading: Option<gst::ClockTime>,
     /// Packets whose pictures are left out, with their times of presentation.
     bad: BTreeMap<u64, Option<gst::ClockTime>>,
+    /// From here on in presentation pictures are missing, up to the one that is made of packet `resumed`.
+    hole: Option<gst::ClockTime>,
+    resumed: u64,
     told: Option<(Instant, u64)>,
 }
 
@@ -65,6 +68,21 @@ struct Packet {
     number: u64,
     key: bool,
     time: Option<gst::ClockTime>,
+}
+
+impl State {
+    fn leave_out(&mut self, packet: Packet) {
+        self.bad.insert(packet.number, packet.time);
+        self.hole = self.hole.into_iter().chain(packet.time).min();
+    }
+
+    /// Whether the picture of a packet from before the end of the damage is presented after its begin.
+    fn is_in_hole(&mut self, number: u64, time: Option<gst::ClockTime>) -> bool {
+        if number >= self.resumed {
+            self.hole = None;
+        }
+        self.hole.zip(time).is_some_and(|(hole, time)| time >= hole)
+    }
 }
 
 impl Watch {
@@ -147,7 +165,9 @@ impl Watch {
         let whole_picture = buffer.pts().is_some() || !state.timed;
         if packet.key {
             state.begun = state.begun.or(packet.time.or(Some(gst::ClockTime::ZERO)));
-            state.leading = if state.broken.take().is_some() { packet.time } else { None };
+            let mends = state.broken.take().is_some();
+            state.leading = packet.time.filter(|_| mends);
+            state.resumed = if mends { packet.number } else { state.resumed };
         }
         state.current = Some(packet);
         // Before this packet others went missing: lost on the way, or torn out of a transport stream.
@@ -163,7 +183,7 @@ impl Watch {
         }
         let leads = state.leading.zip(packet.time).is_some_and(|(key, time)| time < key);
         if (state.broken.is_some() || leads) && whole_picture {
-            state.bad.insert(packet.number, packet.time);
+            state.leave_out(packet);
         }
         packet.number
     }
@@ -187,7 +207,8 @@ impl Watch {
         if !counts {
             return;
         }
-        state.bad.insert(packet.number, packet.time);
+        state.leave_out(packet);
+        state.resumed = u64::MAX;
         if self.care == Care::Fast {
             self.suspect.store(true, Ordering::Release);
         }
@@ -212,7 +233,8 @@ impl Watch {
         let mut state = self.state();
         self.settle(&mut state);
         let good = match number {
-            Some(number) => state.bad.remove(&number).is_none(),
+            // A whole picture among missing ones is left out with them: its number would not be known.
+            Some(number) => state.bad.remove(&number).is_none() && !state.is_in_hole(number, time),
             None => state.broken.is_none(),
         };
         if !good {

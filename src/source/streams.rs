@@ -17,8 +17,10 @@ use super::decoder_log::mark_gaps;
 pub(super) struct Decoded {
     /// What the container says about colour.
     pub(super) container: Said,
-    /// What the parser found in the stream itself.
+    /// What the parser found in the stream itself, or all streams of the kind have in common.
     pub(super) stream: Said,
+    /// The range as packets say it, for kinds whose parser does not hand it on.
+    pub(super) range: Option<bool>,
     /// Decoded by libavcodec, which reads all that the stream says itself.
     pub(super) by_libav: bool,
     /// Which of its pictures are whole.
@@ -44,6 +46,7 @@ impl SharedStreams {
     pub(super) fn decoded(&self, stream: &str) -> Option<Decoded> {
         self.with(|known| {
             let mut decoded = known.decoded.get(stream).cloned()?;
+            decoded.stream.full_range = decoded.range.or(decoded.stream.full_range);
             decoded.container = known.containers.get(stream).copied().unwrap_or_default();
             Some(decoded)
         })
@@ -104,18 +107,17 @@ impl SharedStreams {
             };
             let stream: String = pad.stream_id().unwrap_or_default().into();
             in_packets.with(|known| {
-                known.decoded.entry(stream).or_default().stream.full_range = Some(range);
+                known.decoded.entry(stream).or_default().range = Some(range);
             });
             gst::PadProbeReturn::Remove
         });
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
             if let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view()) {
                 let stream: String = pad.stream_id().unwrap_or_default().into();
-                let said = Said::of(event.caps());
+                let said = Said::by_kind(event.caps()).or(Said::of(event.caps()));
                 streams.with(|known| {
                     let decoded = known.decoded.entry(stream).or_default();
-                    // What was read in packets stays.
-                    decoded.stream = said.or(decoded.stream);
+                    decoded.stream = said;
                     decoded.by_libav = by_libav;
                     decoded.watch = watch.clone();
                 });
