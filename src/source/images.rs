@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
 use super::location::is_picture;
 use super::{Source, SourceError, natural_order};
 use crate::frame::{Frame, PixelFormat};
+use crate::jpeg;
 use crate::pool::Pool;
 use crate::stop::Stop;
 
@@ -113,6 +114,13 @@ fn read(path: &Path, bytes: &mut Vec<u8>, pool: &Pool<Vec<u8>>) -> Result<Frame,
 /// # Errors
 /// What is wrong with it, in words: no JPEG, PNG, WebP or BMP picture, or not a whole one.
 pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
+    if jpeg::is_jpeg(bytes) {
+        let (frame, orientation) = jpeg::decode(bytes, pool)?;
+        return Ok(match orientation {
+            Orientation::NoTransforms => frame,
+            turned => oriented(&frame, turned, pool),
+        });
+    }
     let damaged = |e: image::ImageError| format!("not a whole picture: {e}");
     let mut decoder = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
@@ -129,10 +137,26 @@ pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
     // Grey, alpha, 16 bits, or turned by its EXIF tag: rare enough to go the long way.
     let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     picture.apply_orientation(orientation);
+    Ok(rgb(picture, pool))
+}
+
+/// The picture of an RGB frame, turned.
+fn oriented(frame: &Frame, orientation: Orientation, pool: &Pool<Vec<u8>>) -> Frame {
+    let (width, height) = (frame.width as u32, frame.height as u32);
+    let Some(picture) = RgbImage::from_raw(width, height, frame.pixels.to_vec()) else {
+        return frame.clone();
+    };
+    let mut picture = DynamicImage::ImageRgb8(picture);
+    picture.apply_orientation(orientation);
+    rgb(picture, pool)
+}
+
+/// A picture as a pooled RGB frame.
+fn rgb(picture: DynamicImage, pool: &Pool<Vec<u8>>) -> Frame {
     let picture = picture.into_rgb8();
     let mut frame = Frame::take(pool, PixelFormat::Rgb, picture.width() as usize, picture.height() as usize);
     frame.pixels.copy_from_slice(picture.as_raw());
-    Ok(frame)
+    frame
 }
 
 /// The pictures at `location` (a file, a folder without its sub-folders, or a glob) in natural
@@ -192,7 +216,7 @@ fn names(paths: &[PathBuf]) -> Vec<Arc<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
+    use image::{GrayImage, ImageFormat, Luma, Rgb};
 
     fn all(location: &Path, fps: f64) -> Vec<Result<Frame, String>> {
         let mut images = Images::open(location.to_str().unwrap(), fps, Stop::new()).unwrap();
@@ -223,7 +247,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let good = dir.path().join("b.png");
         RgbImage::new(64, 64).save(&good).unwrap();
-        let bytes = std::fs::read(&good).unwrap();
+        // JPEG by content.
+        let bytes = jpeg::encode(&[90; 64 * 64 * 3], 64, 64, 90).unwrap();
         std::fs::write(dir.path().join("a.png"), &bytes[..bytes.len() / 2]).unwrap();
         let got = all(dir.path(), 0.0);
         assert!(got[0].as_ref().unwrap_err().contains("a.png: not a whole picture"), "{got:?}");

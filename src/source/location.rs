@@ -104,7 +104,7 @@ pub(super) fn is_picture(path: &Path) -> bool {
     if file.take(64).read_to_end(&mut head).is_err() {
         return false;
     }
-    image::guess_format(&head).is_ok_and(|format| format.reading_enabled())
+    crate::jpeg::is_jpeg(&head) || image::guess_format(&head).is_ok_and(|format| format.reading_enabled())
 }
 
 #[cfg(test)]
