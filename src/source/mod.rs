@@ -4,14 +4,19 @@
 //! [`open()`] turns a location into a [`Source`]: recordings and live streams through GStreamer
 //! (feature `media`), still images without it.
 
+mod address;
 #[cfg(feature = "media")]
 mod cameras;
 pub mod config;
+mod contents;
 #[cfg(feature = "media")]
 mod decode;
 mod drive;
 #[cfg(feature = "media")]
 mod ending;
+mod escapes;
+#[cfg(feature = "media")]
+mod http;
 pub mod images;
 #[cfg(feature = "media")]
 mod live;
@@ -24,14 +29,18 @@ mod paced;
 mod picture;
 #[cfg(feature = "media")]
 mod pipeline;
+pub mod places;
 mod presence;
 #[cfg(feature = "media")]
 mod recording;
+#[cfg(feature = "media")]
+mod sdp;
 pub mod status;
 pub mod synthetic;
 
 use std::sync::Arc;
 
+pub use address::{Address, masked};
 pub use config::{Deinterlace, Pace, SourceConfig, Transport};
 pub use location::Location;
 pub use looped::Looped;
@@ -104,8 +113,10 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Nothing can be read from `location`, because of `why` (reason and remedy).
-    pub fn unreadable(location: impl Into<String>, why: impl Into<String>) -> Self {
-        SourceError::Unreadable { location: location.into(), why: why.into() }
+    /// Nothing can be read from `location`, because of `why` (reason and remedy). Passwords in either are
+    /// hidden.
+    pub fn unreadable(location: impl Into<String>, why: impl AsRef<str>) -> Self {
+        let address = Address::from(location.into());
+        SourceError::Unreadable { why: address.hide(why.as_ref()), location: address.to_string() }
     }
 }

@@ -9,6 +9,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::config::{Deinterlace, SourceConfig, Transport};
+use super::{http, sdp};
 
 /// What a pipeline reads.
 pub(super) enum Input {
@@ -86,6 +87,7 @@ fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) 
         source.set_property("tcp-timeout", timeout.as_micros() as u64);
         source.set_property("timeout", timeout.as_micros() as u64);
         source.set_property("drop-on-latency", true);
+        sdp::mend(source);
         // Sound would only cost bandwidth.
         source.connect("select-stream", false, |args| {
             let caps = args.get(2).and_then(|a| a.get::<gst::Caps>().ok());
@@ -137,10 +139,13 @@ pub(super) fn connect_decoder(
     facts: &SharedFacts,
 ) {
     let shared = Arc::clone(facts);
-    pipeline.connect_deep_element_added(move |_, _, element| {
+    pipeline.connect_deep_element_added(move |pipeline, _, element| {
         let Some(factory) = element.factory() else {
             return;
         };
+        if factory.name() == "multipartdemux" {
+            http::pictures_follow(pipeline, element);
+        }
         let class = factory.metadata("klass").unwrap_or_default();
         if class.contains("Decoder") && (class.contains("Video") || class.contains("Image")) {
             lock(&shared).decoder = Some(factory.name().to_string());

@@ -7,7 +7,7 @@ use super::config::SourceConfig;
 use super::decode::{Decode, Pulled};
 use super::ending::{Ending, look};
 use super::pipeline::{Facts, Input};
-use super::{Source, SourceError};
+use super::{Address, Source, SourceError};
 use crate::frame::Frame;
 use crate::stop::Stop;
 
@@ -21,7 +21,7 @@ const SLACK: Duration = Duration::from_secs(1);
 
 /// A finite stream: a file, a file on a server, or a launch description that is not live.
 pub(super) struct Recording {
-    location: String,
+    location: Address,
     decode: Decode,
     ending: Ending,
     stop: Stop,
@@ -75,7 +75,14 @@ impl Recording {
         ending: Ending,
         stop: Stop,
     ) -> Result<Recording, SourceError> {
-        let first = match wait(&mut decode, &stop) {
+        let first = match (wait(&mut decode, &stop), &ending) {
+            (Pulled::End | Pulled::Broken(_), Ending::Cut(cut)) => {
+                let why = format!("no frame can be decoded: {cut}");
+                return Err(SourceError::unreadable(location, why));
+            }
+            (pulled, _) => pulled,
+        };
+        let first = match first {
             Pulled::Frame(frame) => Some(frame),
             Pulled::Nothing if stop.asked() => None,
             Pulled::Nothing => {
@@ -96,11 +103,15 @@ impl Recording {
             {
                 return Err(SourceError::unreadable(location, "it holds no video, only sound"));
             }
-            Pulled::Broken(why) => return Err(SourceError::unreadable(location, remedy(&why))),
+            Pulled::Broken(why) => {
+                let hint = Address::from(location.as_str()).hint(&why);
+                return Err(SourceError::unreadable(location, format!("{}{hint}", remedy(&why))));
+            }
         };
+        let location = Address::from(location);
         let facts = decode.facts();
         let duration = decode.duration();
-        tracing::info!(location, decoder = facts.decoder.as_deref().unwrap_or("none"), size = ?facts.size, rate = facts.rate, "recording opened");
+        tracing::info!(%location, decoder = facts.decoder.as_deref().unwrap_or("none"), size = ?facts.size, rate = facts.rate, "recording opened");
         let zero = first.as_ref().map_or(Duration::ZERO, |frame| frame.pts);
         let name = name.into();
         Ok(Recording {
@@ -118,15 +129,16 @@ impl Recording {
         })
     }
 
-    /// The running pipeline and its first frame if the pipeline turned out to be live; itself
-    /// otherwise.
-    pub(super) fn into_live(mut self) -> Result<(Decode, Option<Frame>), Box<Recording>> {
-        if !self.decode.is_live() {
-            return Err(Box::new(self));
-        }
+    /// Whether the pipeline turned out to be live.
+    pub(super) fn runs_live(&self) -> bool {
+        self.decode.is_live()
+    }
+
+    /// The running pipeline, which keeps the newest frame only from now on, and its first frame.
+    pub(super) fn into_running(mut self) -> (Decode, Option<Frame>) {
         self.decode.keep_newest_only();
         let first = self.first.take();
-        Ok((self.decode, first))
+        (self.decode, first)
     }
 
     /// The verdict once no frame comes any more.
@@ -149,10 +161,10 @@ impl Recording {
             },
         };
         Err(SourceError::CutOff {
-            location: self.location.clone(),
+            location: self.location.to_string(),
             last_frame,
             last_secs: last.as_secs_f64(),
-            why,
+            why: self.location.hide(&why),
         })
     }
 }
@@ -202,11 +214,11 @@ impl Source for Recording {
 }
 
 /// Location, decoder and size in one line.
-pub(super) fn describe(location: &str, facts: &Facts) -> String {
+pub(super) fn describe(location: &Address, facts: &Facts) -> String {
     let decoder = facts.decoder.as_deref().unwrap_or("not encoded");
     match facts.size {
         Some((width, height)) => format!("{location}, {width}x{height}, {decoder}"),
-        None => location.to_owned(),
+        None => location.to_string(),
     }
 }
 
