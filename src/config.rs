@@ -10,7 +10,7 @@ use crate::nearest::SearchConfig;
 use crate::overlay::OverlayConfig;
 use crate::score::ScoreConfig;
 use crate::sink::OutputConfig;
-use crate::source::SourceConfig;
+use crate::source::{SourceConfig, masked};
 use crate::views::ViewsConfig;
 
 /// Everything that a run can be told.
@@ -77,11 +77,11 @@ pub enum ConfigError {
         why: std::io::Error,
     },
     /// The file is no TOML, has an unknown key or a value of a wrong type.
-    #[error("{path}: {why}", path = path.display())]
+    #[error("{path}: {why}", path = path.display(), why = masked(&why.to_string()))]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The parser's words: line, column, key.
+        /// The parser's words: line, column, key. They quote the line: passwords are hidden when shown.
         why: Box<toml::de::Error>,
     },
     /// A value that cannot be, or a key that is missing; names the key and what it may be.
@@ -120,8 +120,9 @@ impl Config {
         self.output.record.iter_mut().for_each(below);
         for stream in &mut self.streams {
             // Anything without a scheme is a path or a glob of files.
-            if !stream.source.contains(':') && Path::new(&stream.source).is_relative() {
-                stream.source = folder.join(&stream.source).to_string_lossy().into_owned();
+            let source = stream.source.secret();
+            if !source.contains(':') && Path::new(source).is_relative() {
+                stream.source = folder.join(source).to_string_lossy().into_owned().into();
             }
         }
     }
@@ -144,6 +145,9 @@ impl Config {
         if !(0.0..=3600.0).contains(&drain_secs) {
             return Err(ConfigError::Invalid(format!("flow.drain_secs is {drain_secs}, give 0 to 3600")));
         }
+        self.streams.iter().try_for_each(SourceConfig::check).map_err(ConfigError::Invalid)?;
+        self.model.check().map_err(ConfigError::Invalid)?;
+        self.output.check().map_err(ConfigError::Invalid)?;
         self.overlay.check().map_err(ConfigError::Invalid)?;
         self.runtime.check().map_err(ConfigError::Invalid)?;
         self.score.check().map_err(ConfigError::Invalid)?;

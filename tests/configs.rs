@@ -98,5 +98,5 @@ fn paths_are_relative_to_the_file() {
     let config = Config::read(&shipped("demo.toml")).unwrap();
     assert!(config.model.path.is_file(), "{}", config.model.path.display());
     assert!(config.bank.path.is_file(), "{}", config.bank.path.display());
-    assert!(config.streams[0].source.starts_with("synthetic:"));
+    assert!(config.streams[0].source.secret().starts_with("synthetic:"));
 }

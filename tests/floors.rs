@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 4] = [
         "gpu_stream",
         "grid",
         "identity",
+        "jpeg",
         "luma",
         "motion",
         "pool",

@@ -228,8 +228,9 @@ fn what_cannot_be_judged_is_told() {
         (
             "JPEG called PNG",
             |d| {
-                let grey = image::GrayImage::new(WIDTH, HEIGHT);
-                grey.save_with_format(d.path("masks/1.png"), image::ImageFormat::Jpeg).unwrap();
+                let (width, height) = (WIDTH as usize, HEIGHT as usize);
+                let grey = farout::jpeg::encode(&vec![0; width * height * 3], width, height, 90);
+                std::fs::write(d.path("masks/1.png"), grey.unwrap()).unwrap();
             },
             POOLED,
             1,

@@ -44,6 +44,14 @@ fn every_frame_of_whole_recordings_and_the_rest_of_cut_ones() {
             assert_eq!(source.rate(), Some(25.0), "{name}");
         }
 
+        // What recorders leave behind the end is no damage.
+        for behind in [&[0; 4][..], &[0; 5000], b"made by a dashcam", b"\0\0\0\x10gps0nothing!"] {
+            let more = dir.path().join(format!("more-{name}"));
+            std::fs::write(&more, [&std::fs::read(&whole).unwrap(), behind].concat()).unwrap();
+            let (frames, error) = drain(&mut *offline(&more).unwrap());
+            assert!(error.is_none() && frames.len() == 75, "{name}: {} frames, {error:?}", frames.len());
+        }
+
         let cut = cut(&whole, 0.6);
         match offline(&cut).map(|mut source| drain(&mut *source)) {
             Ok((frames, Some(SourceError::CutOff { last_frame, last_secs, location, .. }))) => {

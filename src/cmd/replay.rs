@@ -40,12 +40,12 @@ struct Replayed<'a> {
 pub fn replay(args: &ReplayArgs) -> Result<()> {
     let source = args.input.as_deref().or(args.source.as_deref());
     let config = settings::read_detect(&args.detect, source)?;
-    apart(&config.streams[0].source, &outputs_of(args, &config))?;
+    apart(config.streams[0].source.secret(), &outputs_of(args, &config))?;
     let stop = Stop::new();
     signals::listen(&stop)?;
     let health = Arc::new(Health::new());
     let stream = &config.streams[0];
-    let source = source::open(&stream.source, stream, Purpose::Offline, stop.clone())?;
+    let source = source::open(stream.source.secret(), stream, Purpose::Offline, stop.clone())?;
     let source = limited(source, args.detect.frames);
     let described = source.describe();
     tracing::info!("{described}");

@@ -27,13 +27,13 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let config = configured(args)?;
     let written = [("--record", &config.output.record), ("the event log", &config.output.events)];
     let written: Vec<_> = written.iter().filter_map(|(name, path)| Some((*name, path.as_deref()?))).collect();
-    apart(&config.streams[0].source, &written)?;
+    apart(config.streams[0].source.secret(), &written)?;
     let stop = Stop::new();
     signals::listen(&stop)?;
     let health = Arc::new(Health::new());
     // Cheap things first: a port in use or a missing camera should not wait for the model.
     let stream = &config.streams[0];
-    let source = source::open(&stream.source, stream, Purpose::Live, stop.clone())?;
+    let source = source::open(stream.source.secret(), stream, Purpose::Live, stop.clone())?;
     tracing::info!("{}", source.describe());
     let video = outputs::live(&config, source.is_live(), source.rate(), &health)?;
     let detector = match args.detect.bypass {

@@ -54,10 +54,10 @@ pub fn read_detect(args: &DetectArgs, source: Option<&str>) -> Result<Config, Co
     }
     if let Some(source) = source {
         match config.streams.first_mut() {
-            Some(stream) => source.clone_into(&mut stream.source),
+            Some(stream) => stream.source = source.into(),
             None => config
                 .streams
-                .push(crate::source::SourceConfig { source: source.to_owned(), ..Default::default() }),
+                .push(crate::source::SourceConfig { source: source.into(), ..Default::default() }),
         }
     }
     if config.streams.is_empty() {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::source::places;
+
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,11 +74,7 @@ pub fn list(given: &[String]) -> Result<Vec<Input>, InputError> {
             }
             Err(_) if text.contains(['*', '?', '[']) => {
                 let wrong = |why: String| InputError::Pattern { pattern: text.clone(), why };
-                for path in glob::glob(text).map_err(|e| wrong(e.to_string()))? {
-                    let path = path.map_err(|e| InputError::Unreadable {
-                        path: e.path().to_owned(),
-                        source: e.into(),
-                    })?;
+                for path in places::matching(text).map_err(wrong)? {
                     if path.is_file() {
                         found.extend(input(&path)?);
                     }

@@ -99,6 +99,24 @@ impl ModelConfig {
         }
     }
 
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        let Normalisation { scale, mean, std, .. } = self.normalisation();
+        if !scale.is_finite() || scale == 0.0 {
+            return Err(format!("model.scale is {scale}, give a number other than 0"));
+        }
+        if !mean.iter().all(|value| value.is_finite()) {
+            return Err(format!("model.mean is {mean:?}, give three numbers"));
+        }
+        if !std.iter().all(|value| value.is_finite() && *value > 0.0) {
+            return Err(format!("model.std is {std:?}, give three numbers above 0"));
+        }
+        Ok(())
+    }
+
     /// How pixels become numbers, defaults filled in.
     pub fn normalisation(&self) -> Normalisation {
         Normalisation {

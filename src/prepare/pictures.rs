@@ -19,7 +19,8 @@ pub fn pictures(spec: &InputSpec, size: InputSize, given: &[String]) -> Result<V
     let mut preprocessor = Preprocessor::new(spec);
     for location in std::iter::once(&drive).chain(given) {
         let opened = source::open(location, &SourceConfig::default(), Purpose::Offline, Stop::new());
-        let mut opened = opened.with_context(|| format!("pictures to compare on: {location}"))?;
+        let shown = source::Address::from(location.as_str());
+        let mut opened = opened.with_context(|| format!("pictures to compare on: {shown}"))?;
         let mut any = false;
         while let Some(frame) = opened.next()? {
             let mut input = ModelInput::default();
@@ -27,13 +28,13 @@ pub fn pictures(spec: &InputSpec, size: InputSize, given: &[String]) -> Result<V
             let name = if *location == drive {
                 "a rendered road".to_owned()
             } else {
-                format!("{location} #{}", frame.id)
+                format!("{shown} #{}", frame.id)
             };
             pictures.push(Picture { name, data: std::mem::take(&mut input.data), is_noise: false });
             any = true;
         }
         if !any {
-            bail!("pictures to compare on: {location} holds none");
+            bail!("pictures to compare on: {shown} holds none");
         }
     }
     Ok(pictures)

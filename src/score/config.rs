@@ -165,6 +165,12 @@ impl ScoreConfig {
                 return Err(format!("score.{key} is {value}, give {least} to {most}"));
             }
         }
+        if !(self.false_frame_rate > 0.0 && self.false_frame_rate < 1.0) {
+            return Err(format!(
+                "score.false_frame_rate is {}, give a share above 0 and below 1",
+                self.false_frame_rate
+            ));
+        }
         self.roi.as_ref().map_or(Ok(()), Polygons::check)
     }
 

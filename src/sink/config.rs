@@ -52,6 +52,25 @@ impl Default for OutputConfig {
 }
 
 impl OutputConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        let numbers = [
+            ("keyframe_secs", self.keyframe_secs, 0.01, 600.0),
+            ("bitrate_kbps", f64::from(self.bitrate_kbps), 1.0, 1_000_000.0),
+            ("width", f64::from(self.width), 0.0, 32_768.0),
+            ("height", f64::from(self.height), 0.0, 32_768.0),
+        ];
+        for (key, value, least, most) in numbers {
+            if !(least..=most).contains(&value) {
+                return Err(format!("output.{key} is {value:?}, give {least} to {most}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The RTSP server's address; `None` if it is off.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
@@ -11,6 +10,7 @@ use super::folder::{FileError, Naming, OutputFolder};
 use crate::colour::rgb_from_i420;
 use crate::file::write_whole;
 use crate::frame::Frame;
+use crate::jpeg;
 
 /// How pictures are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,10 +70,7 @@ impl PictureWriter {
         let path = self.folder.path().join(format!("{stem}.{ending}"));
         write_whole(&path, |out| match self.format {
             PictureFormat::Png => encode(png(out), rgb, width, height, colour),
-            PictureFormat::Jpeg { quality } => {
-                let encoder = JpegEncoder::new_with_quality(out, quality.clamp(1, 100));
-                encode(encoder, rgb, width, height, colour)
-            }
+            PictureFormat::Jpeg { quality } => out.write_all(&jpeg::encode(rgb, width, height, quality)?),
         })?;
         Ok(path)
     }
@@ -180,13 +177,18 @@ mod tests {
                 frame.id = id as u64;
                 let path = writer.write(&frame).unwrap();
                 assert_eq!(path, dir.path().join(format!("00000{id}.{ending}")));
-                let picture = image::open(&path).unwrap().to_rgb8();
-                assert_eq!(picture.dimensions(), (37, 21));
-                for pixel in picture.pixels() {
-                    let off = pixel.0.iter().zip(ORANGE).map(|(a, b)| a.abs_diff(b)).max();
+                let first = std::fs::read(&path).unwrap();
+                let picture = match format {
+                    PictureFormat::Png => image::open(&path).unwrap().to_rgb8().into_raw(),
+                    PictureFormat::Jpeg { .. } => {
+                        jpeg::decode(&first, &Pool::new()).unwrap().0.pixels.to_vec()
+                    }
+                };
+                assert_eq!(picture.len(), 37 * 21 * 3);
+                for pixel in picture.chunks(3) {
+                    let off = pixel.iter().zip(ORANGE).map(|(a, b)| a.abs_diff(b)).max();
                     assert!(off <= Some(4), "{format:?} {layout:?}: {pixel:?}");
                 }
-                let first = std::fs::read(&path).unwrap();
                 writer.write(&frame).unwrap();
                 assert!(first == std::fs::read(&path).unwrap(), "{format:?}: other bytes");
             }

@@ -2,14 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Address;
+
 /// Where frames come from and how they are read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceConfig {
     /// What to read: a video file, `rtsp://...`, `v4l2:///dev/video0`, `csi://0`, `http://...`,
-    /// an image, a folder of images, a glob, `gst:DESCRIPTION` or `synthetic:SPEC`.
+    /// an image, a folder of images, a glob, `file:///...`, `gst:DESCRIPTION` or `synthetic:SPEC`.
     /// Default: `synthetic:`.
-    pub source: String,
+    pub source: Address,
     /// `run` only: start a file or folder again when it ends. Default: false.
     #[serde(rename = "loop")]
     pub repeat: bool,
@@ -56,6 +58,28 @@ impl Default for SourceConfig {
     }
 }
 
+impl SourceConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        let numbers = [
+            ("timeout_secs", self.timeout_secs, 0.1, 3600.0),
+            ("fps", self.fps, 0.0, 1000.0),
+            ("rtsp_latency_ms", f64::from(self.rtsp_latency_ms), 0.0, 60_000.0),
+            ("width", f64::from(self.width), 0.0, 32_768.0),
+            ("height", f64::from(self.height), 0.0, 32_768.0),
+        ];
+        for (key, value, least, most) in numbers {
+            if !(least..=most).contains(&value) {
+                return Err(format!("stream.{key} is {value:?}, give {least} to {most}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How fast recorded frames follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -87,4 +111,29 @@ pub enum Deinterlace {
     Auto,
     /// Frames are left as they are.
     Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_cannot_be_are_named() {
+        assert_eq!(SourceConfig::default().check(), Ok(()));
+        for text in [
+            "timeout_secs = nan",
+            "timeout_secs = inf",
+            "timeout_secs = -1.0",
+            "timeout_secs = 1e300",
+            "fps = nan",
+            "fps = -5.0",
+            "width = 4000000000",
+            "rtsp_latency_ms = 4000000000",
+        ] {
+            let config: SourceConfig = toml::from_str(text).unwrap();
+            let key = text.split(' ').next().unwrap();
+            let why = config.check().unwrap_err();
+            assert!(why.starts_with(&format!("stream.{key} is ")) && why.contains("give"), "{text}: {why}");
+        }
+    }
 }

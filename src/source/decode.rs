@@ -11,6 +11,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
+use super::address::masked;
 use super::config::SourceConfig;
 use super::damage::{Care, Watch};
 use super::picture::Copier;
@@ -198,7 +199,8 @@ impl Decode {
                     return Some(explain(&element, &error.error(), error.debug().as_deref()));
                 }
                 gst::MessageView::Warning(warning) => {
-                    tracing::debug!(warning = %warning.error(), debug = ?warning.debug(), "GStreamer");
+                    let [text, place] = [warning.error().to_string(), format!("{:?}", warning.debug())];
+                    tracing::debug!(warning = masked(&text), debug = masked(&place), "GStreamer");
                 }
                 _ => {}
             }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
-use super::location::is_picture;
-use super::{Source, SourceError, natural_order};
+use super::contents::{self, Contents, LeftOut};
+use super::{Source, SourceError, natural_order, places};
 use crate::frame::{Frame, PixelFormat};
+use crate::jpeg;
 use crate::pool::Pool;
 use crate::stop::Stop;
 
@@ -36,22 +37,31 @@ struct Picture {
 }
 
 impl Images {
-    /// Lists the pictures at `location`; `fps` of 0 means 10 frames per second.
+    /// Lists the pictures at `location`; `fps` of 0 means 10 frames per second. What else lies there is
+    /// told in the log.
     ///
     /// # Errors
     /// [`SourceError::Unreadable`] if there is none.
     pub fn open(location: &str, fps: f64, stop: Stop) -> Result<Images, SourceError> {
-        let paths = list(location)?;
+        let (images, left_out) = Self::list(location, fps, stop)?;
+        left_out.log(location);
+        Ok(images)
+    }
+
+    /// As [`Images::open`]; what is left out is given, not told.
+    pub(super) fn list(location: &str, fps: f64, stop: Stop) -> Result<(Images, LeftOut), SourceError> {
+        let (paths, left_out) = list(location)?;
         let names = names(&paths);
         let files = paths.into_iter().zip(names).collect();
-        Ok(Images::of_files(location.to_owned(), files, fps, stop))
+        Ok((Images::of_files(location.to_owned(), files, fps, stop), left_out))
     }
 
     /// The given pictures with their names, in that order; `location` is what they are called
     /// together.
     pub fn of_files(location: String, files: Vec<(PathBuf, Arc<str>)>, fps: f64, stop: Stop) -> Images {
         let files = files.into_iter().map(|(path, name)| Picture { path, name }).collect();
-        let fps = if fps.is_finite() && fps > 0.0 { fps } else { DEFAULT_FPS };
+        // Times stay far from what a duration can hold.
+        let fps = if fps.is_finite() && fps > 0.0 { fps.clamp(1e-3, 1e6) } else { DEFAULT_FPS };
         Images { location, files, position: 0, fps, bytes: Vec::new(), pool: Pool::new(), stop }
     }
 
@@ -113,6 +123,13 @@ fn read(path: &Path, bytes: &mut Vec<u8>, pool: &Pool<Vec<u8>>) -> Result<Frame,
 /// # Errors
 /// What is wrong with it, in words: no JPEG, PNG, WebP or BMP picture, or not a whole one.
 pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
+    if jpeg::is_jpeg(bytes) {
+        let (frame, orientation) = jpeg::decode(bytes, pool)?;
+        return Ok(match orientation {
+            Orientation::NoTransforms => frame,
+            turned => oriented(&frame, turned, pool),
+        });
+    }
     let damaged = |e: image::ImageError| format!("not a whole picture: {e}");
     let mut decoder = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
@@ -129,18 +146,34 @@ pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
     // Grey, alpha, 16 bits, or turned by its EXIF tag: rare enough to go the long way.
     let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     picture.apply_orientation(orientation);
+    Ok(rgb(picture, pool))
+}
+
+/// The picture of an RGB frame, turned.
+fn oriented(frame: &Frame, orientation: Orientation, pool: &Pool<Vec<u8>>) -> Frame {
+    let (width, height) = (frame.width as u32, frame.height as u32);
+    let Some(picture) = RgbImage::from_raw(width, height, frame.pixels.to_vec()) else {
+        return frame.clone();
+    };
+    let mut picture = DynamicImage::ImageRgb8(picture);
+    picture.apply_orientation(orientation);
+    rgb(picture, pool)
+}
+
+/// A picture as a pooled RGB frame.
+fn rgb(picture: DynamicImage, pool: &Pool<Vec<u8>>) -> Frame {
     let picture = picture.into_rgb8();
     let mut frame = Frame::take(pool, PixelFormat::Rgb, picture.width() as usize, picture.height() as usize);
     frame.pixels.copy_from_slice(picture.as_raw());
-    Ok(frame)
+    frame
 }
 
 /// The pictures at `location` (a file, a folder without its sub-folders, or a glob) in natural
-/// order. Files of a folder or glob that are no pictures are left out.
+/// order, and what of a folder or glob is left out. Folders and hidden files do not count.
 ///
 /// # Errors
 /// [`SourceError::Unreadable`] if there is no such place or no picture in it.
-pub fn list(location: &str) -> Result<Vec<PathBuf>, SourceError> {
+fn list(location: &str) -> Result<(Vec<PathBuf>, LeftOut), SourceError> {
     let bad = |why: String| SourceError::unreadable(location, why);
     let path = Path::new(location);
     let candidates: Vec<PathBuf> = if path.is_dir() {
@@ -152,29 +185,33 @@ pub fn list(location: &str) -> Result<Vec<PathBuf>, SourceError> {
     } else if path.exists() {
         vec![path.to_owned()]
     } else {
-        let matches = glob::glob(location).map_err(|e| bad(format!("not a valid glob: {e}")))?;
-        matches.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?
+        places::matching(location).map_err(bad)?
     };
-    let hidden = |p: &Path| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
     let looked_at = candidates.len();
-    let mut files: Vec<PathBuf> = candidates.into_iter().filter(|p| !hidden(p) && is_picture(p)).collect();
+    let (mut files, mut left_out) = (Vec::new(), LeftOut::default());
+    for file in candidates.into_iter().filter(|file| !file.is_dir()) {
+        // `._x.jpg` is no hidden file, but what macOS leaves beside x.jpg.
+        let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(b".") && !name.starts_with(b"._") {
+            continue;
+        }
+        match contents::look(&file) {
+            Ok(Contents::Picture) => files.push(file),
+            Ok(contents) => left_out.add(contents),
+            Err(error) => left_out.add_unreadable(&error),
+        }
+    }
     if files.is_empty() {
         let deeper = if path.is_dir() {
             format!("; pictures in sub-folders are read with {location}/**/*.png")
         } else {
             String::new()
         };
-        return Err(bad(format!("no JPEG, PNG, WebP or BMP picture among {looked_at} files{deeper}")));
-    }
-    if files.len() < looked_at {
-        tracing::debug!(
-            location,
-            skipped = looked_at - files.len(),
-            "files that are no pictures are left out"
-        );
+        let left = left_out.told().map(|told| format!(" ({told})")).unwrap_or_default();
+        return Err(bad(format!("no JPEG, PNG, WebP or BMP picture among {looked_at} files{left}{deeper}")));
     }
     files.sort_by(|a, b| natural_order::compare(&a.to_string_lossy(), &b.to_string_lossy()));
-    Ok(files)
+    Ok((files, left_out))
 }
 
 /// What each picture is called: its file stem if all lie in one folder, else its path without
@@ -209,6 +246,14 @@ mod tests {
         GrayImage::from_pixel(4, 4, Luma([77])).save_with_format(at("f2"), ImageFormat::Bmp).unwrap();
         std::fs::write(at("notes.png"), "not a picture").unwrap();
         std::fs::write(at(".hidden.png"), b"\x89PNG\r\n\x1a\n").unwrap();
+        std::fs::write(at("scan.tif"), b"II*\0\x08\0\0\0").unwrap();
+        std::fs::write(at("._f2"), b"\0\x05\x16\x07\0\x02\0\0").unwrap();
+        std::fs::create_dir(at("folder.jpg")).unwrap();
+        let (_, left_out) = list(dir.path().to_str().unwrap()).unwrap();
+        assert_eq!(
+            left_out.told().unwrap(),
+            "3 files left out: 1 AppleDouble file (not the file itself), 1 TIFF (not read), 1 no picture"
+        );
         let frames: Vec<Frame> = all(dir.path(), 4.0).into_iter().map(Result::unwrap).collect();
         let seen: Vec<_> =
             frames.iter().map(|f| (&*f.name, f.id, f.width, f.height, f.pts.as_millis())).collect();
@@ -223,7 +268,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let good = dir.path().join("b.png");
         RgbImage::new(64, 64).save(&good).unwrap();
-        let bytes = std::fs::read(&good).unwrap();
+        // JPEG by content.
+        let bytes = jpeg::encode(&[90; 64 * 64 * 3], 64, 64, 90).unwrap();
         std::fs::write(dir.path().join("a.png"), &bytes[..bytes.len() / 2]).unwrap();
         let got = all(dir.path(), 0.0);
         assert!(got[0].as_ref().unwrap_err().contains("a.png: not a whole picture"), "{got:?}");

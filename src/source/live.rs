@@ -8,7 +8,7 @@ use super::config::SourceConfig;
 use super::decode::{Decode, Pulled};
 use super::pipeline::{Facts, Input};
 use super::recording::describe;
-use super::{Source, SourceError, SourceStatus};
+use super::{Address, Source, SourceError, SourceStatus};
 use crate::frame::Frame;
 use crate::stop::Stop;
 
@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// A camera, an RTSP or an endless HTTP stream.
 pub(super) struct Live {
-    location: String,
+    location: Address,
     input: Input,
     config: SourceConfig,
     stop: Stop,
@@ -54,7 +54,7 @@ impl Live {
         let now = Instant::now();
         let (decode, first) = running.unzip();
         Live {
-            location: location.to_owned(),
+            location: location.into(),
             input,
             config: config.clone(),
             stop,
@@ -76,12 +76,13 @@ impl Live {
         if let Some(decode) = self.decode.take() {
             self.dropped_before += decode.dropped();
         }
-        let wait = backoff(self.attempts, RandomState::new().hash_one(&self.location));
+        let why = &format!("{}{}", self.location.hide(why), self.location.hint(why));
+        let wait = backoff(self.attempts, RandomState::new().hash_one(self.location.secret()));
         self.attempts = self.attempts.saturating_add(1);
         self.retry_at = Instant::now() + wait;
         self.status.lost(why);
         tracing::warn!(
-            location = self.location,
+            location = %self.location,
             why,
             attempt = self.attempts,
             retry_in_secs = wait.as_secs_f32(),

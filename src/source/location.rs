@@ -1,9 +1,12 @@
 //! What a source is called: the location string, told apart by scheme and by what lies there.
 
-use std::io::Read;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::SourceError;
+use super::contents::{self, Contents};
+use super::escapes::decoded;
+use super::{Address, SourceError, places};
 
 /// A location, told apart but not yet opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,15 +16,15 @@ pub enum Location {
     /// A single picture, a folder, or a glob.
     Images(String),
     /// `rtsp://` or `rtsps://`.
-    Rtsp(String),
+    Rtsp(Address),
     /// `http://` or `https://`.
-    Http(String),
+    Http(Address),
     /// `v4l2://`: the device's path.
     V4l2(PathBuf),
     /// `csi://`: the sensor's number.
     Csi(u32),
     /// `gst:`: a GStreamer launch description.
-    Launch(String),
+    Launch(Address),
     /// `synthetic:`: what follows the colon.
     Synthetic(String),
 }
@@ -33,33 +36,39 @@ impl Location {
     /// Tells a location apart; looks at the file system, not at the network.
     ///
     /// # Errors
-    /// An empty string, an unknown scheme, or a camera that is no number.
+    /// An empty string, an unknown scheme, a camera that is no number, a `file:` address of another
+    /// machine, or a file that is neither a video nor a picture that is read.
     pub fn parse(text: &str) -> Result<Location, SourceError> {
         let bad = |why: String| Err(SourceError::unreadable(text, why));
         if text.is_empty() {
             return bad(format!("the source is empty; give a file, a folder or one of {SCHEMES}"));
         }
-        for (scheme, make) in
-            [("gst:", Location::Launch as fn(String) -> Location), ("synthetic:", Location::Synthetic)]
-        {
-            if let Some(rest) = text.strip_prefix(scheme) {
-                return Ok(make(rest.trim().to_owned()));
-            }
+        if let Some(description) = text.strip_prefix("gst:") {
+            return Ok(Location::Launch(description.trim().into()));
+        }
+        if let Some(specification) = text.strip_prefix("synthetic:") {
+            return Ok(Location::Synthetic(specification.trim().to_owned()));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Ok(Self::path(text));
+            return Self::path(text);
         };
         match scheme.to_ascii_lowercase().as_str() {
-            "rtsp" | "rtsps" => Ok(Location::Rtsp(text.to_owned())),
-            "http" | "https" => Ok(Location::Http(text.to_owned())),
-            "file" => Ok(Self::path(rest)),
+            "rtsp" | "rtsps" => Ok(Location::Rtsp(text.into())),
+            "http" | "https" => Ok(Location::Http(text.into())),
+            "file" => match local_file(rest) {
+                // A name that is no UTF-8 is only found as a path.
+                Ok(path) => path
+                    .into_string()
+                    .map_or_else(|path| Ok(Location::Video(path.into())), |path| Self::path(&path)),
+                Err(why) => bad(why),
+            },
             "v4l2" if rest.starts_with('/') => Ok(Location::V4l2(rest.into())),
             "v4l2" => bad("a camera is written v4l2:///dev/video0, with three slashes".into()),
             "csi" => match rest.parse() {
                 Ok(sensor) => Ok(Location::Csi(sensor)),
                 Err(_) => bad("a CSI camera is written csi://0, with the sensor's number".into()),
             },
-            _ if Path::new(text).exists() => Ok(Self::path(text)),
+            _ if Path::new(text).exists() => Self::path(text),
             other => bad(format!("unknown scheme {other}://; farout reads files, folders, {SCHEMES}")),
         }
     }
@@ -71,40 +80,46 @@ impl Location {
             Location::Images(text) if Path::new(text).exists() => Some(text.into()),
             // A glob: the folder up to the first wildcard.
             Location::Images(text) => {
-                let fixed = text.find(['*', '?', '[']).map_or(text.as_str(), |at| &text[..at]);
-                let folder = fixed.rfind('/').map_or(".", |at| &fixed[..=at]);
-                Some(folder.into())
+                let (folder, _) = places::literal_folder(text);
+                Some(if folder.is_empty() { "." } else { folder }.into())
             }
             _ => None,
         }
     }
 
-    fn path(text: &str) -> Location {
+    fn path(text: &str) -> Result<Location, SourceError> {
         let path = Path::new(text);
         let pattern = text.contains(['*', '?', '[']) && !path.exists();
-        if pattern || path.is_dir() || is_picture(path) {
-            Location::Images(text.to_owned())
-        } else {
-            Location::Video(path.to_owned())
+        if pattern || path.is_dir() {
+            return Ok(Location::Images(text.to_owned()));
+        }
+        // What cannot be looked at is told of when it is opened. Only files: others may wait for a writer.
+        let contents = if path.is_file() { contents::look(path).ok() } else { None };
+        match contents {
+            Some(Contents::Picture) => Ok(Location::Images(text.to_owned())),
+            Some(contents) => match contents.refusal() {
+                Some(why) => Err(SourceError::unreadable(text, why)),
+                None => Ok(Location::Video(path.to_owned())),
+            },
+            None => Ok(Location::Video(path.to_owned())),
         }
     }
 }
 
-/// Whether the first bytes of a file are those of a still image that the images source reads.
-/// Motion JPEG streams start like a JPEG; their usual endings tell them apart.
-pub(super) fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    if matches!(ending.as_deref(), Some("mjpg" | "mjpeg")) || !path.is_file() {
-        return false;
+/// The path of a `file:` address, from what follows `://` (RFC 8089).
+fn local_file(rest: &str) -> Result<OsString, String> {
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
+        return Err(format!(
+            "`{host}` stands where a host does, and files are read from this machine only; \
+             a path is written file:///path/to/file, with three slashes"
+        ));
     }
-    let mut head = Vec::with_capacity(64);
-    let Ok(file) = std::fs::File::open(path) else {
-        return false;
-    };
-    if file.take(64).read_to_end(&mut head).is_err() {
-        return false;
+    let bytes = decoded(path)?;
+    if bytes.contains(&0) {
+        return Err("no path contains the byte 0 (%00)".into());
     }
-    image::guess_format(&head).is_ok_and(|format| format.reading_enabled())
+    Ok(OsString::from_vec(bytes))
 }
 
 #[cfg(test)]
@@ -116,11 +131,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let png = dir.path().join("called.mp4");
         image::RgbImage::new(2, 2).save_with_format(&png, image::ImageFormat::Png).unwrap();
+        std::fs::write(dir.path().join("a.avif"), b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miafMA1B").unwrap();
+        std::fs::write(dir.path().join("b.mp4"), b"").unwrap();
+        std::fs::write(dir.path().join("c.png"), b"version https://git-lfs.github.com/spec/v1\n").unwrap();
+        let text = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let (dir, png) = (dir.path().to_str().unwrap(), png.to_str().unwrap());
         let star = format!("{dir}/*.png");
         let cases = [
             ("clip.mp4", Location::Video("clip.mp4".into())),
             ("file:///no/clip.mp4", Location::Video("/no/clip.mp4".into())),
+            ("FILE://localhost/no/a%20b%23%C3%A4.mp4", Location::Video("/no/a b#\u{e4}.mp4".into())),
+            ("/no/a%20b.mp4", Location::Video("/no/a%20b.mp4".into())),
             (png, Location::Images(png.into())),
             (dir, Location::Images(dir.into())),
             (&star, Location::Images(star.clone())),
@@ -139,6 +160,13 @@ mod tests {
             ("ftp://x/y.mp4", "unknown scheme ftp://"),
             ("v4l2://video0", "three slashes"),
             ("csi://left", "csi://0"),
+            ("file://server/clip.mp4", "this machine only"),
+            ("file://clip.mp4", "file:///path"),
+            ("file:///no/100%.mp4", "%25"),
+            ("file:///no/a%00b", "byte 0"),
+            (&text("a.avif"), "AVIF is not read; convert it to PNG or JPEG"),
+            (&text("b.mp4"), "the file is empty"),
+            (&text("c.png"), "git lfs pull"),
         ] {
             let err = Location::parse(text).unwrap_err().to_string();
             assert!(err.contains(want), "{text}: {err}");

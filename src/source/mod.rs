@@ -4,6 +4,7 @@
 //! [`open()`] turns a location into a [`Source`]: recordings and live streams through GStreamer
 //! (feature `media`), still images without it.
 
+mod address;
 #[cfg(feature = "media")]
 mod bitstream;
 #[cfg(feature = "media")]
@@ -13,6 +14,7 @@ mod colorimetry;
 pub mod config;
 #[cfg(feature = "media")]
 mod container;
+mod contents;
 #[cfg(feature = "media")]
 mod damage;
 #[cfg(feature = "media")]
@@ -24,6 +26,9 @@ mod drive;
 mod ending;
 #[cfg(feature = "media")]
 mod entry;
+mod escapes;
+#[cfg(feature = "media")]
+mod http;
 pub mod images;
 #[cfg(feature = "media")]
 mod live;
@@ -36,9 +41,12 @@ mod paced;
 mod picture;
 #[cfg(feature = "media")]
 mod pipeline;
+pub mod places;
 mod presence;
 #[cfg(feature = "media")]
 mod recording;
+#[cfg(feature = "media")]
+mod sdp;
 pub mod status;
 #[cfg(feature = "media")]
 mod streams;
@@ -48,6 +56,7 @@ mod turn;
 
 use std::sync::Arc;
 
+pub use address::{Address, masked};
 pub use config::{Deinterlace, Pace, SourceConfig, Transport};
 pub use location::Location;
 pub use looped::Looped;
@@ -120,8 +129,10 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Nothing can be read from `location`, because of `why` (reason and remedy).
-    pub fn unreadable(location: impl Into<String>, why: impl Into<String>) -> Self {
-        SourceError::Unreadable { location: location.into(), why: why.into() }
+    /// Nothing can be read from `location`, because of `why` (reason and remedy). Passwords in either are
+    /// hidden.
+    pub fn unreadable(location: impl Into<String>, why: impl AsRef<str>) -> Self {
+        let address = Address::from(location.into());
+        SourceError::Unreadable { why: address.hide(why.as_ref()), location: address.to_string() }
     }
 }

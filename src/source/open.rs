@@ -30,7 +30,15 @@ pub fn open(
     match Location::parse(location)? {
         Location::Images(text) => {
             let (fps, token) = (config.fps, stop.clone());
-            let open = move || Ok(Box::new(Images::open(&text, fps, token.clone())?) as Box<dyn Source>);
+            let mut told = false;
+            let open = move || {
+                let (images, left_out) = Images::list(&text, fps, token.clone())?;
+                // A loop opens them again and again.
+                if !std::mem::replace(&mut told, true) {
+                    left_out.log(&text);
+                }
+                Ok(Box::new(images) as Box<dyn Source>)
+            };
             played(open, config, purpose, stop)
         }
         Location::Synthetic(spec) => {
@@ -61,6 +69,7 @@ fn played(
 #[cfg(feature = "media")]
 mod media {
     use super::*;
+    use crate::source::address::masked;
     use crate::source::cameras;
     use crate::source::decode::Decode;
     use crate::source::ending::Ending;
@@ -84,12 +93,12 @@ mod media {
                 played(open, config, purpose, stop)
             }
             Location::Rtsp(uri) if purpose == Purpose::Live => {
-                Ok(Box::new(Live::new(location, Input::Uri(uri), config, stop, false, None)))
+                Ok(Box::new(Live::new(location, Input::Uri(uri.mended()), config, stop, false, None)))
             }
             Location::Rtsp(uri) | Location::Http(uri) if purpose == Purpose::Offline => {
-                recorded(location, Input::Uri(uri), config, stop)
+                Ok(Box::new(recorded(location, Input::Uri(uri.mended()), config, stop)?))
             }
-            Location::Rtsp(uri) | Location::Http(uri) => http(location, uri, config, stop),
+            Location::Rtsp(uri) | Location::Http(uri) => http(location, uri.mended(), config, stop),
             Location::V4l2(device) => {
                 if let Some(why) = cameras::absent(&device).filter(|_| !config.wait) {
                     return Err(SourceError::unreadable(location, why));
@@ -97,7 +106,9 @@ mod media {
                 camera(location, cameras::v4l2(&device, config), config, stop)
             }
             Location::Csi(sensor) => camera(location, cameras::csi(sensor, config), config, stop),
-            Location::Launch(description) => launch(location, description, config, purpose, stop),
+            Location::Launch(description) => {
+                launch(location, description.secret().to_owned(), config, purpose, stop)
+            }
             Location::Images(_) | Location::Synthetic(_) => {
                 Err(SourceError::unreadable(location, "no video"))
             }
@@ -115,7 +126,11 @@ mod media {
         let decode = match Decode::start(&input, config, true) {
             Ok(decode) => Some((decode, None)),
             Err(why) if config.wait => {
-                tracing::warn!(location, why, "the camera does not start yet");
+                tracing::warn!(
+                    location = masked(location),
+                    why = masked(&why),
+                    "the camera does not start yet"
+                );
                 None
             }
             Err(why) => return Err(SourceError::unreadable(location, why)),
@@ -139,15 +154,16 @@ mod media {
         if purpose == Purpose::Offline {
             return Ok(Box::new(source));
         }
-        Ok(match source.into_live() {
-            Ok(running) => Box::new(Live::new(location, input, config, stop, true, Some(running))),
-            Err(source) if config.pace == Pace::Realtime => Box::new(Paced::new(source, stop)),
-            Err(source) => source,
-        })
+        if source.runs_live() {
+            let running = Some(source.into_running());
+            return Ok(Box::new(Live::new(location, input, config, stop, true, running)));
+        }
+        let source = Box::new(source);
+        Ok(if config.pace == Pace::Realtime { Box::new(Paced::new(source, stop)) } else { source })
     }
 
-    /// What a server gives: a recording if it has a length, a live stream otherwise or if the
-    /// server does not answer.
+    /// What a server gives: a recording if it has a length, a live stream otherwise (pictures that replace
+    /// each other, a transport stream) or if the server does not answer.
     fn http(
         location: &str,
         uri: String,
@@ -159,19 +175,23 @@ mod media {
                 (location.to_owned(), uri.clone(), config.clone(), stop.clone());
             move || recorded(&location, Input::Uri(uri.clone()), &config, stop.clone())
         };
-        match open() {
+        // The connection that was made to find out is as good as a new one, and some cameras allow but one.
+        let running = match open() {
             Ok(source) if source.frames().is_some() => {
-                // The connection that was made to find out is as good as a new one.
                 let mut first = Some(source);
-                played(move || first.take().map_or_else(&open, Ok), config, Purpose::Live, stop)
+                let again = move || {
+                    let source = first.take().map_or_else(&open, Ok)?;
+                    Ok(Box::new(source) as Box<dyn Source>)
+                };
+                return played(again, config, Purpose::Live, stop);
             }
-            other => {
-                if let Err(error) = other {
-                    tracing::warn!(%error, "the stream does not answer yet");
-                }
-                Ok(Box::new(Live::new(location, Input::Uri(uri), config, stop, false, None)))
+            Ok(source) => Some(source.into_running()),
+            Err(error) => {
+                tracing::warn!(%error, "the stream does not answer yet");
+                None
             }
-        }
+        };
+        Ok(Box::new(Live::new(location, Input::Uri(uri), config, stop, false, running)))
     }
 
     fn recorded(
@@ -179,10 +199,10 @@ mod media {
         input: Input,
         config: &SourceConfig,
         stop: Stop,
-    ) -> Result<Box<dyn Source>, SourceError> {
+    ) -> Result<Recording, SourceError> {
         let decode =
             Decode::start(&input, config, false).map_err(|why| SourceError::unreadable(location, why))?;
-        Ok(Box::new(Recording::from_running(location.into(), String::new(), decode, Ending::Unknown, stop)?))
+        Recording::from_running(location.into(), String::new(), decode, Ending::Unknown, stop)
     }
 }
 

@@ -11,9 +11,9 @@ use gstreamer_app as gst_app;
 use super::config::{Deinterlace, SourceConfig, Transport};
 use super::container::{Track, tracks};
 use super::damage::{Care, Watch};
-use super::entry;
 use super::streams::{SharedStreams, choose};
 use super::turn::Turn;
+use super::{entry, http, sdp};
 
 /// What a pipeline reads.
 pub(super) enum Input {
@@ -118,6 +118,7 @@ fn set_up(source: &gst::Element, latency_ms: u32, tcp: bool, timeout: Duration) 
         source.set_property("tcp-timeout", timeout.as_micros() as u64);
         source.set_property("timeout", timeout.as_micros() as u64);
         source.set_property("drop-on-latency", true);
+        sdp::mend(source);
         // Sound would only cost bandwidth.
         source.connect("select-stream", false, |args| {
             let caps = args.get(2).and_then(|a| a.get::<gst::Caps>().ok());
@@ -183,10 +184,13 @@ pub(super) fn connect_decoder(
     let tracks = input.tracks();
     entry::watch(&tail.entry, tail.square.clone(), tracks.clone(), streams.clone(), Arc::clone(facts));
     let (shared, tracks) = (Arc::clone(facts), Arc::new(tracks));
-    pipeline.connect_deep_element_added(move |_, _, element| {
+    pipeline.connect_deep_element_added(move |pipeline, _, element| {
         let Some(factory) = element.factory() else {
             return;
         };
+        if factory.name() == "multipartdemux" {
+            http::pictures_follow(pipeline, element);
+        }
         let class = factory.metadata("klass").unwrap_or_default();
         if class.contains("Demux") {
             streams.watch_demuxer(element, Arc::clone(&tracks));

@@ -8,7 +8,7 @@ use super::container::{programmes, tracks};
 use super::decode::{Decode, Pulled};
 use super::ending::{Ending, look};
 use super::pipeline::{Facts, Input};
-use super::{Source, SourceError};
+use super::{Address, Source, SourceError};
 use crate::frame::Frame;
 use crate::stop::Stop;
 
@@ -22,7 +22,7 @@ const SLACK: Duration = Duration::from_secs(1);
 
 /// A finite stream: a file, a file on a server, or a launch description that is not live.
 pub(super) struct Recording {
-    location: String,
+    location: Address,
     decode: Decode,
     ending: Ending,
     stop: Stop,
@@ -119,7 +119,14 @@ impl Recording {
                 .map_err(|why| SourceError::unreadable(&location, why))?;
             pulled = wait(&mut decode, &stop);
         }
-        let first = match pulled {
+        let first = match (pulled, &ending) {
+            (Pulled::End | Pulled::Broken(_), Ending::Cut(cut)) => {
+                let why = format!("no frame can be decoded: {cut}");
+                return Err(SourceError::unreadable(location, why));
+            }
+            (pulled, _) => pulled,
+        };
+        let first = match first {
             Pulled::Frame(frame) => Some(frame),
             Pulled::Nothing if stop.asked() => None,
             Pulled::Nothing => {
@@ -146,11 +153,15 @@ impl Recording {
             {
                 return Err(SourceError::unreadable(location, "it holds no video, only sound"));
             }
-            Pulled::Broken(why) => return Err(SourceError::unreadable(location, remedy(&why))),
+            Pulled::Broken(why) => {
+                let hint = Address::from(location.as_str()).hint(&why);
+                return Err(SourceError::unreadable(location, format!("{}{hint}", remedy(&why))));
+            }
         };
+        let location = Address::from(location);
         let facts = decode.facts();
         let duration = decode.duration();
-        tracing::info!(location, decoder = facts.decoder.as_deref().unwrap_or("none"), size = ?facts.size, rate = facts.rate, "recording opened");
+        tracing::info!(%location, decoder = facts.decoder.as_deref().unwrap_or("none"), size = ?facts.size, rate = facts.rate, "recording opened");
         let zero = first.as_ref().map_or(Duration::ZERO, |frame| frame.pts);
         let name = name.into();
         Ok(Recording {
@@ -171,15 +182,16 @@ impl Recording {
         })
     }
 
-    /// The running pipeline and its first frame if the pipeline turned out to be live; itself
-    /// otherwise.
-    pub(super) fn into_live(mut self) -> Result<(Decode, Option<Frame>), Box<Recording>> {
-        if !self.decode.is_live() {
-            return Err(Box::new(self));
-        }
+    /// Whether the pipeline turned out to be live.
+    pub(super) fn runs_live(&self) -> bool {
+        self.decode.is_live()
+    }
+
+    /// The running pipeline, which keeps the newest frame only from now on, and its first frame.
+    pub(super) fn into_running(mut self) -> (Decode, Option<Frame>) {
         self.decode.keep_newest_only();
         let first = self.first.take();
-        Ok((self.decode, first))
+        (self.decode, first)
     }
 
     /// Starts the recording anew, decoded so that damage is put down to its picture, and goes on where it stood.
@@ -187,9 +199,9 @@ impl Recording {
         let Some((input, config)) = self.again.take() else {
             return Ok(Pulled::End);
         };
-        tracing::debug!(location = self.location, "damaged: decoded again on one thread");
+        tracing::debug!(location = %self.location, "damaged: decoded again on one thread");
         self.decode = Decode::start(&input, &config, false)
-            .map_err(|why| SourceError::unreadable(&self.location, why))?;
+            .map_err(|why| SourceError::unreadable(self.location.to_string(), self.location.hide(&why)))?;
         let next = self.last.map_or(0, |(id, _)| id + 1);
         loop {
             match wait(&mut self.decode, &self.stop) {
@@ -215,10 +227,10 @@ impl Recording {
         let sound = self.sound_until.filter(|_| left_out > 0);
         let (last_frame, last) = sound.or(self.last).unwrap_or_default();
         Err(SourceError::CutOff {
-            location: self.location.clone(),
+            location: self.location.to_string(),
             last_frame,
             last_secs: last.as_secs_f64(),
-            why: parts.join("; "),
+            why: self.location.hide(&parts.join("; ")),
         })
     }
 
@@ -301,11 +313,11 @@ impl Source for Recording {
 }
 
 /// Location, decoder and size in one line.
-pub(super) fn describe(location: &str, facts: &Facts) -> String {
+pub(super) fn describe(location: &Address, facts: &Facts) -> String {
     let decoder = facts.decoder.as_deref().unwrap_or("not encoded");
     match facts.size {
         Some((width, height)) => format!("{location}, {width}x{height}, {decoder}"),
-        None => location.to_owned(),
+        None => location.to_string(),
     }
 }
 

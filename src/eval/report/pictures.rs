@@ -1,14 +1,14 @@
 //! An image as picture, truth, score map and overlay, small enough to stand in the page.
 
 use anyhow::{Context, Result};
-use image::codecs::jpeg::JpegEncoder;
+use image::RgbImage;
 use image::imageops::FilterType;
-use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
 use crate::eval::dataset::Dataset;
 use crate::eval::truth::{ANOMALY, NORMAL, Truth};
 use crate::frame::{Frame, PixelFormat};
 use crate::grid::{PixelScores, ScoreMap};
+use crate::jpeg;
 use crate::overlay::{ColourMap, Overlay, OverlayConfig, ScoreScale, colour_at};
 use crate::pool::Pool;
 use crate::score::Upsampler;
@@ -99,14 +99,8 @@ fn overlaid(picture: &RgbImage, scores: &PixelScores, scale: Scale) -> Result<Ve
 }
 
 fn address(rgb: &[u8], width: usize, height: usize) -> Result<String> {
-    let mut jpeg = Vec::new();
-    JpegEncoder::new_with_quality(&mut jpeg, QUALITY).write_image(
-        rgb,
-        width as u32,
-        height as u32,
-        ExtendedColorType::Rgb8,
-    )?;
-    Ok(format!("data:image/jpeg;base64,{}", base64(&jpeg)))
+    let bytes = jpeg::encode(rgb, width, height, QUALITY)?;
+    Ok(format!("data:image/jpeg;base64,{}", base64(&bytes)))
 }
 
 /// RFC 4648, with padding.

@@ -1,0 +1,325 @@
+//! Addresses as they are given, with the passwords in them, and as they may be shown, without.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::escapes::{decoded, escaped};
+
+/// What stands for a secret.
+const HIDDEN: &str = "***";
+/// A shorter secret is only hidden where an address or a key shows that it is one: elsewhere it would
+/// tear other words apart.
+const SHORTEST: usize = 4;
+
+/// A location as it was given. Shown, logged, formatted for debugging or serialised it has `***` for its
+/// passwords; only [`Address::secret`] gives it whole.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Address(String);
+
+impl Address {
+    /// All of it, for whoever opens it and nobody else.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// All of it, with user and password written as RFC 3986 wants them: a raw `@`, `%`, `/`, `#` or `?`
+    /// in a password would end it where it does not end.
+    pub fn mended(&self) -> String {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return self.0.clone();
+        };
+        let host = rest.find('/').unwrap_or(rest.len());
+        let Some(end) = rest[..host].rfind('@').or_else(|| user_end(rest).and(rest.find('@'))) else {
+            return self.0.clone();
+        };
+        let (user, password) = rest[..end].split_once(':').unzip();
+        let user = escaped(user.unwrap_or(&rest[..end]));
+        let password = password.map(|p| format!(":{}", escaped(p))).unwrap_or_default();
+        format!("{scheme}://{user}{password}{}", &rest[end..])
+    }
+
+    /// `text` without the secrets of this address, nor any other that addresses in it hold.
+    pub fn hide(&self, text: &str) -> String {
+        let shown = self.to_string();
+        let mut text = if shown == self.0 { text.to_owned() } else { text.replace(&self.0, &shown) };
+        for secret in self.secrets().iter().filter(|secret| secret.len() >= SHORTEST) {
+            text = text.replace(secret.as_str(), HIDDEN);
+        }
+        masked(&text)
+    }
+
+    /// What to try where a server refuses user or password, or where nothing comes from an address in whose
+    /// password something may be written wrong; else nothing.
+    #[cfg(feature = "media")]
+    pub(super) fn hint(&self, why: &str) -> &'static str {
+        let why = why.to_ascii_lowercase();
+        let refused = ["unauthorized", "not authorized", "(401)", "401 ", "forbidden", "(403)", "authenti"];
+        let refused = refused.iter().any(|word| why.contains(word));
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let user = user_end(rest).map(|end| &rest[..end]);
+        match user {
+            Some(user) if refused || user.contains(['@', '/', '%', '#', '?', ' ']) => {
+                "; check user and password: in the address @ is written %40, : %3A, / %2F and % itself %25"
+            }
+            None if refused => {
+                "; it wants a user and a password: write them before the host, as in USER:PASSWORD@HOST"
+            }
+            _ => "",
+        }
+    }
+
+    /// The password of the user part and the values of secret keys, as written and decoded.
+    fn secrets(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some((_, rest)) = self.0.split_once("://")
+            && let Some(end) = user_end(rest)
+            && let Some((_, password)) = rest[..end].split_once(':')
+        {
+            found.push(password.to_owned());
+        }
+        let mut rest = self.0.as_str();
+        while let Some((_, value)) = secret_value(rest) {
+            found.push(rest[value.clone()].to_owned());
+            rest = &rest[value.end..];
+        }
+        let plain = found.iter().filter_map(|text| String::from_utf8(decoded(text).ok()?).ok());
+        found.extend(plain.collect::<Vec<_>>());
+        // The longer first: one may be part of another.
+        found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        found
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The whole text is one address: a blank in a password does not end it.
+        let shown = match self.0.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains([' ', ':']) => {
+                format!("{scheme}://{}", without_password(rest))
+            }
+            _ => self.0.clone(),
+        };
+        f.write_str(&masked(&shown))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl From<&str> for Address {
+    fn from(text: &str) -> Self {
+        Address(text.to_owned())
+    }
+}
+
+impl From<String> for Address {
+    fn from(text: String) -> Self {
+        Address(text)
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Address)
+    }
+}
+
+/// `text` with `***` for every password in it: those of addresses (`://user:password@`), and the values of
+/// keys that say that they are secret (`?password=`, `token=`, GStreamer's `user-pw=`).
+pub fn masked(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>' | '`'));
+        let (address, tail) = after.split_at(end.unwrap_or(after.len()));
+        shown += before;
+        shown += &without_password(address);
+        rest = tail;
+    }
+    shown += rest;
+    let mut out = String::with_capacity(shown.len());
+    let mut rest = shown.as_str();
+    while let Some((_, value)) = secret_value(rest) {
+        out += &rest[..value.start];
+        out += HIDDEN;
+        rest = &rest[value.end..];
+    }
+    out + rest
+}
+
+/// What follows `://`, with `***` for the password.
+fn without_password(rest: &str) -> String {
+    match user_end(rest).and_then(|end| rest[..end].find(':').map(|colon| (colon, end))) {
+        Some((colon, end)) => format!("{}:{HIDDEN}{}", &rest[..colon], &rest[end..]),
+        None => rest.to_owned(),
+    }
+}
+
+/// Where the user part of what follows `://` ends: the place of its `@`. Passwords with a raw `@` or `/` are
+/// no valid addresses, and are found all the same: rather too much is hidden than too little.
+fn user_end(rest: &str) -> Option<usize> {
+    let host = &rest[..rest.find('/').unwrap_or(rest.len())];
+    let port = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let odd = !host.starts_with('[') && host.split_once(':').is_some_and(|(_, tail)| !port(tail));
+    if !host.contains('@') && !odd {
+        return None;
+    }
+    let query = rest.find(['?', '#']).unwrap_or(rest.len());
+    rest[..query].rfind('@').max(host.rfind('@')).or_else(|| rest.rfind('@').filter(|_| odd))
+}
+
+/// Key and value of the first `key=value` in `text` whose key is that of a secret; both as ranges of bytes.
+fn secret_value(text: &str) -> Option<(std::ops::Range<usize>, std::ops::Range<usize>)> {
+    let named = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    for (equals, _) in text.match_indices('=') {
+        let before = text[..equals].trim_end_matches(' ');
+        let start = before.len() - before.bytes().rev().take_while(|b| named(b)).count();
+        if !is_secret(&before[start..]) {
+            continue;
+        }
+        let spaced = before.len() < equals || text[equals + 1..].starts_with(' ');
+        let mut from =
+            equals + 1 + (text[equals + 1..].len() - text[equals + 1..].trim_start_matches(' ').len());
+        // GStreamer writes the kind of a value before it.
+        if text[from..].starts_with('(') {
+            from += text[from..].find(')').map_or(0, |at| at + 1);
+        }
+        let quote = text[from..].chars().next().filter(|c| matches!(c, '"' | '\''));
+        let in_query = text[..start].ends_with(['?', '&', ';', '/', '_']);
+        let end = match quote {
+            Some(quote) => {
+                from += 1;
+                closing(&text[from..], quote)
+            }
+            // `key = value` without quotes is prose.
+            None if spaced => continue,
+            None => text[from..].find(|c: char| {
+                c.is_whitespace() || c == '"' || in_query && matches!(c, '&' | ';' | '#' | '>' | '`')
+            }),
+        };
+        let end = end.map_or(text.len(), |end| from + end);
+        if end > from && &text[from..end] != HIDDEN {
+            return Some((start..before.len(), from..end));
+        }
+    }
+    None
+}
+
+/// Where an unescaped `quote` stands.
+fn closing(text: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    text.char_indices().find_map(|(at, c)| {
+        let ends = c == quote && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends.then_some(at)
+    })
+}
+
+/// Whether a key's name says that its value is a secret.
+fn is_secret(key: &str) -> bool {
+    const PARTS: [&str; 11] = [
+        "pass",
+        "pwd",
+        "psw",
+        "token",
+        "secret",
+        "auth",
+        "apikey",
+        "api_key",
+        "api-key",
+        "credential",
+        "signature",
+    ];
+    let key = key.to_ascii_lowercase();
+    PARTS.iter().any(|part| key.contains(part))
+        || ["pw", "key", "sig", "pas"].iter().any(|name| {
+            key.strip_suffix(name)
+                .is_some_and(|rest| rest.is_empty() || *name == "pas" || rest.ends_with(['-', '_']))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_shown() {
+        for (given, shown) in [
+            ("rtsp://admin:Geheim77@10.0.0.5:554/live", "rtsp://admin:***@10.0.0.5:554/live"),
+            ("rtsp://admin@cam/live", "rtsp://admin@cam/live"),
+            ("rtsp://cam:554/live?x=a@b", "rtsp://cam:554/live?x=a@b"),
+            ("rtsp://[fe80::1]:554/live", "rtsp://[fe80::1]:554/live"),
+            ("RTSP://admin:Gehe@im77@cam/1", "RTSP://admin:***@cam/1"),
+            ("rtsp://admin:Gehe/im77@cam/1", "rtsp://admin:***@cam/1"),
+            ("rtsp://admin:Gehe#im?77@cam/1", "rtsp://admin:***@cam/1"),
+            ("rtsp://admin:Gehe im77@cam/1", "rtsp://admin:***@cam/1"),
+            ("rtsp://:Geheim77@cam/1", "rtsp://:***@cam/1"),
+            ("http://cam/v.mjpg?user=a&pwd=Geheim77&x=1", "http://cam/v.mjpg?user=a&pwd=***&x=1"),
+            ("http://cam/v?access_token=Geheim77", "http://cam/v?access_token=***"),
+            ("http://cam/v?loginuse=a&loginpas=Geheim77", "http://cam/v?loginuse=a&loginpas=***"),
+            (
+                "rtsp://cam/user=a&password=Geheim77&channel=1.sdp",
+                "rtsp://cam/user=a&password=***&channel=1.sdp",
+            ),
+            (
+                "gst:rtspsrc location=rtsp://a:Geheim77@cam/1 ! x",
+                "gst:rtspsrc location=rtsp://a:***@cam/1 ! x",
+            ),
+            ("gst:souphttpsrc user-id=a user-pw=Geheim77 ! x", "gst:souphttpsrc user-id=a user-pw=*** ! x"),
+            ("gst:rtspsrc user-pw=\"Geh eim77\" ! x", "gst:rtspsrc user-pw=\"***\" ! x"),
+            ("gst:rtspsrc user-pw=(string)\"Geh\\\"eim77\" ! x", "gst:rtspsrc user-pw=(string)\"***\" ! x"),
+            ("drive/clip 1.mp4", "drive/clip 1.mp4"),
+            ("synthetic:seed=1,strangers=2", "synthetic:seed=1,strangers=2"),
+        ] {
+            let address = Address::from(given);
+            assert_eq!(address.to_string(), shown);
+            assert_eq!(format!("{address:?}"), format!("{shown:?}"));
+            assert_eq!(serde_json::to_string(&address).unwrap(), serde_json::to_string(shown).unwrap());
+            assert_eq!(address.secret(), given);
+            assert_eq!(masked(shown), shown, "hiding twice changes nothing");
+            let wrong = if given.contains("Geheim77") { "Geheim77" } else { "that" };
+            let said = address.hide(&format!("no answer: {given} (URI {given}), {wrong} is wrong"));
+            assert!(!said.contains("eim77") || shown == given, "{said}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_found_in_text() {
+        let text = "Cannot connect to \"http://a:b@h/x?auth=cd\" (rtsp://a:e f@g), user-pw=h";
+        assert_eq!(
+            masked(text),
+            "Cannot connect to \"http://a:***@h/x?auth=***\" (rtsp://a:e f@g), user-pw=***"
+        );
+        let toml = "2 | password = \"Geheim77\"\n3 | threshold = 2";
+        assert_eq!(masked(toml), "2 | password = \"***\"\n3 | threshold = 2");
+        // The password as GStreamer decodes it.
+        let address = Address::from("rtsp://a:Ge%40heim@cam/1");
+        assert_eq!(address.hide("user a, password Ge@heim"), "user a, password ***");
+    }
+
+    #[test]
+    fn raw_characters_are_escaped_for_the_pipeline() {
+        for (given, mended) in [
+            ("rtsp://a:p@ss@cam/1", "rtsp://a:p%40ss@cam/1"),
+            ("rtsp://a:p%40ss@cam/1", "rtsp://a:p%40ss@cam/1"),
+            ("rtsp://a:5%&x%zz@cam/1", "rtsp://a:5%25&x%25zz@cam/1"),
+            ("rtsp://a:p/s#s?@cam/1?q=@", "rtsp://a:p%2Fs%23s%3F@cam/1?q=@"),
+            ("rtsp://cam/1?mail=a@b", "rtsp://cam/1?mail=a@b"),
+            ("rtsp://a:b@cam/1@2", "rtsp://a:b@cam/1@2"),
+            ("rtsp://a@cam:554/1", "rtsp://a@cam:554/1"),
+        ] {
+            assert_eq!(Address::from(given).mended(), mended);
+        }
+    }
+}

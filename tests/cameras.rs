@@ -1,0 +1,213 @@
+//! Cameras over HTTP and RTSP: pictures that replace each other, servers that come and go, passwords that
+//! nobody but the camera sees.
+#![cfg(feature = "media")]
+#![allow(clippy::unwrap_used)]
+
+mod support {
+    pub mod program;
+}
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use farout::source::{Purpose, SourceConfig, open};
+use farout::stop::Stop;
+use support::program::farout;
+
+const SIZE: (usize, usize) = (64, 48);
+/// `admin:Geheim@77` in base64.
+const ADMIN: &str = "Basic YWRtaW46R2VoZWltQDc3";
+
+/// A camera: the path says how it sends its pictures. Dropped, it is gone, with its connections.
+struct Camera {
+    port: u16,
+    gone: Arc<AtomicBool>,
+    server: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Camera {
+    fn start(port: u16) -> Camera {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        listener.set_nonblocking(true).unwrap();
+        let gone = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&gone);
+        let server = std::thread::spawn(move || {
+            let mut served = Vec::new();
+            while !flag.load(Ordering::Relaxed) {
+                if let Ok((stream, _)) = listener.accept() {
+                    let flag = Arc::clone(&flag);
+                    // A reader that leaves is no fault.
+                    served.push(std::thread::spawn(move || drop(serve(stream, &flag))));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            served.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+        Camera { port, gone, server: Some(server) }
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{path}", self.port)
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.server.take().unwrap().join().unwrap();
+    }
+}
+
+/// Red on the left, blue on the right, a green bar that grows.
+fn jpeg(number: usize) -> Vec<u8> {
+    let pixels: Vec<u8> = (0..SIZE.0 * SIZE.1)
+        .flat_map(|i| match (i % SIZE.0, i / SIZE.0) {
+            (x, y) if y > 40 && x < number % SIZE.0 => [0, 255, 0],
+            (x, _) if x < SIZE.0 / 2 => [255, 0, 0],
+            _ => [0, 0, 255],
+        })
+        .collect();
+    farout::jpeg::encode(&pixels, SIZE.0, SIZE.1, 90).unwrap()
+}
+
+fn serve(mut stream: TcpStream, gone: &AtomicBool) -> std::io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        request.push(byte[0]);
+    }
+    let request = String::from_utf8_lossy(&request).into_owned();
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    if path.contains("redirect") {
+        return stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /plain\r\nContent-Length: 0\r\n\r\n");
+    }
+    if path.contains("secret") && !request.contains(ADMIN) {
+        let refused =
+            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"cam\"\r\nContent-Length: 0\r\n\r\n";
+        return stream.write_all(refused.as_bytes());
+    }
+    let (named, line) = match path {
+        p if p.contains("quoted") => ("\"frame\"", "--frame"),
+        p if p.contains("dashed") => ("--frame", "--frame"),
+        _ => ("frame", "--frame"),
+    };
+    let version = if path.contains("old") { "1.0" } else { "1.1" };
+    write!(
+        stream,
+        "HTTP/{version} 200 OK\r\nConnection: close\r\nContent-Type: multipart/x-mixed-replace; boundary={named}\r\n\r\n"
+    )?;
+    for number in 0.. {
+        if gone.load(Ordering::Relaxed) {
+            break;
+        }
+        let picture = jpeg(number);
+        let length = match path.contains("unmeasured") {
+            true => String::new(),
+            false => format!("Content-Length: {}\r\n", picture.len()),
+        };
+        write!(stream, "{line}\r\nContent-Type: image/jpeg\r\n{length}\r\n")?;
+        stream.write_all(&picture)?;
+        stream.write_all(b"\r\n")?;
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    Ok(())
+}
+
+#[test]
+fn pictures_that_replace_each_other_are_frames() {
+    let camera = Camera::start(0);
+    for path in ["plain", "quoted", "dashed", "unmeasured", "old", "old-unmeasured", "redirect"] {
+        let config = SourceConfig::default();
+        let mut source = open(&camera.at(path), &config, Purpose::Offline, Stop::new()).unwrap();
+        let frames: Vec<_> = (0..6).map(|_| source.next().unwrap().unwrap()).collect();
+        for frame in &frames {
+            assert_eq!((frame.width, frame.height), SIZE, "{path}");
+        }
+        // They have the times of their arrival, 40 ms apart or a little more.
+        let took = (frames[5].pts - frames[1].pts).as_secs_f64();
+        assert!((0.1..2.0).contains(&took), "{path}: 4 frames in {took} s");
+    }
+}
+
+#[test]
+fn a_camera_over_http_comes_back() {
+    let camera = Camera::start(0);
+    let (address, port) = (camera.at("plain"), camera.port);
+    let config = SourceConfig { timeout_secs: 2.0, ..SourceConfig::default() };
+    let mut source = open(&address, &config, Purpose::Live, Stop::new()).unwrap();
+    assert!(source.is_live());
+    let status = source.status().unwrap();
+    let mut last = None;
+    let mut five = || {
+        for _ in 0..5 {
+            let frame = source.next().unwrap().unwrap();
+            assert_eq!((frame.width, frame.height), SIZE);
+            assert!(last.is_none_or(|last| frame.pts > last), "times go on");
+            last = Some(frame.pts);
+        }
+    };
+    five();
+    assert_eq!(status.reconnects(), 0);
+    // Gone, with its connection, and back under the same address.
+    drop(camera);
+    let _camera = Camera::start(port);
+    five();
+    assert_eq!(status.reconnects(), 1);
+}
+
+/// Everything that a run says must be free of the password, however it is written.
+fn said_without(address: &str, more: &[&str], code: Option<i32>) -> String {
+    let outcome = farout([&["replay", "--bypass", address, "--json"], more].concat());
+    let said = format!("{}\n{}", outcome.stdout, outcome.stderr);
+    assert_eq!(outcome.code, code, "{said}");
+    for secret in ["Geheim", "heim@77", "heim%4077"] {
+        assert!(!said.contains(secret), "{address}: {said}");
+    }
+    said
+}
+
+#[test]
+fn passwords_are_sent_and_never_shown() {
+    let camera = Camera::start(0);
+    let host = format!("127.0.0.1:{}", camera.port);
+    // Escaped, and raw as people write it.
+    for password in ["Geheim%4077", "Geheim@77"] {
+        let said =
+            said_without(&format!("http://admin:{password}@{host}/secret"), &["--frames", "2"], Some(0));
+        assert!(said.contains("admin:***@127.0.0.1"), "{said}");
+    }
+    let said = said_without(&format!("http://admin:Geheim78@{host}/secret"), &[], Some(1));
+    assert!(said.contains("admin:***@") && said.contains("%40"), "{said}");
+    let said = said_without(&format!("http://{host}/secret?user=admin&pwd=Geheim78"), &[], Some(1));
+    assert!(said.contains("pwd=***") && said.contains("USER:PASSWORD"), "{said}");
+    let description =
+        format!("gst:souphttpsrc location=http://{host}/secret user-id=admin user-pw=Geheim78 retries=0");
+    said_without(&description, &[], Some(1));
+    said_without("gst:rtspsrc location=rtsp://admin:Geheim@77@127.0.0.1:1/x nonsense=1", &[], Some(1));
+    said_without("rtsp://admin:Geheim@77@127.0.0.1:1/live", &[], Some(1));
+}
+
+#[test]
+fn a_configuration_is_quoted_without_its_passwords() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("farout.toml");
+    for text in
+        ["[[stream]]\nsource = \"rtsp://admin:Geheim77@cam/1\" \"\n", "[[stream]]\npassword = \"Geheim77\"\n"]
+    {
+        std::fs::write(&path, text).unwrap();
+        let outcome = farout(["run", "--config", path.to_str().unwrap()]);
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        assert!(
+            outcome.stderr.contains("line 2") && !outcome.stderr.contains("Geheim"),
+            "{}",
+            outcome.stderr
+        );
+    }
+}
