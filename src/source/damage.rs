@@ -6,7 +6,7 @@
 //! key picture. What no decoder notices (an intact packet of other content, most damage in VP9, AV1 and H.265 whose
 //! arithmetic decoder makes a picture of any bytes) is not seen here either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub(super) struct Watch {
     /// Fast only: something was damaged.
     suspect: AtomicBool,
     left_out: AtomicU64,
+    /// Pictures that were held back are on their way.
+    passing: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -49,6 +51,11 @@ struct State {
     /// Lines of the log that were put down to a packet.
     hits: u64,
     current: Option<Packet>,
+    previous: Option<Packet>,
+    /// Pictures that wait for the verdict on the next packet, with the numbers of their own.
+    held: VecDeque<(Option<u64>, gst::Buffer)>,
+    /// Nothing is held back any more.
+    flows_freely: bool,
     /// Where the presentation of the first key picture begins: what is missing before is no damage.
     begun: Option<gst::ClockTime>,
     /// Since when everything is left out.
@@ -100,14 +107,18 @@ impl Watch {
             heard: Heard::new(care == Care::Fast),
             suspect: AtomicBool::new(false),
             left_out: AtomicU64::new(0),
+            passing: AtomicBool::new(false),
             state: Mutex::default(),
         });
         let numbers = gst::Caps::new_empty_simple("timestamp/x-farout-packet");
-        let (at_input, by_number) = (Arc::clone(&watch), numbers.clone());
+        let (at_input, by_number, way_out) = (Arc::clone(&watch), numbers.clone(), output.downgrade());
         input.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             at_input.heard.here();
             if let Some(buffer) = info.buffer_mut() {
                 let number = at_input.packet(buffer);
+                if let Some(pad) = way_out.upgrade() {
+                    at_input.release(&pad, Some(number));
+                }
                 // Decoders hand it on to the picture, in whatever order pictures come.
                 let number = gst::ClockTime::from_nseconds(number);
                 gst::ReferenceTimestampMeta::add(buffer.make_mut(), &by_number, number, gst::ClockTime::NONE);
@@ -119,11 +130,29 @@ impl Watch {
             let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };
             let mut metas = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
             let own = metas.find(|meta| meta.reference() == &*numbers);
-            if at_output.is_good(own.map(|meta| meta.timestamp().nseconds()), buffer.pts()) {
+            let number = own.map(|meta| meta.timestamp().nseconds());
+            if at_output.passing.load(Ordering::Relaxed) {
+                gst::PadProbeReturn::Ok
+            } else if at_output.hold(number, buffer) {
+                gst::PadProbeReturn::Drop
+            } else if at_output.is_good(number, buffer.pts()) {
                 gst::PadProbeReturn::Ok
             } else {
                 gst::PadProbeReturn::Drop
             }
+        });
+        let (at_end, way_out) = (Arc::clone(&watch), output.downgrade());
+        input.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            use gst::EventType::{Caps, Eos, Segment};
+            let kind = info.event().map(|event| event.type_());
+            if let (Some(Caps | Eos | Segment), Some(pad)) = (kind, way_out.upgrade()) {
+                // Behind a change of size or the end nothing could be given out that was held back before.
+                let mut state = at_end.state();
+                state.flows_freely |= kind != Some(Segment) && state.packets > 0;
+                drop(state);
+                at_end.release(&pad, None);
+            }
+            gst::PadProbeReturn::Ok
         });
         Some(watch)
     }
@@ -144,6 +173,42 @@ impl Watch {
         self.settle(&mut state);
         let lost = std::mem::take(&mut state.bad).len() as u64;
         self.left_out.fetch_add(lost, Ordering::Relaxed) + lost
+    }
+
+    /// Whether pictures wait for the verdict on the next packet. Damage mostly begins within a packet that still makes a
+    /// picture, and shows at the head of the next one. Live, nothing may wait.
+    fn holds(&self) -> bool {
+        self.care == Care::Exact && !self.live
+    }
+
+    /// Holds a picture back, if it is to wait.
+    fn hold(&self, number: Option<u64>, buffer: &gst::Buffer) -> bool {
+        let mut state = self.state();
+        let waits = self.holds() && !state.flows_freely;
+        if waits {
+            state.held.push_back((number, buffer.clone()));
+        }
+        waits
+    }
+
+    /// Gives out what was held back, as far as packet `next`, which comes now, can tell nothing about it any more; or all.
+    fn release(&self, pad: &gst::Pad, next: Option<u64>) {
+        loop {
+            let mut state = self.state();
+            let due =
+                |number: &Option<u64>| next.zip(*number).is_none_or(|(next, number)| number + 2 <= next);
+            if !state.held.front().is_some_and(|(number, _)| due(number)) {
+                return;
+            }
+            let Some((number, buffer)) = state.held.pop_front() else { return };
+            drop(state);
+            if self.is_good(number, buffer.pts()) {
+                self.passing.store(true, Ordering::Relaxed);
+                // Who refuses it will refuse the next one, and tell the decoder.
+                let _ = pad.push(buffer);
+                self.passing.store(false, Ordering::Relaxed);
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -169,7 +234,7 @@ impl Watch {
             state.leading = packet.time.filter(|_| mends);
             state.resumed = if mends { packet.number } else { state.resumed };
         }
-        state.current = Some(packet);
+        state.previous = state.current.replace(packet);
         // Before this packet others went missing: lost on the way, or torn out of a transport stream.
         if flags.contains(gst::BufferFlags::DISCONT) && !packet.key {
             self.damaged(&mut state);
@@ -206,6 +271,9 @@ impl Watch {
         };
         if !counts {
             return;
+        }
+        if let Some(previous) = state.previous.filter(|_| self.holds() && state.broken.is_none()) {
+            state.leave_out(previous);
         }
         state.leave_out(packet);
         state.resumed = u64::MAX;

@@ -70,13 +70,24 @@ thread_local! {
 /// The decoders that work on threads of their own.
 static OWN_THREADS: Mutex<Vec<Weak<Heard>>> = Mutex::new(Vec::new());
 
+/// Who logs about damage, and how loudly.
+const TELLERS: [(&str, gst::DebugLevel); 5] = [
+    ("libav", gst::DebugLevel::Info),
+    ("videodecoder", gst::DebugLevel::Warning),
+    ("tsdemux", gst::DebugLevel::Warning),
+    ("h264parse", gst::DebugLevel::Warning),
+    ("h265parse", gst::DebugLevel::Warning),
+];
+
 /// Reads GStreamer's log from now on, once for the process.
 fn listen() {
     static ONCE: Once = Once::new();
+    let somebody_reads = std::env::var_os("GST_DEBUG").is_some();
     ONCE.call_once(|| {
         // Without GST_DEBUG nobody wants to read what is only meant for this module.
-        if std::env::var_os("GST_DEBUG").is_none() {
+        if !somebody_reads {
             gst::log::remove_default_log_function();
+            TELLERS.iter().for_each(|(name, level)| gst::log::set_threshold_for_name(name, *level));
         }
         gst::log::add_log_function(|category, level, _, _, _, _, message| {
             let told = match category.name() {
@@ -102,19 +113,12 @@ fn listen() {
             }
         });
     });
-    // The categories are known once their plugins are loaded.
-    let categories = [
-        ("libav", gst::DebugLevel::Info),
-        ("videodecoder", gst::DebugLevel::Warning),
-        ("tsdemux", gst::DebugLevel::Warning),
-        ("h264parse", gst::DebugLevel::Warning),
-        ("h265parse", gst::DebugLevel::Warning),
-    ];
-    for (name, wanted) in categories {
+    // What a person wants to read is not lessened. The categories are known once their plugins are loaded.
+    for (name, wanted) in TELLERS.iter().filter(|_| somebody_reads) {
         if let Some(category) = gst::DebugCategory::get(name)
-            && category.threshold() < wanted
+            && category.threshold() < *wanted
         {
-            category.set_threshold(wanted);
+            category.set_threshold(*wanted);
         }
     }
 }
