@@ -80,10 +80,24 @@ fn signed<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
     (tensor.data_type() == data_type::INT8 && fixed).then_some(tensor)
 }
 
+/// Operators that take activations, their zero point, and weights of one sign only.
+const OF_ONE_SIGN: [&str; 3] = ["QLinearMatMul", "QLinearConv", "QGemm"];
+/// The zero point of their activations.
+const ACTIVATION_ZERO: usize = 2;
+
 /// True if the operator multiplies signed activations by signed weights in one step.
 fn takes_signed(graph: &GraphProto, one: &NodeProto) -> bool {
-    ["QLinearMatMul", "QLinearConv", "QGemm"].contains(&one.op_type())
-        && [2, 5].iter().all(|&zero| one.arg(zero).is_some_and(|name| signed(graph, name).is_some()))
+    OF_ONE_SIGN.contains(&one.op_type())
+        && [ACTIVATION_ZERO, 5]
+            .iter()
+            .all(|&zero| one.arg(zero).is_some_and(|name| signed(graph, name).is_some()))
+}
+
+/// True if the operator may have unsigned weights beside its activations.
+fn may_turn(graph: &GraphProto, one: &NodeProto) -> bool {
+    let zero = one.arg(ACTIVATION_ZERO).unwrap_or_default();
+    let is_unsigned = |tensor: &TensorProto| tensor.name() == zero && tensor.data_type() == data_type::UINT8;
+    !OF_ONE_SIGN.contains(&one.op_type()) || graph.initializer.iter().any(is_unsigned)
 }
 
 /// A graph whose nodes are taken over one by one.
@@ -101,7 +115,7 @@ struct Turn<'a> {
 impl Turn<'_> {
     /// The operator on unsigned weights, if its weights are constant and signed.
     fn node(&mut self, one: &NodeProto) -> Option<NodeProto> {
-        let (weights, zero) = operands(one)?;
+        let (weights, zero) = operands(one).filter(|_| may_turn(self.graph, one))?;
         let twin = self.twin(one.arg(weights)?)?;
         let zero_point = match one.arg(zero).filter(|name| !name.is_empty()) {
             Some(name) => self.twin(name)?,
@@ -191,7 +205,7 @@ fn bytes(tensor: &TensorProto) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::onnx::{float_tensor, int, ints, node, tensor_value};
+    use crate::model::onnx::{OperatorSetIdProto, float_tensor, int, ints, node, tensor_value};
 
     fn signed_tensor(name: &str, dims: &[i64], values: &[i8]) -> TensorProto {
         TensorProto {
@@ -249,6 +263,31 @@ mod tests {
             let source = if graph.node.len() == 2 { graph.node[0].arg(0) } else { last.arg(weights) };
             assert_eq!(constant(&graph, source.unwrap()).0, [0, 127, 128, 255]);
             assert!(graph.initializer.iter().all(|one| one.name() != "w"), "the signed weights are gone");
+        }
+    }
+
+    #[test]
+    fn weights_beside_signed_activations_stay() {
+        let nine = ["x", "s", "az", "w", "s", "z", "s", "az"];
+        let activations = |kind: i32| TensorProto {
+            name: Some("az".into()),
+            data_type: Some(kind),
+            raw_data: Some(vec![3]),
+            ..Default::default()
+        };
+        let constants = |kind: i32| {
+            let weights = [signed_tensor("w", &[2, 1], &[-1, 1]), signed_tensor("z", &[2], &[0, 0])];
+            let scale = float_tensor("s", vec![2], &[0.5, 0.25]);
+            weights.into_iter().chain([scale, activations(kind)]).collect::<Vec<_>>()
+        };
+        // Before opset 13 scales per channel cannot be written out.
+        for (kind, turned) in [(data_type::INT8, 0), (data_type::UINT8, 1)] {
+            let mut model = ModelProto {
+                graph: Some(graph(vec![node("QLinearConv", &nine, "y", vec![])], constants(kind))),
+                opset_import: vec![OperatorSetIdProto { domain: None, version: Some(10) }],
+                ..Default::default()
+            };
+            assert_eq!(unsigned_weights(&mut model), turned, "activations of type {kind}");
         }
     }
 
