@@ -199,6 +199,9 @@ fn memory_and_descriptors_stay_flat_over_clients() {
                     "error",
                     "-analyzeduration",
                     "200000",
+                    // A stream that stands still fails the test, and does not hold it up for ever.
+                    "-timeout",
+                    "20000000",
                     "-rtsp_transport",
                     "tcp",
                     "-show_entries",

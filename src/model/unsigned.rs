@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::integers;
 use super::onnx::{GraphProto, ModelProto, NodeProto, TensorProto, data_type};
 use super::rewrite;
+use super::{integers, opset};
 
 /// What is added to values and zero points.
 const OFFSET: u8 = 128;
@@ -30,12 +30,13 @@ const MOVES: [&str; 8] =
 /// Makes all constant signed 8-bit weights of `model` unsigned; how many operators read such weights. The model
 /// computes the same function. Nodes are in topological order before and after.
 pub fn unsigned_weights(model: &mut ModelProto) -> usize {
-    let opset = model.opset();
+    let version = model.opset();
     let Some(graph) = &mut model.graph else { return 0 };
     lift_constants(graph);
-    if graph.node.iter().any(|one| takes_signed(graph, one)) {
+    // Before that opset scales per channel cannot be written out.
+    if version >= opset::SCALES_PER_CHANNEL && graph.node.iter().any(|one| takes_signed(graph, one)) {
         // Operators on integers want factors of one sign; between roundings each stands for itself.
-        integers::write_out(graph, opset);
+        integers::write_out(graph, version);
     }
     let old = graph.node.clone();
     let makers = old

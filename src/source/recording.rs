@@ -68,7 +68,11 @@ impl Recording {
                 "the transport stream carries several programmes; the first is read"
             );
         }
-        let ending = look(path).map_err(|e| bad(&e.to_string()))?;
+        let mut ending = look(path).map_err(|e| bad(&e.to_string()))?;
+        // Its sizes tell of a cut at the end, no index tells of what is missing inside: the length that it announces does.
+        if ending == Ending::Whole && is_matroska(path) {
+            ending = Ending::Unknown;
+        }
         if let Ending::NoIndex(why) = &ending {
             return Err(bad(why));
         }
@@ -310,6 +314,14 @@ impl Source for Recording {
     fn is_live(&self) -> bool {
         false
     }
+}
+
+/// Whether the file begins as Matroska and WebM do.
+fn is_matroska(path: &Path) -> bool {
+    use std::io::Read;
+    let mut head = [0; 4];
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok()
+        && head == [0x1A, 0x45, 0xDF, 0xA3]
 }
 
 /// Location, decoder and size in one line.
