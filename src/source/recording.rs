@@ -1,10 +1,10 @@
 //! A recording read to its end: every frame in order, then the verdict on how it ended.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::config::SourceConfig;
-use super::container::{programmes, tracks};
+use super::container::{broken_at, programmes, tracks};
 use super::decode::{Decode, Pulled};
 use super::ending::{Ending, look};
 use super::pipeline::{Facts, Input};
@@ -39,6 +39,8 @@ pub(super) struct Recording {
     left_out: u64,
     /// How a file is read again from its start, exactly, once it shows damage.
     again: Option<(Input, SourceConfig)>,
+    /// The file, if it is one.
+    path: Option<PathBuf>,
     over: bool,
 }
 
@@ -79,7 +81,9 @@ impl Recording {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let tracks = tracks(path);
         let brief = !tracks.is_empty() && tracks.iter().all(|track| track.brief);
-        Self::new(location, name, decode, ending, stop, Some((input, config.clone()))).map_err(|error| match error {
+        let opened = Self::new(location, name, decode, ending, stop, Some((input, config.clone())));
+        let opened = opened.map(|recording| Recording { path: Some(path.to_owned()), ..recording });
+        opened.map_err(|error| match error {
             SourceError::Unreadable { location, why } if brief && why.contains("no playable streams") => {
                 let why = "its video lasts less than a fifth of the file, which GStreamer takes for a preview; \
                            `ffmpeg -i FILE -map 0:v -c copy FILE.mkv` makes a file that can be read";
@@ -167,6 +171,7 @@ impl Recording {
             sound_until: None,
             left_out: 0,
             again,
+            path: None,
             over: false,
         })
     }
@@ -204,10 +209,14 @@ impl Recording {
         self.over = true;
         self.count_left_out(self.decode.passed());
         let left_out = self.left_out;
-        let damage = (left_out > 0).then(|| {
-            let pictures = if left_out == 1 { "1 picture was" } else { &format!("{left_out} pictures were") };
-            format!("{pictures} left out: damaged, or made from damaged ones")
-        });
+        let damage = match left_out {
+            0 if self.decode.is_damaged() => {
+                Some("pictures are missing that GStreamer's parser could not read".into())
+            }
+            0 => None,
+            1 => Some("1 picture was left out: damaged, or made from a damaged one".into()),
+            _ => Some(format!("{left_out} pictures were left out: damaged, or made from damaged ones")),
+        };
         let parts: Vec<String> = damage.into_iter().chain(self.cut(broken)).collect();
         if parts.is_empty() {
             return Ok(None);
@@ -220,6 +229,17 @@ impl Recording {
             last_secs: last.as_secs_f64(),
             why: parts.join("; "),
         })
+    }
+
+    /// Matroska's demuxer takes damage for the end, without a word. Whether sound goes on or the file is damaged, its
+    /// elements tell.
+    fn stopped_early(&self) -> Option<String> {
+        let (_, last) = self.last.unwrap_or_default();
+        let early = self.duration.is_some_and(|length| length > self.zero + last + SLACK);
+        let at = broken_at(self.path.as_deref().filter(|_| early)?)?;
+        Some(format!(
+            "the file is damaged at byte {at}, and GStreamer does not read on; `ffmpeg -i FILE -c copy FILE.mkv` does"
+        ))
     }
 
     /// Numbers that are passed over before picture `next` are those of damaged ones.
@@ -235,7 +255,7 @@ impl Recording {
     fn cut(&self, broken: Option<String>) -> Option<String> {
         let (_, last) = self.last.unwrap_or_default();
         match (broken, &self.ending) {
-            (None, Ending::Whole | Ending::NoIndex(_)) => None,
+            (None, Ending::Whole | Ending::NoIndex(_)) => self.stopped_early(),
             (Some(why), Ending::Cut(cut)) => Some(format!("{cut}; {why}")),
             (Some(why), _) => Some(why),
             (None, Ending::Cut(cut)) => Some(cut.clone()),
