@@ -186,7 +186,7 @@ mod tests {
                 2,
                 3,
             ]);
-            bytes.extend(vec![0xEC, 0x80].repeat(usize::from(cluster % 2)));
+            bytes.extend([0xEC, 0x80].repeat(usize::from(cluster % 2)));
         }
         std::fs::write(file.path(), &bytes).unwrap();
         assert_eq!(broken_at(file.path()), None);
