@@ -1,5 +1,6 @@
 //! A recording read to its end: every frame in order, then the verdict on how it ended.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// A recording that gives no frame for so long hangs. Local files answer at once; only a
 /// sleeping disk, a server, or a machine with far too much to do takes seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Frames that wait for those after them while damage may still show: as many as pictures may be out of order.
+const AHEAD: usize = 4;
 /// By how much the last frame may lie before the end that an unknown container announces.
 const SLACK: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,9 @@ pub(super) struct Recording {
     stop: Stop,
     name: std::sync::Arc<str>,
     first: Option<Frame>,
+    /// Frames that wait, and what came after them.
+    ahead: VecDeque<Frame>,
+    after: Option<Pulled>,
     facts: Facts,
     duration: Option<Duration>,
     /// Running time of the first frame.
@@ -164,6 +170,8 @@ impl Recording {
             stop,
             name,
             first,
+            ahead: VecDeque::new(),
+            after: None,
             facts,
             duration,
             zero,
@@ -187,19 +195,44 @@ impl Recording {
         Ok((self.decode, first))
     }
 
+    /// What comes next. As long as a file is decoded fast, frames wait for those after them: damage shows later than the
+    /// picture that it begins in, and what is given out must not depend on which thread was faster.
+    fn pull(&mut self) -> Result<Pulled, SourceError> {
+        while self.again.is_some() && self.after.is_none() && self.ahead.len() <= AHEAD {
+            match self.taken() {
+                Pulled::Frame(frame) => self.ahead.push_back(frame),
+                Pulled::Suspect => self.start_again()?,
+                other => self.after = Some(other),
+            }
+        }
+        if let Some(frame) = self.ahead.pop_front() {
+            return Ok(Pulled::Frame(frame));
+        }
+        Ok(self.after.take().unwrap_or_else(|| self.taken()))
+    }
+
+    fn taken(&mut self) -> Pulled {
+        self.first.take().map_or_else(|| wait(&mut self.decode, &self.stop), Pulled::Frame)
+    }
+
     /// Starts the recording anew, decoded so that damage is put down to its picture, and goes on where it stood.
-    fn again(&mut self) -> Result<Pulled, SourceError> {
+    fn start_again(&mut self) -> Result<(), SourceError> {
         let Some((input, config)) = self.again.take() else {
-            return Ok(Pulled::End);
+            return Ok(());
         };
         tracing::debug!(location = self.location, "damaged: decoded again on one thread");
+        self.ahead.clear();
         self.decode = Decode::start(&input, &config, false)
             .map_err(|why| SourceError::unreadable(&self.location, why))?;
         let next = self.last.map_or(0, |(id, _)| id + 1);
         loop {
             match wait(&mut self.decode, &self.stop) {
                 Pulled::Frame(frame) if frame.id < next => {}
-                other => return Ok(other),
+                Pulled::Frame(frame) => self.first = Some(frame),
+                other => self.after = Some(other),
+            }
+            if self.first.is_some() || self.after.is_some() {
+                return Ok(());
             }
         }
     }
@@ -277,14 +310,7 @@ impl Source for Recording {
         if self.over || self.stop.asked() {
             return Ok(None);
         }
-        let mut pulled = match self.first.take() {
-            Some(frame) => Pulled::Frame(frame),
-            None => wait(&mut self.decode, &self.stop),
-        };
-        if matches!(pulled, Pulled::Suspect) {
-            pulled = self.again()?;
-        }
-        match pulled {
+        match self.pull()? {
             Pulled::Frame(mut frame) => {
                 self.count_left_out(frame.id);
                 frame.pts = frame.pts.saturating_sub(self.zero);
