@@ -38,6 +38,7 @@ pub(super) struct Watch {
     /// Fast only: something was damaged.
     suspect: AtomicBool,
     left_out: AtomicU64,
+    damaged: AtomicBool,
     /// Pictures that were held back are on their way.
     passing: AtomicBool,
     state: Mutex<State>,
@@ -107,6 +108,7 @@ impl Watch {
             heard: Heard::new(care == Care::Fast),
             suspect: AtomicBool::new(false),
             left_out: AtomicU64::new(0),
+            damaged: AtomicBool::new(false),
             passing: AtomicBool::new(false),
             state: Mutex::default(),
         });
@@ -160,6 +162,11 @@ impl Watch {
     /// Pictures that were left out because they were damaged or referred to damaged ones.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// Whether anything was damaged, be it that nothing of it came to the decoder.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     /// Fast only: whether the stream must be decoded again to know what is damaged.
@@ -277,6 +284,7 @@ impl Watch {
         }
         state.leave_out(packet);
         state.resumed = u64::MAX;
+        self.damaged.store(true, Ordering::Relaxed);
         if self.care == Care::Fast {
             self.suspect.store(true, Ordering::Release);
         }

@@ -175,6 +175,11 @@ impl Decode {
         lock(&self.gate.facts).watch.as_deref().map_or(0, Watch::left_out)
     }
 
+    /// Whether anything in the stream was damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        lock(&self.gate.facts).watch.as_deref().is_some_and(Watch::is_damaged)
+    }
+
     /// How many pictures there were in all, damaged ones included; 0 before the end.
     pub(super) fn passed(&self) -> u64 {
         self.gate.passed.load(Ordering::Acquire)

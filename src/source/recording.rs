@@ -1,10 +1,11 @@
 //! A recording read to its end: every frame in order, then the verdict on how it ended.
 
-use std::path::Path;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::config::SourceConfig;
-use super::container::{programmes, tracks};
+use super::container::{broken_at, programmes, tracks};
 use super::decode::{Decode, Pulled};
 use super::ending::{Ending, look};
 use super::pipeline::{Facts, Input};
@@ -17,6 +18,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// A recording that gives no frame for so long hangs. Local files answer at once; only a
 /// sleeping disk, a server, or a machine with far too much to do takes seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Frames that wait for those after them while damage may still show: as many as pictures may be out of order.
+const AHEAD: usize = 4;
 /// By how much the last frame may lie before the end that an unknown container announces.
 const SLACK: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,9 @@ pub(super) struct Recording {
     stop: Stop,
     name: std::sync::Arc<str>,
     first: Option<Frame>,
+    /// Frames that wait, and what came after them.
+    ahead: VecDeque<Frame>,
+    after: Option<Pulled>,
     facts: Facts,
     duration: Option<Duration>,
     /// Running time of the first frame.
@@ -39,6 +45,8 @@ pub(super) struct Recording {
     left_out: u64,
     /// How a file is read again from its start, exactly, once it shows damage.
     again: Option<(Input, SourceConfig)>,
+    /// The file, if it is one.
+    path: Option<PathBuf>,
     over: bool,
 }
 
@@ -68,11 +76,7 @@ impl Recording {
                 "the transport stream carries several programmes; the first is read"
             );
         }
-        let mut ending = look(path).map_err(|e| bad(&e.to_string()))?;
-        // Its sizes tell of a cut at the end, no index tells of what is missing inside: the length that it announces does.
-        if ending == Ending::Whole && is_matroska(path) {
-            ending = Ending::Unknown;
-        }
+        let ending = look(path).map_err(|e| bad(&e.to_string()))?;
         if let Ending::NoIndex(why) = &ending {
             return Err(bad(why));
         }
@@ -83,7 +87,9 @@ impl Recording {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let tracks = tracks(path);
         let brief = !tracks.is_empty() && tracks.iter().all(|track| track.brief);
-        Self::new(location, name, decode, ending, stop, Some((input, config.clone()))).map_err(|error| match error {
+        let opened = Self::new(location, name, decode, ending, stop, Some((input, config.clone())));
+        let opened = opened.map(|recording| Recording { path: Some(path.to_owned()), ..recording });
+        opened.map_err(|error| match error {
             SourceError::Unreadable { location, why } if brief && why.contains("no playable streams") => {
                 let why = "its video lasts less than a fifth of the file, which GStreamer takes for a preview; \
                            `ffmpeg -i FILE -map 0:v -c copy FILE.mkv` makes a file that can be read";
@@ -175,6 +181,8 @@ impl Recording {
             stop,
             name,
             first,
+            ahead: VecDeque::new(),
+            after: None,
             facts,
             duration,
             zero,
@@ -182,6 +190,7 @@ impl Recording {
             sound_until: None,
             left_out: 0,
             again,
+            path: None,
             over: false,
         })
     }
@@ -198,19 +207,44 @@ impl Recording {
         (self.decode, first)
     }
 
+    /// What comes next. As long as a file is decoded fast, frames wait for those after them: damage shows later than the
+    /// picture that it begins in, and what is given out must not depend on which thread was faster.
+    fn pull(&mut self) -> Result<Pulled, SourceError> {
+        while self.again.is_some() && self.after.is_none() && self.ahead.len() <= AHEAD {
+            match self.taken() {
+                Pulled::Frame(frame) => self.ahead.push_back(frame),
+                Pulled::Suspect => self.start_again()?,
+                other => self.after = Some(other),
+            }
+        }
+        if let Some(frame) = self.ahead.pop_front() {
+            return Ok(Pulled::Frame(frame));
+        }
+        Ok(self.after.take().unwrap_or_else(|| self.taken()))
+    }
+
+    fn taken(&mut self) -> Pulled {
+        self.first.take().map_or_else(|| wait(&mut self.decode, &self.stop), Pulled::Frame)
+    }
+
     /// Starts the recording anew, decoded so that damage is put down to its picture, and goes on where it stood.
-    fn again(&mut self) -> Result<Pulled, SourceError> {
+    fn start_again(&mut self) -> Result<(), SourceError> {
         let Some((input, config)) = self.again.take() else {
-            return Ok(Pulled::End);
+            return Ok(());
         };
         tracing::debug!(location = %self.location, "damaged: decoded again on one thread");
+        self.ahead.clear();
         self.decode = Decode::start(&input, &config, false)
             .map_err(|why| SourceError::unreadable(self.location.to_string(), self.location.hide(&why)))?;
         let next = self.last.map_or(0, |(id, _)| id + 1);
         loop {
             match wait(&mut self.decode, &self.stop) {
                 Pulled::Frame(frame) if frame.id < next => {}
-                other => return Ok(other),
+                Pulled::Frame(frame) => self.first = Some(frame),
+                other => self.after = Some(other),
+            }
+            if self.first.is_some() || self.after.is_some() {
+                return Ok(());
             }
         }
     }
@@ -220,10 +254,14 @@ impl Recording {
         self.over = true;
         self.count_left_out(self.decode.passed());
         let left_out = self.left_out;
-        let damage = (left_out > 0).then(|| {
-            let pictures = if left_out == 1 { "1 picture was" } else { &format!("{left_out} pictures were") };
-            format!("{pictures} left out: damaged, or made from damaged ones")
-        });
+        let damage = match left_out {
+            0 if self.decode.is_damaged() => {
+                Some("pictures are missing that GStreamer's parser could not read".into())
+            }
+            0 => None,
+            1 => Some("1 picture was left out: damaged, or made from a damaged one".into()),
+            _ => Some(format!("{left_out} pictures were left out: damaged, or made from damaged ones")),
+        };
         let parts: Vec<String> = damage.into_iter().chain(self.cut(broken)).collect();
         if parts.is_empty() {
             return Ok(None);
@@ -236,6 +274,17 @@ impl Recording {
             last_secs: last.as_secs_f64(),
             why: self.location.hide(&parts.join("; ")),
         })
+    }
+
+    /// Matroska's demuxer takes damage for the end, without a word. Whether sound goes on or the file is damaged, its
+    /// elements tell.
+    fn stopped_early(&self) -> Option<String> {
+        let (_, last) = self.last.unwrap_or_default();
+        let early = self.duration.is_some_and(|length| length > self.zero + last + SLACK);
+        let at = broken_at(self.path.as_deref().filter(|_| early)?)?;
+        Some(format!(
+            "the file is damaged at byte {at}, and GStreamer does not read on; `ffmpeg -i FILE -c copy FILE.mkv` does"
+        ))
     }
 
     /// Numbers that are passed over before picture `next` are those of damaged ones.
@@ -251,7 +300,7 @@ impl Recording {
     fn cut(&self, broken: Option<String>) -> Option<String> {
         let (_, last) = self.last.unwrap_or_default();
         match (broken, &self.ending) {
-            (None, Ending::Whole | Ending::NoIndex(_)) => None,
+            (None, Ending::Whole | Ending::NoIndex(_)) => self.stopped_early(),
             (Some(why), Ending::Cut(cut)) => Some(format!("{cut}; {why}")),
             (Some(why), _) => Some(why),
             (None, Ending::Cut(cut)) => Some(cut.clone()),
@@ -273,14 +322,7 @@ impl Source for Recording {
         if self.over || self.stop.asked() {
             return Ok(None);
         }
-        let mut pulled = match self.first.take() {
-            Some(frame) => Pulled::Frame(frame),
-            None => wait(&mut self.decode, &self.stop),
-        };
-        if matches!(pulled, Pulled::Suspect) {
-            pulled = self.again()?;
-        }
-        match pulled {
+        match self.pull()? {
             Pulled::Frame(mut frame) => {
                 self.count_left_out(frame.id);
                 frame.pts = frame.pts.saturating_sub(self.zero);
@@ -314,14 +356,6 @@ impl Source for Recording {
     fn is_live(&self) -> bool {
         false
     }
-}
-
-/// Whether the file begins as Matroska and WebM do.
-fn is_matroska(path: &Path) -> bool {
-    use std::io::Read;
-    let mut head = [0; 4];
-    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok()
-        && head == [0x1A, 0x45, 0xDF, 0xA3]
 }
 
 /// Location, decoder and size in one line.

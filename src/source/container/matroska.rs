@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 
 use super::{LARGEST, Track, number};
 use crate::source::turn::Turn;
@@ -38,6 +39,58 @@ pub(super) fn tracks(file: &mut File) -> Option<Vec<Track>> {
             (_, Some(size)) => position = position.checked_add(size)?,
         }
     }
+}
+
+/// What follows each other in a segment and in its clusters (RFC 9559).
+const KNOWN: [u64; 19] = [
+    SEGMENT,
+    CLUSTER,
+    TRACKS,
+    0x1A45_DFA3,
+    0x114D_9B74,
+    0x1549_A966,
+    0x1C53_BB6B,
+    0x1941_A469,
+    0x1043_A770,
+    0x1254_C367,
+    0xE7,
+    0xA3,
+    0xA0,
+    0xA7,
+    0xAB,
+    0xAF,
+    0x5854,
+    0xEC,
+    0xBF,
+];
+
+/// Where the elements of a Matroska file stop making sense; `None` if they go on to its end, and for other files.
+pub(in crate::source) fn broken_at(path: &Path) -> Option<u64> {
+    let mut file = File::open(path).ok()?;
+    let len = file.metadata().ok()?.len();
+    let mut position = 0;
+    while position < len {
+        file.seek(SeekFrom::Start(position)).ok()?;
+        let mut head = Vec::with_capacity(12);
+        Read::by_ref(&mut file).take(12).read_to_end(&mut head).ok()?;
+        if position == 0 && !head.starts_with(&[0x1A, 0x45, 0xDF, 0xA3]) {
+            return None;
+        }
+        let Some((id, size, body)) = element(&head).filter(|(id, ..)| KNOWN.contains(id)) else {
+            return Some(position);
+        };
+        let inside = match (id, size) {
+            (SEGMENT | CLUSTER, _) => 0,
+            (_, Some(size)) => size,
+            (_, None) => return Some(position),
+        };
+        let next = position.checked_add(body as u64)?.checked_add(inside)?;
+        if next > len {
+            return Some(position);
+        }
+        position = next;
+    }
+    None
 }
 
 /// Identifier, size (`None`: unknown) and length of the head of the EBML element that `bytes` begin with.
@@ -111,6 +164,37 @@ mod tests {
             assert_eq!(tracks, [Track { number: 3, turn, full_range: None, brief: false }], "{degrees}");
             assert_eq!(of_stream(&tracks, "abc/003:99"), Some(&tracks[0]));
         }
+    }
+
+    #[test]
+    fn damage_among_blocks_is_found() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut bytes = vec![0x1A, 0x45, 0xDF, 0xA3, 0x80, 0x18, 0x53, 0x80, 0x67, 0xFF];
+        for cluster in 0..3_u8 {
+            bytes.extend([
+                0x1F,
+                0x43,
+                0xB6,
+                0x75,
+                0x88 + cluster % 2,
+                0xE7,
+                0x81,
+                cluster,
+                0xA3,
+                0x83,
+                1,
+                2,
+                3,
+            ]);
+            bytes.extend([0xEC, 0x80].repeat(usize::from(cluster % 2)));
+        }
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert_eq!(broken_at(file.path()), None);
+        bytes[31] = 0x11;
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert_eq!(broken_at(file.path()), Some(31), "{:02x?}", &bytes[28..36]);
+        std::fs::write(file.path(), "no Matroska").unwrap();
+        assert_eq!(broken_at(file.path()), None);
     }
 
     #[test]
