@@ -27,6 +27,48 @@ impl Grid {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The square patches, of this `side` if it is given, that give a `width x height` input this grid. Where pixels are
+    /// left over, whole patches are preferred to those that reach beyond the input.
+    pub fn patch_of(self, width: usize, height: usize, side: Option<usize>) -> Option<Patch> {
+        if self.is_empty() {
+            return None;
+        }
+        let whole = Patch { side: height / self.rows, padded: false };
+        let padded = Patch { side: height.div_ceil(self.rows).max(width.div_ceil(self.cols)), padded: true };
+        let given =
+            side.filter(|&side| side > 0 && width.is_multiple_of(side) && height.is_multiple_of(side));
+        [given.map(|side| Patch { side, padded: false }), Some(whole), Some(padded)]
+            .into_iter()
+            .flatten()
+            .filter(|one| one.side > 0 && side.is_none_or(|side| side == one.side))
+            .find(|one| one.grid(width, height) == self)
+    }
+
+    /// Pixels of a `width x height` input from one row to the next, the nearest whole number where patches are not square.
+    pub fn stride(self, width: usize, height: usize) -> usize {
+        let nearest = (height + self.rows / 2) / self.rows.max(1);
+        self.patch_of(width, height, None).map_or(nearest, |patch| patch.side)
+    }
+}
+
+/// The pixels of a model's input that one cell of a grid stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patch {
+    /// Side in pixels.
+    pub side: usize,
+    /// Whether the last row and column may reach beyond the input: models that pad it there have such cells. Else the
+    /// pixels that are too few for a whole patch belong to none.
+    pub padded: bool,
+}
+
+impl Patch {
+    /// The grid of a `width x height` input.
+    pub fn grid(self, width: usize, height: usize) -> Grid {
+        let side = self.side.max(1);
+        let cells = |pixels: usize| if self.padded { pixels.div_ceil(side) } else { pixels / side };
+        Grid { rows: cells(height), cols: cells(width) }
+    }
 }
 
 /// The features of one frame: one vector per patch, row by row.

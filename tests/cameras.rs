@@ -96,6 +96,7 @@ fn serve(mut stream: TcpStream, gone: &AtomicBool) -> std::io::Result<()> {
     let (named, line) = match path {
         p if p.contains("quoted") => ("\"frame\"", "--frame"),
         p if p.contains("dashed") => ("--frame", "--frame"),
+        p if p.contains("bare") => ("frame", "frame"),
         _ => ("frame", "--frame"),
     };
     let version = if path.contains("old") { "1.0" } else { "1.1" };
@@ -103,6 +104,10 @@ fn serve(mut stream: TcpStream, gone: &AtomicBool) -> std::io::Result<()> {
         stream,
         "HTTP/{version} 200 OK\r\nConnection: close\r\nContent-Type: multipart/x-mixed-replace; boundary={named}\r\n\r\n"
     )?;
+    if path.contains("preamble") {
+        stream.write_all(b"This is a message in several parts.\r\n\r\n")?;
+    }
+    let head = if path.contains("dense") { "content-type:image/jpeg" } else { "Content-Type: image/jpeg" };
     for number in 0.. {
         if gone.load(Ordering::Relaxed) {
             break;
@@ -112,7 +117,7 @@ fn serve(mut stream: TcpStream, gone: &AtomicBool) -> std::io::Result<()> {
             true => String::new(),
             false => format!("Content-Length: {}\r\n", picture.len()),
         };
-        write!(stream, "{line}\r\nContent-Type: image/jpeg\r\n{length}\r\n")?;
+        write!(stream, "{line}\r\n{head}\r\n{length}\r\n")?;
         stream.write_all(&picture)?;
         stream.write_all(b"\r\n")?;
         std::thread::sleep(Duration::from_millis(40));
@@ -123,7 +128,18 @@ fn serve(mut stream: TcpStream, gone: &AtomicBool) -> std::io::Result<()> {
 #[test]
 fn pictures_that_replace_each_other_are_frames() {
     let camera = Camera::start(0);
-    for path in ["plain", "quoted", "dashed", "unmeasured", "old", "old-unmeasured", "redirect"] {
+    for path in [
+        "plain",
+        "quoted",
+        "dashed",
+        "unmeasured",
+        "old",
+        "old-unmeasured",
+        "redirect",
+        "bare",
+        "preamble",
+        "dense-unmeasured",
+    ] {
         let config = SourceConfig::default();
         let mut source = open(&camera.at(path), &config, Purpose::Offline, Stop::new()).unwrap();
         let frames: Vec<_> = (0..20).map(|_| source.next().unwrap().unwrap()).collect();

@@ -11,7 +11,7 @@
 //!   top left; the rest holds the mean colour (0 after normalisation). Features and logits of the
 //!   rest are cut off before anybody sees them.
 
-use crate::grid::Grid;
+use crate::grid::{Grid, Patch};
 use crate::model::{InputSize, Normalisation, SizeRule};
 
 /// All that preprocessing has to know of a model.
@@ -98,9 +98,9 @@ impl Placement {
         Grid { rows: self.content_height / patch.max(1), cols: self.content_width / patch.max(1) }
     }
 
-    /// The cells of `patch` pixels that the whole input has.
-    pub fn input_grid(&self, patch: usize) -> Grid {
-        Grid { rows: self.height / patch.max(1), cols: self.width / patch.max(1) }
+    /// The cells that the whole input has.
+    pub fn input_grid(&self, patch: Patch) -> Grid {
+        patch.grid(self.width, self.height)
     }
 }
 
@@ -134,6 +134,6 @@ mod tests {
         }
         let place = Placement { width: 768, height: 384, content_width: 688, content_height: 384 };
         assert_eq!(place.grid(16), Grid { rows: 24, cols: 43 });
-        assert_eq!(place.input_grid(16), Grid { rows: 24, cols: 48 });
+        assert_eq!(place.input_grid(Patch { side: 16, padded: false }), Grid { rows: 24, cols: 48 });
     }
 }

@@ -2,7 +2,7 @@
 //! left out.
 
 use super::placement::Placement;
-use crate::grid::Grid;
+use crate::grid::{Grid, Patch};
 use crate::model::{self, SkipTokens};
 
 /// More tokens at the front than this are no class and register tokens but a misunderstanding.
@@ -27,6 +27,8 @@ pub enum Layout {
 pub struct Readout {
     /// Side of a cell in input pixels.
     pub patch: usize,
+    /// Whether the last row and column of cells may reach beyond the input: models that pad it there have them.
+    pub padded: bool,
     /// Order of the numbers.
     pub layout: Layout,
 }
@@ -70,12 +72,8 @@ impl Readout {
         };
         match (map, &sides_now[..]) {
             (Some((rows, cols, layout)), _) if rows > 0 && cols > 0 => {
-                let patch = patch.unwrap_or(height / rows);
-                let fits = patch > 0 && first.placement.input_grid(patch) == Grid { rows, cols };
-                if fits
-                    && (height.is_multiple_of(patch) && width.is_multiple_of(patch) || patch == height / rows)
-                {
-                    return Ok(Readout { patch, layout });
+                if let Some(found) = (Grid { rows, cols }).patch_of(width, height, patch) {
+                    return Ok(Readout { patch: found.side, padded: found.padded, layout });
                 }
                 failed(
                     "that is no map [1, C, rows, cols] of square patches; keys split into heads do not count, take them before the split",
@@ -86,11 +84,16 @@ impl Readout {
                     Some(patch) => patch..=patch,
                     None => 1..=width.min(height),
                 };
-                // Best first: patches that fill the input, those of the patch embedding, fewest left over.
+                // Best first: patches that fill the input, those of the patch embedding, fewest left over. Only a known
+                // patch may reach beyond the input: among all of them one would always fit.
+                let known = |side| patch == Some(side) || hint == Some(side);
                 let best = candidates
-                    .filter_map(|patch| {
+                    .flat_map(|side| [false, true].map(|padded| Patch { side, padded }))
+                    .filter(|one| !one.padded || known(one.side))
+                    .filter_map(|cell| {
+                        let patch = cell.side;
                         let left = |one: &Seen| {
-                            sides(&one.shape).get(1)?.checked_sub(one.placement.input_grid(patch).len())
+                            sides(&one.shape).get(1)?.checked_sub(one.placement.input_grid(cell).len())
                         };
                         let over = left(first)?;
                         let constant = seen.iter().all(|one| left(one) == Some(over));
@@ -99,11 +102,19 @@ impl Readout {
                             SkipTokens::Count(n) => over == n,
                         };
                         let filled = width.is_multiple_of(patch) && height.is_multiple_of(patch);
-                        (constant && wanted).then_some((!filled, hint != Some(patch), over, patch))
+                        (constant && wanted).then_some((
+                            !filled,
+                            hint != Some(patch),
+                            over,
+                            cell.padded,
+                            patch,
+                        ))
                     })
                     .min();
                 match best {
-                    Some((_, _, skip, patch)) => Ok(Readout { patch, layout: Layout::Tokens { skip } }),
+                    Some((_, _, skip, padded, patch)) => {
+                        Ok(Readout { patch, padded, layout: Layout::Tokens { skip } })
+                    }
                     None => failed(
                         "no patch size and number of leading tokens explain that; check `patch` and `skip_tokens`",
                     ),
@@ -113,12 +124,16 @@ impl Readout {
         }
     }
 
+    fn cell(&self) -> Patch {
+        Patch { side: self.patch, padded: self.padded }
+    }
+
     /// Numbers per cell in an output of this `shape`.
     ///
     /// # Errors
     /// If the shape is not what an input of this `placement` must give.
     pub fn width(&self, shape: &[i64], placement: &Placement) -> Result<usize, String> {
-        let Grid { rows, cols } = placement.input_grid(self.patch);
+        let Grid { rows, cols } = placement.input_grid(self.cell());
         match (self.layout, &sides(shape)[..]) {
             (Layout::Map, &[1, width, h, w]) if (h, w) == (rows, cols) => Ok(width),
             (Layout::Cells, &[1, h, w, width]) if (h, w) == (rows, cols) => Ok(width),
@@ -133,7 +148,7 @@ impl Readout {
     /// Where the numbers of the cells that the picture covers begin and how many there are, if they lie one after another in
     /// the output, cell by cell, so that nothing has to be copied.
     pub fn in_place(&self, width: usize, placement: &Placement) -> Option<(usize, usize)> {
-        let (grid, whole) = (placement.grid(self.patch), placement.input_grid(self.patch));
+        let (grid, whole) = (placement.grid(self.patch), placement.input_grid(self.cell()));
         let first = match self.layout {
             Layout::Tokens { skip } => skip,
             Layout::Cells => 0,
@@ -154,7 +169,7 @@ impl Readout {
         out: &mut Vec<f32>,
     ) -> Result<(Grid, usize), String> {
         let width = self.width(shape, placement)?;
-        let (grid, whole) = (placement.grid(self.patch), placement.input_grid(self.patch));
+        let (grid, whole) = (placement.grid(self.patch), placement.input_grid(self.cell()));
         out.resize(grid.len() * width, 0.0);
         if out.is_empty() {
             return Ok((grid, width));
@@ -187,7 +202,7 @@ impl Readout {
         out: &mut Vec<f32>,
     ) -> Result<(Grid, usize), String> {
         let width = self.width(shape, placement)?;
-        let (grid, whole) = (placement.grid(self.patch), placement.input_grid(self.patch));
+        let (grid, whole) = (placement.grid(self.patch), placement.input_grid(self.cell()));
         out.resize(grid.len() * width, 0.0);
         if out.is_empty() {
             return Ok((grid, width));
@@ -238,8 +253,9 @@ mod tests {
 
     #[test]
     fn layouts_are_found_from_shapes() {
-        let tokens = |patch, skip| Ok(Readout { patch, layout: Layout::Tokens { skip } });
-        let map = |patch| Ok(Readout { patch, layout: Layout::Map });
+        let tokens = |patch, skip| Ok(Readout { patch, padded: false, layout: Layout::Tokens { skip } });
+        let map = |patch| Ok(Readout { patch, padded: false, layout: Layout::Map });
+        let padded = |patch, layout| Ok(Readout { patch, padded: true, layout });
         let auto = SkipTokens::Auto;
         let cases = [
             (vec![seen(224, 224, &[1, 257, 384]), seen(448, 224, &[1, 513, 384])], None, auto, tokens(14, 1)),
@@ -250,6 +266,11 @@ mod tests {
             (vec![seen(1024, 512, &[1, 128, 64, 128])], None, auto, map(8)),
             (vec![seen(1024, 512, &[1, 64, 32, 64])], Some(16), auto, map(16)),
             (vec![seen(1024, 512, &[1, 64, 32, 64])], Some(8), auto, Err(())),
+            // 360 rows are 11 patches of 32 and a quarter of one.
+            (vec![seen(640, 360, &[1, 64, 12, 20])], None, auto, padded(32, Layout::Map)),
+            (vec![seen(640, 360, &[1, 64, 12, 20])], Some(32), auto, padded(32, Layout::Map)),
+            (vec![seen(640, 360, &[1, 64, 11, 20])], None, auto, map(32)),
+            (vec![seen(640, 360, &[1, 921, 8])], Some(16), auto, padded(16, Layout::Tokens { skip: 1 })),
             (vec![seen(1024, 512, &[1, 6, 2048, 64])], None, auto, Err(())),
             (vec![seen(224, 224, &[1, 257, 384])], None, SkipTokens::Count(4), Err(())),
             (vec![seen(224, 224, &[1, 1000])], None, auto, Err(())),
@@ -285,7 +306,7 @@ mod tests {
             (Layout::Map, vec![1, width as i64, whole.rows as i64, whole.cols as i64], &map),
         ];
         for (layout, shape, data) in layouts {
-            let readout = Readout { patch: 8, layout };
+            let readout = Readout { patch: 8, padded: false, layout };
             let mut out = vec![9.0; 3];
             let grid = Grid { rows: 2, cols: 3 };
             assert_eq!(readout.cell_major(&shape, data, &place, &mut out), Ok((grid, width)));

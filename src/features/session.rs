@@ -126,7 +126,7 @@ impl Session {
         let mut session = Session {
             inner,
             model: names,
-            features: Readout { patch: 1, layout: super::readout::Layout::Map },
+            features: Readout { patch: 1, padded: false, layout: super::readout::Layout::Map },
             logits: None,
             classes: None,
             logits_kind: loaded.config.logits_kind,

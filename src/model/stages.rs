@@ -80,11 +80,11 @@ pub fn find(web: &Web, cells: &CellMap, anyhow: bool) -> Vec<Stage> {
             *place = (map, rank);
         }
     }
-    let rows = web.shape(web.input).and_then(|dims| dims.get(2).copied()).unwrap_or(0);
-    let stage = |map: &Map| Stage {
-        tensor: map.tensor.to_owned(),
-        stride: (rows + map.grid.rows / 2) / map.grid.rows.max(1),
+    let (height, width) = match web.shape(web.input) {
+        Some(&[_, _, height, width]) => (height, width),
+        _ => (0, 0),
     };
+    let stage = |map: &Map| Stage { tensor: map.tensor.to_owned(), stride: map.grid.stride(width, height) };
     let stages: Vec<Stage> = best.values().map(|(map, _)| stage(map)).collect();
     let skip = stages.iter().take_while(|stage| stage.stride < FIRST_STRIDE).count();
     if skip == stages.len() { stages } else { stages[skip..].to_vec() }

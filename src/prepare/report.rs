@@ -110,7 +110,7 @@ fn listed(one: &Candidate, size: InputSize) -> Listed {
         tensor: plan.tensor.clone(),
         rows: plan.grid.rows,
         cols: plan.grid.cols,
-        stride: (size.height + plan.grid.rows / 2) / plan.grid.rows.max(1),
+        stride: plan.grid.stride(size.width, size.height),
         width: plan.width(),
         heads: one.heads,
         before_rotation: one.before_rotation,

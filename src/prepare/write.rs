@@ -313,16 +313,15 @@ fn makes(model: &crate::model::onnx::ModelProto, name: &str) -> bool {
 
 /// Side of a cell in pixels.
 fn patch(size: InputSize, grid: Grid) -> Result<usize> {
-    let side = size.height / grid.rows.max(1);
-    if side == 0 || size.width / side != grid.cols || size.height / side != grid.rows {
+    let Some(patch) = grid.patch_of(size.width, size.height, None) else {
         bail!(
             "an input of {size} gives {}x{} cells, which are not square patches of whole pixels; give --size a multiple of about {}",
             grid.cols,
             grid.rows,
-            side.max(1)
+            (size.height / grid.rows.max(1)).max(1)
         );
-    }
-    Ok(side)
+    };
+    Ok(patch.side)
 }
 
 /// A head that was read, found to compute what its training did, and whose features are there.

@@ -60,7 +60,7 @@ impl Address {
         let user = user_end(rest).map(|end| &rest[..end]);
         match user {
             Some(user) if refused || user.contains(['@', '/', '%', '#', '?', ' ']) => {
-                "; check user and password: in the address @ is written %40, : %3A, / %2F and % itself %25"
+                "; check user and password: in the address @ is written %40, : %3A, / %2F, ? %3F, # %23 and % itself %25"
             }
             None if refused => {
                 "; it wants a user and a password: write them before the host, as in USER:PASSWORD@HOST"

@@ -1,7 +1,113 @@
 //! What cameras send over HTTP: JPEGs that replace each other (`multipart/x-mixed-replace`).
+//!
+//! Cameras disagree on everything between the pictures: boundaries quoted, doubled or without their dashes, a text
+//! before the first, lengths left out or wrong, heads without blanks. The pictures themselves tell where they begin
+//! and end, so that they are cut out of the stream and handed on between boundaries that GStreamer understands.
+
+use std::sync::{Mutex, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+
+use super::jpegs::Jpegs;
+
+/// A stream without a picture in so many bytes carries something else than JPEGs.
+const PATIENCE: usize = 1 << 18;
+
+/// Watches what a `souphttpsrc` receives, and lays the pictures of a camera between sound boundaries.
+pub(super) fn watch(source: &gst::Element) {
+    let Some(pad) = source.static_pad("src") else {
+        return;
+    };
+    let receiver = Mutex::new(Receiver::Other);
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        let mut receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut info.data {
+            Some(gst::PadProbeData::Event(event)) => {
+                if let Some(kind) = content_type(event) {
+                    *receiver = Receiver::of(&kind);
+                }
+                gst::PadProbeReturn::Ok
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) => match receiver.take(buffer) {
+                Taken::AsItIs => gst::PadProbeReturn::Ok,
+                Taken::Nothing => gst::PadProbeReturn::Drop,
+                Taken::Parts(parts) => {
+                    *buffer = parts;
+                    gst::PadProbeReturn::Ok
+                }
+            },
+            _ => gst::PadProbeReturn::Ok,
+        }
+    });
+}
+
+/// What a response said it is.
+fn content_type(event: &gst::EventRef) -> Option<String> {
+    let headers = event.structure().filter(|said| said.name() == "http-headers")?;
+    let headers = headers.get::<gst::Structure>("response-headers").ok()?;
+    let (_, kind) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"))?;
+    // A name that stands there twice has all its values.
+    match kind.get::<String>() {
+        Ok(kind) => Some(kind),
+        Err(_) => kind.get::<gst::Array>().ok()?.first()?.get().ok(),
+    }
+}
+
+enum Receiver {
+    Other,
+    Pictures { jpegs: Jpegs, received: usize, any: bool },
+}
+
+enum Taken {
+    AsItIs,
+    Nothing,
+    Parts(gst::Buffer),
+}
+
+impl Receiver {
+    fn of(kind: &str) -> Receiver {
+        let parts = kind.trim_start().get(..10).is_some_and(|head| head.eq_ignore_ascii_case("multipart/"));
+        match parts {
+            true => Receiver::Pictures { jpegs: Jpegs::default(), received: 0, any: false },
+            false => Receiver::Other,
+        }
+    }
+
+    fn take(&mut self, buffer: &gst::Buffer) -> Taken {
+        let Receiver::Pictures { jpegs, received, any } = self else {
+            return Taken::AsItIs;
+        };
+        let Ok(map) = buffer.map_readable() else {
+            return Taken::AsItIs;
+        };
+        *received += map.len();
+        jpegs.push(&map);
+        let mut parts = Vec::new();
+        while let Some(picture) = jpegs.next() {
+            parts.extend_from_slice(b"--picture\r\nContent-Type: image/jpeg\r\n");
+            parts.extend_from_slice(format!("Content-Length: {}\r\n\r\n", picture.len()).as_bytes());
+            parts.extend_from_slice(&picture);
+            parts.extend_from_slice(b"\r\n");
+        }
+        *any |= !parts.is_empty() || jpegs.begun();
+        if !*any && *received > PATIENCE {
+            let all = jpegs.give_up();
+            *self = Receiver::Other;
+            return Taken::Parts(timed(all, buffer));
+        }
+        if parts.is_empty() { Taken::Nothing } else { Taken::Parts(timed(parts, buffer)) }
+    }
+}
+
+fn timed(bytes: Vec<u8>, like: &gst::BufferRef) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_mut_slice(bytes);
+    if let Some(buffer) = buffer.get_mut() {
+        buffer.set_pts(like.pts());
+        buffer.set_dts(like.dts());
+    }
+    buffer
+}
 
 /// Readies a pipeline in which `demuxer`, a `multipartdemux`, was found to be needed.
 ///

@@ -31,6 +31,8 @@ mod escapes;
 mod http;
 pub mod images;
 #[cfg(feature = "media")]
+mod jpegs;
+#[cfg(feature = "media")]
 mod live;
 pub mod location;
 mod looped;

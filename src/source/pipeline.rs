@@ -191,6 +191,9 @@ pub(super) fn connect_decoder(
         if factory.name() == "multipartdemux" {
             http::pictures_follow(pipeline, element);
         }
+        if factory.name() == "souphttpsrc" {
+            http::watch(element);
+        }
         let class = factory.metadata("klass").unwrap_or_default();
         if class.contains("Demux") {
             streams.watch_demuxer(element, Arc::clone(&tracks));
