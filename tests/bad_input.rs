@@ -1,19 +1,13 @@
 //! Bad input: each a clear error with its exit code, no panic, no hang, nothing half-written.
 
-mod support {
-    pub mod given;
-    pub mod program;
-    pub mod tiny_model;
-}
-
 #[cfg(feature = "media")]
 use std::net::TcpListener;
 use std::path::Path;
 
-use support::given::{DRIVE, given, text};
-use support::program::{Outcome, farout};
+use crate::support::given::{DRIVE, given, text};
+use crate::support::program::{Outcome, farout};
 #[cfg(feature = "media")]
-use support::program::{Running, program};
+use crate::support::program::{Running, program};
 
 /// What is wrong, the arguments, the exit code, and words that the message must have.
 struct Case {

@@ -1,13 +1,7 @@
 //! Banks in parts and banks made smaller, through the program.
 
-mod support {
-    pub mod given;
-    pub mod program;
-    pub mod tiny_model;
-}
-
-use support::given::{given, text};
-use support::program::farout;
+use crate::support::given::{given, text};
+use crate::support::program::farout;
 
 #[test]
 fn shards_are_built_merged_and_the_bank_pruned() {

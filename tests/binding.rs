@@ -2,10 +2,8 @@
 //! on the CPU provider. On a GPU the same code runs with other memory.
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
-#[path = "support/host_stream.rs"]
-mod host_stream;
-#[path = "support/tiny_model.rs"]
-mod tiny_model;
+use crate::support::host_stream;
+use crate::support::tiny_model;
 
 use std::path::Path;
 use std::sync::Arc;

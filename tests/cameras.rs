@@ -3,19 +3,15 @@
 #![cfg(feature = "media")]
 #![allow(clippy::unwrap_used)]
 
-mod support {
-    pub mod program;
-}
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::program::farout;
 use farout::source::{Purpose, SourceConfig, open};
 use farout::stop::Stop;
-use support::program::farout;
 
 const SIZE: (usize, usize) = (64, 48);
 /// `admin:Geheim@77` in base64.

@@ -2,16 +2,11 @@
 #![cfg(feature = "media")]
 #![allow(clippy::unwrap_used)]
 
-mod support {
-    pub mod clips;
-    pub mod judge;
-}
-
 use std::path::Path;
 
+use crate::support::clips::*;
+use crate::support::judge;
 use farout::frame::{Colour, Matrix};
-use support::clips::*;
-use support::judge;
 
 /// Numbers of a picture; what they are said to mean differs.
 const BARS: &str = "-f lavfi -i smptehdbars=s=160x96:r=10:d=0.3,gblur=sigma=5";

@@ -2,16 +2,12 @@
 //! synthetic truth says a stranger is.
 #![cfg(feature = "media")]
 
-mod support {
-    pub mod program;
-}
-
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::program::{Running, farout, program};
+use crate::support::program::{Running, farout, program};
 
 const WIDTH: usize = 640;
 const HEIGHT: usize = 360;

@@ -2,18 +2,13 @@
 #![cfg(feature = "media")]
 #![allow(clippy::unwrap_used)]
 
-mod support {
-    pub mod clips;
-    pub mod program;
-}
-
 use std::path::{Path, PathBuf};
 
+use crate::support::clips::*;
+use crate::support::program::farout;
 use farout::frame::Frame;
 use farout::source::{Purpose, SourceConfig, SourceError, open};
 use farout::stop::Stop;
-use support::clips::*;
-use support::program::farout;
 
 /// 100 frames that change everywhere, a key frame every 20.
 fn moving(encoder: &str) -> String {

@@ -1,18 +1,11 @@
 //! `farout eval` from end to end: the same numbers however the work is split, interrupted or repeated.
 
-mod support {
-    pub mod drive_set;
-    pub mod given;
-    pub mod program;
-    pub mod tiny_model;
-}
-
 use std::path::{Path, PathBuf};
 
+use crate::support::drive_set::{Set, read};
+use crate::support::given::{given, text};
+use crate::support::program::{Running, farout};
 use serde_json::Value;
-use support::drive_set::{Set, read};
-use support::given::{given, text};
-use support::program::{Running, farout};
 
 /// The pooled number of a method.
 fn number(result: &Value, method: &str, key: &str) -> f64 {
@@ -230,7 +223,7 @@ fn what_cannot_be_judged_or_written_is_told() {
     assert!(ended.code == Some(2) && ended.stderr.contains("--bank"), "{}", ended.stderr);
 
     // A model whose logits are NaN.
-    let mut broken = support::tiny_model::Tiny { unrelated: false, ..Default::default() }.model();
+    let mut broken = crate::support::tiny_model::Tiny { unrelated: false, ..Default::default() }.model();
     let graph = broken.graph.as_mut().unwrap();
     let head = graph.initializer.iter_mut().find(|t| t.name.as_deref() == Some("head")).unwrap();
     head.float_data[0] = f32::NAN;

@@ -2,8 +2,7 @@
 //! with the remedy where it is missing.
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
-#[path = "support/tiny_model.rs"]
-mod tiny_model;
+use crate::support::tiny_model;
 
 use std::path::Path;
 

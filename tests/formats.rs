@@ -2,16 +2,12 @@
 //! floats all the same.
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
-mod support {
-    pub mod program;
-}
-
 use std::path::{Path, PathBuf};
 
+use crate::support::program::{Outcome, farout};
 use farout::model::onnx::{Dimension, DimensionValue, ModelProto, type_proto};
 use farout::model::{ModelConfig, read};
 use prost::Message;
-use support::program::{Outcome, farout};
 
 fn tiny(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(name)

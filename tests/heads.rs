@@ -2,22 +2,17 @@
 //! what is made of them. Inputs besides the picture.
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
-mod support {
-    pub mod blocks;
-    pub mod program;
-}
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use crate::support::blocks::{Net, WIDTH};
+use crate::support::program::{Outcome, farout};
 use farout::features::{BareSession, RuntimeConfig};
 use farout::model::onnx::{
     Dimension, DimensionValue, ModelProto, TensorProto, data_type, int, ints, tensor_value,
 };
 use farout::model::{ModelConfig, load, read};
 use prost::Message;
-use support::blocks::{Net, WIDTH};
-use support::program::{Outcome, farout};
 
 fn written(dir: &Path, name: &str, model: &ModelProto) -> PathBuf {
     let path = dir.join(name);

@@ -2,14 +2,11 @@
 //! its reason.
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
-mod support {
-    pub mod forms;
-    pub mod program;
-    pub mod tiny_model;
-}
-
 use std::path::Path;
 
+use crate::support::forms::{self, MARK, constants_as_nodes};
+use crate::support::program::farout;
+use crate::support::tiny_model::{Tiny, weights};
 use farout::features::{BareSession, ModelInput, Placement, RuntimeConfig, Session};
 use farout::grid::Features;
 use farout::model::onnx::{
@@ -18,9 +15,6 @@ use farout::model::onnx::{
 };
 use farout::model::{ModelConfig, read};
 use prost::Message;
-use support::forms::{self, MARK, constants_as_nodes};
-use support::program::farout;
-use support::tiny_model::{Tiny, weights};
 
 /// Writes the same model, or a worse one, in another way.
 type Change = fn(&mut ModelProto);

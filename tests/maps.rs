@@ -1,19 +1,12 @@
 //! What may be done to score maps, through the program: replay and eval do the same, fusion takes the statistics of
 //! the bank, and a region of interest changes alarms only.
 
-mod support {
-    pub mod drive_set;
-    pub mod given;
-    pub mod program;
-    pub mod tiny_model;
-}
-
 use std::path::{Path, PathBuf};
 
+use crate::support::drive_set::{Set, drive_set, read};
+use crate::support::given::{given, text};
+use crate::support::program::farout;
 use serde_json::Value;
-use support::drive_set::{Set, drive_set, read};
-use support::given::{given, text};
-use support::program::farout;
 
 /// A configuration with these lines in `[score]`.
 fn config(dir: &Path, score: &str) -> PathBuf {
@@ -214,8 +207,16 @@ fn fused_scores_come_from_the_statistics_of_a_bank_with_logits() {
     assert!(basis.contains("score.partner = \"lse\""), "{basis}");
     let events = set.at("events.jsonl");
     let replay = |extra: &[&str]| {
-        let args =
-            ["replay", support::given::DRIVE, "--device", "cpu", "--frames", "3", "--bank", text(&bank)];
+        let args = [
+            "replay",
+            crate::support::given::DRIVE,
+            "--device",
+            "cpu",
+            "--frames",
+            "3",
+            "--bank",
+            text(&bank),
+        ];
         farout([&args[..], &["--events", text(&events)], extra].concat())
     };
     let refused = replay(&["-c", text(&other)]);

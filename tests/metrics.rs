@@ -1,18 +1,14 @@
 //! Metrics against scikit-learn and a transcription of the SMIYC protocol (`tools/metrics_reference.py`):
 //! stored values always, the script itself where Python has what it needs.
 
-mod support {
-    pub mod program;
-}
-
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::program::farout;
 use farout::eval::metrics::smiyc::{Judge, SmiycReport, Track};
 use farout::eval::metrics::{BootstrapSettings, Counts, Detection, Limits, Pooled};
 use farout::eval::truth::{ANOMALY, NORMAL, Truth, VOID};
 use serde_json::Value;
-use support::program::farout;
 
 /// What both sides may differ by.
 const TOLERANCE: f64 = 1e-9;

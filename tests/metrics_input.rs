@@ -1,12 +1,8 @@
 //! `farout metrics` on good and bad folders: what it prints, and what it says when it cannot.
 
-mod support {
-    pub mod program;
-}
-
 use std::path::{Path, PathBuf};
 
-use support::program::{Outcome, farout};
+use crate::support::program::{Outcome, farout};
 
 const WIDTH: u32 = 48;
 const HEIGHT: u32 = 32;

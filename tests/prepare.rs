@@ -2,19 +2,13 @@
 //! done is said clearly.
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
-mod support {
-    pub mod given;
-    pub mod program;
-    pub mod tiny_model;
-}
-
 use std::path::{Path, PathBuf};
 
+use crate::support::given::{DRIVE, build, given, text};
+use crate::support::program::{Outcome, farout};
 use farout::model::onnx::{EXTERNAL, ModelProto, StringStringEntryProto};
 use farout::model::read;
 use prost::Message;
-use support::given::{DRIVE, build, given, text};
-use support::program::{Outcome, farout};
 
 fn tiny(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(name)

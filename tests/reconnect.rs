@@ -2,17 +2,12 @@
 #![cfg(feature = "media")]
 #![allow(clippy::unwrap_used)]
 
-mod support {
-    pub mod clips;
-    pub mod screens;
-}
-
 use std::time::{Duration, Instant};
 
+use crate::support::screens::*;
 use farout::sink::OutputConfig;
 use farout::source::{Purpose, SourceConfig, SourceState, open};
 use farout::stop::Stop;
-use support::screens::*;
 
 /// A port that is free now.
 fn free_port() -> u16 {
@@ -76,7 +71,12 @@ fn a_stream_that_stalls_is_lost_and_comes_back() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/stalls.ts", listener.local_addr().unwrap());
     let dir = tempfile::tempdir().unwrap();
-    let clip = support::clips::clip(dir.path(), "x.ts", &support::clips::ball(50, 64, 64), "mpegtsmux");
+    let clip = crate::support::clips::clip(
+        dir.path(),
+        "x.ts",
+        &crate::support::clips::ball(50, 64, 64),
+        "mpegtsmux",
+    );
     let bytes = std::fs::read(clip).unwrap();
     std::thread::spawn(move || {
         let mut held = Vec::new();

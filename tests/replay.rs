@@ -1,17 +1,9 @@
 //! Replays from end to end: the same twice, to the last good frame, whatever the pictures are like.
 
-mod support {
-    #[cfg(feature = "media")]
-    pub mod clips;
-    pub mod given;
-    pub mod program;
-    pub mod tiny_model;
-}
-
 use std::path::{Path, PathBuf};
 
-use support::given::{DRIVE, given, text};
-use support::program::{Outcome, Running, farout, program};
+use crate::support::given::{DRIVE, given, text};
+use crate::support::program::{Outcome, Running, farout, program};
 
 /// A replay of `source` by the tiny model with everything that `extra` asks for.
 fn replay(source: &str, extra: &[&str]) -> Outcome {
@@ -129,7 +121,7 @@ fn a_signal_finishes_files_and_a_second_one_leaves_at_once() {
 #[cfg(feature = "media")]
 mod video {
     use super::*;
-    use support::clips::{ball, clip, cut};
+    use crate::support::clips::{ball, clip, cut};
 
     /// How many frames a player finds in a file.
     fn played(path: &Path) -> u64 {
@@ -205,7 +197,8 @@ mod video {
         assert_eq!(told["frames"], 20);
         assert_eq!(played(&out), 20);
         // Ten frames of 40 ms, then ten of 200 ms; the last one's length is not told.
-        let (frames, error) = support::clips::drain(&mut *support::clips::offline(&out).unwrap());
+        let (frames, error) =
+            crate::support::clips::drain(&mut *crate::support::clips::offline(&out).unwrap());
         assert!(error.is_none(), "{error:?}");
         for (n, frame) in frames.iter().enumerate() {
             let due = if n < 10 { 0.04 * n as f64 } else { 0.4 + 0.2 * (n - 10) as f64 };

@@ -2,18 +2,12 @@
 #![cfg(feature = "media")]
 #![allow(clippy::unwrap_used)]
 
-mod support {
-    pub mod clips;
-    pub mod judge;
-    pub mod program;
-}
-
 use std::path::Path;
 
+use crate::support::clips::*;
+use crate::support::judge;
+use crate::support::program::farout;
 use farout::frame::Frame;
-use support::clips::*;
-use support::judge;
-use support::program::farout;
 
 fn frames(clip: &Path) -> Vec<Frame> {
     let (frames, error) = drain(&mut *offline(clip).unwrap());

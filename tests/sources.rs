@@ -2,16 +2,12 @@
 #![cfg(feature = "media")]
 #![allow(clippy::unwrap_used)]
 
-mod support {
-    pub mod clips;
-}
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support::clips::*;
 use farout::source::{Purpose, SourceConfig, SourceError, open};
 use farout::stop::Stop;
-use support::clips::*;
 
 const STEP: Duration = Duration::from_millis(40);
 /// Containers, and what makes them from H.264.

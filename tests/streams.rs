@@ -2,10 +2,7 @@
 //! tensors that the names stand for are those that the model was written with.
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
-mod support {
-    pub mod blocks;
-}
-
+use crate::support::blocks::{Net, WIDTH};
 use farout::features::{BareSession, Device, RuntimeConfig};
 use farout::model::ModelConfig;
 use farout::model::assemble::{Assembly, assemble};
@@ -13,7 +10,6 @@ use farout::model::onnx::{ModelProto, int, ints};
 use farout::model::survey::Survey;
 use farout::prepare::{Examined, Look, examine};
 use prost::Message;
-use support::blocks::{Net, WIDTH};
 
 fn cpu() -> RuntimeConfig {
     RuntimeConfig { device: Device::Cpu, threads: 1, ..Default::default() }

@@ -1,17 +1,13 @@
 //! Views from end to end: banks that measure them, runs that merge them, thresholds that hold for them only.
 
-mod support {
-    pub mod drive_set;
-    pub mod given;
-    pub mod program;
-    pub mod tiny_model;
-}
-
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::support::drive_set::drive_set;
+use crate::support::given::{DRIVE, given, text};
+use crate::support::program::{Outcome, farout};
 use farout::config::Config;
 use farout::detector::{Mapped, Mapper};
 use farout::flow::{Flow, Pace, Stage};
@@ -19,9 +15,6 @@ use farout::grid::{Grid, ScoreMap};
 use farout::health::Health;
 use farout::source::{self, Purpose, SourceConfig};
 use farout::stop::Stop;
-use support::drive_set::drive_set;
-use support::given::{DRIVE, given, text};
-use support::program::{Outcome, farout};
 
 const VIEWS: &str =
     r#"more = [{ height = 240 }, { tiles = "2x1" }, { crop = [0.2, 0.3, 0.8, 0.7], height = 120 }]"#;

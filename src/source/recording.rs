@@ -90,7 +90,7 @@ impl Recording {
         let opened = Self::new(location, name, decode, ending, stop, Some((input, config.clone())));
         let opened = opened.map(|recording| Recording { path: Some(path.to_owned()), ..recording });
         opened.map_err(|error| match error {
-            SourceError::Unreadable { location, why } if brief && why.contains("no playable streams") => {
+            SourceError::Unreadable { location, why } if brief && ["no playable streams", "no frame came"].iter().any(|one| why.contains(one)) => {
                 let why = "its video lasts less than a fifth of the file, which GStreamer takes for a preview; \
                            `ffmpeg -i FILE -map 0:v -c copy FILE.mkv` makes a file that can be read";
                 SourceError::unreadable(location, why)

@@ -1,5 +1,5 @@
 //! A tiny deterministic ONNX model: a patch embedding, one layer of features, class logits.
-//! Include it in a test with `#[path = "support/tiny_model.rs"] mod tiny_model;`.
+
 #![allow(dead_code, reason = "each test uses what it needs")]
 
 use std::path::Path;

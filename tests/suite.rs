@@ -1,0 +1,48 @@
+//! All tests that need no process of their own, in one program: it is linked once, and they run side by side.
+//!
+//! What counts the allocations or the memory of its process stands alone, in `allocations.rs` and `sinks.rs`.
+
+mod support {
+    pub mod blocks;
+    #[cfg(feature = "media")]
+    pub mod clips;
+    pub mod drive_set;
+    pub mod forms;
+    pub mod given;
+    pub mod host_stream;
+    pub mod judge;
+    pub mod program;
+    #[cfg(feature = "media")]
+    pub mod screens;
+    pub mod tiny_model;
+}
+
+mod bad_input;
+mod banks;
+mod binding;
+mod cameras;
+mod colours;
+mod configs;
+mod daemon;
+mod damage;
+mod eval;
+mod features;
+mod floors;
+mod formats;
+mod fused;
+mod fuzz_corpus;
+mod heads;
+mod integers;
+mod loading;
+mod maps;
+mod metrics;
+mod metrics_input;
+mod models;
+mod prepare;
+mod reconnect;
+mod replay;
+mod search_bench;
+mod shapes;
+mod sources;
+mod streams;
+mod views;
