@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use farout::collect::Extract;
+use farout::collect::FeatureExtractor;
 use farout::config::Config;
-use farout::detector::FeatureExtractor;
 use farout::file::write_whole;
 use farout::grid::{Features, Grid};
 use farout::source::{Purpose, Source, SourceConfig, open};

@@ -221,6 +221,11 @@ impl Bank {
         self.metadata.calibration.as_ref()
     }
 
+    /// The views beside the whole picture that its normal distances were measured with, in a line; empty for none.
+    pub fn views(&self) -> &str {
+        self.calibration().and_then(|known| known.views.as_ref()).map_or("", |known| &known.views)
+    }
+
     /// The file it was opened from.
     pub fn path(&self) -> &Path {
         &self.path

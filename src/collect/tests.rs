@@ -175,9 +175,9 @@ fn the_bank_depends_on_neither_order_nor_threads() {
     }
     let bank = Bank::from_contents(first, 3).unwrap();
     assert_eq!((bank.rows(), bank.width()), (100, 3));
-    assert!(crate::score::ScoreConfig::default().resolve(&bank, 3).unwrap().value > 0.0);
+    assert!(crate::score::ScoreConfig::default().resolve(&bank, 3, "").unwrap().value > 0.0);
     assert!(matches!(
-        crate::score::ScoreConfig::default().resolve(&bank, 4),
+        crate::score::ScoreConfig::default().resolve(&bank, 4, ""),
         Err(crate::score::ScoreError::OtherK { .. })
     ));
 }

@@ -2,22 +2,23 @@
 
 use anyhow::Result;
 
-use super::items::{Featured, Judged, Measured, Prepared, Verdict};
-use super::looks::Looks;
+use super::items::{Featured, Judged, Mapped, Measured, Prepared, Verdict};
+use super::scoring::Scoring;
+use super::views::Views;
 use crate::features::{ModelInput, Preprocessor, Session};
 use crate::flow::Stage;
 use crate::frame::Frame;
-use crate::grid::{Distances, Features, Logits, PixelScores};
-use crate::luma::Luma;
+use crate::grid::{Distances, Features, Logits, PixelScores, ScoreMap};
 use crate::nearest::Gauge;
 use crate::pool::Pool;
-use crate::score::{Enlarger, MotionTracker, Regions, Roi, Scorer, TemporalSmoother};
+use crate::region::Region;
+use crate::score::{Enlarger, Regions, Roi};
 
 /// Frame -> model input.
 pub struct Preprocess {
-    pub(super) preprocessor: Preprocessor,
+    pub(crate) preprocessor: Preprocessor,
     /// Of each view and tile beside the whole picture.
-    pub(super) views: Vec<Preprocessor>,
+    pub(crate) views: Vec<Preprocessor>,
     pub(super) inputs: Pool<ModelInput>,
 }
 
@@ -39,7 +40,7 @@ impl Stage for Preprocess {
 
 /// Model input -> features and logits.
 pub struct Extract {
-    pub(super) session: Session,
+    pub(crate) session: Session,
     pub(super) numbers: Pool<Vec<f32>>,
     /// Whether anybody wants the logits.
     pub(super) with_logits: bool,
@@ -70,7 +71,7 @@ pub struct Search {
     /// The class of each patch, where the engine wants to know.
     pub(super) classes: Vec<u16>,
     /// The views beside the whole picture, if there are any.
-    pub(super) looks: Option<Looks>,
+    pub(super) views: Option<Views>,
 }
 
 impl Stage for Search {
@@ -86,10 +87,10 @@ impl Stage for Search {
                 logits.patch_classes(features.grid, &mut self.classes);
             }
             engine.distances_by_class(&features, &self.classes, &mut distances)?;
-            if let Some(looks) = &mut self.looks {
+            if let Some(further) = &mut self.views {
                 let mut merged = Distances { data: self.numbers.take(), ..Default::default() };
                 let picture = ((frame.width, frame.height), &features, logits.as_ref());
-                looks.step(engine, picture, (&distances, &views), &mut merged)?;
+                further.step(engine, picture, (&distances, &views), &mut merged)?;
                 distances = merged;
             }
         }
@@ -97,20 +98,33 @@ impl Stage for Search {
     }
 }
 
-/// Distances and logits -> scores of pixels, and regions.
+/// Distances and logits -> one score map per method.
+pub struct Map {
+    pub(super) scoring: Scoring,
+}
+
+impl Stage for Map {
+    type In = Measured;
+    type Out = Mapped;
+
+    fn step(&mut self, Measured { frame, distances, logits }: Measured) -> Result<Mapped> {
+        let mut maps = Vec::new();
+        self.scoring.step(&frame, &distances, logits.as_ref(), &mut maps)?;
+        Ok(Mapped { frame, maps })
+    }
+}
+
+/// Distances and logits -> scores of pixels by one method, and regions.
 pub struct Score {
-    pub(super) scorer: Scorer,
-    /// The way of the motion and the smoothing along it, if that is asked for.
-    pub(super) temporal: Option<(MotionTracker, TemporalSmoother)>,
+    pub(super) scoring: Scoring,
     pub(super) enlarger: Enlarger,
     /// Where alarms count, if not everywhere.
     pub(super) roi: Option<Roi>,
     pub(super) regions: Regions,
-    pub(super) luma: Luma,
-    pub(super) map: crate::grid::ScoreMap,
+    pub(super) maps: Vec<ScoreMap>,
     pub(super) numbers: Pool<Vec<f32>>,
     pub(super) masks: Pool<Vec<bool>>,
-    pub(super) region_lists: Pool<Vec<crate::region::Region>>,
+    pub(super) region_lists: Pool<Vec<Region>>,
 }
 
 impl Stage for Score {
@@ -118,17 +132,12 @@ impl Stage for Score {
     type Out = Judged;
 
     fn step(&mut self, Measured { frame, distances, logits }: Measured) -> Result<Judged> {
-        self.scorer.step(&distances, logits.as_ref(), &mut self.map)?;
+        self.scoring.step(&frame, &distances, logits.as_ref(), &mut self.maps)?;
         let size = (frame.width, frame.height);
-        if self.temporal.is_some() || self.enlarger.needs_luma() {
-            self.luma.take(&frame);
-        }
-        if let Some((tracker, smoother)) = &mut self.temporal {
-            let how = tracker.step(&frame, &self.luma);
-            smoother.step(&mut self.map, size, &how);
-        }
         let mut scores = PixelScores { data: self.numbers.take(), ..Default::default() };
-        self.enlarger.step(&self.map, &self.luma, size, &mut scores);
+        for map in &self.maps {
+            self.enlarger.step(map, self.scoring.luma(), size, &mut scores);
+        }
         let mut counted = self.masks.take();
         counted.clear();
         if let Some(roi) = &mut self.roi {

@@ -16,7 +16,7 @@ use super::result::{
 };
 use super::settings::{Settings, Shard};
 use crate::collect::{hex, sha256_of_file};
-use crate::detector::{Mapper, Setup, resolve};
+use crate::detector::{Mapper, Setup};
 use crate::identity::ModelIdentity;
 use crate::score::{MapRecipe, Method};
 use crate::stop::Stop;
@@ -234,10 +234,12 @@ fn thresholds(settings: &Settings, setup: &Setup) -> Vec<ThresholdRecord> {
         let score = crate::score::ScoreConfig { method: *method, ..settings.config.score.clone() };
         match &setup.bank {
             None => none("there is no bank to take a threshold from".into()),
-            Some(bank) => match resolve(&settings.config, &score, bank) {
-                Ok(known) => ThresholdRecord { value: Some(known.value), basis: known.basis },
-                Err(why) => none(why.to_string()),
-            },
+            Some(bank) => {
+                match score.resolve(bank, settings.config.search.k, &settings.config.views.describe()) {
+                    Ok(known) => ThresholdRecord { value: Some(known.value), basis: known.basis },
+                    Err(why) => none(why.to_string()),
+                }
+            }
         }
     };
     settings.methods.iter().map(of).collect()

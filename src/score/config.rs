@@ -179,13 +179,14 @@ impl ScoreConfig {
         MapRecipe { partner: self.partner, normalise: self.normalise, smooth: self.smooth }
     }
 
-    /// The threshold to use with `bank`, searched for `k` neighbours, and where it comes from.
+    /// The threshold to use with `bank`, searched for `k` neighbours in the picture and these `views` beside it
+    /// ([`crate::views::ViewsConfig::describe`]), and where it comes from.
     ///
     /// # Errors
     /// [`ScoreError::Bank`] if it should come from the bank and the bank was not calibrated for
-    /// this method; [`ScoreError::OtherK`], [`ScoreError::OtherPartner`], [`ScoreError::OtherMaps`] if for another
-    /// k, fusion or treatment of the map.
-    pub fn resolve(&self, bank: &Bank, k: usize) -> Result<Threshold, ScoreError> {
+    /// this method; [`ScoreError::OtherK`], [`ScoreError::OtherPartner`], [`ScoreError::OtherMaps`],
+    /// [`ScoreError::OtherViews`] if for another k, fusion, treatment of the map or views.
+    pub fn resolve(&self, bank: &Bank, k: usize, views: &str) -> Result<Threshold, ScoreError> {
         if let ThresholdSetting::Fixed(value) = self.threshold {
             return Ok(Threshold { value, basis: "set by hand".to_owned() });
         }
@@ -193,6 +194,12 @@ impl ScoreConfig {
             let why = format!("bank {} was built without held-out frames", bank.path().display());
             return Err(crate::bank::BankError::NotCalibrated { why }.into());
         };
+        if self.method.searches() && bank.views() != views {
+            return Err(ScoreError::OtherViews {
+                measured: told_views(bank.views()),
+                wanted: told_views(views),
+            });
+        }
         let name = self.method.name();
         let found = calibration.method(name)?;
         if let Some(measured) = found.k.filter(|measured| *measured != k) {
@@ -211,6 +218,13 @@ impl ScoreConfig {
             threshold.basis.push_str("; measured on single frames, interpolated bilinearly");
         }
         Ok(threshold)
+    }
+}
+
+fn told_views(views: &str) -> String {
+    match views {
+        "" => "no further views".to_owned(),
+        some => format!("the views \"{some}\""),
     }
 }
 

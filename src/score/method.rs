@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Grounds, Parametric};
+use super::{Parametric, ScoreInputs};
 use crate::grid::LogitsKind;
 
 /// How a patch is scored. Serialised as its name.
@@ -33,12 +33,12 @@ impl Method {
     ];
 
     /// Those that a run can score by, as far as model and bank are there and the logits are of the right kind.
-    pub fn allowed(grounds: &Grounds<'_>) -> Vec<Method> {
+    pub fn allowed(at_hand: &ScoreInputs<'_>) -> Vec<Method> {
         let fits = |method: &Method| {
-            (!method.searches() || grounds.bank.is_some())
-                && (!method.needs_logits() || grounds.has_logits)
+            (!method.searches() || at_hand.bank.is_some())
+                && (!method.needs_logits() || at_hand.has_logits)
                 && (*method != Method::Parametric(Parametric::Rba)
-                    || grounds.logits_kind == Some(LogitsKind::Masks))
+                    || at_hand.logits_kind == Some(LogitsKind::Masks))
         };
         Method::ALL.into_iter().filter(fits).collect()
     }

@@ -27,7 +27,7 @@ pub use normalise::Normalise;
 pub use parametric::Parametric;
 pub use regions::Regions;
 pub use roi::{Polygon, Polygons, Roi};
-pub use scorer::{Grounds, ScoreError, Scorer};
+pub use scorer::{ScoreError, ScoreInputs, Scorer};
 pub use smooth::Smoother;
 pub use temporal::{Continuity, MotionTracker, TemporalSmoother};
 pub use track::Tracker;

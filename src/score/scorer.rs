@@ -82,7 +82,7 @@ pub enum ScoreError {
 
 /// What the scores of a run are made from.
 #[derive(Debug, Clone, Copy)]
-pub struct Grounds<'a> {
+pub struct ScoreInputs<'a> {
     /// The bank that is searched.
     pub bank: Option<&'a Bank>,
     /// Neighbours of the search.
@@ -118,8 +118,12 @@ impl Scorer {
     ///
     /// # Errors
     /// [`ScoreError`]: the method does not go together with model and bank.
-    pub fn open(method: Method, config: &ScoreConfig, grounds: &Grounds<'_>) -> Result<Scorer, ScoreError> {
-        if method.needs_logits() && !grounds.has_logits {
+    pub fn open(
+        method: Method,
+        config: &ScoreConfig,
+        at_hand: &ScoreInputs<'_>,
+    ) -> Result<Scorer, ScoreError> {
+        if method.needs_logits() && !at_hand.has_logits {
             return Err(ScoreError::NoLogits(method.name()));
         }
         let uncertainty = match method {
@@ -127,7 +131,7 @@ impl Scorer {
             Method::Parametric(one) => Some(one),
             Method::Cdnp | Method::Zsum => Some(config.partner),
         };
-        if uncertainty == Some(Parametric::Rba) && grounds.logits_kind == Some(LogitsKind::Classes) {
+        if uncertainty == Some(Parametric::Rba) && at_hand.logits_kind == Some(LogitsKind::Classes) {
             return Err(ScoreError::NotMasks);
         }
         if (method, config.normalise) == (Method::Cdnp, Normalise::Spread) {
@@ -138,18 +142,18 @@ impl Scorer {
             Method::Knn => Rule::Distance,
             Method::Parametric(one) => Rule::Parametric(one),
             Method::Cdnp => {
-                let reference = grounds.bank.and_then(|bank| bank.metadata().build.reference.as_ref());
-                fused(Fusion::cdnp(config.partner, reference, grounds.k)?)
+                let reference = at_hand.bank.and_then(|bank| bank.metadata().build.reference.as_ref());
+                fused(Fusion::cdnp(config.partner, reference, at_hand.k)?)
             }
             Method::Zsum => {
                 // Their z-scores are those of distances treated alike.
                 let wanted = config.recipe().changes(method);
                 let alike = |c: &&Calibration| {
-                    grounds.same_views && c.maps.get("normalise") == wanted.get("normalise")
+                    at_hand.same_views && c.maps.get("normalise") == wanted.get("normalise")
                 };
-                let known = grounds.bank.and_then(Bank::calibration).filter(alike);
+                let known = at_hand.bank.and_then(Bank::calibration).filter(alike);
                 let methods = known.map_or(&[][..], |calibration| &calibration.methods);
-                fused(Fusion::zsum(config.partner, methods, grounds.k)?)
+                fused(Fusion::zsum(config.partner, methods, at_hand.k)?)
             }
         };
         Ok(Scorer {

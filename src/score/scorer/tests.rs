@@ -70,8 +70,8 @@ fn statistics() -> Vec<MethodCalibration> {
     ]
 }
 
-fn grounds(bank: &Bank) -> Grounds<'_> {
-    Grounds {
+fn at_hand(bank: &Bank) -> ScoreInputs<'_> {
+    ScoreInputs {
         bank: Some(bank),
         k: 3,
         has_logits: true,
@@ -123,7 +123,7 @@ fn fused_scores_are_their_formulas_on_the_finer_grid() {
     ];
     for (method, partner, single, fuse) in cases {
         let config = ScoreConfig { partner, ..ScoreConfig::default() };
-        let mut scorer = Scorer::open(method, &config, &grounds(&bank)).unwrap();
+        let mut scorer = Scorer::open(method, &config, &at_hand(&bank)).unwrap();
         assert_eq!(scorer.method(), method);
         let mut map = ScoreMap::default();
         let mut check = |d: &Distances, l: &Logits, grid: Grid, want: Vec<f64>| {
@@ -157,7 +157,7 @@ fn a_cell_that_one_part_cannot_judge_is_not_judged_and_stays_where_it_is() {
     let bank = bank(Some(reference()), statistics());
     let (square, wide) = (Grid { rows: 1, cols: 2 }, Grid { rows: 1, cols: 4 });
     for method in [Method::Cdnp, Method::Zsum] {
-        let mut scorer = Scorer::open(method, &ScoreConfig::default(), &grounds(&bank)).unwrap();
+        let mut scorer = Scorer::open(method, &ScoreConfig::default(), &at_hand(&bank)).unwrap();
         let mut map = ScoreMap::default();
         for bad in [f32::NAN, f32::INFINITY] {
             let d = distances(square, &[bad, 1.0]);
@@ -178,11 +178,11 @@ fn distances_and_logits_alone() {
     let bank = bank(None, Vec::new());
     let grid = Grid { rows: 1, cols: 3 };
     let mut map = ScoreMap::default();
-    let mut scorer = Scorer::open(Method::Knn, &ScoreConfig::default(), &grounds(&bank)).unwrap();
+    let mut scorer = Scorer::open(Method::Knn, &ScoreConfig::default(), &at_hand(&bank)).unwrap();
     scorer.step(&distances(grid, &[1.0, f32::NAN, f32::NEG_INFINITY]), None, &mut map).unwrap();
     assert_eq!(map.data[..], [1.0, f32::INFINITY, f32::INFINITY]);
     let method = Method::Parametric(Parametric::MaxLogit);
-    let mut scorer = Scorer::open(method, &ScoreConfig::default(), &grounds(&bank)).unwrap();
+    let mut scorer = Scorer::open(method, &ScoreConfig::default(), &at_hand(&bank)).unwrap();
     let finer = Grid { rows: 2, cols: 1 };
     scorer.step(&Distances::default(), Some(&logits(finer, &[[1.0, 2.0], [3.0, 0.0]])), &mut map).unwrap();
     assert_eq!((map.grid, &map.data[..]), (finer, &[-2.0, -3.0][..]));
@@ -200,33 +200,33 @@ fn what_does_not_go_together_is_told() {
     let usual = ScoreConfig::default();
     let msp = ScoreConfig { partner: Parametric::Msp, ..usual.clone() };
     let rba = ScoreConfig { partner: Parametric::Rba, ..usual.clone() };
-    let k4 = |bank| Grounds { k: 4, ..grounds(bank) };
-    let bare = |bank| Grounds { has_logits: false, ..grounds(bank) };
-    let nowhere = Grounds { bank: None, ..grounds(&whole) };
+    let k4 = |bank| ScoreInputs { k: 4, ..at_hand(bank) };
+    let bare = |bank| ScoreInputs { has_logits: false, ..at_hand(bank) };
+    let nowhere = ScoreInputs { bank: None, ..at_hand(&whole) };
     let rejected = Method::Parametric(Parametric::Rba);
-    let cases: [(Method, &ScoreConfig, Grounds, &str); 11] = [
-        (Method::Cdnp, &usual, grounds(&old), "the range of lse over its reference images"),
-        (Method::Cdnp, &msp, grounds(&whole), "the range of msp"),
-        (Method::Cdnp, &usual, grounds(&shard), "how far its features lie"),
+    let cases: [(Method, &ScoreConfig, ScoreInputs, &str); 11] = [
+        (Method::Cdnp, &usual, at_hand(&old), "the range of lse over its reference images"),
+        (Method::Cdnp, &msp, at_hand(&whole), "the range of msp"),
+        (Method::Cdnp, &usual, at_hand(&shard), "how far its features lie"),
         (Method::Cdnp, &usual, k4(&whole), "k = 3, the search uses k = 4"),
         (Method::Cdnp, &usual, bare(&whole), "needs logits"),
-        (Method::Zsum, &msp, grounds(&old), "mean and deviation of msp"),
+        (Method::Zsum, &msp, at_hand(&old), "mean and deviation of msp"),
         (Method::Zsum, &usual, k4(&old), "k = 3, the search uses k = 4"),
-        (Method::Zsum, &usual, grounds(&alike), "all that were measured are alike"),
+        (Method::Zsum, &usual, at_hand(&alike), "all that were measured are alike"),
         (Method::Zsum, &usual, nowhere, "mean and deviation of lse"),
-        (rejected, &usual, grounds(&whole), "mask classifier"),
-        (Method::Zsum, &rba, grounds(&whole), "mask classifier"),
+        (rejected, &usual, at_hand(&whole), "mask classifier"),
+        (Method::Zsum, &rba, at_hand(&whole), "mask classifier"),
     ];
-    for (method, config, grounds, part) in cases {
-        let why = Scorer::open(method, config, &grounds).err().map(|why| why.to_string()).unwrap_or_default();
+    for (method, config, at_hand, part) in cases {
+        let why = Scorer::open(method, config, &at_hand).err().map(|why| why.to_string()).unwrap_or_default();
         assert!(why.contains(part), "{}: {part:?} is not in {why:?}", method.name());
     }
     // An older bank knows the z-scores all the same, and logits of an unknown kind may be masks.
-    Scorer::open(Method::Zsum, &usual, &grounds(&old)).unwrap();
-    Scorer::open(rejected, &usual, &Grounds { logits_kind: None, ..grounds(&old) }).unwrap();
-    assert_eq!(Method::allowed(&Grounds { bank: None, ..grounds(&whole) }).len(), 4);
+    Scorer::open(Method::Zsum, &usual, &at_hand(&old)).unwrap();
+    Scorer::open(rejected, &usual, &ScoreInputs { logits_kind: None, ..at_hand(&old) }).unwrap();
+    assert_eq!(Method::allowed(&ScoreInputs { bank: None, ..at_hand(&whole) }).len(), 4);
     assert_eq!(Method::allowed(&bare(&whole)), [Method::Knn]);
-    let masks = Grounds { logits_kind: Some(LogitsKind::Masks), ..grounds(&whole) };
+    let masks = ScoreInputs { logits_kind: Some(LogitsKind::Masks), ..at_hand(&whole) };
     assert_eq!(Method::allowed(&masks), Method::ALL);
 }
 
@@ -234,13 +234,13 @@ fn what_does_not_go_together_is_told() {
 fn a_threshold_belongs_to_its_fusion() {
     let bank = bank(Some(reference()), statistics());
     let zsum = ScoreConfig { method: Method::Zsum, ..ScoreConfig::default() };
-    assert!(zsum.resolve(&bank, 3).is_ok());
-    assert!(matches!(zsum.resolve(&bank, 5), Err(ScoreError::OtherK { measured: 3, k: 5 })));
+    assert!(zsum.resolve(&bank, 3, "").is_ok());
+    assert!(matches!(zsum.resolve(&bank, 5, ""), Err(ScoreError::OtherK { measured: 3, k: 5 })));
     let other = ScoreConfig { partner: Parametric::Entropy, ..zsum };
-    let why = other.resolve(&bank, 3).unwrap_err().to_string();
+    let why = other.resolve(&bank, 3, "").unwrap_err().to_string();
     assert!(why.contains("set score.partner = \"lse\""), "{why}");
     let cdnp = ScoreConfig { method: Method::Cdnp, ..ScoreConfig::default() };
-    assert!(cdnp.resolve(&bank, 3).unwrap_err().to_string().contains("cdnp"));
+    assert!(cdnp.resolve(&bank, 3, "").unwrap_err().to_string().contains("cdnp"));
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn maps_are_normalised_before_and_smoothed_after() {
     let d = distances(grid, &[1.0, 2.0, 3.0, 4.0, 5.0, f32::NAN]);
     let mut map = ScoreMap::default();
     let mut score = |config: &ScoreConfig| {
-        Scorer::open(config.method, config, &grounds(&bank)).unwrap().step(&d, None, &mut map).unwrap();
+        Scorer::open(config.method, config, &at_hand(&bank)).unwrap().step(&d, None, &mut map).unwrap();
         map.data.to_vec()
     };
     let plain = ScoreConfig::default();
@@ -265,20 +265,20 @@ fn maps_are_normalised_before_and_smoothed_after() {
     // Statistics belong to distances that were treated alike; logits do not know of them.
     let zsum = ScoreConfig { method: Method::Zsum, ..median.clone() };
     assert!(matches!(
-        Scorer::open(Method::Zsum, &zsum, &grounds(&bank)),
+        Scorer::open(Method::Zsum, &zsum, &at_hand(&bank)),
         Err(ScoreError::NoStatistics { .. })
     ));
     let spread = ScoreConfig { normalise: Normalise::Spread, ..plain.clone() };
-    assert!(matches!(Scorer::open(Method::Cdnp, &spread, &grounds(&bank)), Err(ScoreError::CdnpOfSpread)));
-    Scorer::open(Method::Cdnp, &median, &grounds(&bank)).unwrap();
-    let why = median.resolve(&bank, 3).unwrap_err().to_string();
+    assert!(matches!(Scorer::open(Method::Cdnp, &spread, &at_hand(&bank)), Err(ScoreError::CdnpOfSpread)));
+    Scorer::open(Method::Cdnp, &median, &at_hand(&bank)).unwrap();
+    let why = median.resolve(&bank, 3, "").unwrap_err().to_string();
     assert!(why.contains("score.normalise = \"median\"") && why.contains("measured with neither"), "{why}");
     let lse = |config: &ScoreConfig| {
         let method = Method::Parametric(Parametric::Lse);
-        ScoreConfig { method, ..config.clone() }.resolve(&bank, 3)
+        ScoreConfig { method, ..config.clone() }.resolve(&bank, 3, "")
     };
     assert!(lse(&median).is_ok());
     assert!(matches!(lse(&smooth), Err(ScoreError::OtherMaps { .. })));
-    let told = ScoreConfig { temporal: 0.5, ..plain }.resolve(&bank, 3).unwrap();
+    let told = ScoreConfig { temporal: 0.5, ..plain }.resolve(&bank, 3, "").unwrap();
     assert!(told.basis.ends_with("measured on single frames, interpolated bilinearly"), "{}", told.basis);
 }

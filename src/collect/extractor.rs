@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::open_features;
-use crate::collect::Extract;
+use super::Extract;
 use crate::config::Config;
+use crate::detector::open_features;
 use crate::features::{ModelInput, Preprocessor, Session};
 use crate::frame::Frame;
 use crate::grid::{Features, Logits, LogitsKind};

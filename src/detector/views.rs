@@ -2,16 +2,15 @@
 
 use anyhow::{Result, anyhow};
 
-use crate::bank::{Bank, Threshold, ViewBaseline};
+use crate::bank::{Bank, ViewBaseline};
 use crate::config::{Config, ConfigError};
 use crate::features::{InputSpec, Preprocessor};
 use crate::grid::{Distances, Features, Logits};
 use crate::nearest::{Gauge, ViewSearch};
-use crate::score::{Method, ScoreConfig, ScoreError, ThresholdSetting};
 use crate::views::{Layout, Merger, ViewsConfig};
 
 /// Measures views and merges their maps.
-pub struct Looks {
+pub struct Views {
     layout: Layout,
     search: ViewSearch,
     merger: Merger,
@@ -19,10 +18,10 @@ pub struct Looks {
     classes: Vec<Vec<u16>>,
 }
 
-impl Looks {
+impl Views {
     /// The views of `config`, if there are any. Distances are brought to the whole picture's scale if the bank knows what
     /// is normal for these very views; if not, the log says so and they are taken as they are.
-    pub(super) fn open(config: &Config, bank: Option<&Bank>) -> Option<Looks> {
+    pub(super) fn open(config: &Config, bank: Option<&Bank>) -> Option<Views> {
         let layout = Layout::of(&config.views)?;
         let wanted = config.views.describe();
         let known = bank.and_then(|bank| bank.calibration()?.views.as_ref()).filter(|v| v.views == wanted);
@@ -37,7 +36,7 @@ impl Looks {
             }
         };
         tracing::info!(views = wanted, runs = layout.len() + 1, "views");
-        Some(Looks {
+        Some(Views {
             search: ViewSearch::new(&layout),
             merger: Merger::new(&layout, scales),
             classes: vec![Vec::new(); layout.len()],
@@ -76,31 +75,4 @@ pub(super) fn preprocessors(config: &ViewsConfig, spec: &InputSpec) -> Result<Ve
         Ok(Preprocessor::of_window(&spec, window))
     };
     windows.map(open).collect()
-}
-
-/// Whether what `bank` knows of normal distances was measured with the views of `config`.
-pub(super) fn same_views(config: &Config, bank: Option<&Bank>) -> bool {
-    let known = bank.and_then(|bank| bank.calibration()?.views.as_ref());
-    known.map_or("", |known| &known.views) == config.views.describe()
-}
-
-/// The threshold of `score` from `bank`, for the views of `config`.
-///
-/// # Errors
-/// As [`ScoreConfig::resolve`]; [`ScoreError::OtherViews`] if it was measured with others.
-pub fn resolve(config: &Config, score: &ScoreConfig, bank: &Bank) -> Result<Threshold, ScoreError> {
-    let method: Method = score.method;
-    let from_bank = score.threshold == ThresholdSetting::Auto && bank.calibration().is_some();
-    if from_bank && method.searches() && !same_views(config, Some(bank)) {
-        let told = |views: &str| match views {
-            "" => "no further views".to_owned(),
-            some => format!("the views \"{some}\""),
-        };
-        let measured = bank.calibration().and_then(|known| known.views.as_ref());
-        return Err(ScoreError::OtherViews {
-            measured: told(measured.map_or("", |known| &known.views)),
-            wanted: told(&config.views.describe()),
-        });
-    }
-    score.resolve(bank, config.search.k)
 }
