@@ -147,6 +147,9 @@ impl Flow<Frame> {
     ) -> Result<Self, FlowError> {
         let (sender, output) = bounded(DEPTH);
         let stage = health.stage(SOURCE_STAGE);
+        if let Some(status) = source.status() {
+            health.watch(status);
+        }
         let counters = Arc::clone(&health);
         let token = stop.clone();
         let body = move || match pace {
@@ -256,6 +259,11 @@ fn read_newest(
 }
 
 impl<T: Send + 'static> Flow<T> {
+    /// The counters of this flow.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
     /// Adds a stage on a thread called `name`.
     ///
     /// # Errors

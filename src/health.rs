@@ -1,11 +1,13 @@
 //! What the daemon knows of itself: counters, stage times, latency.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use crate::source::SourceStatus;
 
 /// Counters of one run, shared by all of its threads.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub struct Health {
     frames_in: AtomicU64,
     dropped: AtomicU64,
     failed: AtomicU64,
+    faulty_patches: Arc<AtomicU64>,
+    source: OnceLock<Arc<SourceStatus>>,
     done: Mutex<Done>,
     stages: Mutex<Vec<(String, Arc<StageCounters>)>>,
 }
@@ -87,6 +91,8 @@ impl Health {
             frames_in: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            faulty_patches: Arc::default(),
+            source: OnceLock::new(),
             done: Mutex::new(Done {
                 frames: 0,
                 first: None,
@@ -109,6 +115,21 @@ impl Health {
         let counters = Arc::new(StageCounters::default());
         stages.push((name.to_owned(), Arc::clone(&counters)));
         StageHealth(counters)
+    }
+
+    /// The source of the frames says how it stands in `status`. The first one counts.
+    pub fn watch(&self, status: Arc<SourceStatus>) {
+        let _ = self.source.set(status);
+    }
+
+    /// Where the search counts patches whose features are not finite.
+    pub fn faulty_patches(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.faulty_patches)
+    }
+
+    /// Frames overtaken by newer ones, in the source or behind it.
+    fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed) + self.source.get().map_or(0, |source| source.dropped())
     }
 
     /// The source delivered a frame.
@@ -188,7 +209,7 @@ impl Health {
             fps: if span > 0.0 { (sorted.len() - 1) as f64 / span } else { 0.0 },
             p50_ms: at(0.50).map_or(0.0, |&us| f64::from(us) / 1e3),
             p95_ms: at(0.95).map_or(0.0, |&us| f64::from(us) / 1e3),
-            dropped: self.dropped.load(Relaxed),
+            dropped: self.dropped(),
         }
     }
 
@@ -200,8 +221,10 @@ impl Health {
         Report {
             frames: done.frames,
             frames_in: self.frames_in.load(Relaxed),
-            dropped: self.dropped.load(Relaxed),
+            dropped: self.dropped(),
             failed: self.failed.load(Relaxed),
+            reconnects: self.source.get().map_or(0, |source| source.reconnects()),
+            faulty_patches: self.faulty_patches.load(Relaxed),
             seconds: self.begun.elapsed().as_secs_f64(),
             fps: if span > 0.0 { (done.frames - 1) as f64 / span } else { 0.0 },
             p50_ms: done.all.value_at_quantile(0.50) as f64 / 1e3,
@@ -235,6 +258,10 @@ pub struct Report {
     pub dropped: u64,
     /// Frames lost to faults.
     pub failed: u64,
+    /// How often a source that was lost came back.
+    pub reconnects: u64,
+    /// Patches for which the model gave NaN or infinite features: they count as anomalous.
+    pub faulty_patches: u64,
     /// Wall-clock time since the start.
     pub seconds: f64,
     /// Frames per second between the first and the last frame that reached the end.
@@ -298,6 +325,17 @@ mod tests {
         report.p50_ms = 41.24;
         report.p95_ms = 88.0;
         assert_eq!(report.to_string(), "3 frames, 20.4 fps, p50 41.2 ms, p95 88.0 ms, dropped 1");
+    }
+
+    #[test]
+    fn what_the_source_dropped_counts_too() {
+        let health = Health::new();
+        health.frame_dropped();
+        health.watch(Arc::new(SourceStatus::of(20, 4, 2)));
+        health.faulty_patches().store(7, Relaxed);
+        let report = health.report();
+        assert_eq!((report.dropped, report.reconnects, report.faulty_patches), (5, 2, 7));
+        assert_eq!(health.recent().dropped, 5);
     }
 
     #[test]

@@ -48,7 +48,8 @@ impl Front {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub fn chain(self, frames: Flow<Frame>) -> Result<Flow<Measured>, FlowError> {
+    pub fn chain(mut self, frames: Flow<Frame>) -> Result<Flow<Measured>, FlowError> {
+        self.search.faulty = frames.health().faulty_patches();
         frames
             .stage("preprocess", self.preprocess)?
             .stage("features", self.extract)?
@@ -90,11 +91,7 @@ impl Opened {
         let numbers = Pool::new();
         Ok(Opened {
             engine: engine.as_ref().map(nearest::Gauge::name),
-            front: Front {
-                preprocess,
-                extract,
-                search: Search { engine, numbers: numbers.clone(), classes: Vec::new(), views },
-            },
+            front: Front { preprocess, extract, search: Search::new(engine, numbers.clone(), views) },
             scoring: Scoring::new(scorers, config.score.temporal, numbers.clone()),
             bank,
             fallbacks,

@@ -1,5 +1,9 @@
 //! The parts as stages: each takes an item, lets its part work, and passes the item on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use super::items::{Featured, Judged, Mapped, Measured, Prepared, Verdict};
@@ -13,6 +17,9 @@ use crate::nearest::Gauge;
 use crate::pool::Pool;
 use crate::region::Region;
 use crate::score::{Enlarger, Regions, Roi};
+
+/// How often a model that gives no numbers is complained about.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Frame -> model input.
 pub struct Preprocess {
@@ -72,6 +79,28 @@ pub struct Search {
     pub(super) classes: Vec<u16>,
     /// The views beside the whole picture, if there are any.
     pub(super) views: Option<Views>,
+    /// How many patches had features that are not finite, for the health of the flow.
+    pub(super) faulty: Arc<AtomicU64>,
+    told: Option<Instant>,
+}
+
+impl Search {
+    pub(super) fn new(engine: Option<Gauge>, numbers: Pool<Vec<f32>>, views: Option<Views>) -> Search {
+        Search { engine, numbers, classes: Vec::new(), views, faulty: Arc::default(), told: None }
+    }
+
+    fn count_faulty(&mut self) {
+        let patches = self.engine.as_ref().map_or(0, Gauge::faulty);
+        if self.faulty.swap(patches, Relaxed) < patches
+            && self.told.is_none_or(|told| told.elapsed() > COMPLAINT_INTERVAL)
+        {
+            self.told = Some(Instant::now());
+            tracing::warn!(
+                patches,
+                "the model gives NaN or infinite features; such patches count as anomalous"
+            );
+        }
+    }
 }
 
 impl Stage for Search {
@@ -94,6 +123,7 @@ impl Stage for Search {
                 distances = merged;
             }
         }
+        self.count_faulty();
         Ok(Measured { frame, distances, logits })
     }
 }

@@ -25,6 +25,16 @@ pub struct SourceStatus {
 }
 
 impl SourceStatus {
+    #[cfg(test)]
+    pub(crate) fn of(frames: u64, dropped: u64, reconnects: u64) -> SourceStatus {
+        SourceStatus {
+            frames: frames.into(),
+            dropped: dropped.into(),
+            reconnects: reconnects.into(),
+            ..SourceStatus::default()
+        }
+    }
+
     /// Whether frames come.
     pub fn state(&self) -> SourceState {
         match self.state.load(Ordering::Acquire) {
