@@ -5,6 +5,9 @@ use memchr::memchr;
 /// A picture of more bytes is none.
 const LARGEST: usize = 1 << 26;
 
+/// So many bytes without a picture are kept, for those who want to pass them on as they are.
+const LARGEST_GAP: usize = 1 << 20;
+
 /// Bytes in, whole pictures out.
 #[derive(Default)]
 pub(super) struct Jpegs {
@@ -95,6 +98,10 @@ impl Jpegs {
             }
         }
         self.searched = self.bytes.len();
+        // What holds no picture is not kept for ever.
+        if self.searched > LARGEST_GAP {
+            self.forget(self.searched);
+        }
         None
     }
 
@@ -203,5 +210,17 @@ mod tests {
             })
             .collect();
         cut(&bytes, 777);
+    }
+
+    #[test]
+    fn what_holds_no_picture_is_not_kept() {
+        let mut jpegs = Jpegs::default();
+        for _ in 0..100 {
+            jpegs.push(&[7; 100_000]);
+            assert_eq!(jpegs.next(), None);
+        }
+        assert!(jpegs.bytes.len() <= LARGEST_GAP + 100_000, "{} bytes", jpegs.bytes.len());
+        jpegs.push(&picture(16));
+        assert_eq!(jpegs.next(), Some(picture(16)));
     }
 }
