@@ -9,6 +9,7 @@ const FLOORS: [&[&str]; 4] = [
     &[
         "causes",
         "colour",
+        "digest",
         "file",
         "finding",
         "frame",
