@@ -17,6 +17,7 @@ const FLOORS: [&[&str]; 4] = [
         "grid",
         "identity",
         "jpeg",
+        "library",
         "luma",
         "motion",
         "pool",
