@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use cudarc::driver::{CudaContext, result};
-use farout::bank::{Bank, BankContents, BuildRecord, DataType, Extras, FORMAT, Metadata, Origin, RowsBuf};
+use farout::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata, Origin, RowsBuf};
+use farout::gpu_stream::{GpuStock, GpuStream};
 use farout::grid::{Distances, Features, Grid};
 use farout::identity::ModelIdentity;
-use farout::nearest::cuda::{CudaSearch, DeviceFeatures};
+use farout::nearest::cuda::{self, CudaSearch};
 use farout::nearest::{self, Device, Nearest, SearchConfig};
 use farout::pool::Pooled;
 use half::f16;
@@ -41,10 +41,11 @@ fn main() -> Result<()> {
         let (n, t) = (bank.len() / c, queries.len() / c);
         let bank = open(c, bank)?;
         let started = Instant::now();
-        let mut search = CudaSearch::open(k, None, &bank)?;
+        let stream = cuda::stream(0)?;
+        let mut search = CudaSearch::open_on(k, None, &bank, &stream)?;
         let opened = started.elapsed().as_secs_f64();
         let worst = check(&mut search, &bank, &queries, c, k)?;
-        let (host, device) = time(&mut search, &queries, t, c)?;
+        let (host, device) = time(&mut search, &stream, &queries, c)?;
         let line = serde_json::json!({
             "backend": search.name(), "bank": bank_file, "queries": query_file,
             "n": n, "c": c, "t": t, "k": k, "open_seconds": opened,
@@ -146,24 +147,26 @@ fn check(search: &mut CudaSearch, bank: &Arc<Bank>, queries: &[f16], c: usize, k
     Ok(worst)
 }
 
-/// Median seconds per frame: features from the host, and features on the device.
-fn time(search: &mut CudaSearch, queries: &[f16], t: usize, c: usize) -> Result<(f64, f64)> {
-    let (frame, mut out) = (features(queries, c), Distances::default());
+/// Median seconds per frame: features from the host, and features in the memory of the GPU, where the model leaves them.
+fn time(
+    search: &mut CudaSearch,
+    stream: &Arc<dyn GpuStream>,
+    queries: &[f16],
+    c: usize,
+) -> Result<(f64, f64)> {
+    let (mut frame, mut out) = (features(queries, c), Distances::default());
     let host = median(|| search.distances(&frame, &mut out))?;
-    let context = CudaContext::new(0)?;
-    context.bind_to_thread()?;
-    // SAFETY: the context is current; the memory holds all halves and is freed below, after its last use.
-    let address = unsafe { result::malloc_sync(queries.len() * 2) }?;
-    // SAFETY: as above.
-    unsafe { result::memcpy_htod_sync(address, queries) }?;
-    // The copy above was given to the default stream.
-    let stream = Some(std::ptr::null_mut());
-    let grid = Grid { rows: 1, cols: t };
-    let given = DeviceFeatures { grid, width: c, data_type: DataType::F16, address, stream };
-    // SAFETY: the memory lives until after the last call.
-    let device = median(|| unsafe { search.distances_on_device(&given, &mut out) });
-    // SAFETY: allocated above, freed once.
-    unsafe { result::free_sync(address) }?;
+    let failed = anyhow::Error::msg::<String>;
+    let address = stream.allocate(size_of_val(&frame.data[..])).map_err(failed)?;
+    // SAFETY: the memory has room for all numbers, which are there before they are copied.
+    let numbers = unsafe {
+        stream.upload(&frame.data, address).map_err(failed)?;
+        GpuStock::new(Arc::clone(stream), frame.data.len()).copy_of(address).map_err(failed)?
+    };
+    frame.on_gpu = Some(Arc::new(numbers));
+    let device = median(|| search.distances(&frame, &mut out));
+    // SAFETY: allocated above, freed once, after its last use.
+    unsafe { stream.free(address) };
     Ok((host, device?))
 }
 

@@ -24,7 +24,7 @@
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
 //! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`region`], [`identity`], [`colour`], [`jpeg`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`stop`], [`views`], `written` |
+//! | 0, words | [`frame`], [`grid`], [`digest`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`stop`], [`views`], `written` |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -58,6 +58,7 @@ pub mod collect;
 pub mod colour;
 pub mod config;
 pub mod detector;
+pub mod digest;
 pub mod eval;
 pub mod features;
 pub mod file;
@@ -69,6 +70,7 @@ pub mod grid;
 pub mod health;
 pub mod identity;
 pub mod jpeg;
+pub mod library;
 pub mod luma;
 pub mod model;
 pub mod motion;

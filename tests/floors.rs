@@ -9,6 +9,7 @@ const FLOORS: [&[&str]; 4] = [
     &[
         "causes",
         "colour",
+        "digest",
         "file",
         "finding",
         "frame",
@@ -16,6 +17,7 @@ const FLOORS: [&[&str]; 4] = [
         "grid",
         "identity",
         "jpeg",
+        "library",
         "luma",
         "motion",
         "pool",

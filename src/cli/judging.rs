@@ -87,7 +87,7 @@ pub struct EvalOutArgs {
     /// Write the numbers and everything that made them to this file ("-" for standard output)
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write a report into this folder: index.html, and the curves as SVG and PNG
+    /// Write a report into this folder: index.html, and the curves as SVG
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// Write the score maps at the truth's size: DIR/METHOD/NAME.npy

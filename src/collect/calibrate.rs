@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::digest::{Digest, hash};
+use super::digest::hash;
 use super::labels::LabelMask;
 use super::measured::{Measured, measured};
 use super::part::Terms;
 use super::seen::Seen;
 use super::uncertainty::{Uncertainty, picked};
 use crate::bank::{Bank, Calibration, MethodCalibration, statistics_of};
+use crate::digest::Digest;
 use crate::grid::{Distances, Features, Grid, Logits, ScoreMap};
 use crate::score::{AlarmLevel, Fuser, Fusion, MapRecipe, Method, Normalise, Parametric, Smoother};
 use crate::views::{Layout, ViewsConfig};

@@ -1,7 +1,5 @@
 //! The keys of building a bank.
 
-use serde::{Deserialize, Serialize};
-
 use super::error::BuildError;
 use super::inputs::Input;
 use super::outliers::Outliers;
@@ -12,8 +10,7 @@ use crate::score::MapRecipe;
 use crate::views::ViewsConfig;
 
 /// How a bank is built.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BuildConfig {
     /// Features to keep. Default 100000.
     pub size: usize,
@@ -56,7 +53,6 @@ pub struct BuildConfig {
     /// Where the classes of patches come from, for those who want them. Default none.
     pub classes: Option<ClassSource>,
     /// Known outliers to store in the bank. Default none.
-    #[serde(skip)]
     pub outliers: Option<Outliers>,
 }
 

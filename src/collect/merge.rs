@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use super::build::Progress;
 use super::calibrate::HeldOut;
 use super::complete::Gathered;
-use super::digest::{Digest, frame_digest, unhex};
+use super::digest::frame_digest;
 use super::error::BuildError;
 use super::part::{Built, Part, Terms};
 use super::recipe::RecipeConfig;
 use super::sample::{Offer, PatchKey, Sampler};
 use crate::bank::{Bank, BankError, BuildRecord, ClassSource, DataType, OutlierRows, ShardNumber};
+use crate::digest::{Digest, digest_of, hex, undigest};
 use crate::identity::ModelIdentity;
 
 /// Why files cannot be merged.
@@ -141,7 +142,7 @@ pub fn merge(
     // Of several lists of inputs, the digest of their digests; of one, its own, as one run has it.
     if inputs.len() > 1 {
         let all: Vec<&[u8]> = inputs.iter().map(String::as_bytes).collect();
-        terms.inputs = super::digest::hex(&super::digest::digest_of(&all));
+        terms.inputs = hex(&digest_of(&all));
     }
     let gathered = Gathered {
         sampler,
@@ -259,7 +260,7 @@ impl Joined {
             why: format!("row {row} names no file that it came from; copy or build it again"),
         };
         let files: Vec<Option<Digest>> =
-            bank.metadata().sources.iter().map(|source| unhex(&source.sha256)).collect();
+            bank.metadata().sources.iter().map(|source| undigest(&source.sha256)).collect();
         let mut feature = vec![0.0; bank.width()];
         for row in 0..bank.rows() {
             let origin = bank.provenance(row).ok_or_else(|| broken(row))?;

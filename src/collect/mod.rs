@@ -31,7 +31,7 @@ mod uncertainty;
 
 pub use build::{Extract, Open, Progress, build, build_part};
 pub use config::BuildConfig;
-pub use digest::{Digest, frame_digest, hex, sha256_of_file, unhex};
+pub use digest::frame_digest;
 pub use error::BuildError;
 pub use extractor::FeatureExtractor;
 pub use inputs::{Input, InputError, InputKind, list};

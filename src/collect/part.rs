@@ -14,11 +14,11 @@ use safetensors::{Dtype, SafeTensorError};
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::Frame;
-use super::digest::{Digest, hex, unhex};
 use super::recipe::RecipeConfig;
 use super::seen::Seen;
 use super::uncertainty::Uncertainty;
 use crate::bank::{Bank, BankContents, ClassSource, ShardNumber};
+use crate::digest::{Digest, hex, undigest};
 use crate::file::{WriteError, write_whole};
 use crate::grid::Grid;
 use crate::score::{MapRecipe, Parametric};
@@ -174,7 +174,7 @@ impl Part {
         let mut maps = Numbers { bytes: bytes("held_out.maps")?, of: "maps" };
         let mut frames = Vec::new();
         for f in &record.frames {
-            let image: Digest = unhex(&f.image).ok_or_else(|| format!("{:?} is no SHA-256", f.image))?;
+            let image: Digest = undigest(&f.image).ok_or_else(|| format!("{:?} is no SHA-256", f.image))?;
             let patches = f.rows.checked_mul(f.cols).ok_or("a frame's grid is too large")?;
             let numbers = patches.checked_mul(bank.width()).ok_or("a frame's grid is too large")?;
             let halves = features.take::<f16>(numbers)?;

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use super::build::Progress;
 use super::calibrate::HeldOut;
 use super::complete::{based, calibrated, scaled};
-use super::digest::{Digest, frame_digest, hash, unhex};
+use super::digest::{frame_digest, hash};
 use super::error::BuildError;
 use super::kcenter;
 use super::part::{Built, Part};
 use crate::bank::{Bank, BankContents, Extras, PruneRecord, References, Rows, RowsBuf, SourceFile};
+use crate::digest::{Digest, undigest};
 use crate::grid::{Distances, Features, Grid};
 use crate::nearest::{CpuSearch, Nearest};
 use crate::stop::Stop;
@@ -279,7 +280,7 @@ fn measured(
 
 /// The images that gave features to `bank`.
 fn images(bank: &Bank, part: &Part) -> HashSet<Digest> {
-    let files: Vec<Option<Digest>> = bank.metadata().sources.iter().map(|s| unhex(&s.sha256)).collect();
+    let files: Vec<Option<Digest>> = bank.metadata().sources.iter().map(|s| undigest(&s.sha256)).collect();
     let image = |row| {
         let origin = bank.provenance(row)?;
         let file = files.get(origin.source as usize).copied().flatten()?;

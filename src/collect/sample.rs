@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::digest::{Digest, hash, hex};
+use super::digest::hash;
 use crate::bank::{DataType, Origin, PictureMeans, RowsBuf, SourceFile};
+use crate::digest::{Digest, hex};
 
 /// What a patch is drawn by. Its hash is the first 16 bytes of SHA-256 over seed (8 bytes), image
 /// SHA-256 (32), row (4) and column (4), numbers little-endian; of equal hashes the rest decides.

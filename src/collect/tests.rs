@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::inputs::natural;
 use super::*;
 use crate::bank::{Bank, BankContents, DataType};
+use crate::digest::{hex, sha256_of_file};
 use crate::frame::{Frame, PixelFormat};
 use crate::grid::{Features, Grid, Logits};
 use crate::identity::{FeaturePart, ModelIdentity};

@@ -15,8 +15,8 @@ use super::result::{
     BankRecord, DatasetRecord, EvalResult, FORMAT, MachineRecord, ModelRecord, ThresholdRecord, TimeRecord,
 };
 use super::settings::{Settings, Shard};
-use crate::collect::{hex, sha256_of_file};
 use crate::detector::{Mapper, Setup};
+use crate::digest::{digest_of, hex, sha256_of_file};
 use crate::identity::ModelIdentity;
 use crate::score::{MapRecipe, Method};
 use crate::stop::Stop;
@@ -297,7 +297,6 @@ fn same_material(
 
 /// SHA-256 of a value's JSON, in hexadecimal.
 fn hash(value: &impl Serialize) -> Result<String> {
-    use sha2::Digest as _;
     let bytes = serde_json::to_vec(value).context("a key that is no JSON; this is a bug in farout")?;
-    Ok(hex(&sha2::Sha256::digest(bytes).into()))
+    Ok(hex(&digest_of(&[&bytes])))
 }

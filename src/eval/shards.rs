@@ -14,7 +14,7 @@ use super::partial::{Maps, PartialError, map_of, write_maps};
 use super::result::{EvalResult, ShardRecord};
 use super::run::{Finished, MapStore, Progress, checked, judge_all};
 use super::settings::Shard;
-use crate::collect::{hex, sha256_of_file};
+use crate::digest::{hex, sha256_of_file};
 use crate::score::Method;
 
 /// Key of the metadata that names what the maps depend on.

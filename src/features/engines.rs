@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::digest::{digest_of, hex, sha256_of_file};
 
 /// The list of a complete folder.
 const LIST: &str = "complete.json";
@@ -43,7 +44,7 @@ impl EngineKey {
     /// Name of the folder.
     pub fn folder(&self) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
-        format!("{}-{}-{}", self.architecture, self.precision, &hex(&Sha256::digest(text))[..24])
+        format!("{}-{}-{}", self.architecture, self.precision, &hex(&digest_of(&[text.as_bytes()]))[..24])
     }
 }
 
@@ -202,21 +203,7 @@ fn listed(folder: &Path) -> io::Result<BTreeMap<String, (u64, String)>> {
 }
 
 fn facts(path: &Path) -> io::Result<(u64, String)> {
-    let (mut file, mut hasher, mut bytes) = (File::open(path)?, Sha256::new(), 0);
-    let mut part = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut part)? {
-            0 => return Ok((bytes, hex(&hasher.finalize()))),
-            n => {
-                hasher.update(&part[..n]);
-                bytes += n as u64;
-            }
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok((fs::metadata(path)?.len(), hex(&sha256_of_file(path)?)))
 }
 
 /// Whether a folder holds what its list says, and was made for `key`; how far it is off if it was refused.

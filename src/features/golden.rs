@@ -1,13 +1,11 @@
 //! The golden frame: an input that everybody can make again, and the features that the CPU gave for it. What
 //! runs on a GPU is held against them before it goes live.
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::placement::Placement;
 use super::preprocess::ModelInput;
+use crate::digest::{digest_of, hex, unhex};
 use crate::grid::{Features, Grid};
 
 /// Cells that are kept of a frame's features.
@@ -77,11 +75,8 @@ impl Golden {
 
     /// As text for a model's metadata.
     pub fn to_text(&self) -> String {
-        let mut values = String::with_capacity(8 * self.values.len());
-        for byte in self.values.iter().flat_map(|value| value.to_le_bytes()) {
-            // Writing to a string cannot fail.
-            let _ = write!(values, "{byte:02x}");
-        }
+        let bytes: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let values = hex(&bytes);
         let sha256 = digest(&values);
         let Grid { rows, cols } = self.grid;
         let stored = Stored { format: FORMAT, rows, cols, width: self.width, values, sha256 };
@@ -103,14 +98,11 @@ impl Golden {
         let grid = Grid { rows: stored.rows, cols: stored.cols };
         let cells = stored.rows.checked_mul(stored.cols).unwrap_or(0).min(CELLS);
         let count = cells.checked_mul(stored.width).filter(|count| (1..=MOST).contains(count));
-        let digits = stored.values.as_bytes();
-        if count.map(|count| 8 * count) != Some(digits.len()) {
-            return Err(format!("it has {} digits for {cells} cells of {}", digits.len(), stored.width));
+        let digits = stored.values.len();
+        if count.map(|count| 8 * count) != Some(digits) {
+            return Err(format!("it has {digits} digits for {cells} cells of {}", stored.width));
         }
-        let digit = |c: u8| char::from(c).to_digit(16);
-        let bytes: Option<Vec<u8>> =
-            digits.as_chunks().0.iter().map(|&[a, b]| Some((digit(a)? << 4 | digit(b)?) as u8)).collect();
-        let bytes = bytes.ok_or("it holds other characters than hexadecimal digits")?;
+        let bytes = unhex(&stored.values).ok_or("it holds other characters than hexadecimal digits")?;
         let values = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         Ok(Golden { grid, width: stored.width, values })
     }
@@ -154,12 +146,7 @@ impl Golden {
 }
 
 fn digest(text: &str) -> String {
-    let mut digits = String::new();
-    for byte in Sha256::digest(text.as_bytes()) {
-        // Writing to a string cannot fail.
-        let _ = write!(digits, "{byte:02x}");
-    }
-    digits
+    hex(&digest_of(&[text.as_bytes()]))
 }
 
 #[cfg(test)]

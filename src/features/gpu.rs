@@ -1,8 +1,10 @@
 //! What an engine depends on besides the model: the GPU and the versions of its software, asked of the
 //! libraries themselves. Not yet run on a machine with a GPU.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int};
 use std::path::Path;
+
+use crate::library::{Library, SeenBy};
 
 /// A GPU and the software below ONNX Runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +20,8 @@ pub struct Gpu {
 }
 
 /// Names of libraries, newest first.
-const CUDA_RUNTIMES: [&CStr; 3] = [c"libcudart.so.13", c"libcudart.so.12", c"libcudart.so"];
-const TENSORRTS: [&CStr; 3] = [c"libnvinfer.so.10", c"libnvinfer.so.8", c"libnvinfer.so"];
+const CUDA_RUNTIMES: [&str; 3] = ["libcudart.so.13", "libcudart.so.12", "libcudart.so"];
+const TENSORRTS: [&str; 3] = ["libnvinfer.so.10", "libnvinfer.so.8", "libnvinfer.so"];
 /// `CUdevice_attribute` of the compute capability.
 const MAJOR: c_int = 75;
 const MINOR: c_int = 76;
@@ -38,7 +40,7 @@ pub fn present() -> bool {
 /// Which library or device is missing.
 pub fn look(device: usize) -> Result<Gpu, String> {
     let device = c_int::try_from(device).map_err(|e| e.to_string())?;
-    let driver = Library::open(&[c"libcuda.so.1"])?;
+    let driver = Found::open(&["libcuda.so.1"])?;
     // SAFETY: these are the functions' types in cuda.h.
     let (init, get, attribute, name, version) = unsafe {
         (
@@ -71,7 +73,7 @@ pub fn look(device: usize) -> Result<Gpu, String> {
     let name = CStr::from_bytes_until_nul(&text).map_err(|e| e.to_string())?.to_string_lossy().into_owned();
     // SAFETY: the function's type in cuda_runtime_api.h; the pointer is to a live variable.
     let runtime = unsafe {
-        let version = Library::open(&CUDA_RUNTIMES)?
+        let version = Found::open(&CUDA_RUNTIMES)?
             .function::<unsafe extern "C" fn(*mut c_int) -> c_int>(c"cudaRuntimeGetVersion")?;
         let mut number = 0;
         (version(&raw mut number) == 0).then_some(number)
@@ -79,7 +81,7 @@ pub fn look(device: usize) -> Result<Gpu, String> {
     let runtime = runtime.ok_or("the CUDA runtime does not tell its version")?;
     // SAFETY: the function's type in NvInferRuntime.h; it takes nothing.
     let tensorrt = unsafe {
-        Library::open(&TENSORRTS)?.function::<unsafe extern "C" fn() -> c_int>(c"getInferLibVersion")?()
+        Found::open(&TENSORRTS)?.function::<unsafe extern "C" fn() -> c_int>(c"getInferLibVersion")?()
     };
     Ok(Gpu {
         name,
@@ -89,36 +91,28 @@ pub fn look(device: usize) -> Result<Gpu, String> {
     })
 }
 
-/// A library that stays loaded: ONNX Runtime uses it, too.
-struct Library {
-    handle: *mut c_void,
-    name: &'static CStr,
+/// A library that ONNX Runtime uses, too.
+struct Found {
+    library: Library,
+    name: &'static str,
 }
 
-impl Library {
-    fn open(names: &[&'static CStr]) -> Result<Library, String> {
-        for &name in names {
-            // SAFETY: the name ends in NUL. Loading runs the library's initialisers, as ONNX Runtime does.
-            let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-            if !handle.is_null() {
-                return Ok(Library { handle, name });
-            }
-        }
-        let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
-        Err(format!("there is no {}", names.join(" or ")))
+impl Found {
+    fn open(names: &[&'static str]) -> Result<Found, String> {
+        // SAFETY: loading runs the library's initialisers, as ONNX Runtime does.
+        let load = |name| unsafe { Library::load(name, SeenBy::Owner) };
+        names
+            .iter()
+            .find_map(|name| Some(Found { library: load(name).ok()?, name }))
+            .ok_or_else(|| format!("there is no {}", names.join(" or ")))
     }
 
     /// # Safety
     /// `F` must be the type of a pointer to the function `name`.
     unsafe fn function<F: Copy>(&self, name: &CStr) -> Result<F, String> {
-        assert_eq!(size_of::<F>(), size_of::<*mut c_void>(), "a pointer to a function");
-        // SAFETY: the handle is of a library that stays loaded, the name ends in NUL.
-        let symbol = unsafe { libc::dlsym(self.handle, name.as_ptr()) };
-        if symbol.is_null() {
-            return Err(format!("{} has no {}", self.name.to_string_lossy(), name.to_string_lossy()));
-        }
-        // SAFETY: both are pointers of one size, and the caller vouches for the type.
-        Ok(unsafe { std::mem::transmute_copy(&symbol) })
+        // SAFETY: the caller vouches for the type.
+        unsafe { self.library.function(name) }
+            .ok_or_else(|| format!("{} has no {}", self.name, name.to_string_lossy()))
     }
 }
 
@@ -135,15 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn functions_are_found_in_a_library() {
-        let libc = Library::open(&[c"no-such-library.so", c"libc.so.6"]).unwrap();
-        // SAFETY: getpid takes nothing and gives a pid_t, which is an int.
-        let getpid = unsafe { libc.function::<unsafe extern "C" fn() -> c_int>(c"getpid") }.unwrap();
-        // SAFETY: as above.
-        assert_eq!(unsafe { getpid() } as u32, std::process::id());
+    fn what_is_not_there_is_named() {
+        let libc = Found::open(&["no-such-library.so", "libc.so.6"]).unwrap();
         // SAFETY: it is not there.
         let missing = unsafe { libc.function::<unsafe extern "C" fn()>(c"getInferLibVersion") };
         assert!(missing.unwrap_err().contains("libc.so.6 has no getInferLibVersion"));
-        assert!(Library::open(&[c"no-such-library.so"]).err().unwrap().contains("no-such-library.so"));
+        assert!(Found::open(&["no-such-library.so"]).err().unwrap().contains("no-such-library.so"));
     }
 }

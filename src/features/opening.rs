@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use sha2::{Digest, Sha256};
 
 use super::attempt::{Attempt, OnStream};
 use super::building::Building;
@@ -21,6 +20,7 @@ use super::refusal::Refusal;
 use super::runtime::Runtime;
 use super::session::{Session, Streams};
 use super::shortcut::{Shortcut, agree, climb};
+use crate::digest::{digest_of, hex};
 use crate::file::cache_folder;
 use crate::gpu_stream::GpuStream;
 use crate::grid::Features;
@@ -238,7 +238,7 @@ impl Ways<'_> {
     fn key(&self, attempt: Attempt, size: &str, gpu: gpu::Gpu) -> EngineKey {
         EngineKey {
             model_sha256: self.loaded.sha256.clone(),
-            graph_sha256: Sha256::digest(&self.loaded.bytes).iter().map(|b| format!("{b:02x}")).collect(),
+            graph_sha256: hex(&digest_of(&[&self.loaded.bytes])),
             size: size.to_owned(),
             precision: attempt.precision.to_string(),
             workspace_mb: self.config.tensorrt_workspace_mb,

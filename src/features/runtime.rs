@@ -5,12 +5,14 @@
 //! working folder; `.onnxruntime` in the folders above the program; the system's loader.
 //! The first two are orders: what they name is taken or is an error.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
+
+use crate::library::{Library, SeenBy};
 
 /// The oldest ONNX Runtime that will do is 1.this.
 pub const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
@@ -220,24 +222,12 @@ fn in_folder_or_itself(path: &Path) -> Vec<PathBuf> {
 ///
 /// `ort` checks the same, but asserts where a stranger's library has odd answers.
 fn probe(name: &Path) -> Result<Found, String> {
-    let c_name = CString::new(name.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
-    // SAFETY: c_name ends in NUL. Loading runs the library's initialisers: that is what was asked for.
-    let handle = unsafe { libc::dlopen(c_name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-    if handle.is_null() {
-        // SAFETY: after a failed dlopen, dlerror gives NULL or a string that lives until the next call.
-        let why = unsafe {
-            libc::dlerror().as_ref().map(|text| CStr::from_ptr(text).to_string_lossy().into_owned())
-        };
-        return Err(why.unwrap_or_else(|| "it cannot be loaded".to_owned()));
-    }
-    // SAFETY: handle is a live library and the name ends in NUL.
-    let symbol: *mut c_void = unsafe { libc::dlsym(handle, c"OrtGetApiBase".as_ptr()) };
-    if symbol.is_null() {
-        return Err("it is not ONNX Runtime (no OrtGetApiBase)".to_owned());
-    }
+    // SAFETY: loading runs the library's initialisers: that is what was asked for.
+    let library = unsafe { Library::load(name, SeenBy::Owner) }?;
     // SAFETY: every ONNX Runtime exports OrtGetApiBase with this signature.
     let get_base =
-        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> *const ort::sys::OrtApiBase>(symbol) };
+        unsafe { library.function::<extern "C" fn() -> *const ort::sys::OrtApiBase>(c"OrtGetApiBase") }
+            .ok_or_else(|| "it is not ONNX Runtime (no OrtGetApiBase)".to_owned())?;
     // SAFETY: OrtGetApiBase gives NULL or a pointer to a constant that lives as long as the library.
     let base = unsafe { get_base().as_ref() }.ok_or_else(|| "OrtGetApiBase gives nothing".to_owned())?;
     // SAFETY: the function of a live OrtApiBase; it gives NULL or a constant string.
@@ -251,7 +241,7 @@ fn probe(name: &Path) -> Result<Found, String> {
     if (numbers.next(), numbers.next()) < (Some(1), Some(OLDEST_MINOR)) {
         return Err(format!("it is version {version}, too old: 1.{OLDEST_MINOR} or newer is needed"));
     }
-    Ok(Found { path: path_of(symbol).unwrap_or_else(|| name.to_owned()), version })
+    Ok(Found { path: path_of(get_base as *const c_void).unwrap_or_else(|| name.to_owned()), version })
 }
 
 /// The file that the loader mapped `symbol` from: names without a folder are found by it alone.

@@ -1,7 +1,6 @@
 //! From a file's bytes to an ONNX message, with a reason for everything that is not one.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::path::Path;
 
 use prost::Message;
@@ -9,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::onnx::{ModelProto, NodeProto, TensorProto, in_utf8};
 use super::{ModelError, external, order, sparse};
+use crate::digest::hex;
 
 /// The model in `path`, external data taken in, nodes in order, and the SHA-256 of all that was read.
 ///
@@ -28,12 +28,7 @@ pub fn read(path: &Path) -> Result<(ModelProto, String), ModelError> {
     external::take_in(&mut model, path, &mut hash).map_err(not_onnx)?;
     plain(&mut model);
     order::sort(&mut model).map_err(not_onnx)?;
-    let sha256 = hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    Ok((model, sha256))
+    Ok((model, hex(&hash.finalize())))
 }
 
 /// The message in `bytes`, or what they are instead.

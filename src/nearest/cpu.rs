@@ -139,11 +139,6 @@ impl CpuSearch {
         (self.index.head(), self.index.space.width())
     }
 
-    /// Bytes of the rows' codes, held beside the mapped bank.
-    pub fn index_bytes(&self) -> usize {
-        self.index.bytes()
-    }
-
     /// Fills `nearest`.
     fn search(&mut self, features: &Features) -> anyhow::Result<()> {
         let (width, patches) = (self.references.width(), features.grid.len());

@@ -153,14 +153,6 @@ impl Index {
         self.head
     }
 
-    /// Bytes that it holds.
-    pub(super) fn bytes(&self) -> usize {
-        let floats =
-            [&self.scales, &self.squares, &self.tails, &self.slacks].map(Vec::len).iter().sum::<usize>();
-        let rest = |r: &Rest| r.numbers.bytes().len() + std::mem::size_of_val(r.wholes.as_slice());
-        self.heads.bytes().len() + floats * size_of::<f32>() + self.rest.as_ref().map_or(0, rest)
-    }
-
     /// Number of blocks.
     pub(super) fn blocks(&self) -> usize {
         self.squares.len() / BLOCK

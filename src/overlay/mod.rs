@@ -180,15 +180,6 @@ impl Overlay {
         Ok(())
     }
 
-    /// The heat of a score at a scale: red, green, blue, and opacity (0..=255). A drawn pixel is
-    /// `colour * opacity / 255 + picture * (1 - opacity / 255)`, within rounding and, for
-    /// I420, with one chroma sample for 2 x 2 pixels, whose highest score counts.
-    pub fn heat_colour(&self, score: f32, scale: ScoreScale) -> [u8; 4] {
-        let level = Levels::new(scale).map_or(0, |levels| levels.level(score));
-        let ([r, g, b], alpha) = palette::heat(self.config.colormap, self.config.opacity, level);
-        [r, g, b, (u32::from(alpha) * 255 / 256) as u8]
-    }
-
     /// Heat and contour.
     fn draw_scores(&mut self, canvas: &mut Canvas<'_>, scores: &[f32], levels: Levels, threshold: f32) {
         let (width, height, kind) = (canvas.width, canvas.height, canvas.kind());

@@ -34,6 +34,13 @@ fn plain() -> OverlayConfig {
     OverlayConfig { contour: false, boxes: false, status: false, ..OverlayConfig::default() }
 }
 
+/// The heat of a score: red, green, blue, and opacity in 256ths. A drawn pixel is `colour * opacity + picture * (1 -
+/// opacity)`, within rounding.
+fn heat_colour(score: f32) -> ([u8; 3], u16) {
+    let config = plain();
+    palette::heat(config.colormap, config.opacity, Levels::new(SCALE).unwrap().level(score))
+}
+
 #[test]
 fn heat_has_the_colour_that_is_promised() {
     for format in FORMATS {
@@ -50,10 +57,10 @@ fn heat_has_the_colour_that_is_promised() {
                     },
                 );
             overlay.draw(&mut frame, &map, &[], SCALE, "").unwrap();
-            let [r, g, b, opacity] = overlay.heat_colour(score, SCALE);
-            let share = f32::from(opacity) / 255.0;
+            let (colour, opacity) = heat_colour(score);
+            let share = f32::from(opacity) / 256.0;
             let inside = pixel(&frame, 20, 20);
-            for (channel, heat) in [r, g, b].into_iter().enumerate() {
+            for (channel, heat) in colour.into_iter().enumerate() {
                 let from = f32::from(before[channel]);
                 let expected = from + share * (f32::from(heat) - from);
                 let got = f32::from(inside[channel]);
@@ -62,9 +69,9 @@ fn heat_has_the_colour_that_is_promised() {
             assert_eq!(pixel(&frame, 15, 20), before, "{format:?} {score}: left of it");
             assert_eq!(pixel(&frame, 20, 32), before, "{format:?} {score}: below it");
         }
-        assert_eq!(overlay.heat_colour(5.9, SCALE)[3], 0);
-        assert_eq!(overlay.heat_colour(f32::INFINITY, SCALE)[3], (0.55f32 * 255.0) as u8);
     }
+    assert_eq!(heat_colour(5.9).1, 0);
+    assert_eq!(heat_colour(f32::INFINITY).1, (0.55f32 * 256.0).round() as u16);
 }
 
 #[test]

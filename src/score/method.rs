@@ -62,11 +62,6 @@ impl Method {
     pub fn needs_logits(self) -> bool {
         self != Method::Knn
     }
-
-    /// Whether it is made of both.
-    pub fn fuses(self) -> bool {
-        matches!(self, Method::Cdnp | Method::Zsum)
-    }
 }
 
 impl std::str::FromStr for Method {
@@ -103,7 +98,6 @@ mod tests {
             let text = serde_json::to_string(&method).unwrap();
             assert_eq!(serde_json::from_str::<Method>(&text).unwrap(), method);
             assert!(method.searches() || method.needs_logits());
-            assert_eq!(method.fuses(), method.searches() && method.needs_logits());
         }
         let why = serde_json::from_str::<Method>("\"psychic\"").unwrap_err().to_string();
         assert!(why.contains("psychic") && why.contains("max-logit, entropy, rba, cdnp, zsum"), "{why}");

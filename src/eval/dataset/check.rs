@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Dataset, DatasetError, Sample};
-use crate::collect::{LabelMask, hex};
+use crate::collect::LabelMask;
+use crate::digest::{digest_of, hex};
 use crate::eval::truth::{Share, ValueMap, values_seen};
 use crate::pool::Pool;
 use crate::source::images;
@@ -101,8 +102,8 @@ impl Check {
                 looked
             })
             .collect();
-        let mut hasher = Sha256::new();
-        looked_at.iter().for_each(|(_, digest)| hasher.update(digest));
+        let digests: Vec<&[u8]> = looked_at.iter().map(|(_, digest)| &digest[..]).collect();
+        let sha256 = hex(&digest_of(&digests));
         let files: Vec<FileCheck> = looked_at.into_iter().map(|(file, _)| file).collect();
         let mut share = Share::default();
         for one in files.iter().filter_map(|file| file.share) {
@@ -116,7 +117,7 @@ impl Check {
             value_map: dataset.values.clone(),
             files,
             notes: dataset.notes.clone(),
-            sha256: hex(&hasher.finalize().into()),
+            sha256,
             share,
             refused,
         }

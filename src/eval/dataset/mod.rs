@@ -68,11 +68,6 @@ impl Dataset {
             notes: listing.notes,
         })
     }
-
-    /// Whether its images are frames of videos.
-    pub fn is_video(&self) -> bool {
-        self.samples.iter().any(|sample| sample.sequence.is_some())
-    }
 }
 
 /// What the values of a kind's masks mean. Values that are not named are errors.

@@ -101,11 +101,6 @@ impl Counts {
         AtThreshold::new(threshold, (tp, self.anomaly()), (fp, self.normal()))
     }
 
-    /// The highest score of a normal pixel, if there is one.
-    pub fn highest_normal(&self) -> Option<f64> {
-        self.normal.reader().ok()?.head().map(|key| self.kind.score(key))
-    }
-
     /// Each distinct score, falling.
     pub(super) fn walk(&self, step: impl FnMut(Step)) {
         // Fresh counts lie in memory, which can be read.

@@ -262,23 +262,6 @@ impl Pooled {
         Ok(at.map(|(t, (tp, fp))| AtThreshold::new(*t, (tp, anomaly), (fp, normal))).collect())
     }
 
-    /// The lowest score above which at most the share `rate` of the normal pixels lies: a threshold from
-    /// in-distribution data alone. `None` without a normal pixel.
-    ///
-    /// # Errors
-    /// As [`Pooled::detection`].
-    pub fn threshold_for(&self, rate: f64) -> Result<Option<f64>, PooledError> {
-        let most = (rate.clamp(0.0, 1.0) * self.normal_pixels as f64) as u64;
-        let (mut above, mut found) = (0, None);
-        self.walk(|step| {
-            if step.normal > 0 && above <= most {
-                found = Some(step.key);
-            }
-            above += step.normal;
-        })?;
-        Ok(found.map(|key| self.kind().score(key)))
-    }
-
     fn judge(&self) -> Option<Judge> {
         Judge::new(self.kind(), self.normal_pixels, self.anomaly_pixels)
     }

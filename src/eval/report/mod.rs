@@ -4,7 +4,6 @@ mod curves;
 mod html;
 mod pictures;
 mod plot;
-mod raster;
 mod sections;
 mod svg;
 
@@ -12,8 +11,6 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
 
 use super::result::MethodResult;
 use super::run::Finished;
@@ -24,7 +21,7 @@ use svg::Place;
 /// So many of the best and of the worst images are shown per method.
 const SHOWN: usize = 3;
 
-/// Writes `index.html` and the curves as SVG and PNG into `folder`, which is made if absent.
+/// Writes `index.html` and the curves as SVG into `folder`, which is made if absent.
 ///
 /// # Errors
 /// What cannot be read or written; the page comes last.
@@ -36,13 +33,6 @@ pub fn write(folder: &Path, finished: &Finished) -> Result<()> {
     for named in curves.iter().chain(&histograms) {
         let drawing = svg::draw(&named.plot, Place::File);
         write_whole(&folder.join(format!("{}.svg", named.stem)), |out| out.write_all(drawing.as_bytes()))?;
-        let raster = raster::draw(&named.plot);
-        write_whole(&folder.join(format!("{}.png", named.stem)), |out| {
-            let (width, height) = (raster.width as u32, raster.height as u32);
-            PngEncoder::new(out)
-                .write_image(&raster.rgb, width, height, ExtendedColorType::Rgb8)
-                .map_err(std::io::Error::other)
-        })?;
     }
     let body = [
         sections::head(result),

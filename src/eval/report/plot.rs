@@ -1,4 +1,4 @@
-//! Plots as data: axes, lines and steps; [`super::svg`] and [`super::raster`] draw them.
+//! Plots as data: axes, lines and steps; [`super::svg`] draws them.
 
 /// Width of a plot in its own units.
 pub const WIDTH: f64 = 420.0;

@@ -214,11 +214,7 @@ pub fn curves(curves: &[Named], histograms: &[Named]) -> String {
         plots.iter().map(|named| format!("<div>{}</div>", svg::draw(&named.plot, Place::Page))).collect()
     };
     let body = format!("<div class=\"plots\">{}{}</div>", drawn(curves), drawn(histograms));
-    section(
-        "Curves",
-        "Exact operating points; the files beside this page hold the same as SVG and PNG.",
-        &body,
-    )
+    section("Curves", "Exact operating points; the files beside this page hold the same as SVG.", &body)
 }
 
 /// By object size and image region.

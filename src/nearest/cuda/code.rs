@@ -8,12 +8,12 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::super::device::NoCuda;
 use super::compiler::{self, Compiler, Target};
 use super::geometry::Arch;
-use super::source::{self, hex};
+use super::source;
+use crate::digest::{digest_of, hex};
 use crate::file::{self, WriteError};
 
 /// The first line of a file of code.
@@ -44,7 +44,7 @@ pub(super) struct Code {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex(&digest_of(&[bytes]))
 }
 
 fn label(target: Target, compiler: &str, code: &[u8]) -> Label {

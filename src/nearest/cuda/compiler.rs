@@ -3,8 +3,7 @@
 //! Looked for: the file that `NVRTC_DYLIB_PATH` names; `.nvrtc` in the working folder; the system's
 //! loader; `CUDA_HOME`, `CUDA_PATH` and `/usr/local/cuda`.
 
-use std::ffi::{CStr, CString, c_char, c_int};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{CString, c_char, c_int};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -14,6 +13,7 @@ use cudarc::nvrtc::sys;
 use super::super::device::NoCuda;
 use super::geometry::Arch;
 use super::source;
+use crate::library::{Library, SeenBy};
 
 /// What code is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,18 +223,13 @@ fn preload() {
     }
     places.extend(folder(Path::new("/usr/local/cuda/lib64")));
     for place in places.iter().filter(|place| place.is_file()) {
-        let Ok(path) = CString::new(place.as_os_str().as_bytes()) else { continue };
         // SAFETY: loads a library that the user or the system names as NVRTC.
-        if !unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) }.is_null() {
-            tracing::debug!(path = %place.display(), "NVRTC");
-            return;
-        }
-        // SAFETY: after a failure dlerror gives a string that lives until the next call.
-        let why = unsafe { libc::dlerror() };
-        if !why.is_null() {
-            // SAFETY: as above.
-            let why = unsafe { CStr::from_ptr(why) }.to_string_lossy().into_owned();
-            tracing::warn!(path = %place.display(), %why, "NVRTC does not load");
+        match unsafe { Library::load(place, SeenBy::All) } {
+            Ok(_) => {
+                tracing::debug!(path = %place.display(), "NVRTC");
+                return;
+            }
+            Err(why) => tracing::warn!(path = %place.display(), %why, "NVRTC does not load"),
         }
     }
 }

@@ -24,7 +24,7 @@ const COUNTER_BYTES: usize = 16;
 
 /// Patches that are on the device already.
 #[derive(Debug, Clone, Copy)]
-pub struct DeviceFeatures {
+pub(super) struct DeviceFeatures {
     /// The patches.
     pub grid: Grid,
     /// Numbers per patch, C.

@@ -92,19 +92,6 @@ impl Arch {
         }
     }
 
-    /// Shared memory that a block may have, in bytes (CUDA C++ Programming Guide, table of technical
-    /// specifications per compute capability).
-    #[cfg(test)]
-    pub(super) fn shared_limit(self) -> usize {
-        1024 * match self.number() {
-            0..75 => 48,
-            75..80 => 64,
-            80 | 87 => 163,
-            90..110 => 227,
-            _ => 99,
-        }
-    }
-
     /// The macros that the kernels need.
     pub(super) fn macros(self) -> [String; 4] {
         let Geometry { stages, queue, blocks } = self.geometry();

@@ -25,7 +25,6 @@ use crate::bank::References;
 use crate::gpu_stream::GpuStream;
 
 pub use code::build;
-pub use engine::DeviceFeatures;
 pub use geometry::Arch;
 pub use lane::stream;
 pub use search::CudaSearch;

@@ -9,7 +9,7 @@ use super::super::device::NoCuda;
 use super::card::Card;
 use super::code;
 use super::driver::{self, DriverCard};
-use super::engine::{DeviceFeatures, Engine, Patches};
+use super::engine::{Engine, Patches};
 use crate::bank::References;
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
@@ -69,25 +69,6 @@ impl CudaSearch {
         let mut search = unsafe { CudaSearch::on_stream(k, kernels, bank, Some(stream.handle())) }?;
         search.0.share(Arc::clone(stream));
         Ok(search)
-    }
-
-    /// As [`Nearest::distances`], of features that are on the device already.
-    ///
-    /// # Errors
-    /// As [`Nearest::distances`].
-    ///
-    /// # Safety
-    /// `features` names memory, and a stream if any, of the first device's primary context; the memory is
-    /// left alone until this returns.
-    pub unsafe fn distances_on_device(
-        &mut self,
-        features: &DeviceFeatures,
-        out: &mut Distances,
-    ) -> anyhow::Result<()> {
-        // SAFETY: the caller vouches for the memory and the stream.
-        unsafe { self.0.search(features.grid, features.width, &Patches::Device(*features), false) }?;
-        fill(&self.0, features.grid, out);
-        Ok(())
     }
 
     /// How many patches had to be compared with the whole bank, because rounding hid which rows are

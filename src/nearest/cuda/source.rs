@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
+
 /// A file of kernels/ and what it holds.
 macro_rules! files {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../../kernels/", $name)))),*] };
@@ -39,9 +41,4 @@ pub(super) fn digest() -> String {
         hash.update(text);
     }
     hex(&hash.finalize())
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -1,9 +1,5 @@
 //! The classes of the synthetic world, as its truth masks number them.
 
-/// Names of the classes; a pixel's class is an index into this list, or [`VOID`].
-pub const CLASS_NAMES: &[&str] =
-    &["sky", "road", "marking", "verge", "pavement", "building", "tree", "car", "pole", "fence"];
-
 /// Class of pixels that belong to no class of the normal world: the strangers'.
 pub const VOID: u8 = 255;
 

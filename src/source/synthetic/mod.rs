@@ -26,7 +26,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use classes::{CLASS_NAMES, VOID};
+pub use classes::VOID;
 pub use config::{SyntheticConfig, SyntheticError};
 
 use crate::frame::{Frame, I420Layout, Truth};
