@@ -20,6 +20,8 @@ const POLL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Frames that wait for those after them while damage may still show: as many as pictures may be out of order.
 const AHEAD: usize = 4;
+/// A first frame later than this is worth a word.
+const LATE: Duration = Duration::from_millis(500);
 /// By how much the last frame may lie before the end that an unknown container announces.
 const SLACK: Duration = Duration::from_secs(1);
 
@@ -173,6 +175,10 @@ impl Recording {
         let duration = decode.duration();
         tracing::info!(%location, decoder = facts.decoder.as_deref().unwrap_or("none"), size = ?facts.size, rate = facts.rate, "recording opened");
         let zero = first.as_ref().map_or(Duration::ZERO, |frame| frame.pts);
+        if zero > LATE {
+            let secs = zero.as_secs_f64();
+            tracing::warn!(%location, secs, "the first picture comes late: what lies before has no video that can be decoded");
+        }
         let name = name.into();
         Ok(Recording {
             location,
