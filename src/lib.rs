@@ -17,7 +17,8 @@
 //! # Floors
 //!
 //! Imports go down the floors only; rooms of floor 1 share words, not each other (but `nearest` and
-//! `score` read `bank`, and `features` reads `model`). `tests/floors.rs` keeps it so.
+//! `score` read `bank`, and `features` reads `model`), and files of a room do not import each other in rings.
+//! `tests/floors.rs` keeps it so.
 //!
 //! | floor | modules |
 //! |---|---|

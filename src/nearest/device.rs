@@ -1,9 +1,6 @@
-//! Which devices the search could run on, and why it does not run on the others.
+//! Where to search, and why it is not done on CUDA.
 
 use serde::{Deserialize, Serialize};
-
-use super::backend::Backend;
-use crate::finding::{Finding, Standing};
 
 /// Where to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -77,38 +74,4 @@ pub enum NoCuda {
         /// What the driver said.
         why: String,
     },
-}
-
-/// What `farout doctor` tells about the search.
-pub fn findings() -> Vec<Finding> {
-    let mut findings = backends();
-    let (standing, detail, remedy) = match super::cuda::look() {
-        Ok(device) => (Standing::Good, device, None),
-        Err(why) => {
-            let remedy = match why {
-                NoCuda::NoDriver => "for a search on the GPU install NVIDIA's driver (libcuda.so.1)",
-                NoCuda::OldDriver { .. } => "for a search on the GPU install a newer NVIDIA driver",
-                _ => "see that nvidia-smi shows the GPU, and that this user may open /dev/nvidia*",
-            };
-            (Standing::Absent, why.to_string(), Some(remedy.to_owned()))
-        }
-    };
-    findings.push(Finding { topic: "search", name: "cuda".to_owned(), standing, detail, remedy });
-    findings
-}
-
-/// The CPU search's backends for processors of this family, the fastest first.
-fn backends() -> Vec<Finding> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let chosen = Backend::Auto.resolve();
-    let here = |backend: &Backend| backend.architecture().is_none_or(|a| a == std::env::consts::ARCH);
-    let finding = |backend: Backend| {
-        let (standing, detail) = match backend.resolve() {
-            Ok(_) if chosen == Ok(backend) => (Standing::Good, format!("chosen, {threads} threads")),
-            Ok(_) => (Standing::Good, "could be used".to_owned()),
-            Err(no) => (Standing::Absent, no.why.to_owned()),
-        };
-        Finding { topic: "search", name: backend.name().to_owned(), standing, detail, remedy: None }
-    };
-    Backend::ALL.into_iter().filter(here).map(finding).collect()
 }

@@ -8,6 +8,7 @@ pub mod cuda;
 mod device;
 mod encode;
 mod exact;
+mod findings;
 mod gauge;
 mod head;
 mod index;
@@ -35,7 +36,8 @@ use crate::grid::{Distances, Features};
 
 pub use backend::{Backend, NoBackend};
 pub use cpu::CpuSearch;
-pub use device::{Device, NoCuda, findings};
+pub use device::{Device, NoCuda};
+pub use findings::findings;
 pub use gauge::Gauge;
 pub use projector::{ImageMeans, Projector, image_mean};
 pub use views::ViewSearch;

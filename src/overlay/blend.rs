@@ -1,6 +1,18 @@
 //! Blending heat into rows of samples: looked up per cell, then the same arithmetic for all.
 
-use super::palette::HeatTable;
+use super::palette::LEVELS;
+
+/// A level of heat as arithmetic on 8-bit samples: `(sample * keep + add[i]) >> 8`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Blend {
+    /// 256 less the opacity.
+    pub keep: u16,
+    /// Colour times opacity plus a half, per channel of the canvas.
+    pub add: [u16; 3],
+}
+
+/// All levels as [`Blend`]s for one kind of canvas.
+pub type HeatTable = [Blend; LEVELS];
 
 /// Cells (2 x 2 pixels, one chroma sample) that heat is blended in at once.
 pub const CELLS: usize = 64;
@@ -64,7 +76,7 @@ impl HeatBlock {
     }
 }
 
-/// `sample * keep + add`, as `palette::Blend` says, for a row of samples.
+/// `sample * keep + add`, as [`Blend`] says, for a row of samples.
 #[inline]
 pub fn blend(samples: &mut [u8], keep: &[u16], add: &[u16]) {
     for ((s, &keep), &add) in samples.iter_mut().zip(keep).zip(add) {

@@ -1,8 +1,7 @@
 //! The picture as something to draw on: three operations, for planar Y'CbCr 4:2:0 and for
 //! packed RGB alike. Knows nothing of scores.
 
-use super::blend::{CELLS, HeatBlock, blend};
-use super::palette::HeatTable;
+use super::blend::{CELLS, HeatBlock, HeatTable, blend};
 use crate::colour::ycbcr_from_rgb;
 use crate::frame::{Colour, Frame, PixelFormat};
 
@@ -216,7 +215,8 @@ mod tests {
     use super::*;
     use crate::colour::RgbFromYcbcr;
     use crate::overlay::config::ColourMap;
-    use crate::overlay::palette::{heat, heat_table};
+    use crate::overlay::heat::heat_table;
+    use crate::overlay::palette::heat;
     use crate::pool::Pool;
 
     fn grey(format: PixelFormat, width: usize, height: usize) -> Frame {

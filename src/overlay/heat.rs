@@ -1,7 +1,11 @@
-//! From scores to levels of heat: a fixed linear scale around the threshold.
+//! From scores to levels of heat, a fixed linear scale around the threshold, and the table that turns a level into what is
+//! kept of the picture and what is added to it.
 
 use super::ScoreScale;
-use super::palette::LEVELS;
+use super::blend::{Blend, HeatTable};
+use super::canvas::Canvas;
+use super::config::ColourMap;
+use super::palette::{self, LEVELS};
 
 /// Heat begins this many spreads below the threshold.
 const BELOW: f32 = 2.0;
@@ -64,6 +68,15 @@ impl Levels {
         }
         levels.iter().fold(0, |any, &level| any | level) != 0
     }
+}
+
+/// The table for the channels of `canvas`.
+pub fn heat_table(map: ColourMap, opacity: f32, canvas: &Canvas<'_>) -> HeatTable {
+    std::array::from_fn(|level| {
+        let (rgb, opacity) = palette::heat(map, opacity, level as u8);
+        let add = canvas.ink(rgb).map(|c| u16::from(c) * opacity + 128);
+        Blend { keep: 256 - opacity, add }
+    })
 }
 
 #[cfg(test)]

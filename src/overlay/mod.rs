@@ -16,11 +16,11 @@ mod text;
 pub use config::{ColourMap, HexColour, OverlayConfig};
 pub use palette::colour_at;
 
+use blend::HeatTable;
 use boxes::{BoxInks, Boxes, GROUND};
 use canvas::Canvas;
 use contour::Contour;
 use heat::Levels;
-use palette::HeatTable;
 use text::{Font, Writer};
 
 use crate::frame::{Colour, Frame, PixelFormat};
@@ -187,7 +187,7 @@ impl Overlay {
         let table = match &mut self.table {
             Some((known, table)) if *known == kind => table,
             other => {
-                let table = palette::heat_table(config.colormap, config.opacity, canvas);
+                let table = heat::heat_table(config.colormap, config.opacity, canvas);
                 &mut other.insert((kind, Box::new(table))).1
             }
         };

@@ -1,7 +1,5 @@
-//! The colours of heat: perceptually uniform maps, and the table that turns a level of heat
-//! into what is kept of the picture and what is added to it.
+//! The colours of heat: perceptually uniform maps, and how opaque each level is.
 
-use super::canvas::Canvas;
 use super::config::ColourMap;
 
 /// Levels of heat; level 0 leaves the picture as it is.
@@ -77,27 +75,6 @@ pub fn heat(map: ColourMap, opacity: f32, level: u8) -> ([u8; 3], u16) {
     let rise = (share / OPAQUE_FROM).min(1.0);
     let opacity = opacity.clamp(0.0, 1.0) * rise * rise * (3.0 - 2.0 * rise);
     (colour_at(map, FIRST_COLOUR + (1.0 - FIRST_COLOUR) * share), (opacity * 256.0).round() as u16)
-}
-
-/// A level of heat as arithmetic on 8-bit samples: `(sample * keep + add[i]) >> 8`.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Blend {
-    /// 256 less the opacity.
-    pub keep: u16,
-    /// Colour times opacity plus a half, per channel of the canvas.
-    pub add: [u16; 3],
-}
-
-/// All levels as [`Blend`]s for one kind of canvas.
-pub type HeatTable = [Blend; LEVELS];
-
-/// The table for the channels of `canvas`.
-pub fn heat_table(map: ColourMap, opacity: f32, canvas: &Canvas<'_>) -> HeatTable {
-    std::array::from_fn(|level| {
-        let (rgb, opacity) = heat(map, opacity, level as u8);
-        let add = canvas.ink(rgb).map(|c| u16::from(c) * opacity + 128);
-        Blend { keep: 256 - opacity, add }
-    })
 }
 
 #[cfg(test)]

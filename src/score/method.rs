@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Parametric, ScoreInputs};
+use super::Parametric;
+use crate::bank::Bank;
 use crate::grid::LogitsKind;
 
 /// How a patch is scored. Serialised as its name.
@@ -62,6 +63,21 @@ impl Method {
     pub fn needs_logits(self) -> bool {
         self != Method::Knn
     }
+}
+
+/// What the scores of a run are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreInputs<'a> {
+    /// The bank that is searched.
+    pub bank: Option<&'a Bank>,
+    /// Neighbours of the search.
+    pub k: usize,
+    /// Whether the model gives logits.
+    pub has_logits: bool,
+    /// What these are, if that is known.
+    pub logits_kind: Option<LogitsKind>,
+    /// Whether the bank's statistics of distances were measured with the views that these distances come from.
+    pub same_views: bool,
 }
 
 impl std::str::FromStr for Method {

@@ -14,8 +14,9 @@ use gstreamer_video as gst_video;
 use super::address::masked;
 use super::config::SourceConfig;
 use super::damage::{Care, Watch};
+use super::facts::{Facts, SharedFacts, lock};
 use super::picture::Copier;
-use super::pipeline::{Facts, Input, SharedFacts, connect_decoder, head, lock, tail};
+use super::pipeline::{Input, connect_decoder, head, tail};
 use crate::frame::Frame;
 
 /// Frames between the decoder and the reader if nothing may be lost.

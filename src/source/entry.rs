@@ -7,7 +7,7 @@ use gstreamer_video as gst_video;
 
 use super::colorimetry::{Said, text};
 use super::container::{Track, of_stream};
-use super::pipeline::{SharedFacts, lock};
+use super::facts::{SharedFacts, lock};
 use super::streams::{Decoded, SharedStreams};
 use super::turn::Turn;
 use crate::frame::Matrix;

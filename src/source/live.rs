@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::config::SourceConfig;
 use super::decode::{Decode, Pulled};
-use super::pipeline::{Facts, Input};
+use super::facts::Facts;
+use super::pipeline::Input;
 use super::recording::describe;
 use super::{Address, Source, SourceError, SourceStatus};
 use crate::frame::Frame;

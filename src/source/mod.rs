@@ -28,6 +28,8 @@ mod ending;
 mod entry;
 mod escapes;
 #[cfg(feature = "media")]
+mod facts;
+#[cfg(feature = "media")]
 mod http;
 pub mod images;
 #[cfg(feature = "media")]

@@ -1,7 +1,7 @@
 //! Building a decoding pipeline: the source's end, the sink's end, and what joins them once the
 //! stream shows what it is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -10,9 +10,9 @@ use gstreamer_app as gst_app;
 
 use super::config::{Deinterlace, SourceConfig, Transport};
 use super::container::{Track, tracks};
-use super::damage::{Care, Watch};
+use super::damage::Care;
+use super::facts::{SharedFacts, lock};
 use super::streams::{SharedStreams, choose};
-use super::turn::Turn;
 use super::{entry, http, sdp};
 
 /// What a pipeline reads.
@@ -38,33 +38,6 @@ impl Input {
             Input::Launch(_) => Vec::new(),
         }
     }
-}
-
-/// What is known of a stream once its first frame has come.
-#[derive(Clone, Default)]
-pub(super) struct Facts {
-    /// The element that decodes, if the stream was encoded.
-    pub(super) decoder: Option<String>,
-    /// Width and height of the first frame in pixels.
-    pub(super) size: Option<(u32, u32)>,
-    /// Frames per second if they are constant.
-    pub(super) rate: Option<f64>,
-    /// Whether the container holds pictures, decodable or not.
-    pub(super) has_video: bool,
-    /// Whether the container holds sound.
-    pub(super) has_sound: bool,
-    /// How pictures are turned before they are given out.
-    pub(super) turn: Turn,
-    /// Which pictures are whole, if the stream was encoded.
-    pub(super) watch: Option<Arc<Watch>>,
-}
-
-/// Facts that the streaming threads find and the reader asks for.
-pub(super) type SharedFacts = Arc<Mutex<Facts>>;
-
-/// The facts, whatever happened to a thread that held them.
-pub(super) fn lock(facts: &SharedFacts) -> MutexGuard<'_, Facts> {
-    facts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The pipeline up to the element whose pads show decoded video.

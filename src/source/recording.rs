@@ -8,15 +8,15 @@ use super::config::SourceConfig;
 use super::container::{broken_at, programmes, tracks};
 use super::decode::{Decode, Pulled};
 use super::ending::{Ending, look};
-use super::pipeline::{Facts, Input};
+use super::facts::Facts;
+use super::pipeline::Input;
 use super::{Address, Source, SourceError};
 use crate::frame::Frame;
 use crate::stop::Stop;
 
-/// How often a waiting reader looks at the bus and at the stop token.
+/// How often a waiting reader looks at bus and stop token.
 const POLL: Duration = Duration::from_millis(50);
-/// A recording that gives no frame for so long hangs. Local files answer at once; only a
-/// sleeping disk, a server, or a machine with far too much to do takes seconds.
+/// A recording that gives no frame for so long hangs: only a sleeping disk, a server or a busy machine takes seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Frames that wait for those after them while damage may still show: as many as pictures may be out of order.
 const AHEAD: usize = 4;
@@ -176,8 +176,7 @@ impl Recording {
         tracing::info!(%location, decoder = facts.decoder.as_deref().unwrap_or("none"), size = ?facts.size, rate = facts.rate, "recording opened");
         let zero = first.as_ref().map_or(Duration::ZERO, |frame| frame.pts);
         if zero > LATE {
-            let secs = zero.as_secs_f64();
-            tracing::warn!(%location, secs, "the first picture comes late: what lies before has no video that can be decoded");
+            tracing::warn!(%location, secs = zero.as_secs_f64(), "the first picture comes late: none before it decodes");
         }
         let name = name.into();
         Ok(Recording {

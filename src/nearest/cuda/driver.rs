@@ -2,12 +2,13 @@
 
 use std::ffi::{CString, c_void};
 
-use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 use cudarc::driver::{DriverError, result};
 
 use super::super::device::NoCuda;
 use super::card::{Card, Memory};
 use super::code::Code;
+use super::fault::{failed, words};
 use super::geometry::{Arch, THREADS};
 use super::pinned::Pinned;
 use super::problem::{Kernel, Problem};
@@ -83,37 +84,6 @@ impl Found {
             "{}, {}, {} processors, driver for CUDA {major}.{minor}",
             self.name, self.arch, self.processors
         )
-    }
-}
-
-/// What the driver says of an error.
-pub(super) fn words(e: DriverError) -> String {
-    match e.error_string() {
-        Ok(text) => text.to_string_lossy().into_owned(),
-        Err(_) => format!("error {:?}", e.0),
-    }
-}
-
-/// An error of a call that does `what`.
-pub(super) fn failed(what: &'static str) -> impl Fn(DriverError) -> NoCuda {
-    move |e| match e.0 {
-        CUresult::CUDA_ERROR_OUT_OF_MEMORY => NoCuda::OutOfMemory {
-            what: what.to_owned(),
-            bytes: 0,
-            free: result::mem_get_info().map_or(0, |m| m.0),
-        },
-        CUresult::CUDA_ERROR_INVALID_VALUE
-        | CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
-        | CUresult::CUDA_ERROR_INVALID_PTX
-        | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
-        | CUresult::CUDA_ERROR_JIT_COMPILER_NOT_FOUND
-        | CUresult::CUDA_ERROR_JIT_COMPILATION_DISABLED
-        | CUresult::CUDA_ERROR_INVALID_IMAGE
-        | CUresult::CUDA_ERROR_NOT_FOUND
-        | CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES
-        | CUresult::CUDA_ERROR_INVALID_HANDLE => NoCuda::Failed { what, why: words(e) },
-        // All else leaves a context that no call works in any more.
-        _ => NoCuda::Lost { what, why: words(e) },
     }
 }
 

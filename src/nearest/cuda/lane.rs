@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cudarc::driver::{result, sys};
 
 use super::super::device::NoCuda;
-use super::driver::{failed, find_number};
+use super::driver::find_number;
+use super::fault::failed;
 use super::pinned::Pinned;
 use crate::gpu_stream::GpuStream;
 

@@ -9,6 +9,7 @@ mod code;
 mod compiler;
 mod driver;
 mod engine;
+mod fault;
 mod geometry;
 mod lane;
 mod pinned;

@@ -3,7 +3,7 @@
 use cudarc::driver::result;
 
 use super::super::device::NoCuda;
-use super::driver::failed;
+use super::fault::failed;
 
 /// Plain page-locked memory: copies to and from it need no help of the processor, and reading it back is
 /// not slow, as it is from write-combined memory.

@@ -4,7 +4,7 @@ use super::canvas::{Canvas, Quad, Tag};
 use super::classes::BUILDING;
 use super::noise::{Dice, speck};
 use super::palette::{GLASS, Rgb, WALLS, mix, scale, tint};
-use super::scenery::{Scene, kind};
+use super::scene::{Scene, kind};
 use super::textures::Textures;
 
 const HOUSE_CELL: f64 = 15.0;

@@ -2,7 +2,7 @@
 
 use super::noise::speck;
 use super::palette::{RUBBER, Rgb, mix, scale};
-use super::strangers::{Kind, Stranger};
+use super::stranger::{Kind, Stranger};
 use super::textures::Textures;
 
 /// Colour of `it` at `at` metres (right from its left end, up from the ground), seen from `z` metres,

@@ -6,8 +6,9 @@ use super::classes::VOID;
 use super::land::CENTRE_LINE;
 use super::noise::Dice;
 use super::palette::{METALS, PAINTS, Rgb, WALLS, WOODS, tint};
-use super::scenery::Scene;
+use super::scene::Scene;
 use super::shapes;
+use super::stranger::{KINDS, Kind, Stranger};
 use super::view::NEAR;
 
 /// Every stretch of this many metres begins with a row of strangers and ends without any.
@@ -20,69 +21,6 @@ const ROW: usize = 14;
 const SWERVE_FROM: f32 = 13.0;
 /// Metres aside per metre ahead while driving around.
 const SWERVE: f32 = 0.4;
-
-/// The kinds of strangers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// A four-legged animal.
-    Animal,
-    /// A tyre, standing.
-    Tyre,
-    /// A sofa.
-    Sofa,
-    /// A stepladder.
-    Ladder,
-    /// A large ball.
-    Ball,
-    /// A cardboard box or two.
-    Carton,
-    /// A barrel.
-    Barrel,
-    /// A shopping trolley.
-    Trolley,
-    /// A tree trunk on the ground.
-    Log,
-    /// A heap of stones.
-    Rubble,
-    /// A tent.
-    Tent,
-}
-
-/// All kinds.
-pub const KINDS: [Kind; 11] = [
-    Kind::Animal,
-    Kind::Tyre,
-    Kind::Sofa,
-    Kind::Ladder,
-    Kind::Ball,
-    Kind::Carton,
-    Kind::Barrel,
-    Kind::Trolley,
-    Kind::Log,
-    Kind::Rubble,
-    Kind::Tent,
-];
-
-/// One stranger as it stands before the camera.
-#[derive(Debug, Clone)]
-pub struct Stranger {
-    /// What it is.
-    pub kind: Kind,
-    /// Its number in the truth, 1..=255.
-    pub id: u8,
-    /// Metres right of the own lane's centre.
-    pub x: f32,
-    /// Metres ahead.
-    pub z: f32,
-    /// Width and height in metres.
-    pub size: [f32; 2],
-    /// Its main and second colour.
-    pub colours: [Rgb; 2],
-    /// Mirrors it.
-    pub flip: bool,
-    /// A number in [0, 256) that sets its texture apart.
-    pub grain: f32,
-}
 
 /// Calls `each` for every stranger before the camera, nearest first.
 pub fn strangers(scene: &Scene, mut each: impl FnMut(&Stranger)) {

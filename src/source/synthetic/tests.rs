@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::classes::FENCE;
-use super::strangers::{self, KINDS};
+use super::stranger::KINDS;
+use super::strangers;
 use super::*;
 use crate::frame::PixelFormat;
 use crate::pool::Pool;

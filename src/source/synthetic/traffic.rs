@@ -4,7 +4,7 @@ use super::canvas::{Canvas, Quad, Tag};
 use super::classes::CAR;
 use super::noise::{Dice, wander};
 use super::palette::{GLASS, PAINTS, RUBBER, Rgb, mix, scale, tint};
-use super::scenery::Scene;
+use super::scene::Scene;
 use super::view::{FAR, NEAR};
 
 const PARKED_CELL: f64 = 6.4;

@@ -4,7 +4,7 @@ use super::canvas::{Canvas, Tag};
 use super::classes::TREE;
 use super::noise::Dice;
 use super::palette::{LEAVES, WOODS, scale, tint};
-use super::scenery::{Scene, kind};
+use super::scene::{Scene, kind};
 use super::view::{FAR, NEAR};
 
 const TREE_CELL: f64 = 7.0;
