@@ -28,21 +28,23 @@ impl Grid {
         self.len() == 0
     }
 
-    /// The square patches, of this `side` if it is given, that give a `width x height` input this grid. Where pixels are
-    /// left over, whole patches are preferred to those that reach beyond the input.
+    /// The square patches, of this `side` if it is known, that give a `width x height` input this grid. Of several that
+    /// fit, those that divide the input come first, then sides that networks have: powers of two, divisors of a side.
+    /// Cells that reach beyond the input need such a reason, since among all sides one nearly always fits.
     pub fn patch_of(self, width: usize, height: usize, side: Option<usize>) -> Option<Patch> {
-        if self.is_empty() {
-            return None;
-        }
-        let whole = Patch { side: height / self.rows, padded: false };
-        let padded = Patch { side: height.div_ceil(self.rows).max(width.div_ceil(self.cols)), padded: true };
-        let given =
-            side.filter(|&side| side > 0 && width.is_multiple_of(side) && height.is_multiple_of(side));
-        [given.map(|side| Patch { side, padded: false }), Some(whole), Some(padded)]
-            .into_iter()
-            .flatten()
-            .filter(|one| one.side > 0 && side.is_none_or(|side| side == one.side))
-            .find(|one| one.grid(width, height) == self)
+        let sides = side.map_or(1..=width.max(height), |side| side..=side);
+        sides
+            .filter(|&side| side > 0 && !self.is_empty())
+            .flat_map(|side| [false, true].map(|padded| Patch { side, padded }))
+            .filter(|one| one.grid(width, height) == self)
+            .map(|one| {
+                let divides = [width, height].map(|pixels| pixels.is_multiple_of(one.side));
+                let usual = divides.contains(&true) || one.side.is_power_of_two();
+                ((divides != [true; 2], !usual, one.padded, std::cmp::Reverse(one.side)), one)
+            })
+            .filter(|((_, unusual, padded, _), _)| side.is_some() || !(*unusual && *padded))
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, one)| one)
     }
 
     /// Pixels of a `width x height` input from one row to the next, the nearest whole number where patches are not square.
@@ -221,5 +223,33 @@ mod tests {
         ] {
             assert_eq!(same_shape(image, mask), same, "{image:?} {mask:?}");
         }
+    }
+
+    #[test]
+    fn patches_are_found_where_pixels_are_left_over() {
+        // Side as it is, width, height, whether the last cells reach beyond the input.
+        for (side, width, height, padded) in [
+            (32, 640, 360, true),
+            (32, 960, 540, true),
+            (32, 800, 600, true),
+            (64, 1920, 1080, true),
+            (32, 480, 270, false),
+            (64, 1280, 720, false),
+            (14, 225, 225, false),
+            (14, 644, 364, false),
+            (16, 768, 384, false),
+        ] {
+            let patch = Patch { side, padded };
+            let grid = patch.grid(width, height);
+            let found = grid.patch_of(width, height, None).unwrap();
+            assert_eq!((found.side, found.grid(width, height)), (side, grid), "{width}x{height}");
+            assert_eq!(grid.patch_of(width, height, Some(side)).map(|one| one.side), Some(side));
+            assert_eq!(grid.stride(width, height), side);
+        }
+        assert_eq!(
+            Grid { rows: 12, cols: 12 }.patch_of(360, 360, Some(32)),
+            Some(Patch { side: 32, padded: true })
+        );
+        assert_eq!(Grid { rows: 6, cols: 2048 }.patch_of(1024, 512, None), None);
     }
 }

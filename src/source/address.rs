@@ -175,8 +175,7 @@ fn user_end(rest: &str) -> Option<usize> {
     if !host.contains('@') && !odd {
         return None;
     }
-    let query = rest.find(['?', '#']).unwrap_or(rest.len());
-    rest[..query].rfind('@').max(host.rfind('@')).or_else(|| rest.rfind('@').filter(|_| odd))
+    rest.rfind('@')
 }
 
 /// Key and value of the first `key=value` in `text` whose key is that of a secret; both as ranges of bytes.
@@ -205,7 +204,7 @@ fn secret_value(text: &str) -> Option<(std::ops::Range<usize>, std::ops::Range<u
             // `key = value` without quotes is prose.
             None if spaced => continue,
             None => text[from..].find(|c: char| {
-                c.is_whitespace() || c == '"' || in_query && matches!(c, '&' | ';' | '#' | '>' | '`')
+                c.is_whitespace() || c == '"' || in_query && matches!(c, '&' | ';' | '>' | '`')
             }),
         };
         let end = end.map_or(text.len(), |end| from + end);

@@ -11,8 +11,8 @@ use gstreamer::prelude::*;
 
 use super::jpegs::Jpegs;
 
-/// A stream without a picture in so many bytes carries something else than JPEGs.
-const PATIENCE: usize = 1 << 18;
+/// A stream without a whole picture in so many bytes, or with so many broken ones first, is handed on as it is.
+const PATIENCE: (usize, u64) = (1 << 22, 3);
 
 /// Watches what a `souphttpsrc` receives, and lays the pictures of a camera between sound boundaries.
 pub(super) fn watch(source: &gst::Element) {
@@ -90,8 +90,8 @@ impl Receiver {
             parts.extend_from_slice(&picture);
             parts.extend_from_slice(b"\r\n");
         }
-        *any |= !parts.is_empty() || jpegs.begun();
-        if !*any && *received > PATIENCE {
+        *any |= !parts.is_empty();
+        if !*any && (*received > PATIENCE.0 || jpegs.broken() >= PATIENCE.1) {
             let all = jpegs.give_up();
             *self = Receiver::Other;
             return Taken::Parts(timed(all, buffer));

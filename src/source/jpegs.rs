@@ -6,7 +6,7 @@ use memchr::memchr;
 const LARGEST: usize = 1 << 26;
 
 /// So many bytes without a picture are kept, for those who want to pass them on as they are.
-const LARGEST_GAP: usize = 1 << 20;
+const LARGEST_GAP: usize = 1 << 23;
 
 /// Bytes in, whole pictures out.
 #[derive(Default)]
@@ -75,9 +75,9 @@ impl Jpegs {
         }
     }
 
-    /// Whether a picture has begun.
-    pub(super) fn begun(&self) -> bool {
-        self.picture.is_some()
+    /// How many pictures broke off.
+    pub(super) fn broken(&self) -> u64 {
+        self.broken
     }
 
     /// All bytes that were not given out.
@@ -92,12 +92,14 @@ impl Jpegs {
                 [_, 0xD8, 0xFF, ..] => return Some(at),
                 [_] | [_, 0xD8] => {
                     self.searched = at;
-                    return None;
+                    break;
                 }
                 _ => self.searched = at + 1,
             }
         }
-        self.searched = self.bytes.len();
+        if memchr(0xFF, &self.bytes[self.searched..]).is_none() {
+            self.searched = self.bytes.len();
+        }
         // What holds no picture is not kept for ever.
         if self.searched > LARGEST_GAP {
             self.forget(self.searched);
@@ -215,11 +217,13 @@ mod tests {
     #[test]
     fn what_holds_no_picture_is_not_kept() {
         let mut jpegs = Jpegs::default();
-        for _ in 0..100 {
-            jpegs.push(&[7; 100_000]);
-            assert_eq!(jpegs.next(), None);
+        for byte in [7, 0xFF] {
+            for _ in 0..200 {
+                jpegs.push(&[byte; 100_000]);
+                assert_eq!(jpegs.next(), None);
+            }
+            assert!(jpegs.bytes.len() <= LARGEST_GAP + 100_000, "{} bytes", jpegs.bytes.len());
         }
-        assert!(jpegs.bytes.len() <= LARGEST_GAP + 100_000, "{} bytes", jpegs.bytes.len());
         jpegs.push(&picture(16));
         assert_eq!(jpegs.next(), Some(picture(16)));
     }

@@ -68,8 +68,9 @@ const KNOWN: [u64; 19] = [
 pub(in crate::source) fn broken_at(path: &Path) -> Option<u64> {
     let mut file = File::open(path).ok()?;
     let len = file.metadata().ok()?.len();
-    let mut position = 0;
-    while position < len {
+    let (mut position, mut end) = (0, len);
+    // What lies behind the segment is no business of Matroska's.
+    while position < end {
         file.seek(SeekFrom::Start(position)).ok()?;
         let mut head = Vec::with_capacity(12);
         Read::by_ref(&mut file).take(12).read_to_end(&mut head).ok()?;
@@ -79,6 +80,9 @@ pub(in crate::source) fn broken_at(path: &Path) -> Option<u64> {
         let Some((id, size, body)) = element(&head).filter(|(id, ..)| KNOWN.contains(id)) else {
             return Some(position);
         };
+        if let (SEGMENT, Some(size)) = (id, size) {
+            end = len.min(position.saturating_add(body as u64).saturating_add(size));
+        }
         let inside = match (id, size) {
             (SEGMENT | CLUSTER, _) => 0,
             (_, Some(size)) => size,
