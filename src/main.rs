@@ -1,5 +1,6 @@
 //! The program `farout`: parse, log, dispatch, exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -13,7 +14,8 @@ fn main() -> ExitCode {
     match cmd::dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("farout: {}", farout::causes::in_one_line(&error));
+            // Not eprintln!, which panics where nobody reads standard error any more.
+            let _ = writeln!(std::io::stderr(), "farout: {}", farout::causes::in_one_line(&error));
             ExitCode::from(cmd::exit_code(&error))
         }
     }
@@ -28,8 +30,12 @@ fn log(cli: &Cli) {
         (false, _) => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A line that standard error does not take is lost: told there with eprintln!, the daemon would panic.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .log_internal_errors(false);
     match cli.log_format {
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => log.json().init(),

@@ -5,9 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use crate::support::given::{DRIVE, given, text};
-use crate::support::program::{Outcome, farout};
-#[cfg(feature = "media")]
-use crate::support::program::{Running, program};
+use crate::support::program::{Outcome, Running, farout, program};
 
 /// What is wrong, the arguments, the exit code, and words that the message must have.
 struct Case {
@@ -127,6 +125,40 @@ fn models_banks_and_outputs() {
         farout(run(&["--bank", &at("text.bank"), flag, &at("old")]));
         assert_eq!(std::fs::read_to_string(at("old")).unwrap(), "old", "{flag}");
     }
+}
+
+/// Runs with these two ends of pipes that nobody reads.
+fn unread(args: &[&str], stdout: bool, stderr: bool) -> Outcome {
+    let gone = || std::process::Stdio::from(std::io::pipe().unwrap().1);
+    let mut command = program();
+    command.args(args);
+    Running::start_with(command, stdout.then(gone), stderr.then(gone)).outcome()
+}
+
+#[test]
+fn readers_that_have_gone() {
+    let given = given();
+    let (model, bank) = (text(&given.model), text(&given.bank));
+    let replay = ["replay", DRIVE, "--model", model, "--bank", bank];
+    let with = |more: &[&'static str]| [replay.as_slice(), more].concat();
+    for args in [
+        vec!["--help"],
+        vec!["bank", "inspect", bank],
+        vec!["bank", "inspect", bank, "--json"],
+        with(&["--frames", "2"]),
+        with(&["--frames", "2", "--json"]),
+        // Ends early: all these frames take far longer than a test may.
+        with(&["--frames", "10000000", "--threshold", "0", "--events", "-"]),
+    ] {
+        let outcome = unread(&args, true, false);
+        assert_eq!(outcome.code, Some(0), "{args:?}: {outcome:?}");
+        for word in ["panicked", "farout: "] {
+            assert!(!outcome.stderr.contains(word), "{args:?}: {}", outcome.stderr);
+        }
+    }
+    // What is said to nobody changes no exit code.
+    assert_eq!(unread(&["-vv", "bank", "inspect", "none.bank"], true, true).code, Some(1));
+    assert_eq!(unread(&[&["-vv"], with(&["--frames", "2"]).as_slice()].concat(), false, true).code, Some(0));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The bank: reference features from normal driving, where each came from, and how far
 //! normal frames lie from them. It knows its file, not how features are made or searched.
 
+mod bytes;
 mod calibration;
 mod error;
 mod file;
@@ -34,6 +35,7 @@ pub use summary::{Summary, ThresholdLine, summary};
 pub use transform::{Affine, Step, Transform};
 
 use crate::identity::ModelIdentity;
+use bytes::Keep;
 use store::{Opened, Store, not_a_bank};
 
 /// An opened bank: N reference features, checked to be finite, and what was done to them.
@@ -57,13 +59,26 @@ impl Bank {
     /// [`BankError`]: missing, cut short, no bank at all, a row with NaN or infinity, or
     /// fewer rows than `k`. Each names the file and what to try.
     pub fn open(path: &Path, k: usize) -> Result<Bank, BankError> {
-        let bank = Bank::open_any(path)?;
-        if let Some(shard) = bank.metadata.build.shard {
-            return Err(BankError::Shard { path: bank.path, shard });
+        Bank::open_any(path)?.for_search(k)
+    }
+
+    /// As [`Bank::open`], but reads the features into memory, unless they are more than half of what is available: for
+    /// what runs long, while somebody may write over the file.
+    ///
+    /// # Errors
+    /// As [`Bank::open`].
+    pub fn open_in_memory(path: &Path, k: usize) -> Result<Bank, BankError> {
+        Bank::checked(path.to_owned(), store::open(path, Keep::Memory)?, 0)?.for_search(k)
+    }
+
+    /// This bank, if it is whole and has as many rows as neighbours are asked for.
+    fn for_search(self, k: usize) -> Result<Bank, BankError> {
+        if let Some(shard) = self.metadata.build.shard {
+            return Err(BankError::Shard { path: self.path, shard });
         }
-        match bank.rows < k.max(1) {
-            true => Err(BankError::TooFew { path: bank.path, rows: bank.rows, k: k.max(1) }),
-            false => Ok(bank),
+        match self.rows < k.max(1) {
+            true => Err(BankError::TooFew { path: self.path, rows: self.rows, k: k.max(1) }),
+            false => Ok(self),
         }
     }
 
@@ -73,7 +88,7 @@ impl Bank {
     /// # Errors
     /// As [`Bank::open`].
     pub fn open_any(path: &Path) -> Result<Bank, BankError> {
-        Bank::checked(path.to_owned(), store::map(path)?, 0)
+        Bank::checked(path.to_owned(), store::open(path, Keep::Mapped)?, 0)
     }
 
     /// The bank that writing `contents` and opening the file would give.

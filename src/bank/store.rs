@@ -1,4 +1,4 @@
-//! Where the numbers of an opened bank are: in its mapped file, or in memory.
+//! Where the numbers of an opened bank are: in its file's bytes, mapped or read, or in memory.
 
 use std::fs::File;
 use std::ops::Range;
@@ -9,6 +9,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::Deserialize;
 
+use super::bytes::Keep;
 use super::file::table_name;
 use super::transform;
 use super::{
@@ -19,7 +20,7 @@ use super::{
 /// Where the numbers of an opened bank are.
 #[derive(Debug)]
 pub(super) enum Store {
-    /// In the mapped file, at these byte ranges.
+    /// In the file's bytes, at these ranges.
     Mapped { map: Mmap, data_type: DataType, tables: Vec<Range<usize>>, origins: Range<usize> },
     /// In memory, table after table.
     Owned { rows: RowsBuf, tables: Vec<Range<usize>>, origins: Vec<Origin> },
@@ -95,8 +96,8 @@ pub(super) struct Opened {
     pub(super) rows: usize,
 }
 
-/// Maps the file at `path` and reads all but the features.
-pub(super) fn map(path: &Path) -> Result<Opened, BankError> {
+/// Opens the file at `path` and reads all but the features, which stay where `keep` says.
+pub(super) fn open(path: &Path, keep: Keep) -> Result<Opened, BankError> {
     let unreadable = |source| BankError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
@@ -106,10 +107,8 @@ pub(super) fn map(path: &Path) -> Result<Opened, BankError> {
     if about.len() < 8 {
         return Err(BankError::CutShort { path: path.to_owned(), have: about.len(), want: String::new() });
     }
-    // SAFETY: the file is only read. farout never writes a bank in place but renames a new one
-    // over it, which leaves this mapping on the old file.
-    let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
     let have = about.len();
+    let map = super::bytes::of(&file, path, have, keep).map_err(unreadable)?;
     let tensors = match SafeTensors::deserialize(&map) {
         Ok(tensors) => tensors,
         Err(e) => return Err(explain(path, &map, have, &e)),

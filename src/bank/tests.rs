@@ -75,6 +75,19 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
+fn a_bank_in_memory_does_not_mind_what_is_written_over_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path(), &contents(DataType::F32, 9000));
+    let bank = Bank::open_in_memory(&path, 3).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let mut row = [0.0; 3];
+    bank.features().copy_to(8999 * 3, &mut row);
+    assert_eq!(row, [8999.0, 0.5, -1.25]);
+    assert_eq!(bank.provenance(8999).unwrap().row, 8999);
+    assert!(matches!(Bank::open_in_memory(&path, 3), Err(BankError::CutShort { .. })));
+}
+
+#[test]
 fn every_cut_and_every_stranger_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = written(dir.path(), &contents(DataType::F16, 5));

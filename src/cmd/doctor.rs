@@ -1,9 +1,8 @@
 //! `farout doctor`: what this machine has and lacks, on one screen, with remedies.
 
-use std::io::Write;
-
 use anyhow::{Result, bail};
 
+use super::answer::{print, print_json};
 use crate::cli::{ConfigArgs, DoctorArgs};
 use crate::finding::{Finding, Standing};
 use crate::{features, nearest, sink, source};
@@ -18,12 +17,9 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     findings.extend(nearest::findings());
     findings.extend(source::findings());
     findings.extend(sink::findings(&config.output));
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &findings)?;
-        writeln!(out)?;
-    } else {
-        out.write_all(screen(&findings).as_bytes())?;
+    match args.json {
+        true => print_json(&findings)?,
+        false => print(screen(&findings))?,
     }
     let bad: Vec<_> =
         findings.iter().filter(|f| f.standing == Standing::Bad).map(|f| f.name.as_str()).collect();

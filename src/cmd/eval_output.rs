@@ -1,6 +1,5 @@
 //! What `farout eval` shows and writes: progress, the table, JSON and report.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 
-use super::progress;
+use super::{answer, progress};
 use crate::cli::EvalOutArgs;
 use crate::eval::report;
 use crate::eval::result::{EvalResult, MethodResult};
@@ -96,17 +95,15 @@ pub fn try_places(out: &EvalOutArgs) -> Result<()> {
 /// # Errors
 /// What cannot be written.
 pub fn write(out: &EvalOutArgs, finished: &Finished) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
     match out.json.as_deref() {
         Some(path) if path == Path::new("-") => {
-            serde_json::to_writer_pretty(&mut stdout, &finished.result)?;
-            writeln!(stdout)?;
+            answer::print_json(&finished.result)?;
         }
         json => {
             if let Some(path) = json {
                 finished.result.write(path)?;
             }
-            write!(stdout, "{}", table::of(&finished.result))?;
+            answer::print(table::of(&finished.result))?;
         }
     }
     if let Some(folder) = &out.report {

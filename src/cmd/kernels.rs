@@ -1,9 +1,8 @@
 //! `farout kernels build`: compiled GPU code as files, for machines without the compiler.
 
-use std::io::Write;
-
 use anyhow::Result;
 
+use super::answer::{print, print_json};
 use super::progress;
 use crate::cli::KernelsArgs;
 use crate::nearest::cuda;
@@ -20,14 +19,8 @@ pub fn build(args: &KernelsArgs) -> Result<()> {
         written.push(path.display().to_string());
     })?;
     bar.finish_and_clear();
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "written": written }))?;
-        writeln!(out)?;
-    } else {
-        for path in &written {
-            writeln!(out, "{path}")?;
-        }
+    match args.json {
+        true => print_json(&serde_json::json!({ "written": written })),
+        false => print(written.iter().map(|path| format!("{path}\n")).collect::<String>()),
     }
-    Ok(())
 }

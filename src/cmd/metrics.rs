@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 
+use super::answer;
 use super::progress::bar;
 use crate::cli::MetricsArgs;
 use crate::config::ConfigError;
@@ -27,14 +28,12 @@ pub fn metrics(args: &MetricsArgs) -> Result<()> {
     });
     bar.finish_and_clear();
     let report = judged?;
-    let mut out = std::io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &report)?;
-        writeln!(out)?;
-    } else {
-        print(&mut out, &report)?;
+        return answer::print_json(&report);
     }
-    Ok(())
+    let mut text = Vec::new();
+    print(&mut text, &report)?;
+    answer::print(text)
 }
 
 fn request(args: &MetricsArgs) -> Result<Request> {

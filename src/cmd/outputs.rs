@@ -47,6 +47,7 @@ fn open(
     rate: Option<f64>,
     health: &Arc<Health>,
 ) -> Result<Box<dyn VideoEnd>> {
+    use super::answer;
     use crate::frame::Frame;
     use crate::sink::{Haste, VideoOut};
 
@@ -77,7 +78,7 @@ fn open(
     let out = VideoOut::open(output, haste, rate, Some(hook))?;
     for url in out.urls() {
         // What a person who starts the program looks for.
-        println!("watch {url}");
+        answer::print(format!("watch {url}\n"))?;
     }
     Ok(Box::new(Video { out, health: Arc::clone(health), dropped: 0 }))
 }

@@ -1,6 +1,5 @@
 //! `farout replay`: a recording from end to end, nothing dropped; video, score maps, events out.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use serde::Serialize;
 use super::apart::{Output, apart};
 use super::limited::limited;
 use super::progress::Progress;
-use super::{outputs, settings, signals};
+use super::{answer, outputs, settings, signals};
 use crate::cli::{ReplayArgs, ScoresFormat};
 use crate::config::Config;
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
@@ -57,7 +56,7 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
     };
     let scale = detector.as_ref().map(|detector| detector.scale);
     let basis = detector.as_ref().map(|detector| detector.threshold_basis.clone());
-    let record = recorders(args, &config, scale, naming)?;
+    let record = recorders(args, &config, scale, naming, &stop)?;
     let pictures = pictures(args.pictures.as_deref(), naming)?;
     // Only now: what is wrong with the rest must not cost a video of the same name.
     let video = match &args.video {
@@ -78,15 +77,13 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
     let result = detect(frames, detector, record, draw, deliver, patience);
     progress.finish();
     let report = health.report();
-    let mut out = std::io::stdout().lock();
     if args.detect.json {
         let threshold = scale.map(|scale| scale.threshold);
         let replayed = Replayed { source: described, threshold, threshold_basis: basis.as_deref(), report };
-        serde_json::to_writer(&mut out, &replayed)?;
-        writeln!(out)?;
+        answer::print_json_line(&replayed)?;
     } else if args.detect.events.as_deref() != Some(Path::new("-")) {
         let rate = report.frames as f64 / report.seconds.max(1e-9);
-        writeln!(out, "{} frames in {:.1} s, {rate:.1} fps", report.frames, report.seconds)?;
+        answer::print(format!("{} frames in {:.1} s, {rate:.1} fps\n", report.frames, report.seconds))?;
     }
     Ok(result?)
 }
@@ -117,6 +114,7 @@ fn recorders(
     config: &Config,
     scale: Option<ScoreScale>,
     naming: Naming,
+    stop: &Stop,
 ) -> Result<Record> {
     let mut record = Record { frames: pictures(args.frames_out.as_deref(), naming)?, ..Record::default() };
     if let Some(folder) = &args.truth {
@@ -141,7 +139,11 @@ fn recorders(
         record.scores = Some(ScoreMapWriter::new(folder, format, naming)?);
     }
     if let Some(path) = &config.output.events {
-        let log = EventLog::create(path).context("events")?;
+        let mut log = EventLog::create(path).context("events")?;
+        // Where events are all that is asked for, a reader that has gone has all that it wanted.
+        if outputs_of(args, config).len() == 1 && args.scores.is_none() && args.truth.is_none() {
+            log = log.while_read(stop.clone());
+        }
         record.events = Some(EventRecorder::new(&config.score, log));
     }
     Ok(record)

@@ -1,6 +1,5 @@
 //! `farout run`: a live stream or a recording in, the overlay out over RTSP and HTTP.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use anyhow::{Context, Result};
 use super::apart::apart;
 use super::limited::limited;
 use super::watch::Watch;
-use super::{outputs, settings, signals};
+use super::{answer, outputs, settings, signals};
 use crate::cli::RunArgs;
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
 use crate::flow::{Flow, Pace};
@@ -62,10 +61,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let result = detect(frames, detector, record, draw, deliver, patience);
     drop(watch);
     let report = health.report();
-    let mut out = std::io::stdout().lock();
     if args.detect.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
+        answer::print_json_line(&report)?;
     } else {
         for stage in &report.stages {
             tracing::info!(
@@ -76,7 +73,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
                 stage.frames
             );
         }
-        writeln!(out, "{report}")?;
+        answer::print(format!("{report}\n"))?;
     }
     Ok(result?)
 }

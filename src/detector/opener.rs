@@ -105,7 +105,7 @@ fn open_bank(config: &Config, model: &ModelIdentity) -> Result<Option<Arc<Bank>>
     if config.bank.path.as_os_str().is_empty() {
         return Ok(None);
     }
-    let bank = Bank::open(&config.bank.path, config.search.k)?;
+    let bank = Bank::open_in_memory(&config.bank.path, config.search.k)?;
     bank.check_model(model)?;
     tracing::info!(bank = %config.bank.path.display(), rows = bank.rows(), width = bank.width(), "bank");
     Ok(Some(Arc::new(bank)))

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::product::{Side, multiply};
+use super::product::{Matrix, multiply};
 use crate::bank::{Affine, Recipe, Step, Transform};
 
 /// Vectors that are transformed together. Each block is filled up to this many, so that a vector's numbers depend
@@ -249,12 +249,7 @@ impl Prepared {
                 now.chunks_exact_mut(wide).for_each(|vector| subtract(vector, mean));
                 next.clear();
                 next.resize(BLOCK * padded, 0.0);
-                multiply(
-                    Side { data: columns, row: 1, column: *padded },
-                    Side { data: now, row: 1, column: wide },
-                    [*padded, wide, BLOCK],
-                    next,
-                );
+                multiply(Matrix::by_columns(columns, *padded), Matrix::by_columns(now, wide), next);
                 now.clear();
                 next.chunks_exact(*padded).for_each(|vector| now.extend_from_slice(&vector[..*gives]));
                 *gives

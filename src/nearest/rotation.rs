@@ -10,7 +10,7 @@ use std::f64::consts::TAU;
 use rayon::prelude::*;
 
 use super::encode::ROUNDOFF;
-use super::product::{Side, multiply};
+use super::product::{Matrix, multiply};
 
 /// Rounds of subspace iteration.
 const ROUNDS: usize = 3;
@@ -40,14 +40,8 @@ impl Directions {
     /// The `count` principal directions of `sample` (rows of `width` centred numbers), nearly.
     pub(super) fn principal(sample: &[f32], width: usize, count: usize) -> Directions {
         let mut spread = vec![0.0; width * width];
-        let rows = sample.len() / width;
         // spread = sample^T sample.
-        multiply(
-            Side { data: sample, row: 1, column: width },
-            Side { data: sample, row: width, column: 1 },
-            [width, rows, width],
-            &mut spread,
-        );
+        multiply(Matrix::by_columns(sample, width), Matrix::by_rows(sample, width), &mut spread);
         let mut state = 1u64;
         let mut noise = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -56,12 +50,7 @@ impl Directions {
         let mut data: Vec<f32> = (0..count * width).map(|_| noise()).collect();
         let mut next = vec![0.0; count * width];
         for _ in 0..ROUNDS {
-            multiply(
-                Side { data: &spread, row: 1, column: width },
-                Side { data: &data, row: 1, column: width },
-                [width, width, count],
-                &mut next,
-            );
+            multiply(Matrix::by_columns(&spread, width), Matrix::by_columns(&data, width), &mut next);
             orthonormalise(&mut next, width);
             std::mem::swap(&mut data, &mut next);
         }
@@ -72,12 +61,7 @@ impl Directions {
     pub(super) fn coordinates(&self, rows: &[f32]) -> Vec<f32> {
         let (count, width) = (self.data.len() / self.width, self.width);
         let mut out = vec![0.0; rows.len() / width * count];
-        multiply(
-            Side { data: &self.data, row: width, column: 1 },
-            Side { data: rows, row: 1, column: width },
-            [count, width, rows.len() / width],
-            &mut out,
-        );
+        multiply(Matrix::by_rows(&self.data, width), Matrix::by_columns(rows, width), &mut out);
         out
     }
 }
@@ -126,12 +110,7 @@ impl Rotation {
     /// Rotates rows; `out` is as long as `rows`.
     pub(super) fn apply(&self, rows: &[f32], out: &mut [f32]) {
         let width = self.width;
-        multiply(
-            Side { data: &self.columns, row: 1, column: width },
-            Side { data: rows, row: 1, column: width },
-            [width, width, rows.len() / width],
-            out,
-        );
+        multiply(Matrix::by_columns(&self.columns, width), Matrix::by_columns(rows, width), out);
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::folder::FileError;
 use crate::region::Event;
+use crate::stop::Stop;
 
 /// Longest part of an existing file's end that is looked at for an unfinished line.
 const TAIL: u64 = 1 << 16;
@@ -18,6 +19,9 @@ pub struct EventLog {
     /// `None` is standard output.
     file: Option<File>,
     line: Vec<u8>,
+    /// Standard output's reader has gone.
+    unread: bool,
+    stop: Option<Stop>,
 }
 
 impl EventLog {
@@ -55,15 +59,23 @@ impl EventLog {
             true => None,
             false => Some(make_and_open().map_err(|source| log_error(path, source))?),
         };
-        Ok(EventLog { path: path.to_owned(), file, line: Vec::new() })
+        Ok(EventLog { path: path.to_owned(), file, line: Vec::new(), unread: false, stop: None })
+    }
+
+    /// Asks `stop` once nobody reads the events on standard output any more.
+    pub fn while_read(self, stop: Stop) -> Self {
+        EventLog { stop: Some(stop), ..self }
     }
 
     /// Writes one event as one line, with one call to the system. What a full disk cuts off
-    /// is taken back.
+    /// is taken back. Once standard output's reader has gone, that is said, and nothing is written any more.
     ///
     /// # Errors
     /// [`FileError::Log`]; the log is then as it was before.
     pub fn write(&mut self, event: &Event) -> Result<(), FileError> {
+        if self.unread {
+            return Ok(());
+        }
         self.line.clear();
         let written = serde_json::to_writer(&mut self.line, event).map_err(io::Error::from);
         let written = written.and_then(|()| {
@@ -72,11 +84,16 @@ impl EventLog {
                 Some(file) => write_line(file, &self.line),
                 None => {
                     let mut out = io::stdout().lock();
-                    out.write_all(&self.line)?;
-                    out.flush()
+                    out.write_all(&self.line).and_then(|()| out.flush())
                 }
             }
         });
+        if self.file.is_none() && written.as_ref().is_err_and(|why| why.kind() == io::ErrorKind::BrokenPipe) {
+            tracing::info!("nobody reads the events on standard output any more: no more are written");
+            self.unread = true;
+            self.stop.iter().for_each(Stop::ask);
+            return Ok(());
+        }
         written.map_err(|source| log_error(&self.path, source))
     }
 

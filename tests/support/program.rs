@@ -54,15 +54,21 @@ pub fn program() -> Command {
 pub struct Running {
     child: Child,
     begun: Instant,
-    words: Option<[JoinHandle<String>; 2]>,
+    words: Option<[Option<JoinHandle<String>>; 2]>,
 }
 
 impl Running {
     /// Starts `command`, catching what it says.
-    pub fn start(mut command: Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        Running { child, begun: Instant::now(), words: Some([listen(out), listen(err)]) }
+    pub fn start(command: Command) -> Running {
+        Running::start_with(command, None, None)
+    }
+
+    /// Starts `command`, catching what it says where no other end is given.
+    pub fn start_with(mut command: Command, stdout: Option<Stdio>, stderr: Option<Stdio>) -> Running {
+        command.stdout(stdout.unwrap_or_else(Stdio::piped)).stderr(stderr.unwrap_or_else(Stdio::piped));
+        let mut child = command.spawn().unwrap();
+        let words = [child.stdout.take().map(listen), child.stderr.take().map(listen)];
+        Running { child, begun: Instant::now(), words: Some(words) }
     }
 
     /// Sends a signal.
@@ -114,7 +120,8 @@ impl Running {
     }
 
     fn gather(&mut self, status: ExitStatus) -> Outcome {
-        let [stdout, stderr] = self.words.take().expect("gathered once").map(|words| words.join().unwrap());
+        let said = |words: Option<JoinHandle<String>>| words.map_or_else(String::new, |w| w.join().unwrap());
+        let [stdout, stderr] = self.words.take().expect("gathered once").map(said);
         Outcome { code: status.code(), stdout, stderr }
     }
 }
