@@ -8,6 +8,7 @@ use crate::features::RuntimeConfig;
 use crate::model::ModelConfig;
 use crate::nearest::SearchConfig;
 use crate::overlay::OverlayConfig;
+use crate::ranges::within;
 use crate::score::ScoreConfig;
 use crate::sink::OutputConfig;
 use crate::source::{SourceConfig, masked};
@@ -62,6 +63,17 @@ pub struct FlowConfig {
 impl Default for FlowConfig {
     fn default() -> Self {
         FlowConfig { in_flight: 3, drain_secs: 10.0 }
+    }
+}
+
+impl FlowConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        let in_flight = ("in_flight", self.in_flight as f64, 1.0, 32.0);
+        within("flow", &[in_flight, ("drain_secs", self.drain_secs, 0.0, 3600.0)])
     }
 }
 
@@ -138,13 +150,8 @@ impl Config {
                 self.streams.len()
             )));
         }
-        let FlowConfig { in_flight, drain_secs } = self.flow;
-        if !(1..=32).contains(&in_flight) {
-            return Err(ConfigError::Invalid(format!("flow.in_flight is {in_flight}, give 1 to 32")));
-        }
-        if !(0.0..=3600.0).contains(&drain_secs) {
-            return Err(ConfigError::Invalid(format!("flow.drain_secs is {drain_secs}, give 0 to 3600")));
-        }
+        self.flow.check().map_err(ConfigError::Invalid)?;
+        self.search.check().map_err(ConfigError::Invalid)?;
         self.streams.iter().try_for_each(SourceConfig::check).map_err(ConfigError::Invalid)?;
         self.model.check().map_err(ConfigError::Invalid)?;
         self.output.check().map_err(ConfigError::Invalid)?;

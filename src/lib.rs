@@ -25,7 +25,7 @@
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
 //! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`digest`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`stop`], [`views`], `written` |
+//! | 0, words | [`frame`], [`grid`], [`digest`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`ranges`], [`stop`], [`views`], `written` |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -79,9 +79,13 @@ pub mod nearest;
 pub mod overlay;
 pub mod pool;
 pub mod prepare;
+pub mod ranges;
 pub mod region;
 pub mod score;
 pub mod sink;
+#[cfg(test)]
+#[path = "../tests/support/skipped.rs"]
+mod skipped;
 pub mod source;
 pub mod stop;
 pub mod views;

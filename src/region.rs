@@ -29,6 +29,14 @@ impl Rect {
     }
 }
 
+/// Pixels of the picture that sizes of regions are told for: 640x360.
+pub const REFERENCE_AREA: u64 = 640 * 360;
+
+/// The smallest area that counts in a picture of `pixels`, where `min_region_px` pixels of a 640x360 one do; at least 1.
+pub fn least_area(min_region_px: u32, pixels: u64) -> u64 {
+    (u64::from(min_region_px) * pixels).div_ceil(REFERENCE_AREA).max(1)
+}
+
 /// A connected set of pixels whose score exceeds the threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Region {

@@ -1,33 +1,69 @@
-//! Banks in parts and banks made smaller, through the program.
+//! Banks in parts, banks made smaller and banks of other recipes, through the program.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::support::given::{given, text};
-use crate::support::program::farout;
+use crate::support::program::{Outcome, farout};
+
+/// `farout bank build` of the demo's pictures with `extra` flags.
+fn build(extra: &[&str], out: &str) -> Outcome {
+    let given = given();
+    let (model, images) = (text(&given.model), text(&given.pictures));
+    let args = ["bank", "build", "--device", "cpu", "--size", "2000", "--model", model, "--images", images];
+    farout([&args, extra, &["-o", out]].concat())
+}
+
+/// The three shards of the bank, built once for all tests.
+struct Parts {
+    _dir: tempfile::TempDir,
+    shards: [String; 3],
+    /// What they are merged to.
+    whole: String,
+}
+
+fn parts() -> &'static Parts {
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let shards = ["1", "2", "3"].map(|shard| {
+            let (of, path) = (format!("{shard}/3"), at(shard));
+            let built = build(&["--shard", &of], &path).succeeded();
+            assert!(built.stdout.contains(&format!("shard        {shard} of 3")), "{}", built.stdout);
+            path
+        });
+        let whole = at("whole.bank");
+        // In any order.
+        farout(["bank", "merge", &shards[2], &shards[0], &shards[1], "-o", &whole]).succeeded();
+        Parts { _dir: dir, shards, whole }
+    })
+}
+
+/// A folder for the files of one test.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+}
 
 #[test]
-fn shards_are_built_merged_and_the_bank_pruned() {
-    let given = given();
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let (model, images) = (text(&given.model), text(&given.pictures));
-    let build = |extra: &[&str], out: &str| {
-        let args =
-            ["bank", "build", "--device", "cpu", "--size", "2000", "--model", model, "--images", images];
-        farout([&args, extra, &["-o", out]].concat())
-    };
-    for shard in ["1", "2", "3"] {
-        let of = format!("{shard}/3");
-        let built = build(&["--shard", &of], &at(shard)).succeeded();
-        assert!(built.stdout.contains(&format!("shard        {shard} of 3")), "{}", built.stdout);
-    }
-    let (a, b, c, whole, small) = (at("1"), at("2"), at("3"), at("whole.bank"), at("small.bank"));
-    farout(["bank", "merge", &c, &a, &b, "-o", &whole]).succeeded();
-    assert!(
-        std::fs::read(&whole).unwrap() == std::fs::read(&given.bank).unwrap(),
-        "another bank than one run's"
-    );
+fn merged_shards_are_the_bank_of_one_run() {
+    let merged = std::fs::read(&parts().whole).unwrap();
+    assert!(merged == std::fs::read(&given().bank).unwrap(), "another bank than one run's");
+}
 
-    let kept = at("kept.bank");
-    farout(["bank", "merge", &c, &a, &b, "--keep-held-out", "-o", &kept]).succeeded();
+#[test]
+fn a_bank_is_pruned_and_calibrated_anew() {
+    let (Parts { shards: [a, b, c], whole, .. }, dir) = (parts(), Folder::new());
+    let (kept, small) = (dir.at("kept.bank"), dir.at("small.bank"));
+    farout(["bank", "merge", c, a, b, "--keep-held-out", "-o", &kept]).succeeded();
     let mut radii = Vec::new();
     for method in ["kcenter", "random"] {
         let args = ["bank", "prune", "-i", &kept, "--to", "200", "--method", method, "--json", "-o", &small];
@@ -38,36 +74,49 @@ fn shards_are_built_merged_and_the_bank_pruned() {
         radii.push(told["build"]["pruned"]["covering_radius"].as_f64().unwrap());
     }
     assert!(radii[0] < radii[1], "k-centre covers better than chance: {radii:?}");
-    let bare = farout(["bank", "prune", "-i", &whole, "--to", "200", "-o", &small]).succeeded();
+    let bare = farout(["bank", "prune", "-i", whole, "--to", "200", "-o", &small]).succeeded();
     assert!(bare.stderr.contains("held-out"), "{}", bare.stderr);
     let told = farout(["bank", "inspect", "--json", &small]).succeeded().json();
     assert!(told["methods"].as_array().unwrap().iter().all(|m| m["method"] != "knn"), "{told}");
+}
 
-    // One line a method for people.
-    let told = farout(["bank", "inspect", &whole]).succeeded().stdout;
+#[test]
+fn people_are_told_one_line_a_method() {
+    let whole = &parts().whole;
+    let told = farout(["bank", "inspect", whole]).succeeded().stdout;
     let lines: Vec<&str> = told.lines().filter(|line| line.contains("thresholds")).collect();
-    let methods = farout(["bank", "inspect", "--json", &whole]).succeeded().json();
+    let methods = farout(["bank", "inspect", "--json", whole]).succeeded().json();
     assert_eq!(lines.len(), methods["methods"].as_array().unwrap().len(), "{told}");
-    assert!(
-        lines[0].contains("knn") && lines[0].contains("(10 %)") && lines[0].contains("(0.1 %)"),
-        "{told}"
-    );
+    let first = lines[0];
+    assert!(first.contains("knn") && first.contains("(10 %)") && first.contains("(0.1 %)"), "{told}");
     assert!(told.contains('~') && told.contains("false region"), "{told}");
+}
 
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let (Parts { shards: [a, b, c], whole, .. }, dir) = (parts(), Folder::new());
+    let small = dir.at("small.bank");
+    // Refused before anything is written, so that nothing here harms the other tests.
     for (args, code, words) in [
-        (vec!["bank", "merge", &a, &b, "-o", &small], 1, vec!["3 of 3 are missing"]),
-        (vec!["bank", "merge", &a, &a, "-o", &small], 1, vec!["shard 1 of 3", "once"]),
-        (vec!["bank", "merge", &a, &whole, "-o", &small], 1, vec!["whole.bank", "--shard"]),
-        (vec!["bank", "merge", &a, &b, &c, "-o", &a], 2, vec!["overwrite"]),
-        (vec!["bank", "prune", "-i", &whole, "--to", "2001", "-o", &small], 1, vec!["1 to 2000"]),
-        (vec!["bank", "prune", "-i", &a, "--to", "10", "-o", &small], 1, vec!["farout bank merge"]),
-        (vec!["bank", "prune", "-i", &whole, "--to", "10", "-o", &whole], 2, vec!["overwrite"]),
+        (vec!["bank", "merge", a, b, "-o", &small], 1, vec!["3 of 3 are missing"]),
+        (vec!["bank", "merge", a, a, "-o", &small], 1, vec!["shard 1 of 3", "once"]),
+        (vec!["bank", "merge", a, whole, "-o", &small], 1, vec!["whole.bank", "--shard"]),
+        (vec!["bank", "merge", a, b, c, "-o", a], 2, vec!["overwrite"]),
+        (vec!["bank", "prune", "-i", whole, "--to", "2001", "-o", &small], 1, vec!["1 to 2000"]),
+        (vec!["bank", "prune", "-i", a, "--to", "10", "-o", &small], 1, vec!["farout bank merge"]),
+        (vec!["bank", "prune", "-i", whole, "--to", "10", "-o", whole], 2, vec!["overwrite"]),
     ] {
         let refused = farout(&args);
         assert_eq!(refused.code, Some(code), "{args:?}: {}", refused.stderr);
         words.iter().for_each(|w| assert!(refused.stderr.contains(w), "{w}: {}", refused.stderr));
     }
-    let whitened = at("whitened.bank");
+    assert!(!PathBuf::from(small).exists());
+}
+
+#[test]
+fn a_recipe_is_built_told_and_scored() {
+    let (given, dir) = (given(), Folder::new());
+    let (whitened, scores) = (dir.at("whitened.bank"), dir.at("scores"));
     let flags = ["--transform", "center:image,pca:4,whiten:0.25", "--split-heads", "2", "--combine", "sum"];
     build(&flags, &whitened).succeeded();
     let told = farout(["bank", "inspect", "--json", &whitened]).succeeded().json();
@@ -76,28 +125,32 @@ fn shards_are_built_merged_and_the_bank_pruned() {
     assert_eq!((part["from"].as_u64(), part["stored"].as_u64()), (Some(8), Some(4)), "{told}");
     assert_eq!(part["steps"], serde_json::json!(["center:image", "pca:4", "whiten:0.25"]));
     assert!(part["baseline"]["deviation"].as_f64().unwrap() > 0.0);
-    let scores = at("scores");
     let drive = "synthetic:seed=5,width=320,height=180,frames=3,stride=7";
+    let model = text(&given.model);
     let replay =
         ["replay", drive, "--device", "cpu", "--model", model, "--bank", &whitened, "--scores", &scores];
     farout(replay).succeeded();
     assert!(std::fs::read_dir(&scores).unwrap().count() > 0);
-    let strange = at("strange.bank");
-    let tensor = told["model"]["features"].as_str().unwrap().to_owned();
-    let outliers = [
-        "--outliers",
-        images,
-        "--outlier-size",
-        "50",
-        "--outlier-use",
-        "difference:0.5",
-        "--affinity",
-        &tensor,
-    ];
-    build(&outliers, &strange).succeeded();
+}
+
+#[test]
+fn known_outliers_are_stored_and_told() {
+    let dir = Folder::new();
+    let strange = dir.at("strange.bank");
+    let told = farout(["bank", "inspect", "--json", text(&given().bank)]).succeeded().json();
+    let tensor = told["model"]["features"].as_str().unwrap();
+    let known = ["--outliers", text(&given().pictures), "--outlier-size", "50"];
+    let used = ["--outlier-use", "difference:0.5", "--affinity", tensor];
+    build(&[known, used].concat(), &strange).succeeded();
     let told = farout(["bank", "inspect", "--json", &strange]).succeeded().json();
     assert_eq!(told["build"]["outliers"]["rows"].as_u64(), Some(50), "{told}");
     assert_eq!(told["recipe"]["outliers"], "difference:0.5", "{told}");
+}
+
+#[test]
+fn what_cannot_be_built_names_its_flag() {
+    let dir = Folder::new();
+    let out = dir.at("none.bank");
     for (flag, value, words) in [
         ("--outlier-use", "ratio", "--outliers"),
         ("--affinity", "norm", "no part"),
@@ -108,13 +161,13 @@ fn shards_are_built_merged_and_the_bank_pruned() {
         ("--split-heads", "3", "do not divide"),
         ("--classes", "labels", "--labels"),
     ] {
-        let refused = build(&[flag, value], &small);
+        let refused = build(&[flag, value], &out);
         assert!(refused.code != Some(0) && refused.stderr.contains(words), "{value}: {}", refused.stderr);
     }
-
     for wrong in ["0/3", "4/3", "x"] {
-        let refused = build(&["--shard", wrong], &small);
+        let refused = build(&["--shard", wrong], &out);
         assert_eq!(refused.code, Some(2), "{}", refused.stderr);
         assert!(refused.stderr.contains("such as 2/8"), "{}", refused.stderr);
     }
+    assert!(!PathBuf::from(out).exists());
 }

@@ -93,6 +93,99 @@ fn no_key_is_missing_from_the_full_file() {
     assert_eq!(documented.difference(&written).collect::<Vec<_>>(), Vec::<&String>::new(), "do not exist");
 }
 
+/// The numbers of a TOML table, each with its path.
+fn numbers(value: &toml::Value, path: &[String], found: &mut Vec<Vec<String>>) {
+    let below = |key: String| [path, &[key]].concat();
+    match value {
+        toml::Value::Integer(_) | toml::Value::Float(_) => found.push(path.to_vec()),
+        toml::Value::Array(list) => {
+            list.iter().enumerate().for_each(|(at, one)| numbers(one, &below(at.to_string()), found));
+        }
+        toml::Value::Table(table) => {
+            table.iter().for_each(|(key, one)| numbers(one, &below(key.clone()), found))
+        }
+        _ => {}
+    }
+}
+
+fn at<'a>(value: &'a mut toml::Value, path: &[String]) -> &'a mut toml::Value {
+    path.iter().fold(value, |value, key| match value {
+        toml::Value::Array(list) => &mut list[key.parse::<usize>().unwrap()],
+        other => &mut other[key.as_str()],
+    })
+}
+
+/// Whatever number stands there, a configuration is taken or refused by the name of its key.
+#[test]
+fn no_number_is_taken_that_cannot_be() {
+    // What the full file holds, with all that is optional.
+    let text = std::fs::read_to_string(shipped("full.toml")).unwrap();
+    let mut config: toml::Table = toml::from_str(&text).unwrap();
+    let more: toml::Table = toml::from_str(
+        r#"
+        [model]
+        height = 364
+        multiple = 14
+        scale = 1.0
+        mean = [0.0, 0.0, 0.0]
+        std = [1.0, 1.0, 1.0]
+        patch = 14
+        parts = [{ name = "p", width = 8 }]
+        [score]
+        threshold = 1.0
+        roi = [[0.1, 0.2], [0.8, 0.3], [0.4, 0.9]]
+        [[views.more]]
+        crop = [0.1, 0.2, 0.8, 0.9]
+        overlap = 0.2
+        height = 364
+        weight = 2.0
+        "#,
+    )
+    .unwrap();
+    for (section, keys) in more {
+        let own = config[&section].as_table_mut().unwrap();
+        own.extend(keys.as_table().unwrap().clone());
+    }
+    let whole = toml::Value::Table(config);
+    let taken = |value: &toml::Value| -> Result<(), String> {
+        let config: Config = value.clone().try_into().map_err(|e: toml::de::Error| e.to_string())?;
+        config.check().map_err(|e| e.to_string())
+    };
+    assert_eq!(taken(&whole), Ok(()));
+    let mut paths = Vec::new();
+    numbers(&whole, &[], &mut paths);
+    assert!(paths.len() > 50, "{}", paths.len());
+    let floats = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300].map(toml::Value::Float);
+    let wholes = [-1, i64::MIN, i64::MAX].map(toml::Value::Integer);
+    let mut faults = Vec::new();
+    for path in &paths {
+        let is_float = at(&mut whole.clone(), path).is_float();
+        let key = path.iter().rfind(|key| key.parse::<usize>().is_err()).unwrap();
+        // A score has any size, and so have the pixels that a model was trained on; widths are compared with the model's.
+        let free = ["threshold", "scale", "mean", "std", "width"].contains(&key.as_str())
+            && !["output", "stream"].contains(&path[0].as_str());
+        for wrong in if is_float { &floats[..] } else { &wholes[..] } {
+            if free
+                && *wrong != floats[1]
+                && *wrong != floats[2]
+                && !wrong.as_float().is_some_and(f64::is_nan)
+            {
+                continue;
+            }
+            let mut value = whole.clone();
+            *at(&mut value, path) = wrong.clone();
+            match taken(&value) {
+                Ok(()) => faults.push(format!("{} = {wrong} is taken", path.join("."))),
+                Err(why) if !why.contains(key.as_str()) => {
+                    faults.push(format!("{} = {wrong}: not named in: {why}", path.join(".")));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 #[test]
 fn paths_are_relative_to_the_file() {
     let config = Config::read(&shipped("demo.toml")).unwrap();

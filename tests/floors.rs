@@ -23,6 +23,7 @@ const FLOORS: [&[&str]; 4] = [
         "luma",
         "motion",
         "pool",
+        "ranges",
         "region",
         "stop",
         "views",
@@ -124,7 +125,8 @@ fn the_house_is_in_order() {
         for (number, line) in text.lines().enumerate() {
             faults.extend(broken(&module, line).iter().map(|f| format!("{name}:{}: {f}", number + 1)));
         }
-        if text.lines().count() > LONGEST_FILE {
+        let generated = text.contains("// This file is @generated");
+        if text.lines().count() > LONGEST_FILE && !generated {
             faults.push(format!("{name}: more than {LONGEST_FILE} lines; look for the second noun"));
         }
         if !text.starts_with("//!") {
@@ -155,16 +157,6 @@ fn the_rules_catch_what_they_forbid() {
         assert_eq!(broken(module, line).len(), rules, "{module}: {line}");
     }
 }
-
-/// Circles of files that are still there, by where their first file lies: the list may only shrink.
-const CIRCLES: [&str; 6] = [
-    "collect/build collect/complete collect/config collect/outliers collect/prune collect/reference",
-    "collect/calibrate collect/measured collect/part collect/uncertainty",
-    "eval/dataset/check eval/dataset/error eval/dataset/kind",
-    "eval/measure eval/run eval/shards",
-    "features/bound features/opening features/session features/shortcut",
-    "model/finals model/survey",
-];
 
 /// A file without its tests and comments.
 fn code_of(text: &str) -> String {
@@ -295,7 +287,7 @@ fn files_do_not_import_each_other_in_rings() {
             modules.insert(name, code_of(&fs::read_to_string(&path).unwrap()));
         }
     }
-    assert_eq!(circles(&modules), CIRCLES, "a circle is new (break it), or gone (take it off the list)");
+    assert_eq!(circles(&modules), [""; 0], "files import each other in a circle: break it");
 }
 
 #[test]

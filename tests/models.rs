@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::support::skipped::skipped;
 use farout::features::{BareSession, Device, RuntimeConfig};
 use farout::model::assemble::{Assembly, assemble};
 use farout::model::onnx::TensorProto;
@@ -186,7 +187,7 @@ fn real_models_are_understood() {
     for (name, pairs, classes) in cases {
         let path = shared.join(name);
         if !path.is_file() {
-            eprintln!("SKIPPED: {} is not here", path.display());
+            skipped("a real model", &format!("{} is not here", path.display()));
             continue;
         }
         let Examined { traced, facts, .. } = examine(&path, &Look::default(), &cpu()).unwrap();

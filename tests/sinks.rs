@@ -5,6 +5,7 @@
 mod support {
     pub mod clips;
     pub mod screens;
+    pub mod skipped;
 }
 
 use std::io::{Read, Write};
@@ -13,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::skipped::skipped;
 use farout::frame::{Frame, PixelFormat};
 use farout::pool::Pool;
 use farout::sink::{Haste, OutputConfig, SinkError, VideoOut};
@@ -92,7 +94,7 @@ fn http_serves_a_stream_a_page_and_refusals() {
 fn vlc_reads_http() {
     let can = Command::new("runuser").args(["-u", "nobody", "--", "cvlc", "--version"]).output();
     if !can.is_ok_and(|o| o.status.success()) {
-        println!("skipped: needs cvlc, and runuser to start it as nobody (VLC refuses to run as root)");
+        skipped("VLC as a viewer", "it needs cvlc, and runuser to start it as nobody");
         return;
     }
     let show = Show::start(&served(), 320, 180, None);

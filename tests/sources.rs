@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::clips::*;
+use crate::support::skipped::skipped;
 use farout::source::{Purpose, SourceConfig, SourceError, open};
 use farout::stop::Stop;
 
@@ -214,7 +215,7 @@ fn a_paced_loop_is_live_and_continuous() {
 #[test]
 fn real_clips_are_read_whole_and_cut() {
     let Some(shared) = std::env::var_os("FAROUT_SHARED") else {
-        println!("skipped: FAROUT_SHARED names no folder with data/clips");
+        skipped("real clips", "FAROUT_SHARED names no folder with data/clips");
         return;
     };
     let dir = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ mod support {
     pub mod program;
     #[cfg(feature = "media")]
     pub mod screens;
+    pub mod skipped;
     pub mod tiny_model;
 }
 

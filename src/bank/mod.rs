@@ -13,6 +13,7 @@ mod references;
 mod rows;
 mod step;
 mod store;
+mod subset;
 mod summary;
 mod transform;
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 
 use super::answer::answer;
-use super::{progress, settings, signals};
+use super::{progress, settings, signals, unread};
 use crate::bank::{Bank, ClassSource, Combine, DataType, summary};
 use crate::cli::{BuildArgs, ClassesFrom, CombineBy, Dtype, RecipeArgs};
 use crate::collect::{self, AffinityConfig, BuildConfig, FeatureExtractor, Input, Progress, RecipeConfig};
@@ -19,7 +19,7 @@ use crate::stop::Stop;
 /// # Errors
 /// The first image, label or model that cannot be used, by name.
 pub fn build(args: &BuildArgs) -> Result<()> {
-    let config = settings::read(&args.config)?;
+    let config = settings::read(&args.config, ("bank build", unread::BANK_BUILD))?;
     settings::named(&config.model.path, "model", "--model FILE", "model.path")?;
     file::try_place(&args.output)?;
     let stop = Stop::new();
@@ -31,7 +31,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     let k = args.k.unwrap_or(config.search.k);
     anyhow::ensure!(k > 0, "search.k is 0; choose 1 or more, or give -k");
     let mut extractor = FeatureExtractor::open(&config)?;
-    let mut build = BuildConfig {
+    let build = BuildConfig {
         size: args.size,
         seed: args.seed,
         data_type: match args.dtype {
@@ -63,6 +63,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         let location = input.path.to_string_lossy();
         Ok(source::open(&location, &SourceConfig::default(), Purpose::Offline, token.clone())?)
     };
+    let mut outliers = None;
     // Of several machines one looks at the outliers.
     if !args.outliers.is_empty() && args.shard.is_none_or(|shard| shard.number == 1) {
         let mut inputs = collect::list(&args.outliers)?;
@@ -71,15 +72,15 @@ pub fn build(args: &BuildArgs) -> Result<()> {
             collect::attach_labels(&mut inputs, folder)?;
             values = args.outlier_values.iter().map(|&v| u16::from(v)).collect();
         }
-        let mut shown = Shown::new("outliers", "frames");
+        let mut shown = BankProgress::new("outliers", "frames");
         let wanted = (args.outlier_size, &values[..]);
         let found =
-            collect::outliers(&inputs, wanted, &build, (&mut open, &mut extractor), &mut shown, &stop);
+            collect::gather_outliers(&inputs, wanted, &build, (&mut open, &mut extractor), &mut shown, &stop);
         shown.end();
-        build.outliers = Some(found?);
+        outliers = Some(found?);
     }
-    let mut shown = Shown::new("features", "frames");
-    let built = collect::build_part(&inputs, &build, &mut open, &mut extractor, &mut shown, &stop);
+    let mut shown = BankProgress::new("features", "frames");
+    let built = collect::build(&inputs, outliers, &build, (&mut open, &mut extractor), &mut shown, &stop);
     shown.end();
     built?.write(&args.output)?;
     tell(&args.output, args.json)
@@ -116,7 +117,7 @@ pub(super) fn tell(path: &Path, json: bool) -> Result<()> {
 }
 
 /// The progress of work on banks as a bar.
-pub(super) struct Shown {
+pub(super) struct BankProgress {
     bar: ProgressBar,
     /// What the bar counts, one message for each time that it begins.
     messages: Vec<&'static str>,
@@ -124,14 +125,14 @@ pub(super) struct Shown {
     following: &'static str,
 }
 
-impl Shown {
+impl BankProgress {
     /// A bar over `unit`s of the work that `message` names.
-    pub(super) fn new(message: &'static str, unit: &'static str) -> Shown {
-        Shown { bar: progress::bar(Some(0), unit), messages: vec![message], following: "" }
+    pub(super) fn new(message: &'static str, unit: &'static str) -> BankProgress {
+        BankProgress { bar: progress::bar(Some(0), unit), messages: vec![message], following: "" }
     }
 
     /// Names the work that begins after that.
-    pub(super) fn then(mut self, message: &'static str) -> Shown {
+    pub(super) fn then(mut self, message: &'static str) -> BankProgress {
         self.messages.push(message);
         self
     }
@@ -153,7 +154,7 @@ impl Shown {
     }
 }
 
-impl Progress for Shown {
+impl Progress for BankProgress {
     fn begin(&mut self, frames: u64) {
         let message = if self.messages.len() > 1 { self.messages.remove(0) } else { self.messages[0] };
         self.bar.reset();

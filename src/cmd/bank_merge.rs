@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::apart;
-use super::bank_build::{Shown, recipe, tell};
+use super::bank_build::{BankProgress, recipe, tell};
 use crate::cli::MergeArgs;
 use crate::collect::{self, MergeConfig, RecipeConfig};
 use crate::file;
@@ -18,7 +18,7 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
     let inputs: Vec<&Path> = args.shards.iter().map(PathBuf::as_path).collect();
     apart::from_inputs(&inputs, &args.output)?;
     file::try_place(&args.output)?;
-    let mut shown = Shown::new("shards", "shards");
+    let mut progress = BankProgress::new("shards", "shards");
     let recipe = recipe(&args.recipe);
     let config = MergeConfig {
         keep_held_out: args.keep_held_out,
@@ -27,8 +27,8 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
         size: args.size,
         k: args.k,
     };
-    let built = collect::merge(&args.shards, &config, &mut shown);
-    shown.end();
+    let built = collect::merge(&args.shards, &config, &mut progress);
+    progress.end();
     built?.write(&args.output)?;
     tell(&args.output, args.json)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::bank_build::{Shown, tell};
+use super::bank_build::{BankProgress, tell};
 use super::{apart, signals};
 use crate::bank::Bank;
 use crate::cli::{PruneArgs, PruneBy};
@@ -27,8 +27,8 @@ pub fn prune(args: &PruneArgs) -> Result<()> {
     let config =
         PruneConfig { to: args.to, method, seed: args.seed, keep_held_out: args.keep_held_out, threads: 0 };
     let mut shown = match method {
-        PruneMethod::KCenter => Shown::new("centres", "features").then("covering radius"),
-        PruneMethod::Random => Shown::new("covering radius", "features"),
+        PruneMethod::KCenter => BankProgress::new("centres", "features").then("covering radius"),
+        PruneMethod::Random => BankProgress::new("covering radius", "features"),
     };
     let built = collect::prune(&bank, &config, &mut shown, &stop);
     shown.end();

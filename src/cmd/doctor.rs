@@ -12,7 +12,8 @@ use crate::{features, nearest, sink, source};
 /// # Errors
 /// If something is missing that farout cannot run without.
 pub fn doctor(args: &DoctorArgs) -> Result<()> {
-    let config = super::settings::read(&ConfigArgs { config: args.config.clone(), ..Default::default() })?;
+    let given = ConfigArgs { config: args.config.clone(), ..Default::default() };
+    let config = super::settings::read(&given, ("doctor", super::unread::DOCTOR))?;
     let mut findings = features::findings(&config.runtime);
     findings.extend(nearest::findings());
     findings.extend(source::findings());

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::eval_output::{self, Shown};
-use super::{settings, signals};
+use super::eval_output::{self, EvalProgress};
+use super::{settings, signals, unread};
 use crate::cli::EvalRunArgs;
 use crate::config::Config;
 use crate::eval::dataset::DatasetSpec;
 use crate::eval::metrics::BootstrapSettings;
+use crate::eval::progress::Progress;
 use crate::eval::protocol::Protocol;
 use crate::eval::result::EvalResult;
-use crate::eval::run::{Progress, Request, run};
+use crate::eval::run::{Request, run};
 use crate::eval::settings::Settings;
 use crate::eval::shards;
 use crate::stop::Stop;
@@ -35,7 +36,7 @@ pub fn eval(args: &EvalRunArgs) -> Result<()> {
         scores: args.out.scores.clone(),
         repeats: repeats.clone(),
     };
-    let shown = Arc::new(Shown::new());
+    let shown = Arc::new(EvalProgress::new());
     let progress: Arc<dyn Progress> = Arc::clone(&shown) as Arc<dyn Progress>;
     let ended = run(request, &progress, &stop);
     shown.finish();
@@ -67,7 +68,7 @@ fn told(args: &EvalRunArgs) -> Result<(Settings, Option<EvalResult>)> {
         }
         return Ok((settings, Some(earlier)));
     }
-    let mut config = settings::read(&args.config)?;
+    let mut config = settings::read(&args.config, ("eval", unread::EVAL))?;
     if let Some(bank) = &args.bank {
         config.bank.path.clone_from(bank);
     }

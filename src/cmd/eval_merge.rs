@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::eval_output::{self, Shown};
+use super::eval_output::{self, EvalProgress};
 use crate::cli::EvalMergeArgs;
-use crate::eval::run::Progress;
+use crate::eval::progress::Progress;
 use crate::eval::shards;
 
 /// Judges the parts together.
@@ -15,7 +15,7 @@ use crate::eval::shards;
 /// Parts that are missing or do not belong together.
 pub fn merge(args: &EvalMergeArgs) -> Result<()> {
     eval_output::try_places(&args.out)?;
-    let shown = Arc::new(Shown::new());
+    let shown = Arc::new(EvalProgress::new());
     let progress: Arc<dyn Progress> = Arc::clone(&shown) as Arc<dyn Progress>;
     let ended = shards::merge(&args.parts, args.dataset.clone(), args.out.scores.as_deref(), &progress);
     shown.finish();

@@ -9,9 +9,10 @@ use indicatif::ProgressBar;
 
 use super::{answer, progress};
 use crate::cli::EvalOutArgs;
+use crate::eval::finished::Finished;
+use crate::eval::progress::Progress;
 use crate::eval::report;
 use crate::eval::result::{EvalResult, MethodResult};
-use crate::eval::run::{Finished, Progress};
 use crate::eval::table;
 use crate::file;
 
@@ -19,7 +20,7 @@ use crate::file;
 const TOLD_EVERY: Duration = Duration::from_secs(30);
 
 /// Progress as a bar with the time left; as log lines where standard error is no terminal.
-pub struct Shown {
+pub struct EvalProgress {
     bar: ProgressBar,
     phase: Mutex<Phase>,
 }
@@ -31,12 +32,12 @@ struct Phase {
     told: Instant,
 }
 
-impl Shown {
+impl EvalProgress {
     /// A bar that waits for its first phase.
-    pub fn new() -> Shown {
+    pub fn new() -> EvalProgress {
         let now = Instant::now();
         let phase = Mutex::new(Phase { name: "", begun: now, told: now });
-        Shown { bar: progress::bar(Some(0), "images"), phase }
+        EvalProgress { bar: progress::bar(Some(0), "images"), phase }
     }
 
     /// Removes the bar.
@@ -45,7 +46,7 @@ impl Shown {
     }
 }
 
-impl Progress for Shown {
+impl Progress for EvalProgress {
     fn begin(&self, phase: &'static str, steps: u64) {
         let now = Instant::now();
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) =

@@ -25,6 +25,7 @@ mod replay;
 mod run;
 mod settings;
 mod signals;
+mod unread;
 mod watch;
 
 use crate::cli::{BankCommand, Command, DatasetCommand, EvalCommand, KernelsCommand, ModelCommand};

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::answer::answer;
-use super::{progress, settings};
+use super::{progress, settings, unread};
 use crate::cli::ModelWarmArgs;
 use crate::config::ConfigError;
 use crate::detector;
@@ -21,7 +21,7 @@ const FRAME: (usize, usize) = (1280, 720);
 /// # Errors
 /// If it cannot be opened on what is asked for.
 pub fn warm(args: &ModelWarmArgs) -> Result<()> {
-    let config = settings::read(&args.config)?;
+    let config = settings::read(&args.config, ("model warm", unread::MODEL_WARM))?;
     if config.model.path.as_os_str().is_empty() {
         return Err(ConfigError::Invalid(
             "no model is named: give --model FILE, or set model.path in the file given with --config".into(),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::apart::{Output, apart};
 use super::limited::limited;
 use super::progress::Progress;
-use super::{answer, outputs, settings, signals};
+use super::{answer, outputs, settings, signals, unread};
 use crate::cli::{ReplayArgs, ScoresFormat};
 use crate::config::Config;
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
@@ -38,7 +38,7 @@ struct Replayed<'a> {
 /// The first fault, naming the frame; a recording that is cut off, after all its frames.
 pub fn replay(args: &ReplayArgs) -> Result<()> {
     let source = args.input.as_deref().or(args.source.as_deref());
-    let config = settings::read_detect(&args.detect, source)?;
+    let config = settings::read_detect(&args.detect, source, ("replay", unread::REPLAY))?;
     apart(config.streams[0].source.secret(), &outputs_of(args, &config))?;
     let stop = Stop::new();
     signals::listen(&stop)?;

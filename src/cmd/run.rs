@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::apart::apart;
 use super::limited::limited;
 use super::watch::Watch;
-use super::{answer, outputs, settings, signals};
+use super::{answer, outputs, settings, signals, unread};
 use crate::cli::RunArgs;
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
 use crate::flow::{Flow, Pace};
@@ -80,7 +80,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
 
 /// The configuration with the flags of `run`.
 fn configured(args: &RunArgs) -> Result<crate::config::Config, crate::config::ConfigError> {
-    let mut config = settings::read_detect(&args.detect, args.source.as_deref())?;
+    let mut config = settings::read_detect(&args.detect, args.source.as_deref(), ("run", unread::RUN))?;
     for stream in &mut config.streams {
         stream.repeat |= args.looped;
         if args.fast {

@@ -2,16 +2,21 @@
 
 use std::path::Path;
 
+use super::unread::{self, Reads};
 use crate::cli::{ConfigArgs, DetectArgs, Device};
 use crate::config::{Config, ConfigError};
 
-/// The configuration with its common keys overridden by flags.
+/// The configuration with its common keys overridden by flags. What `command` does not read of the file is said.
 ///
 /// # Errors
 /// [`ConfigError`], naming file, line and key.
-pub fn read(args: &ConfigArgs) -> Result<Config, ConfigError> {
+pub fn read(args: &ConfigArgs, (command, reads): (&str, &Reads)) -> Result<Config, ConfigError> {
     let mut config = match &args.config {
-        Some(path) => Config::read(path)?,
+        Some(path) => {
+            let config = Config::read(path)?;
+            unread::say(command, path, reads);
+            config
+        }
         None => Config::default(),
     };
     if let Some(model) = &args.model {
@@ -41,8 +46,12 @@ pub fn read(args: &ConfigArgs) -> Result<Config, ConfigError> {
 /// # Errors
 /// As [`read`], and if the threshold is neither a number nor `auto`, or the model or the bank
 /// that detection needs is not named.
-pub fn read_detect(args: &DetectArgs, source: Option<&str>) -> Result<Config, ConfigError> {
-    let mut config = read(&args.config)?;
+pub fn read_detect(
+    args: &DetectArgs,
+    source: Option<&str>,
+    command: (&str, &Reads),
+) -> Result<Config, ConfigError> {
+    let mut config = read(&args.config, command)?;
     if let Some(bank) = &args.bank {
         config.bank.path.clone_from(bank);
     }

@@ -1,399 +1,78 @@
-//! `farout bank build`: every frame once, through features into the sample or the held-out part.
+//! `farout bank build`: a bank, or a part of one, of images taken as normal.
 
-use std::collections::BTreeSet;
-
-use super::calibrate::{HeldOut, blank_void};
-use super::complete::Gathered;
 use super::config::BuildConfig;
-use super::digest::frame_digest;
 use super::error::BuildError;
-use super::inputs::{Input, InputKind};
-use super::labels::LabelMask;
-use super::part::{Built, Terms};
-use super::rounding::Rounding;
-use super::sample::{Offer, PatchKey, Sampler};
-use super::split::{Place, Side, Split};
-use crate::bank::{BankContents, BuildRecord, ClassSource, DataType, ShardNumber};
-use crate::digest::{Digest, digest_of, hex, sha256_of_file};
-use crate::frame::Frame;
-use crate::grid::{Features, Logits, LogitsKind};
-use crate::identity::ModelIdentity;
-use crate::nearest::image_mean;
-use crate::score::Parametric;
-use crate::source::{Source, SourceError};
+use super::extract::Extract;
+use super::gather::gather;
+use super::inputs::{Input, Open};
+use super::outliers::Outliers;
+use super::part::Built;
+use super::progress::Progress;
+use super::recipe::RecipeConfig;
+use crate::bank::{OutlierRecord, OutlierRows, ShardNumber, StepKind};
 use crate::stop::Stop;
 
-/// What makes features of frames.
-pub trait Extract {
-    /// Fills `out` and, if the model has them, `logits` from one frame.
-    ///
-    /// # Errors
-    /// If the model fails.
-    fn extract(
-        &mut self,
-        frame: &Frame,
-        out: &mut Features,
-        logits: Option<&mut Logits>,
-    ) -> anyhow::Result<()>;
-
-    /// Fills `out` with the features of each window of the configuration's views beside the whole picture, if there are any.
-    ///
-    /// # Errors
-    /// If the model fails.
-    fn extract_views(&mut self, _frame: &Frame, out: &mut Vec<Features>) -> anyhow::Result<()> {
-        out.clear();
-        Ok(())
-    }
-
-    /// The model.
-    fn identity(&self) -> ModelIdentity;
-
-    /// Whether it gives logits.
-    fn has_logits(&self) -> bool;
-
-    /// What these are, if that is known.
-    fn logits_kind(&self) -> Option<LogitsKind> {
-        None
-    }
-}
-
-/// Told how far a build is; all methods may be ignored.
-pub trait Progress {
-    /// So many frames will be looked at, if files keep what they promise.
-    fn begin(&mut self, _frames: u64) {}
-    /// So many frames were passed.
-    fn frames(&mut self, _done: u64) {}
-    /// So many of all held-out frames were measured.
-    fn calibrated(&mut self, _done: usize, _of: usize) {}
-    /// So many of the reference features were compared with each other.
-    fn compared(&mut self, _done: usize, _of: usize) {}
-    /// Something that does not end the build.
-    fn warn(&mut self, _message: &str) {}
-}
-
-impl Progress for () {}
-
-/// Opens an input as a stream of its frames.
-pub type Open<'a> = dyn FnMut(&Input) -> anyhow::Result<Box<dyn Source>> + 'a;
-
-/// Builds a bank of `inputs`. Memory is bounded by the sample and the held-out frames, whatever the
-/// number of images; the result depends on the set of files, the model and `config` only.
+/// Builds a bank of `inputs`, or the shard of one that `config` asks for, with the known `outliers`. Memory is bounded
+/// by the sample and the held-out frames, whatever the number of images; the result depends on the set of files, the
+/// model, the outliers and `config` only. `inputs` are those of all shards: all of them decide which frames are held
+/// out, only its own are looked at for a shard.
 ///
 /// # Errors
 /// [`BuildError`] at the first file that cannot be used. A video that is cut off counts up to its
 /// last good frame, with a warning.
 pub fn build(
     inputs: &[Input],
+    outliers: Option<Outliers>,
     config: &BuildConfig,
-    open: &mut Open,
-    extractor: &mut dyn Extract,
+    (open, extractor): (&mut Open, &mut dyn Extract),
     progress: &mut dyn Progress,
     stop: &Stop,
-) -> Result<BankContents, BuildError> {
-    build_part(inputs, config, open, extractor, progress, stop).map(|built| built.contents)
+) -> Result<Built, BuildError> {
+    config.check(inputs, outliers.is_some(), &extractor.identity(), extractor.has_logits())?;
+    gather(inputs, outliers, config, (open, extractor), progress, stop)
 }
 
-/// As [`build`], with what a shard or a bank that keeps its held-out frames has besides. `inputs` are those of
-/// all shards: all of them decide which frames are held out, only its own are looked at for a shard.
+/// A sample of `size` patches of `inputs` that more than half of whose pixels have one of the label `values`; of all
+/// patches if `values` is empty. Everything else is as `config` builds the bank that they are for.
 ///
 /// # Errors
-/// As [`build`].
-pub fn build_part(
+/// As [`build`]; [`BuildError::Empty`] if there is no such patch.
+pub fn gather_outliers(
     inputs: &[Input],
+    (size, values): (usize, &[u16]),
     config: &BuildConfig,
-    open: &mut Open,
-    extractor: &mut dyn Extract,
+    (open, extractor): (&mut Open, &mut dyn Extract),
     progress: &mut dyn Progress,
     stop: &Stop,
-) -> Result<Built, BuildError> {
-    config.check(inputs, &extractor.identity(), extractor.has_logits())?;
-    gather(inputs, config, open, extractor, progress, stop)
-}
-
-/// As [`build_part`], of a configuration that is not looked at: known outliers are gathered for a recipe that they
-/// cannot fulfil alone.
-pub(super) fn gather(
-    inputs: &[Input],
-    config: &BuildConfig,
-    open: &mut Open,
-    extractor: &mut dyn Extract,
-    progress: &mut dyn Progress,
-    stop: &Stop,
-) -> Result<Built, BuildError> {
-    let model = extractor.identity();
-    let mine = config.shard.map(|shard| share_of(inputs, shard));
-    let is_mine = |input: &Input| mine.as_ref().is_none_or(|names| names.contains(input.name.as_str()));
-    let (places, frames) = places(inputs, &is_mine, config, open, stop)?;
-    progress.begin(frames);
-    let split =
-        Split::new(config.seed, config.held_out_share, config.held_out_block, config.held_out_guard, &places);
-    drop(places);
-    let parametric = match extractor.has_logits() {
-        true => Parametric::of_kind(extractor.logits_kind()),
-        false => Vec::new(),
-    };
-    let terms = Terms {
-        shard: config.shard.unwrap_or(ShardNumber { number: 1, of: 1 }),
-        inputs: digest_of_names(inputs),
-        k: config.k,
-        held_out_frames: config.held_out_frames,
-        min_region_px: config.min_region_px,
-        parametric: parametric.clone(),
-        maps: config.maps,
-        split: split.describe(),
-        recipe: config.recipe.clone(),
-        classes: config.classes,
-    };
-    let record = BuildRecord {
-        seed: config.seed,
-        size: config.size,
-        labels: inputs.iter().any(|i| i.label.is_some()),
-        void: config.void.clone(),
-        video_step: config.video_step.max(1),
-        shard: config.shard,
-        outliers: config.outliers.as_ref().map(|known| known.record.clone()),
-        ..BuildRecord::default()
-    };
-    let mut pass = Pass {
-        config,
-        split,
-        sampler: Sampler::new(config.size, model.width, config.data_type),
-        held_out: HeldOut::new(config.seed, &terms).looking_at(&config.views),
-        record,
-        features: Features::default(),
-        views: Vec::new(),
-        logits: extractor.has_logits().then(Logits::default),
+) -> Result<Outliers, BuildError> {
+    let transform =
+        config.recipe.transform.iter().copied().filter(|step| *step == StepKind::CenterImage).collect();
+    let config = BuildConfig {
+        size,
+        only: values.to_vec(),
         void: Vec::new(),
-        classes: Vec::new(),
-        mean: Vec::new(),
-        scores: Vec::new(),
-        rounding: Rounding::default(),
+        held_out_share: 0.0,
+        shard: Some(ShardNumber { number: 1, of: 1 }),
+        classes: None,
+        // The rows stay as they are; all that the bank's recipe wants of them is the means of the pictures.
+        recipe: RecipeConfig { transform, ..RecipeConfig::default() },
+        ..config.clone()
     };
-    let mut done = 0;
-    for input in inputs.iter().filter(|input| is_mine(input)) {
-        let file = sha256_of_file(&input.path)
-            .map_err(|source| BuildError::File { path: input.path.clone(), source })?;
-        let mask = input.label.as_deref().map(LabelMask::read).transpose()?;
-        let mut source =
-            open(input).map_err(|source| BuildError::Frame { name: input.name.clone(), source })?;
-        let mut number = 0;
-        loop {
-            if stop.asked() {
-                return Err(BuildError::Stopped);
-            }
-            let frame = match source.next() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                Err(cut @ SourceError::CutOff { .. }) => {
-                    progress.warn(&cut.to_string());
-                    break;
-                }
-                Err(other) => return Err(other.into()),
-            };
-            if let (Some(mask), Some(path)) = (&mask, &input.label) {
-                mask.must_fit(path, (frame.width, frame.height))?;
-            }
-            if input.kind == InputKind::Still || number % config.video_step.max(1) == 0 {
-                pass.frame(&frame, input, &file, number, mask.as_ref(), extractor)?;
-                done += 1;
-                progress.frames(done);
-            }
-            number += 1;
-        }
-        if stop.asked() {
-            return Err(BuildError::Stopped);
-        }
+    let contents = gather(inputs, None, &config, (open, extractor), progress, stop)?.contents;
+    let (build, rows) = (&contents.metadata.build, contents.origins.len());
+    let record = OutlierRecord {
+        frames: build.frames,
+        patches: build.patches - build.void_patches,
+        rows,
+        values: values.to_vec(),
+    };
+    if rows == 0 {
+        let why = format!(
+            "{} pictures of known outliers have {} patches and none that the label values {values:?} cover by half; see \
+             --outlier-labels and --outlier-values",
+            build.frames, build.patches
+        );
+        return Err(BuildError::Empty { why });
     }
-    let Pass { sampler, held_out, record, rounding, .. } = pass;
-    if let Some(warning) = rounding.warning(config.data_type) {
-        progress.warn(&warning);
-    }
-    let outliers = config.outliers.clone().map(|known| known.rows);
-    let gathered = Gathered { sampler, held_out, record, model, terms, outliers };
-    if config.shard.is_some() {
-        return Ok(gathered.shard());
-    }
-    gathered.bank(config.threads, config.keep_held_out, progress)
-}
-
-/// The names of the inputs that `shard` looks at: names are dealt out in turn, so that it does not matter where
-/// a machine has its data.
-fn share_of(inputs: &[Input], shard: ShardNumber) -> BTreeSet<&str> {
-    let names: BTreeSet<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
-    names.into_iter().enumerate().filter(|(i, _)| shard.has(*i)).map(|(_, name)| name).collect()
-}
-
-/// SHA-256 over the names of all inputs in their order, with a 0 after each.
-fn digest_of_names(inputs: &[Input]) -> String {
-    let mut names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
-    names.sort_unstable();
-    hex(&digest_of(&names.iter().flat_map(|name| [name.as_bytes(), b"\0"]).collect::<Vec<_>>()))
-}
-
-/// The places of all frames, and how many of those that are mine will be looked at.
-fn places(
-    inputs: &[Input],
-    is_mine: &dyn Fn(&Input) -> bool,
-    config: &BuildConfig,
-    open: &mut Open,
-    stop: &Stop,
-) -> Result<(Vec<Place>, u64), BuildError> {
-    let (mut places, mut total) = (Vec::new(), 0);
-    let step = u64::from(config.video_step.max(1));
-    for input in inputs {
-        if input.kind == InputKind::Still {
-            places.push(Place::of_still(&input.name));
-            total += u64::from(is_mine(input));
-            continue;
-        }
-        let failed = |source| BuildError::Frame { name: input.name.clone(), source };
-        let mut source = open(input).map_err(failed)?;
-        let frames = match source.frames() {
-            Some(frames) => frames,
-            None => count(source.as_mut(), stop)?,
-        };
-        total += if is_mine(input) { frames.div_ceil(step) } else { 0 };
-        let known = (0..frames.max(1)).step_by(step as usize);
-        places.extend(known.map(|number| Place { series: input.name.clone(), number }));
-    }
-    Ok((places, total))
-}
-
-/// Decodes a video to its end; decoding costs little beside what the features will.
-fn count(source: &mut dyn Source, stop: &Stop) -> Result<u64, BuildError> {
-    let mut frames = 0;
-    loop {
-        match source.next() {
-            _ if stop.asked() => return Err(BuildError::Stopped),
-            Ok(Some(_)) => frames += 1,
-            Ok(None) | Err(SourceError::CutOff { .. }) => return Ok(frames),
-            Err(other) => return Err(other.into()),
-        }
-    }
-}
-
-/// One pass over all frames.
-struct Pass<'a> {
-    config: &'a BuildConfig,
-    split: Split,
-    sampler: Sampler,
-    held_out: HeldOut,
-    record: BuildRecord,
-    features: Features,
-    /// Of views beside the whole picture.
-    views: Vec<Features>,
-    logits: Option<Logits>,
-    void: Vec<bool>,
-    classes: Vec<u16>,
-    mean: Vec<f32>,
-    /// Of one method and one frame.
-    scores: Vec<f32>,
-    rounding: Rounding,
-}
-
-impl Pass<'_> {
-    fn frame(
-        &mut self,
-        frame: &Frame,
-        input: &Input,
-        file: &Digest,
-        number: u32,
-        mask: Option<&LabelMask>,
-        extractor: &mut dyn Extract,
-    ) -> Result<(), BuildError> {
-        let (image, place) = match input.kind {
-            InputKind::Still => (*file, Place::of_still(&input.name)),
-            InputKind::Video => {
-                let place = Place { series: input.name.clone(), number: u64::from(number) };
-                (frame_digest(file, u64::from(number)), place)
-            }
-        };
-        let side = self.split.side(&place);
-        match side {
-            Side::Guard => self.record.guard_frames += 1,
-            Side::HeldOut => self.record.held_out_frames += 1,
-            Side::Bank => self.record.frames += 1,
-        }
-        if side == Side::HeldOut && !self.held_out.wants(&image) {
-            self.held_out.also_in(&image, self.split.block(&place));
-            return Ok(());
-        }
-        if side == Side::Guard {
-            return Ok(());
-        }
-        let extracted = extractor.extract(frame, &mut self.features, self.logits.as_mut());
-        extracted.map_err(|source| BuildError::Frame { name: input.name.clone(), source })?;
-        self.void.clear();
-        if let Some(mask) = mask {
-            mask.void_patches(self.features.grid, &self.config.void, &mut self.void);
-            if !self.config.only.is_empty() {
-                mask.covered_patches(self.features.grid, &self.config.only, &mut self.void);
-                self.void.iter_mut().for_each(|void| *void = !*void);
-            }
-        }
-        match (self.config.classes, mask, &self.logits) {
-            (Some(ClassSource::Labels), Some(mask), _) => {
-                mask.patch_classes(self.features.grid, &mut self.classes)
-            }
-            (Some(ClassSource::Model), _, Some(logits)) => {
-                logits.patch_classes(self.features.grid, &mut self.classes)
-            }
-            _ => self.classes.clear(),
-        }
-        if side == Side::HeldOut {
-            let block = self.split.block(&place);
-            if !self.config.views.is_empty() {
-                let extracted = extractor.extract_views(frame, &mut self.views);
-                extracted.map_err(|source| BuildError::Frame { name: input.name.clone(), source })?;
-            }
-            let views =
-                self.held_out.through_views(&self.views, mask, &self.config.void, self.logits.as_ref());
-            let shown = (&self.features, views, (frame.width, frame.height));
-            self.held_out.keep(&image, block, shown, self.logits.as_ref(), &self.void);
-            return Ok(());
-        }
-        self.note_ranges();
-        self.offer(&image, file, &input.name, number)
-    }
-
-    /// Notes how far the scores of the logits reach in a reference image.
-    fn note_ranges(&mut self) {
-        let Some(logits) = &self.logits else { return };
-        for method in self.held_out.parametric() {
-            method.scores(logits, &mut self.scores);
-            blank_void(&mut self.scores, logits.grid, &self.void, self.features.grid);
-            let reference = self.record.reference.get_or_insert_default();
-            reference.widen(method.name(), self.scores.iter().copied());
-        }
-    }
-
-    /// Offers every patch that is neither void nor faulty to the sample.
-    fn offer(&mut self, image: &Digest, file: &Digest, name: &str, number: u32) -> Result<(), BuildError> {
-        let cols = self.features.grid.cols.max(1);
-        let wants_mean = self.config.recipe.centres_images();
-        if wants_mean {
-            image_mean(&self.features.data, self.features.width.max(1), &mut self.mean);
-        }
-        for (i, feature) in self.features.data.chunks_exact(self.features.width.max(1)).enumerate() {
-            self.record.patches += 1;
-            if self.void.get(i).is_some_and(|void| *void) {
-                self.record.void_patches += 1;
-                continue;
-            }
-            if !feature.iter().all(|x| x.is_finite()) {
-                self.record.faulty_patches += 1;
-                continue;
-            }
-            // 65520 is the first number that rounds to infinity.
-            let largest = feature.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
-            if self.config.data_type == DataType::F16 && largest >= 65520.0 {
-                return Err(BuildError::Overflow { name: name.to_owned(), largest });
-            }
-            let key = PatchKey::new(self.config.seed, image, (i / cols) as u32, (i % cols) as u32);
-            let (class, mean) = (self.classes.get(i).copied(), wants_mean.then_some(&self.mean[..]));
-            self.rounding.offer(key, feature);
-            self.sampler.offer(&Offer { key, file, name, frame: number, feature, class, mean });
-        }
-        Ok(())
-    }
+    Ok(Outliers { rows: OutlierRows { rows: contents.features, means: contents.extras.means }, record })
 }

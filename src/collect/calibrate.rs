@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::digest::hash;
+use super::held_frame::HeldFrame;
 use super::labels::LabelMask;
 use super::measured::{Measured, measured};
 use super::part::Terms;
@@ -14,20 +15,6 @@ use crate::digest::Digest;
 use crate::grid::{Distances, Features, Grid, Logits, ScoreMap};
 use crate::score::{AlarmLevel, Fuser, Fusion, MapRecipe, Method, Normalise, Parametric, Smoother};
 use crate::views::{Layout, ViewsConfig};
-
-/// One frame that waits.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Frame {
-    pub(super) image: Digest,
-    pub(super) block: (String, u64),
-    /// Width and height in pixels, where it has views.
-    pub(super) size: (usize, usize),
-    pub(super) seen: Seen,
-    /// The same of views beside the whole picture, one for each window.
-    pub(super) views: Vec<Seen>,
-    /// What its logits say, of no method where the model has none.
-    pub(super) uncertainty: Uncertainty,
-}
 
 /// The held-out frames with the smallest hash of (seed, image), at most so many. Of an image given under
 /// several names the block that sorts first counts.
@@ -40,7 +27,7 @@ pub(super) struct HeldOut {
     smoother: Option<Smoother>,
     alarm: AlarmLevel,
     views: ViewsConfig,
-    frames: BTreeMap<(u128, Digest), Frame>,
+    frames: BTreeMap<(u128, Digest), HeldFrame>,
 }
 
 impl HeldOut {
@@ -125,11 +112,11 @@ impl HeldOut {
             logits.patch_classes(features.grid, &mut classes);
         }
         let seen = Seen::new(features, patches, classes);
-        self.add(Frame { image: *image, block, size, seen, views, uncertainty });
+        self.add(HeldFrame { image: *image, block, size, seen, views, uncertainty });
     }
 
     /// Keeps a frame that was measured before.
-    pub(super) fn add(&mut self, frame: Frame) {
+    pub(super) fn add(&mut self, frame: HeldFrame) {
         if !self.wants(&frame.image) {
             return self.also_in(&frame.image, frame.block);
         }
@@ -140,7 +127,7 @@ impl HeldOut {
     }
 
     /// The frames by rising key.
-    pub(super) fn frames(&self) -> impl ExactSizeIterator<Item = &Frame> {
+    pub(super) fn frames(&self) -> impl ExactSizeIterator<Item = &HeldFrame> {
         self.frames.values()
     }
 
@@ -252,19 +239,4 @@ fn level(smoother: &mut Option<Smoother>, alarm: &mut AlarmLevel, grid: Grid, sc
     let mut smooth = scores.to_vec();
     smoother.apply(grid, &mut smooth);
     alarm.of(grid, &smooth)
-}
-
-/// Makes the scores of cells whose patch is void NaN.
-pub(super) fn blank_void(scores: &mut [f32], cells: Grid, void: &[bool], patches: Grid) {
-    if void.is_empty() {
-        return;
-    }
-    let Grid { rows, cols } = cells;
-    for (i, score) in scores.iter_mut().enumerate() {
-        let (row, col) = (i / cols, i % cols);
-        let (r, c) = ((2 * row + 1) * patches.rows / (2 * rows), (2 * col + 1) * patches.cols / (2 * cols));
-        if void.get(r * patches.cols + c).is_some_and(|v| *v) {
-            *score = f32::NAN;
-        }
-    }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::baseline::baselines;
-use super::build::Progress;
 use super::calibrate::HeldOut;
 use super::error::BuildError;
 use super::fit::fitted;
 use super::part::{Built, Part, Terms};
+use super::progress::Progress;
 use super::reference::distance_scale;
 use super::sample::{Sample, Sampler};
 use crate::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata, OutlierRows};

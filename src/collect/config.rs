@@ -2,7 +2,6 @@
 
 use super::error::BuildError;
 use super::inputs::Input;
-use super::outliers::Outliers;
 use super::recipe::RecipeConfig;
 use crate::bank::{ClassSource, DataType, ShardNumber};
 use crate::identity::ModelIdentity;
@@ -52,8 +51,6 @@ pub struct BuildConfig {
     pub recipe: RecipeConfig,
     /// Where the classes of patches come from, for those who want them. Default none.
     pub classes: Option<ClassSource>,
-    /// Known outliers to store in the bank. Default none.
-    pub outliers: Option<Outliers>,
 }
 
 impl Default for BuildConfig {
@@ -78,7 +75,6 @@ impl Default for BuildConfig {
             keep_held_out: false,
             recipe: RecipeConfig::default(),
             classes: None,
-            outliers: None,
         }
     }
 }
@@ -91,6 +87,7 @@ impl BuildConfig {
     pub(super) fn check(
         &self,
         inputs: &[Input],
+        knows_outliers: bool,
         model: &ModelIdentity,
         has_logits: bool,
     ) -> Result<(), BuildError> {
@@ -104,7 +101,7 @@ impl BuildConfig {
             );
         }
         let complete = self.shard.is_none_or(|shard| shard.number == 1);
-        if self.outliers.is_none() && !self.recipe.outliers.is_off() && complete {
+        if !knows_outliers && !self.recipe.outliers.is_off() && complete {
             return wrong("known outliers shall be used, and there are none: give --outliers".into());
         }
         if self.recipe.by_class && !has_logits {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Extract;
+use super::extract::Extract;
 use crate::config::Config;
 use crate::detector::open_features;
 use crate::features::{ModelInput, Preprocessor, Session};

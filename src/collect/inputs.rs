@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::source::places;
+use crate::source::{Source, places};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,6 +56,9 @@ pub enum InputError {
         path: PathBuf,
     },
 }
+
+/// Opens an input as a stream of its frames.
+pub type Open<'a> = dyn FnMut(&Input) -> anyhow::Result<Box<dyn Source>> + 'a;
 
 /// Lists the images and videos that `given` names: folders (with all below them; files of other
 /// kinds and hidden ones are passed over), globs, files. Natural order, each file once.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::calibrate::Frame;
+use super::held_frame::HeldFrame;
 use crate::bank::{Bank, Baseline, ViewBaseline, ViewRecord};
 use crate::grid::{Distances, Features};
 use crate::nearest::{self, Device, SearchConfig, ViewSearch};
@@ -20,7 +20,7 @@ pub(super) struct Measured {
 /// # Errors
 /// If the search fails; `done` is told after each frame.
 pub(super) fn measured<'a>(
-    frames: impl Iterator<Item = &'a Frame> + Clone,
+    frames: impl Iterator<Item = &'a HeldFrame> + Clone,
     views: &ViewsConfig,
     bank: &Arc<Bank>,
     (k, threads): (usize, usize),
@@ -72,7 +72,7 @@ pub(super) fn measured<'a>(
         let mut merged = Distances::default();
         merger.step(frame.size, map, parts, &mut merged).map_err(|why| anyhow::anyhow!(why))?;
         let void: Vec<bool> = frame.seen.valid.iter().map(|valid| !valid).collect();
-        super::calibrate::blank_void(&mut merged.data, merged.grid, &void, map.grid);
+        super::uncertainty::blank_void(&mut merged.data, merged.grid, &void, map.grid);
         merged.data.iter_mut().filter(|d| d.is_infinite()).for_each(|d| *d = f32::NAN);
         *map = merged;
     }

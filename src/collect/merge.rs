@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::build::Progress;
 use super::calibrate::HeldOut;
 use super::complete::Gathered;
 use super::digest::frame_digest;
 use super::error::BuildError;
 use super::part::{Built, Part, Terms};
+use super::progress::Progress;
 use super::recipe::RecipeConfig;
 use super::sample::{Offer, PatchKey, Sampler};
 use crate::bank::{Bank, BankError, BuildRecord, ClassSource, DataType, OutlierRows, ShardNumber};

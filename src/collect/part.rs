@@ -13,7 +13,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError};
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::Frame;
+use super::held_frame::HeldFrame;
 use super::recipe::RecipeConfig;
 use super::seen::Seen;
 use super::uncertainty::Uncertainty;
@@ -61,7 +61,7 @@ pub(super) struct Part {
     pub(super) terms: Terms,
     /// Sources that are videos, by number.
     pub(super) videos: Vec<u32>,
-    pub(super) frames: Vec<Frame>,
+    pub(super) frames: Vec<HeldFrame>,
 }
 
 /// The JSON of a part.
@@ -118,7 +118,7 @@ impl Built {
 
 impl Part {
     fn ride(&self, contents: &BankContents) -> Result<Vec<u8>, SafeTensorError> {
-        let frame = |f: &Frame| FrameRecord {
+        let frame = |f: &HeldFrame| FrameRecord {
             image: hex(&f.image),
             series: f.block.0.clone(),
             block: f.block.1,
@@ -194,7 +194,7 @@ impl Part {
             let block = (f.series.clone(), f.block);
             let grid = Grid { rows: f.rows, cols: f.cols };
             let seen = Seen { grid, features: halves, valid, classes: seen };
-            frames.push(Frame { image, block, size: (0, 0), seen, views: Vec::new(), uncertainty });
+            frames.push(HeldFrame { image, block, size: (0, 0), seen, views: Vec::new(), uncertainty });
         }
         for rest in [features, valid, classes, levels, scores, maps] {
             if !rest.bytes.is_empty() {

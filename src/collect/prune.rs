@@ -4,14 +4,14 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::build::Progress;
 use super::calibrate::HeldOut;
 use super::complete::{based, calibrated, scaled};
 use super::digest::{frame_digest, hash};
 use super::error::BuildError;
 use super::kcenter;
 use super::part::{Built, Part};
-use crate::bank::{Bank, BankContents, Extras, PruneRecord, References, Rows, RowsBuf, SourceFile};
+use super::progress::Progress;
+use crate::bank::{Bank, PruneRecord, References, Rows, RowsBuf};
 use crate::digest::{Digest, undigest};
 use crate::grid::{Distances, Features, Grid};
 use crate::nearest::{CpuSearch, Nearest};
@@ -110,7 +110,7 @@ pub fn prune(
         PruneMethod::KCenter => centres(&all, config, progress, stop)?,
     };
     let (radius, mean) = measured(&all, &kept, config, progress, stop)?;
-    let (mut contents, numbers) = subset(bank, &kept);
+    let (mut contents, numbers) = bank.subset(&kept);
     contents.metadata.build.pruned = Some(PruneRecord {
         method: config.method.name().to_owned(),
         seed: config.seed,
@@ -211,41 +211,6 @@ fn centres(
 
 fn search_failed(source: anyhow::Error) -> BuildError {
     BuildError::Frame { name: "search".to_owned(), source }
-}
-
-/// The rows `kept` of `bank` with the files that they came from, and the new number of each old file, `u32::MAX` for
-/// one that is gone.
-pub(super) fn subset(bank: &Bank, kept: &[usize]) -> (BankContents, Vec<u32>) {
-    let mut metadata = bank.metadata().clone();
-    let mut origins: Vec<_> = kept.iter().filter_map(|row| bank.provenance(*row)).collect();
-    let mut used = vec![false; metadata.sources.len()];
-    for origin in &origins {
-        if let Some(used) = used.get_mut(origin.source as usize) {
-            *used = true;
-        }
-    }
-    let mut numbers = vec![u32::MAX; used.len()];
-    let mut sources: Vec<SourceFile> = Vec::new();
-    for (number, source) in metadata.sources.into_iter().enumerate().filter(|(number, _)| used[*number]) {
-        numbers[number] = sources.len() as u32;
-        sources.push(source);
-    }
-    for origin in &mut origins {
-        origin.source = numbers.get(origin.source as usize).copied().unwrap_or(u32::MAX);
-    }
-    metadata.sources = sources;
-    let mut features = RowsBuf::new(bank.table(0).data_type());
-    for (number, width) in bank.tables().iter().enumerate() {
-        features.extend(bank.table(number).reordered(kept, *width).view());
-    }
-    let classes = kept.iter().filter_map(|row| bank.classes().get(*row)).copied().collect();
-    let extras = Extras {
-        transforms: bank.transforms().to_vec(),
-        classes,
-        means: None,
-        outliers: bank.outliers().cloned(),
-    };
-    (BankContents { features, origins, metadata, extras }, numbers)
 }
 
 /// The largest and the mean distance from every row to the `kept` ones.

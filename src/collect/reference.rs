@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::build::Progress;
-use super::prune::subset;
+use super::progress::Progress;
 use crate::bank::{Bank, Combine, DistanceScale, OutlierUse, Recipe};
 use crate::grid::{Distances, Features, Grid};
 use crate::nearest::{self, Device, SearchConfig};
@@ -32,7 +31,7 @@ pub(super) fn distance_scale(
     }
     let kept: Vec<usize> = (0..rows).collect();
     // One neighbour more: the nearest of all is the feature itself, 0 away.
-    let among = Arc::new(Bank::from_contents(subset(bank, &kept).0, k + 1)?);
+    let among = Arc::new(Bank::from_contents(bank.subset(&kept).0, k + 1)?);
     let search = SearchConfig { k: k + 1, threads, device: Device::Cpu, ..SearchConfig::default() };
     let mut engine = nearest::open(&search, &among)?.engine;
     let mut tables: Vec<Features> =

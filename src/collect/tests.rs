@@ -147,7 +147,9 @@ fn drive(dir: &Path, images: u32, step: u32) -> Vec<Input> {
 }
 
 fn run(inputs: &[Input], config: &BuildConfig) -> Result<BankContents, BuildError> {
-    build(inputs, config, &mut open, &mut MeanColour { seen: 0, gain: 1.0 }, &mut (), &Stop::new())
+    let mut model = MeanColour { seen: 0, gain: 1.0 };
+    let built = build(inputs, None, config, (&mut open, &mut model), &mut (), &Stop::new());
+    built.map(|built| built.contents)
 }
 
 fn config(size: usize) -> BuildConfig {
@@ -234,15 +236,16 @@ fn faults_are_left_out_or_named() {
     let dir = tempfile::tempdir().unwrap();
     let inputs = drive(dir.path(), 3, 1000);
     let with = |gain: f32, config: BuildConfig| {
-        build(&inputs, &config, &mut open, &mut MeanColour { seen: 0, gain }, &mut (), &Stop::new())
+        let mut model = MeanColour { seen: 0, gain };
+        build(&inputs, None, &config, (&mut open, &mut model), &mut (), &Stop::new())
     };
     assert!(matches!(with(f32::NAN, config(10)), Err(BuildError::Empty { .. })));
     assert!(matches!(with(1e6, config(10)), Err(BuildError::Overflow { .. })));
     with(1e6, BuildConfig { data_type: DataType::F32, ..config(10) }).unwrap();
     let stop = Stop::new();
     stop.ask();
-    let stopped =
-        build(&inputs, &config(10), &mut open, &mut MeanColour { seen: 0, gain: 1.0 }, &mut (), &stop);
+    let mut model = MeanColour { seen: 0, gain: 1.0 };
+    let stopped = build(&inputs, None, &config(10), (&mut open, &mut model), &mut (), &stop);
     assert!(matches!(stopped, Err(BuildError::Stopped)));
 }
 
@@ -252,7 +255,8 @@ fn held_out_frames_are_looked_at_no_more_often_than_needed() {
     let inputs = drive(dir.path(), 60, 30);
     let mut model = MeanColour { seen: 0, gain: 1.0 };
     let config = BuildConfig { held_out_frames: 1, ..config(100) };
-    let contents = build(&inputs, &config, &mut open, &mut model, &mut (), &Stop::new()).unwrap();
+    let built = build(&inputs, None, &config, (&mut open, &mut model), &mut (), &Stop::new()).unwrap();
+    let contents = built.contents;
     let record = &contents.metadata.build;
     assert!(model.seen < (record.frames + record.held_out_frames) as usize, "{} of {record:?}", model.seen);
     assert_eq!(contents.metadata.calibration.as_ref().unwrap().frames, 1);

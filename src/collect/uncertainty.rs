@@ -1,7 +1,6 @@
 //! What a held-out frame keeps of its logits: samples and alarm levels of every parametric score, and the map of
 //! the one that fused scores are made of.
 
-use super::calibrate::blank_void;
 use crate::grid::{Grid, Logits};
 use crate::score::Parametric;
 
@@ -47,6 +46,21 @@ impl Uncertainty {
     /// Of no method.
     pub(super) fn none() -> Uncertainty {
         Uncertainty { methods: Vec::new(), grid: Grid::default(), map: Vec::new() }
+    }
+}
+
+/// Makes the scores of cells whose patch is void NaN.
+pub(super) fn blank_void(scores: &mut [f32], cells: Grid, void: &[bool], patches: Grid) {
+    if void.is_empty() {
+        return;
+    }
+    let Grid { rows, cols } = cells;
+    for (i, score) in scores.iter_mut().enumerate() {
+        let (row, col) = (i / cols, i % cols);
+        let (r, c) = ((2 * row + 1) * patches.rows / (2 * rows), (2 * col + 1) * patches.cols / (2 * cols));
+        if void.get(r * patches.cols + c).is_some_and(|v| *v) {
+            *score = f32::NAN;
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::features::{Preprocessor, Session, grouped};
 use crate::flow::{Flow, FlowError};
 use crate::frame::Frame;
 use crate::identity::ModelIdentity;
-use crate::nearest;
+use crate::nearest::{self, SearchConfig};
 use crate::pool::Pool;
 use crate::score::{Method, ScoreError, ScoreInputs, Scorer};
 
@@ -149,7 +149,8 @@ fn open_search(
     session: &mut Session,
 ) -> Result<Option<nearest::Search>> {
     let Some(bank) = bank else { return Ok(None) };
-    let search = nearest::open_on(&config.search, bank, session.stream())?;
+    let wanted = SearchConfig { gpu: config.runtime.gpu, ..config.search.clone() };
+    let search = nearest::open_on(&wanted, bank, session.stream())?;
     let shares = session.stream().is_some_and(|stream| search.engine.shares(&**stream));
     session.keep_on_gpu(shares);
     if let Some(why) = &search.fallback {

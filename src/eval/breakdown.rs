@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::{Components, Curve};
 use super::truth::{ANOMALY, NORMAL, Truth};
+use crate::region::REFERENCE_AREA;
 
 /// Sizes of objects: name, and pixels of a 640x360 picture from which it counts.
 const SIZES: [(&str, u64); 3] = [("small", 0), ("medium", 400), ("large", 2500)];
-/// Area of the picture that sizes are given for.
-const REFERENCE_AREA: u64 = 640 * 360;
 /// Regions: a grid of so many rows and columns.
 const GRID: usize = 3;
 /// Names of the regions, row by row.

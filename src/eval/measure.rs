@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::dataset::Dataset;
 use super::partial::{SessionTime, StageTime, WorkFolder};
-use super::run::Progress;
+use super::progress::Progress;
 use crate::detector::{Mapped, Mapper};
 use crate::flow::{Flow, Pace, Stage};
 use crate::health::Health;

@@ -8,9 +8,11 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::dataset::{Check, Dataset};
+use super::finished::{Finished, MapStore};
 use super::judge::{self, Case};
 use super::measure::measure;
-use super::partial::{Maps, WorkFolder};
+use super::partial::WorkFolder;
+use super::progress::Progress;
 use super::result::{
     BankRecord, DatasetRecord, EvalResult, FORMAT, MachineRecord, ModelRecord, ThresholdRecord, TimeRecord,
 };
@@ -21,14 +23,6 @@ use crate::identity::ModelIdentity;
 use crate::score::{MapRecipe, Method};
 use crate::stop::Stop;
 use crate::views::ViewsConfig;
-
-/// Told how far a run is.
-pub trait Progress: Send + Sync {
-    /// A phase of so many steps begins.
-    fn begin(&self, phase: &'static str, steps: u64);
-    /// One step is done.
-    fn step(&self);
-}
 
 /// What is wanted beside the settings.
 pub struct Request {
@@ -42,50 +36,6 @@ pub struct Request {
     pub scores: Option<PathBuf>,
     /// A result that this run repeats: model, bank and data set must be the same.
     pub repeats: Option<EvalResult>,
-}
-
-/// A run that came to its end; what is kept of its maps is there until [`Finished::clean`].
-pub struct Finished {
-    /// The numbers (none for a shard).
-    pub result: EvalResult,
-    /// The data set.
-    pub dataset: Dataset,
-    /// The images that were scored, by number.
-    pub indices: Vec<usize>,
-    /// Their score maps.
-    pub maps: MapStore,
-}
-
-/// Where the maps of a finished run lie.
-pub enum MapStore {
-    /// In its work folder.
-    Work(WorkFolder),
-    /// In the files of its shards.
-    Shards(super::shards::ShardFiles),
-}
-
-impl MapStore {
-    /// The maps of image number `index`, called `name`.
-    ///
-    /// # Errors
-    /// If there are none.
-    pub fn load(&self, index: usize, name: &str) -> Result<Maps> {
-        match self {
-            MapStore::Work(work) => {
-                work.kept(index, name).with_context(|| format!("the maps of {name} are gone"))
-            }
-            MapStore::Shards(files) => Ok(files.load(name)?),
-        }
-    }
-}
-
-impl Finished {
-    /// Removes what was kept for going on.
-    pub fn clean(self) {
-        if let MapStore::Work(work) = self.maps {
-            work.remove();
-        }
-    }
 }
 
 /// What the score maps depend on; its hash names the work folder.

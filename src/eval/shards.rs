@@ -6,52 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use memmap2::Mmap;
-use safetensors::SafeTensors;
 
 use super::dataset::DatasetSpec;
-use super::partial::{Maps, PartialError, map_of, write_maps};
+use super::finished::{Finished, MapStore};
+use super::partial::write_maps;
+use super::progress::Progress;
 use super::result::{EvalResult, ShardRecord};
-use super::run::{Finished, MapStore, Progress, checked, judge_all};
+use super::run::{checked, judge_all};
 use super::settings::Shard;
+use super::shard_files::{ShardFiles, key_of};
 use crate::digest::{hex, sha256_of_file};
-use crate::score::Method;
 
 /// Key of the metadata that names what the maps depend on.
 const KEY: &str = "key";
-
-/// The score maps of all parts of a run, read as they are needed.
-#[derive(Debug)]
-pub struct ShardFiles {
-    methods: Vec<Method>,
-    files: Vec<(PathBuf, Mmap)>,
-    /// In which file an image's maps lie.
-    of_image: HashMap<String, usize>,
-}
-
-impl ShardFiles {
-    /// The maps of the image called `name`.
-    ///
-    /// # Errors
-    /// If no part has them, or its file is damaged.
-    pub fn load(&self, name: &str) -> Result<Maps, PartialError> {
-        let Some((path, bytes)) = self.of_image.get(name).map(|i| &self.files[*i]) else {
-            let why = format!("no part has maps of {name}");
-            return Err(PartialError::Malformed { path: PathBuf::from("the parts of the run"), why });
-        };
-        let malformed = |why: String| PartialError::Malformed { path: path.clone(), why };
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| malformed(e.to_string()))?;
-        self.methods
-            .iter()
-            .map(|method| map_of(&tensors, &key_of(name, *method)).map_err(malformed))
-            .collect()
-    }
-}
-
-/// What a map is called in a part's file.
-fn key_of(image: &str, method: Method) -> String {
-    format!("{}:{image}", method.name())
-}
 
 /// Writes the maps of a part beside `json` and tells of them in the result.
 ///
@@ -110,8 +77,7 @@ pub fn merge(
             result.dataset.sha256
         );
     }
-    let mut files =
-        ShardFiles { methods: result.settings.methods.clone(), files: Vec::new(), of_image: HashMap::new() };
+    let mut files = ShardFiles::new(result.settings.methods.clone());
     for (path, part, shard) in &parts {
         files.add(&path.with_file_name(&shard.maps), shard)?;
         if path != &parts[0].0 {
@@ -120,7 +86,7 @@ pub fn merge(
     }
     let indices: Vec<usize> =
         (0..dataset.samples.len()).filter(|i| dataset.samples[*i].truth.is_some()).collect();
-    let absent = indices.iter().find(|i| !files.of_image.contains_key(&dataset.samples[**i].name));
+    let absent = indices.iter().find(|i| !files.has(&dataset.samples[**i].name));
     if let Some(index) = absent {
         bail!("no part has maps of {}; are all parts of this run there?", dataset.samples[*index].name);
     }
@@ -129,30 +95,6 @@ pub fn merge(
     let maps = MapStore::Shards(files);
     judge_all(&mut result, &dataset, &indices, &maps, scores, progress)?;
     Ok(Finished { result, dataset, indices, maps })
-}
-
-impl ShardFiles {
-    fn add(&mut self, path: &Path, shard: &ShardRecord) -> Result<(), PartialError> {
-        let unusable = |source| PartialError::Unusable { path: path.to_owned(), source };
-        let malformed = |why: String| PartialError::Malformed { path: path.to_owned(), why };
-        let found = hex(&sha256_of_file(path).map_err(unusable)?);
-        if found != shard.maps_sha256 {
-            return Err(malformed(format!("its SHA-256 is {found}, the JSON says {}", shard.maps_sha256)));
-        }
-        let file = std::fs::File::open(path).map_err(unusable)?;
-        // SAFETY: the mapping is only read; a file that somebody cuts short meanwhile is beyond what a
-        // reader can guard against, as with every mapped file.
-        let bytes = unsafe { Mmap::map(&file) }.map_err(unusable)?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
-        let number = self.files.len();
-        for name in tensors.names() {
-            if let Some((_, image)) = name.split_once(':') {
-                self.of_image.insert(image.to_owned(), number);
-            }
-        }
-        self.files.push((path.to_owned(), bytes));
-        Ok(())
-    }
 }
 
 /// Checks that `parts`, in order, are one run, each part once.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::ranges::within;
 use serde::{Deserialize, Serialize};
 
 /// The `[runtime]` section.
@@ -84,7 +85,13 @@ impl RuntimeConfig {
                 self.parity_tolerance
             ));
         }
-        Ok(())
+        let numbers = [
+            ("threads", self.threads as f64, 0.0, 4096.0),
+            ("gpu", self.gpu as f64, 0.0, 255.0),
+            ("gpu_memory_mb", self.gpu_memory_mb as f64, 0.0, 1e7),
+            ("tensorrt_workspace_mb", self.tensorrt_workspace_mb as f64, 0.0, 1e7),
+        ];
+        within("runtime", &numbers)
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Session::open`] first; its [`Session::input_spec`] makes the [`Preprocessor`], which may
 //! live on another thread.
 
+mod agreement;
 pub mod attempt;
 pub mod bare;
 mod binding;
@@ -17,6 +18,7 @@ pub mod engines;
 pub mod golden;
 pub mod gpu;
 pub mod opening;
+mod outputs;
 pub mod placement;
 pub mod preprocess;
 pub mod provider;
@@ -26,7 +28,7 @@ pub mod resample;
 pub mod runtime;
 pub mod session;
 pub mod shortcut;
-mod understanding;
+mod understood;
 
 pub use attempt::Attempt;
 pub use bare::BareSession;

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 
+use super::agreement::{agree, golden_size, on_golden_frame};
 use super::attempt::{Attempt, OnStream};
 use super::building::Building;
 use super::byte_products;
@@ -18,16 +19,41 @@ use super::gpu;
 use super::provider;
 use super::refusal::Refusal;
 use super::runtime::Runtime;
-use super::session::{Session, Streams};
-use super::shortcut::{Shortcut, agree, climb};
+use super::session::Session;
+use super::shortcut::{self, Shortcut};
 use crate::digest::{digest_of, hex};
 use crate::file::cache_folder;
 use crate::gpu_stream::GpuStream;
-use crate::grid::Features;
 use crate::model::{self, Loaded, ModelConfig, SizeRule};
 
-/// Size of the golden frame for a model of any size.
-const SIDE: usize = 224;
+/// Gives a stream of the GPU with this number, or says why there is none.
+pub type Streams<'a> = dyn Fn(usize) -> Result<Arc<dyn GpuStream>, String> + 'a;
+
+impl Session {
+    /// Reads the model, opens it the first way that works, and runs it once or twice on small (or the fixed
+    /// size's) empty pictures to understand its outputs. What runs on a GPU is compared with the CPU on the
+    /// golden frame before. TensorRT may build for minutes; the log and systemd are told meanwhile.
+    ///
+    /// # Errors
+    /// [`super::RuntimeError`] and [`crate::model::ModelError`] can be told apart by downcasting; else
+    /// why no provider opens the model, or why its outputs are no features.
+    pub fn open(config: &ModelConfig, runtime_config: &RuntimeConfig) -> anyhow::Result<Session> {
+        open(config, runtime_config, None)
+    }
+
+    /// As [`Session::open`]. On a GPU, inputs and outputs stay at fixed places in its memory, on a stream that `streams`
+    /// gives, where the configuration allows that and it gives the same features.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn open_on(
+        config: &ModelConfig,
+        runtime_config: &RuntimeConfig,
+        streams: &Streams<'_>,
+    ) -> anyhow::Result<Session> {
+        open(config, runtime_config, Some(streams))
+    }
+}
 
 /// What [`Session::open`] promises.
 ///
@@ -42,11 +68,11 @@ pub(super) fn open(
     let runtime = Runtime::load(runtime_config.library.as_deref())?;
     let loaded = model::load(config)?;
     let attempts = runtime_config.attempts();
-    let mut opener = Ways { runtime: &runtime, config: runtime_config, loaded: &loaded, golden: None };
+    let mut opener = Providers { runtime: &runtime, config: runtime_config, loaded: &loaded, golden: None };
     match first_that_works(&attempts, &mut opener) {
         Ok((opened, _, passed_over)) => {
             let mut session = opened.session;
-            session.passed_over = passed_over;
+            session.origin.passed_over = passed_over;
             Ok(match streams {
                 Some(streams) => opener.shorten(session, streams),
                 None => session,
@@ -56,8 +82,8 @@ pub(super) fn open(
     }
 }
 
-/// A model and the ways to open it.
-struct Ways<'a> {
+/// A model and what may open it.
+struct Providers<'a> {
     runtime: &'a Runtime,
     config: &'a RuntimeConfig,
     loaded: &'a Loaded,
@@ -72,7 +98,7 @@ struct Opened {
     making: Option<Making>,
 }
 
-impl Opener for Ways<'_> {
+impl Opener for Providers<'_> {
     type Session = Opened;
 
     fn open(&mut self, attempt: Attempt) -> Result<Opened, String> {
@@ -99,7 +125,7 @@ impl Opener for Ways<'_> {
         let making = match place {
             Place::Making(making) => Some(*making),
             Place::Kept(folder) => {
-                session.engines = Some((folder, false));
+                session.origin.engines = Some((folder, false));
                 None
             }
             Place::None => None,
@@ -121,13 +147,13 @@ impl Opener for Ways<'_> {
                 Err(_) => making.refuse(off),
             };
             match kept {
-                Ok(folder) => opened.session.engines = Some((folder, true)),
+                Ok(folder) => opened.session.origin.engines = Some((folder, true)),
                 Err(why) => {
                     tracing::warn!(%why, "TensorRT's engine is not kept; the next start builds it again")
                 }
             }
         }
-        opened.session.parity = Some(verdict?);
+        opened.session.origin.parity = Some(verdict?);
         Ok(())
     }
 }
@@ -139,7 +165,7 @@ enum Place {
     None,
 }
 
-impl Ways<'_> {
+impl Providers<'_> {
     /// What to say where no way works.
     fn nothing_opens(&self, passed: &[PassedOver]) -> String {
         let what = self.loaded.config.path.display().to_string();
@@ -254,7 +280,7 @@ impl Ways<'_> {
     fn shorten(&self, session: Session, streams: &Streams<'_>) -> Session {
         let (steps, mut withheld) = self.config.shortcuts(session.attempt().provider, self.loaded.size);
         let mut stream = None;
-        let (mut session, more) = climb(session, &steps, |now, step| {
+        let (mut session, more) = shortcut::apply(session, &steps, |now, step| {
             let stream = match &stream {
                 Some(known) => known,
                 None => stream.insert(streams(self.config.gpu)?),
@@ -262,7 +288,7 @@ impl Ways<'_> {
             self.better(now, step, stream)
         });
         withheld.extend(more);
-        session.withheld = withheld;
+        session.origin.withheld = withheld;
         session
     }
 
@@ -282,7 +308,7 @@ impl Ways<'_> {
         let mut builder =
             provider::builder_for(self.runtime, attempt, self.config, folder.as_deref(), Some(on))?;
         let inner = builder.commit_from_memory(&self.loaded.bytes).map_err(|e| e.to_string())?;
-        let mut better = now.again(inner);
+        let mut better = now.reopened(inner);
         // The same provider at the same precision: what differs is order of summation at most.
         let tolerance = self.config.parity_tolerance / 10.0;
         match step {
@@ -327,28 +353,6 @@ impl Ways<'_> {
         let mut session = session.map_err(|why| format!("the golden frame on the CPU: {why:#}"))?;
         Ok(Golden::of(&on_golden_frame(&mut session, self.loaded)?))
     }
-}
-
-/// Width and height of the golden frame for this model.
-fn golden_size(session: &Session, loaded: &Loaded) -> (usize, usize) {
-    match loaded.size {
-        SizeRule::Fixed(size) => (size.width, size.height),
-        SizeRule::Height(_) | SizeRule::Frame => {
-            let place = session.input_spec().place(SIDE, SIDE);
-            (place.width, place.height)
-        }
-    }
-}
-
-/// The features of the golden frame.
-fn on_golden_frame(session: &mut Session, loaded: &Loaded) -> Result<Features, String> {
-    let (width, height) = golden_size(session, loaded);
-    let mut features = Features::default();
-    session
-        .run(&golden::input(width, height), &mut features, None)
-        .context("on the golden frame")
-        .map_err(|why| format!("{why:#}"))?;
-    Ok(features)
 }
 
 #[cfg(test)]

@@ -1,42 +1,42 @@
-//! A model that runs: opened on the best provider that works, its outputs understood, each run checked.
+//! A model that runs: what is understood of it, where it runs, and each run checked.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
-use ort::value::TensorRef;
+use anyhow::Context;
 
 use super::attempt::Attempt;
-use super::bound::Bound;
+use super::bound::{Bound, Runs};
 use super::choose::PassedOver;
-use super::config::{Provider, RuntimeConfig};
-use super::placement::{InputSpec, Placement};
+use super::config::Provider;
+use super::outputs::{infer, output};
+use super::placement::InputSpec;
 use super::preprocess::ModelInput;
-use super::readout::Readout;
 use super::runtime::Runtime;
-use super::shortcut::Withheld;
+use super::shortcut::{Shortcut, Withheld};
+use super::understood::Understood;
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Features, Logits, LogitsKind};
 use crate::identity::ModelIdentity;
-use crate::model::{Loaded, ModelConfig};
-
-/// Gives a stream of the GPU with this number, or says why there is none.
-pub type Streams<'a> = dyn Fn(usize) -> Result<Arc<dyn GpuStream>, String> + 'a;
+use crate::model::Loaded;
 
 /// A model ready to run. Runs are exclusive: a thread of its own, or one session per thread.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) inner: ort::session::Session,
-    pub(super) model: Names,
-    pub(super) features: Readout,
-    pub(super) logits: Option<Readout>,
-    pub(super) classes: Option<usize>,
-    logits_kind: Option<LogitsKind>,
-    class_names: Vec<String>,
-    pub(super) spec: InputSpec,
-    pub(super) identity: ModelIdentity,
-    pub(super) attempt: Attempt,
+    inner: ort::session::Session,
+    model: Arc<Understood>,
+    pub(super) origin: Origin,
+    /// Its places in a GPU's memory; dropped after what uses them.
+    bound: Option<Bound>,
+}
+
+/// How a session came about.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    attempt: Attempt,
+    runtime: Runtime,
+    threads: usize,
     /// How far it is off on the golden frame, if it was compared.
     pub(super) parity: Option<f32>,
     /// Where its engines lie, and whether they were built just now.
@@ -44,115 +44,38 @@ pub struct Session {
     pub(super) passed_over: Vec<PassedOver>,
     /// What was to make it faster and does not work.
     pub(super) withheld: Vec<Withheld>,
-    /// Its places in a GPU's memory; dropped after what uses them.
-    pub(super) bound: Option<Bound>,
-    runtime: Runtime,
-    threads: usize,
-}
-
-/// Names of the graph's input and outputs.
-#[derive(Debug, Clone)]
-pub(super) struct Names {
-    pub(super) input: String,
-    pub(super) features: String,
-    pub(super) logits: Option<String>,
 }
 
 impl Session {
-    /// Reads the model, opens it the first way that works, and runs it once or twice on small (or the fixed
-    /// size's) empty pictures to understand its outputs. What runs on a GPU is compared with the CPU on the
-    /// golden frame before. TensorRT may build for minutes; the log and systemd are told meanwhile.
-    ///
-    /// # Errors
-    /// [`super::RuntimeError`] and [`crate::model::ModelError`] can be told apart by downcasting; else
-    /// why no provider opens the model, or why its outputs are no features.
-    pub fn open(config: &ModelConfig, runtime_config: &RuntimeConfig) -> anyhow::Result<Session> {
-        super::opening::open(config, runtime_config, None)
-    }
-
-    /// As [`Session::open`]. On a GPU, inputs and outputs stay at fixed places in its memory, on a stream that `streams`
-    /// gives, where the configuration allows that and it gives the same features.
-    ///
-    /// # Errors
-    /// As [`Session::open`].
-    pub fn open_on(
-        config: &ModelConfig,
-        runtime_config: &RuntimeConfig,
-        streams: &Streams<'_>,
-    ) -> anyhow::Result<Session> {
-        super::opening::open(config, runtime_config, Some(streams))
-    }
-
-    /// The same model, opened once more: all that is known of it, for another session of ONNX Runtime.
-    pub(super) fn again(&self, inner: ort::session::Session) -> Session {
-        Session {
-            inner,
-            model: self.model.clone(),
-            features: self.features,
-            logits: self.logits,
-            classes: self.classes,
-            logits_kind: self.logits_kind,
-            class_names: self.class_names.clone(),
-            spec: self.spec,
-            identity: self.identity.clone(),
-            attempt: self.attempt,
-            parity: self.parity,
-            engines: self.engines.clone(),
-            passed_over: self.passed_over.clone(),
-            withheld: Vec::new(),
-            bound: None,
-            runtime: self.runtime.clone(),
-            threads: self.threads,
-        }
-    }
-
     /// The session of a model that ONNX Runtime has opened.
     ///
     /// # Errors
     /// If its outputs are no features.
     pub(super) fn of(
-        inner: ort::session::Session,
+        mut inner: ort::session::Session,
         loaded: &Loaded,
         attempt: Attempt,
         runtime: &Runtime,
         threads: usize,
     ) -> anyhow::Result<Session> {
-        let path = &loaded.config.path;
-        let names = Names {
-            input: loaded.input.clone(),
-            features: loaded.features_output.clone(),
-            logits: loaded.logits_output.clone(),
-        };
-        let mut session = Session {
-            inner,
-            model: names,
-            features: Readout { patch: 1, padded: false, layout: super::readout::Layout::Map },
-            logits: None,
-            classes: None,
-            logits_kind: loaded.config.logits_kind,
-            class_names: loaded.classes.clone(),
-            spec: InputSpec { size: loaded.size, unit: 1, normalisation: loaded.config.normalisation() },
-            identity: ModelIdentity {
-                name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
-                sha256: loaded.sha256.clone(),
-                features: loaded.features.clone(),
-                width: 0,
-                patch: 0,
-                input_size: loaded.size.to_string(),
-                normalisation: loaded.config.normalisation().to_string(),
-                parts: loaded.config.parts.clone().unwrap_or_default(),
-            },
+        let model = Understood::of(&mut inner, loaded)
+            .with_context(|| format!("cannot use the model {}", loaded.config.path.display()))?;
+        let origin = Origin {
             attempt,
+            runtime: runtime.clone(),
+            threads,
             parity: None,
             engines: None,
             passed_over: Vec::new(),
             withheld: Vec::new(),
-            bound: None,
-            runtime: runtime.clone(),
-            threads,
         };
-        session.understand(loaded).with_context(|| format!("cannot use the model {}", path.display()))?;
-        Ok(session)
+        Ok(Session { inner, model: Arc::new(model), origin, bound: None })
+    }
+
+    /// The same model opened once more, with all that is known of it.
+    pub(super) fn reopened(&self, inner: ort::session::Session) -> Session {
+        let origin = Origin { withheld: Vec::new(), ..self.origin.clone() };
+        Session { inner, model: Arc::clone(&self.model), origin, bound: None }
     }
 
     /// Runs the model. `features` and, if asked for, `logits` are overwritten; they cover the
@@ -167,9 +90,11 @@ impl Session {
         mut logits: Option<&mut Logits>,
     ) -> anyhow::Result<()> {
         features.on_gpu = None;
-        if self.is_bound_for(input) {
-            let Err(why) = self.run_bound(input, features, logits.as_deref_mut()) else { return Ok(()) };
-            if self.needs_places() {
+        let (mut runs, bound) = self.runs();
+        if let Some(bound) = bound.filter(|bound| bound.is_for(input)) {
+            let ran = bound.run(&mut runs, input, features, logits.as_deref_mut());
+            let Err(why) = ran else { return Ok(()) };
+            if bound.is_needed() {
                 return Err(why);
             }
             // What fails both ways is the input's fault.
@@ -178,7 +103,10 @@ impl Session {
             return Ok(());
         }
         self.run_plain(input, features, logits)?;
-        self.bind_for(input, features);
+        let (mut runs, bound) = self.runs();
+        if let Some(Err(why)) = bound.map(|bound| bound.make(&mut runs, input, features)) {
+            self.give_up(why);
+        }
         Ok(())
     }
 
@@ -189,18 +117,15 @@ impl Session {
         features: &mut Features,
         logits: Option<&mut Logits>,
     ) -> anyhow::Result<()> {
-        let outputs = infer(&mut self.inner, &self.model.input, input)?;
+        let outputs = infer(&mut self.inner, &self.model.names.input, input)?;
         let place = &input.placement;
-        let (shape, data) = output(&outputs, &self.model.features)?;
-        take_features(&self.features, &self.identity, (shape, data), place, features)?;
+        self.model.take_features(output(&outputs, &self.model.names.features)?, place, features)?;
         if let Some(bound) = self.bound.as_mut() {
             bound.seen(&outputs, &self.model)?;
         }
         if let Some(logits) = logits {
-            let Some((readout, name)) = self.logits.as_ref().zip(self.model.logits.as_ref()) else {
-                bail!(NO_LOGITS);
-            };
-            take_logits((readout, name), output(&outputs, name)?, place, logits)?;
+            let (_, name) = self.model.logits_output()?;
+            self.model.take_logits(output(&outputs, name)?, place, logits)?;
         }
         Ok(())
     }
@@ -212,7 +137,7 @@ impl Session {
     /// As [`Session::run`].
     pub fn warm_up(&mut self, frame_width: usize, frame_height: usize) -> anyhow::Result<Duration> {
         let mut input = ModelInput::default();
-        input.reset(self.spec.place(frame_width, frame_height));
+        input.reset(self.model.spec.place(frame_width, frame_height));
         let mut features = Features::default();
         self.run(&input, &mut features, None)?;
         let start = Instant::now();
@@ -220,138 +145,126 @@ impl Session {
         Ok(start.elapsed())
     }
 
+    fn runs(&mut self) -> (Runs<'_>, Option<&mut Bound>) {
+        let provider = self.origin.attempt.provider;
+        (Runs { inner: &mut self.inner, provider, model: &self.model }, self.bound.as_mut())
+    }
+
+    /// Runs without fixed places from now on.
+    fn give_up(&mut self, why: String) {
+        self.bound.iter_mut().for_each(Bound::give_up);
+        let withheld = Withheld { shortcut: Shortcut::Binding, why };
+        tracing::warn!("the model runs without {withheld}");
+        self.origin.withheld.push(withheld);
+    }
+
+    /// From now on the model runs on inputs and outputs at fixed places in the memory of `stream`'s GPU; on the CPU, these
+    /// are places in memory of the host. They are made after the first run on each size of input, and used from then on
+    /// if features then differ by at most `tolerance` of their length. Where anything goes wrong, the session runs as
+    /// before, and [`Session::withheld`] tells why.
+    ///
+    /// `stream` must be one of the GPU that the session runs on, best the one that it was opened with.
+    pub fn bind(&mut self, stream: Arc<dyn GpuStream>, tolerance: f32) {
+        self.bound = Some(Bound::new(stream, tolerance));
+    }
+
+    /// As [`Session::bind`], for a session that captures its runs as a CUDA graph: it has the places that `other` has, a
+    /// session of the same model that is bound and has run on the one size of input.
+    ///
+    /// # Errors
+    /// If there are none, or they cannot be made.
+    pub(super) fn bind_as(&mut self, other: &Session) -> Result<(), String> {
+        let (runs, _) = self.runs();
+        let bound = Bound::as_graph(other.bound.as_ref(), &runs)?;
+        self.bound = Some(bound);
+        Ok(())
+    }
+
+    /// Whether features shall stay in the GPU's memory where they can: if there are fixed places and nothing of them is
+    /// padding. They are then in [`Features::on_gpu`] only.
+    pub fn keep_on_gpu(&mut self, keep: bool) {
+        if let Some(bound) = &mut self.bound {
+            bound.keep = keep;
+        }
+    }
+
+    /// The stream of its fixed places, if it has or will have any.
+    pub fn stream(&self) -> Option<&Arc<dyn GpuStream>> {
+        self.bound.as_ref().and_then(Bound::stream)
+    }
+
     /// What a [`super::Preprocessor`] for this model has to know.
     pub fn input_spec(&self) -> &InputSpec {
-        &self.spec
+        &self.model.spec
     }
 
     /// Which model and tensor the features come from.
     pub fn identity(&self) -> &ModelIdentity {
-        &self.identity
+        &self.model.identity
     }
 
     /// Number of classes of the logits, if the configuration names a logits tensor.
     pub fn classes(&self) -> Option<usize> {
-        self.classes
+        self.model.classes
     }
 
     /// What these logits are, as far as the file or the configuration tells.
     pub fn logits_kind(&self) -> Option<LogitsKind> {
-        self.classes.and(self.logits_kind)
+        self.model.classes.and(self.model.logits_kind)
     }
 
     /// Their names, if the file tells one for each.
     pub fn class_names(&self) -> &[String] {
-        if self.classes == Some(self.class_names.len()) { &self.class_names } else { &[] }
+        if self.model.classes == Some(self.model.class_names.len()) { &self.model.class_names } else { &[] }
     }
 
     /// The provider that runs the model: `tensorrt`, `cuda` or `cpu`.
     pub fn provider(&self) -> &'static str {
-        self.attempt.provider.name()
+        self.origin.attempt.provider.name()
     }
 
     /// The provider, and the precision where there is a choice: `tensorrt (fp16)`.
     pub fn attempt(&self) -> Attempt {
-        self.attempt
+        self.origin.attempt
     }
 
     /// How far the features of the golden frame are from the CPU's, as part of their length; nothing on the
     /// CPU itself.
     pub fn parity(&self) -> Option<f32> {
-        self.parity
+        self.origin.parity
     }
 
     /// The folder of TensorRT's engines, and whether they were built just now.
     pub fn engines(&self) -> Option<(&Path, bool)> {
-        self.engines.as_ref().map(|(folder, new)| (folder.as_path(), *new))
+        self.origin.engines.as_ref().map(|(folder, new)| (folder.as_path(), *new))
     }
 
     /// What was wanted more, and why it was passed over.
     pub fn fallbacks(&self) -> &[PassedOver] {
-        &self.passed_over
+        &self.origin.passed_over
     }
 
     /// What was to make it faster on a GPU, and why it does not.
     pub fn withheld(&self) -> &[Withheld] {
-        &self.withheld
+        &self.origin.withheld
     }
 
     /// One line for logs and status.
     pub fn describe(&self) -> String {
-        let more = match (self.attempt.provider, self.parity) {
-            (Provider::Cpu, _) => format!(" ({} threads)", self.threads),
+        let more = match (self.origin.attempt.provider, self.origin.parity) {
+            (Provider::Cpu, _) => format!(" ({} threads)", self.origin.threads),
             (_, Some(off)) => format!(", {:.2} % from the CPU", 100.0 * off),
             (_, None) => String::new(),
         };
         format!(
             "{}: {} ({} wide, patch {}), input {}, on {}{more}, ONNX Runtime {}",
-            self.identity.name,
-            self.identity.features,
-            self.identity.width,
-            self.identity.patch,
-            self.identity.input_size,
-            self.attempt,
-            self.runtime.version
+            self.model.identity.name,
+            self.model.identity.features,
+            self.model.identity.width,
+            self.model.identity.patch,
+            self.model.identity.input_size,
+            self.origin.attempt,
+            self.origin.runtime.version
         )
     }
-}
-
-/// Why there are no logits.
-pub(super) const NO_LOGITS: &str = "the model gives no logits: set `logits` in [model]";
-
-/// Takes the features of the picture from an output's dimensions and numbers.
-pub(super) fn take_features(
-    readout: &Readout,
-    identity: &ModelIdentity,
-    (shape, data): (&[i64], &[f32]),
-    place: &Placement,
-    features: &mut Features,
-) -> anyhow::Result<()> {
-    let read = readout.cell_major(shape, data, place, &mut features.data);
-    (features.grid, features.width) =
-        read.map_err(|why| anyhow!("the feature tensor {}: {why}", identity.features))?;
-    if features.width != identity.width {
-        bail!(
-            "the feature tensor {} is {} wide now, it was {}",
-            identity.features,
-            features.width,
-            identity.width
-        );
-    }
-    Ok(())
-}
-
-/// Takes the logits of the picture likewise.
-pub(super) fn take_logits(
-    (readout, name): (&Readout, &str),
-    (shape, data): (&[i64], &[f32]),
-    place: &Placement,
-    logits: &mut Logits,
-) -> anyhow::Result<()> {
-    let read = readout.channel_major(shape, data, place, &mut logits.data);
-    (logits.grid, logits.classes) = read.map_err(|why| anyhow!("the logits tensor {name}: {why}"))?;
-    Ok(())
-}
-
-pub(super) fn infer<'s>(
-    session: &'s mut ort::session::Session,
-    name: &str,
-    input: &ModelInput,
-) -> anyhow::Result<ort::session::SessionOutputs<'s>> {
-    let Placement { width, height, .. } = input.placement;
-    let tensor = TensorRef::from_array_view(([1, 3, height, width], &input.data[..]))
-        .context("the input has the wrong length")?;
-    session
-        .run(ort::inputs![name => tensor])
-        .map_err(|e| anyhow!("the model fails on a {width}x{height} input: {e}"))
-}
-
-pub(super) fn output<'a>(
-    outputs: &'a ort::session::SessionOutputs<'_>,
-    name: &str,
-) -> anyhow::Result<(&'a [i64], &'a [f32])> {
-    let value = outputs.get(name).ok_or_else(|| anyhow!("the model gave no output {name}"))?;
-    let (shape, data) =
-        value.try_extract_tensor::<f32>().with_context(|| format!("the output {name} cannot be read"))?;
-    Ok((shape, data))
 }

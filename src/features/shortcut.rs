@@ -2,14 +2,8 @@
 //! same features as before it.
 
 use super::config::{IoBinding, Provider, RuntimeConfig};
-use super::preprocess::ModelInput;
-use super::session::Session;
 use crate::grid::Features;
 use crate::model::SizeRule;
-
-/// How often the features of a step are compared before it is trusted: a CUDA graph is captured after a few runs, and
-/// what it repeats has to be right for other inputs than the one it was captured with.
-const ROUNDS: usize = 4;
 
 /// A step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +66,7 @@ impl RuntimeConfig {
 
 /// Takes the steps one after another, up to the first that fails: `better` makes the next session beside the present
 /// one, which is kept where that fails.
-pub(super) fn climb<S>(
+pub(super) fn apply<S>(
     mut session: S,
     steps: &[Shortcut],
     mut better: impl FnMut(&mut S, Shortcut) -> Result<S, String>,
@@ -90,33 +84,6 @@ pub(super) fn climb<S>(
         }
     }
     (session, Vec::new())
-}
-
-/// Whether `other` gives the features that `right` gives, for all inputs in turn, again and again.
-///
-/// # Errors
-/// By how much it does not, or why it fails.
-pub(super) fn agree(
-    right: &mut Session,
-    other: &mut Session,
-    inputs: &[ModelInput],
-    tolerance: f32,
-) -> Result<(), String> {
-    let run = |session: &mut Session, input: &ModelInput| -> Result<Features, String> {
-        let mut features = Features::default();
-        session.run(input, &mut features, None).map_err(|why| format!("{why:#}"))?;
-        Ok(features)
-    };
-    let wanted = inputs.iter().map(|input| run(right, input)).collect::<Result<Vec<_>, _>>()?;
-    for _ in 0..ROUNDS {
-        for (input, wanted) in inputs.iter().zip(&wanted) {
-            close(wanted, &run(other, input)?, tolerance)?;
-            if let Some(withheld) = other.withheld.first() {
-                return Err(withheld.why.clone());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Whether two frames' features, both on the host, differ by at most `tolerance` of their length.
@@ -178,18 +145,18 @@ mod tests {
     #[test]
     fn what_fails_leaves_the_session_that_worked() {
         use Shortcut::{Binding, Graph};
-        let climbed = |fails: &[Shortcut]| {
-            let (session, withheld) = climb("plain".to_owned(), &[Binding, Graph], |now, step| {
+        let taken = |fails: &[Shortcut]| {
+            let (session, withheld) = apply("plain".to_owned(), &[Binding, Graph], |now, step| {
                 if fails.contains(&step) { Err("no".to_owned()) } else { Ok(format!("{now}, {step}")) }
             });
             (session, withheld.iter().map(Withheld::to_string).collect::<Vec<_>>())
         };
-        assert_eq!(climbed(&[]), ("plain, device I/O binding, CUDA graph".to_owned(), vec![]));
+        assert_eq!(taken(&[]), ("plain, device I/O binding, CUDA graph".to_owned(), vec![]));
         assert_eq!(
-            climbed(&[Graph]),
+            taken(&[Graph]),
             ("plain, device I/O binding".to_owned(), vec!["CUDA graph: no".to_owned()])
         );
-        let (session, withheld) = climbed(&[Binding]);
+        let (session, withheld) = taken(&[Binding]);
         assert_eq!((session.as_str(), withheld.len()), ("plain", 2));
         assert!(withheld[1].contains("needs the device I/O binding"), "{withheld:?}");
     }

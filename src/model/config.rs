@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grid::LogitsKind;
 use crate::identity::FeaturePart;
+use crate::ranges::within;
 use crate::written::stored_as_written;
 
 /// Mean of ImageNet's pixels, red, green, blue, after scaling to 0..=1.
@@ -113,6 +114,10 @@ impl ModelConfig {
         }
         if !std.iter().all(|value| value.is_finite() && *value > 0.0) {
             return Err(format!("model.std is {std:?}, give three numbers above 0"));
+        }
+        let pixels = [("height", self.height), ("multiple", self.multiple), ("patch", self.patch)];
+        for (key, value) in pixels {
+            within("model", &[(key, value.unwrap_or(1) as f64, 1.0, 32_768.0)])?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 pub mod array;
 pub mod assemble;
 pub mod attention;
+mod candidates;
 pub mod cells;
 pub mod config;
 pub mod constant;

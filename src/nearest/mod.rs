@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::bank::{Bank, References};
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
+use crate::ranges::within;
 
 pub use backend::{Backend, NoBackend};
 pub use cpu::CpuSearch;
@@ -103,11 +104,24 @@ pub struct SearchConfig {
     pub kernels: Option<PathBuf>,
     /// Threads of the CPU search; 0, the default, for as many as there are processors.
     pub threads: usize,
+    /// Number of the GPU. It is that of the model: `runtime.gpu`.
+    #[serde(skip)]
+    pub gpu: usize,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        SearchConfig { k: 3, device: Device::Auto, backend: Backend::Auto, kernels: None, threads: 0 }
+        SearchConfig { k: 3, device: Device::Auto, backend: Backend::Auto, kernels: None, threads: 0, gpu: 0 }
+    }
+}
+
+impl SearchConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        within("search", &[("k", self.k as f64, 1.0, 1e6), ("threads", self.threads as f64, 0.0, 4096.0)])
     }
 }
 

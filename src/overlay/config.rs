@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::ranges::within;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// How findings are drawn over the picture.
@@ -47,13 +48,11 @@ impl OverlayConfig {
     /// # Errors
     /// One sentence that names the key and what it may be.
     pub fn check(&self) -> Result<(), String> {
-        if !(0.0..=1.0).contains(&self.opacity) {
-            return Err(format!("overlay.opacity is {}, give 0 to 1", self.opacity));
-        }
-        if !(0.5..=4.0).contains(&self.text_scale) {
-            return Err(format!("overlay.text_scale is {}, give 0.5 to 4", self.text_scale));
-        }
-        Ok(())
+        let numbers = [
+            ("opacity", f64::from(self.opacity), 0.0, 1.0),
+            ("text_scale", f64::from(self.text_scale), 0.5, 4.0),
+        ];
+        within("overlay", &numbers)
     }
 }
 

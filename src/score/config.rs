@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::roi::Polygons;
 use super::{Method, Normalise, Parametric, ScoreError};
 use crate::bank::{Bank, Threshold};
+use crate::ranges::within;
+use crate::region::REFERENCE_AREA;
 
 /// Where the threshold comes from: `"auto"` or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -154,17 +156,17 @@ impl ScoreConfig {
     /// The key and what it may be.
     pub fn check(&self) -> Result<(), String> {
         let numbers = [
-            ("smooth", self.smooth, 0.0, 32.0),
-            ("guided_radius", self.guided_radius, 0.1, 32.0),
-            ("guided_epsilon", self.guided_epsilon, 1e-6, 1.0),
-            ("temporal", self.temporal, 0.0, 0.95),
-            ("roi_margin", self.roi_margin, 0.0, 1.0),
+            ("smooth", f64::from(self.smooth), 0.0, 32.0),
+            ("guided_radius", f64::from(self.guided_radius), 0.1, 32.0),
+            ("guided_epsilon", f64::from(self.guided_epsilon), 9.9e-7, 1.0),
+            ("temporal", f64::from(self.temporal), 0.0, 0.951),
+            ("roi_margin", f64::from(self.roi_margin), 0.0, 1.0),
+            // No region of a picture is larger.
+            ("min_region_px", f64::from(self.min_region_px), 0.0, REFERENCE_AREA as f64),
+            ("event_frames", f64::from(self.event_frames), 0.0, 1e6),
+            ("event_gap_frames", f64::from(self.event_gap_frames), 0.0, 1e6),
         ];
-        for (key, value, least, most) in numbers {
-            if !(least..=most).contains(&value) {
-                return Err(format!("score.{key} is {value}, give {least} to {most}"));
-            }
-        }
+        within("score", &numbers)?;
         if !(self.false_frame_rate > 0.0 && self.false_frame_rate < 1.0) {
             return Err(format!(
                 "score.false_frame_rate is {}, give a share above 0 and below 1",

@@ -32,5 +32,5 @@ pub use roi::{Polygon, Polygons, Roi};
 pub use scorer::Scorer;
 pub use smooth::Smoother;
 pub use temporal::{Continuity, MotionTracker, TemporalSmoother};
-pub use track::Tracker;
+pub use track::{Followed, Tracker};
 pub use upsample::Upsampler;

@@ -1,7 +1,7 @@
 //! Connected regions of pixels above the threshold: runs per row, joined by union-find.
 
 use crate::grid::PixelScores;
-use crate::region::{Rect, Region};
+use crate::region::{Rect, Region, least_area};
 
 /// A horizontal run of pixels above the threshold; `label` is its number until it is joined.
 #[derive(Debug, Clone, Copy)]
@@ -33,9 +33,6 @@ pub struct Regions {
     parts: Vec<Part>,
     counted: Vec<f32>,
 }
-
-/// The picture whose pixels `min_region_px` counts.
-const REFERENCE_AREA: u64 = 640 * 360;
 
 impl Regions {
     /// Regions of pixels with a score above `threshold` and of at least `min_region_px` pixels of a
@@ -73,7 +70,7 @@ impl Regions {
             std::mem::swap(&mut self.above, &mut self.row);
         }
         let pixels = (scores.width * scores.height) as u64;
-        let least = (u64::from(self.min_region_px) * pixels).div_ceil(REFERENCE_AREA).max(1);
+        let least = least_area(self.min_region_px, pixels);
         for (label, part) in self.parts.iter().enumerate() {
             if part.parent == label as u32 && u64::from(part.area) >= least {
                 let (width, height) = (part.right - part.left, part.bottom - part.top + 1);

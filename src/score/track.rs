@@ -9,6 +9,7 @@ const LEAST_OVERLAP: f64 = 0.3;
 /// A region being followed.
 #[derive(Debug, Clone)]
 struct Track {
+    id: u64,
     /// Where it was last seen.
     rect: Rect,
     first_frame: FrameId,
@@ -23,12 +24,25 @@ struct Track {
     event: Option<u64>,
 }
 
+/// What a region of a frame goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Followed {
+    /// The number of its track, from 0; the same in all frames.
+    pub track: u64,
+    /// Whether the track has lasted long enough to be an event.
+    pub is_event: bool,
+}
+
 /// Follows regions and reports events.
 #[derive(Debug, Clone)]
 pub struct Tracker {
     event_frames: u32,
     gap_frames: u32,
     tracks: Vec<Track>,
+    /// The next track's id.
+    next: u64,
+    /// Of each region of the last frame.
+    followed: Vec<Followed>,
     events: u64,
     /// The last frame and its time in seconds.
     last: (FrameId, f64),
@@ -44,6 +58,8 @@ impl Tracker {
             event_frames: event_frames.max(1),
             gap_frames: gap_frames.max(1),
             tracks: Vec::new(),
+            next: 0,
+            followed: Vec::new(),
             events: 0,
             last: (0, 0.0),
             pairs: Vec::new(),
@@ -68,10 +84,13 @@ impl Tracker {
         self.taken.clear();
         self.taken.resize(regions.len(), false);
         self.tracks.iter_mut().for_each(|t| t.missed += 1);
+        self.followed.clear();
+        self.followed.resize(regions.len(), Followed { track: 0, is_event: false });
         for (_, t, r) in &self.pairs {
             let track = &mut self.tracks[*t];
             if track.missed > 0 && !self.taken[*r] {
                 self.taken[*r] = true;
+                self.followed[*r].track = track.id;
                 track.follow(frame, &regions[*r]);
             }
         }
@@ -83,9 +102,11 @@ impl Tracker {
             }
             !lost
         });
-        for (region, taken) in regions.iter().zip(&self.taken) {
+        for ((region, taken), followed) in regions.iter().zip(&self.taken).zip(&mut self.followed) {
             if !taken {
-                self.tracks.push(Track::new(frame, region));
+                self.tracks.push(Track::new(self.next, frame, region));
+                followed.track = self.next;
+                self.next += 1;
             }
         }
         for track in &mut self.tracks {
@@ -95,6 +116,16 @@ impl Tracker {
                 events.push(track.event(EventKind::Start, self.events, frame, time_secs));
             }
         }
+        // Tracks are in the order of their ids.
+        for followed in &mut self.followed {
+            let at = self.tracks.binary_search_by_key(&followed.track, |track| track.id);
+            followed.is_event = at.is_ok_and(|at| self.tracks[at].event.is_some());
+        }
+    }
+
+    /// What each region of the last frame goes on, in their order.
+    pub fn followed(&self) -> &[Followed] {
+        &self.followed
     }
 
     /// Ends all open events at the last frame; for the end of the stream.
@@ -109,8 +140,9 @@ impl Tracker {
 }
 
 impl Track {
-    fn new(frame: FrameId, region: &Region) -> Self {
+    fn new(id: u64, frame: FrameId, region: &Region) -> Self {
         Track {
+            id,
             rect: region.rect,
             first_frame: frame,
             last_frame: frame,

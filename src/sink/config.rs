@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::SinkError;
+use crate::ranges::within;
 
 /// Where annotated video goes and how it is encoded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,12 +64,7 @@ impl OutputConfig {
             ("width", f64::from(self.width), 0.0, 32_768.0),
             ("height", f64::from(self.height), 0.0, 32_768.0),
         ];
-        for (key, value, least, most) in numbers {
-            if !(least..=most).contains(&value) {
-                return Err(format!("output.{key} is {value:?}, give {least} to {most}"));
-            }
-        }
-        Ok(())
+        within("output", &numbers)
     }
 
     /// The RTSP server's address; `None` if it is off.

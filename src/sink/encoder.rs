@@ -168,7 +168,7 @@ mod tests {
             known += 1;
         }
         if known == 0 {
-            println!("skipped: no H.264 encoder is installed");
+            crate::skipped::skipped("the encoders' properties", "no H.264 encoder is installed");
         }
     }
 

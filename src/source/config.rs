@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Address;
+use crate::ranges::within;
 
 /// Where frames come from and how they are read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,12 +72,7 @@ impl SourceConfig {
             ("width", f64::from(self.width), 0.0, 32_768.0),
             ("height", f64::from(self.height), 0.0, 32_768.0),
         ];
-        for (key, value, least, most) in numbers {
-            if !(least..=most).contains(&value) {
-                return Err(format!("stream.{key} is {value:?}, give {least} to {most}"));
-            }
-        }
-        Ok(())
+        within("stream", &numbers)
     }
 }
 

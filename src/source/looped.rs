@@ -46,7 +46,7 @@ impl Looped {
         })
     }
 
-    fn again(&mut self) -> Result<(), SourceError> {
+    fn rewind(&mut self) -> Result<(), SourceError> {
         if self.frames_this_round == 0 {
             return Err(SourceError::unreadable(
                 self.current.describe(),
@@ -81,7 +81,7 @@ impl Source for Looped {
                     return Ok(Some(frame));
                 }
                 _ if self.stop.asked() => return Ok(None),
-                Ok(None) => self.again()?,
+                Ok(None) => self.rewind()?,
                 // A picture is passed over; a recording that broke off says `None` next.
                 Err(error) => tracing::warn!(%error, "damaged; the loop goes on"),
             }

@@ -175,8 +175,8 @@ impl View {
         if self.height.is_some_and(|height| !(1..=1 << 15).contains(&height)) {
             return Err(format!("height is {}, give 1 to {}", self.height.unwrap_or(0), 1 << 15));
         }
-        if !(self.weight.is_finite() && self.weight > 0.0) {
-            return Err(format!("weight is {}, give a number above 0", self.weight));
+        if !(self.weight > 0.0 && self.weight <= 1e6) {
+            return Err(format!("weight is {}, give a number above 0, up to 1000000", self.weight));
         }
         if combine == Blend::Max && self.weight != 1.0 {
             return Err("weight means nothing to views.combine = \"max\"; leave it out".to_owned());

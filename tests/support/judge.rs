@@ -11,7 +11,7 @@ use farout::frame::Frame;
 pub fn is_there() -> bool {
     let there = Command::new("ffmpeg").arg("-version").output().is_ok();
     if !there {
-        println!("skipped: ffmpeg is not installed");
+        super::skipped::skipped("clips that ffmpeg makes", "ffmpeg is not installed");
     }
     there
 }

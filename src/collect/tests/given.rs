@@ -1,6 +1,7 @@
 //! What is given to a build: folders, labels, videos.
 
 use super::*;
+use crate::skipped::skipped;
 
 #[test]
 fn void_patches_stay_out() {
@@ -76,7 +77,7 @@ fn inputs_are_listed_in_natural_order_by_content() {
 #[test]
 fn real_road_images_are_listed_labelled_and_split() {
     let Some(shared) = std::env::var_os("FAROUT_SHARED") else {
-        eprintln!("skipped: FAROUT_SHARED does not name the folder with real data");
+        skipped("real road images", "FAROUT_SHARED names no folder with data/camvid");
         return;
     };
     let folder = Path::new(&shared).join("data/camvid/train");
@@ -133,7 +134,8 @@ fn videos_are_read_in_steps_and_up_to_a_cut() {
     let mut warnings = Warnings(Vec::new());
     let mut model = MeanColour { seen: 0, gain: 1.0 };
     let config = BuildConfig { video_step: 4, ..config(1000) };
-    let contents = build(&inputs, &config, &mut open, &mut model, &mut warnings, &Stop::new()).unwrap();
+    let built = build(&inputs, None, &config, (&mut open, &mut model), &mut warnings, &Stop::new());
+    let contents = built.unwrap().contents;
     let record = &contents.metadata.build;
     assert_eq!(record.frames + record.held_out_frames + record.guard_frames, 50);
     assert!(contents.origins.iter().all(|o| o.frame % 4 == 0) && contents.metadata.sources.len() == 1);

@@ -1,6 +1,6 @@
 //! Banks whose references have classes, and banks that know outliers.
 
-use super::parts::{joining, part, shards, smaller};
+use super::parts::{joining, part_knowing, shards, smaller};
 use super::recipes::{asked, built, config, labelled, table, whole};
 use super::*;
 use crate::bank::{Affine, ClassSource, Combine, OutlierUse, ShardNumber, Step};
@@ -80,10 +80,10 @@ fn known_outliers_are_the_patches_that_their_labels_cover() {
         affinity: Some(AffinityConfig { part: "red".into(), temperature: 0.2, radius: 3.0, share: 0.5 }),
         ..asked("center:image,whiten", Combine::Sum)
     };
-    let mut config = BuildConfig { k: 2, ..config(ratio, None) };
+    let config = BuildConfig { k: 2, ..config(ratio, None) };
     let find = |size: usize, config: &BuildConfig, values: &[u16]| {
         let mut model = MeanColour { seen: 0, gain: 1.0 };
-        outliers(&strange, (size, values), config, (&mut open, &mut model), &mut (), &Stop::new())
+        gather_outliers(&strange, (size, values), config, (&mut open, &mut model), &mut (), &Stop::new())
     };
     let none = find(100, &config, &[7]).unwrap_err().to_string();
     assert!(none.contains("--outlier-values") && none.contains("120 patches"), "{none}");
@@ -96,8 +96,7 @@ fn known_outliers_are_the_patches_that_their_labels_cover() {
     let refused = run(&inputs, &config).unwrap_err().to_string();
     assert!(refused.contains("--outliers"), "{refused}");
 
-    config.outliers = Some(known.clone());
-    let contents = run(&inputs, &config).unwrap();
+    let contents = part_knowing(Some(known.clone()), &inputs, &config).unwrap().contents;
     // Their rows are the features less the mean of their picture, by the transform that the references made.
     let whitened = &contents.extras.transforms[1].steps[1];
     let Step::Affine(Affine { mean, matrix: Some(matrix) }) = whitened else { panic!("{whitened:?}") };
@@ -121,16 +120,16 @@ fn known_outliers_are_the_patches_that_their_labels_cover() {
     assert!(normal.unwrap().mean > 0.0 && normal.unwrap() != distance.unwrap());
 
     // Through files, in shards, and made smaller.
-    let whole = part(&inputs, &config).unwrap().to_bytes().unwrap();
+    let whole = part_knowing(Some(known.clone()), &inputs, &config).unwrap().to_bytes().unwrap();
     assert!(whole == contents.to_bytes().unwrap());
     let first = ShardNumber { number: 1, of: 2 };
     let paths: Vec<PathBuf> = (1..=2)
         .map(|number| {
             let shard = ShardNumber { number, ..first };
-            let outliers = config.outliers.clone().filter(|_| number == 1);
-            let config = BuildConfig { shard: Some(shard), outliers, ..config.clone() };
+            let outliers = Some(known.clone()).filter(|_| number == 1);
+            let config = BuildConfig { shard: Some(shard), ..config.clone() };
             let path = out.path().join(format!("{number}.bank"));
-            part(&inputs, &config).unwrap().write(&path).unwrap();
+            part_knowing(outliers, &inputs, &config).unwrap().write(&path).unwrap();
             path
         })
         .collect();

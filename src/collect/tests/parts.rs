@@ -22,7 +22,16 @@ fn mixed(dir: &Path) -> Vec<Input> {
 }
 
 pub(super) fn part(inputs: &[Input], config: &BuildConfig) -> Result<Built, BuildError> {
-    build_part(inputs, config, &mut open, &mut MeanColour { seen: 0, gain: 1.0 }, &mut (), &Stop::new())
+    part_knowing(None, inputs, config)
+}
+
+pub(super) fn part_knowing(
+    outliers: Option<Outliers>,
+    inputs: &[Input],
+    config: &BuildConfig,
+) -> Result<Built, BuildError> {
+    let mut model = MeanColour { seen: 0, gain: 1.0 };
+    build(inputs, outliers, config, (&mut open, &mut model), &mut (), &Stop::new())
 }
 
 /// Writes all shards of `inputs` into `dir`.

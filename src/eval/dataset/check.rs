@@ -128,7 +128,7 @@ impl Check {
     /// # Errors
     /// [`DatasetError::Refused`] with the list.
     pub fn passed(self) -> Result<Check, DatasetError> {
-        if self.refused.is_empty() { Ok(self) } else { Err(DatasetError::Refused(Box::new(self))) }
+        if self.refused.is_empty() { Ok(self) } else { Err(DatasetError::Refused(self.refusal())) }
     }
 
     /// Why it is refused, in one text.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Check, Kind};
+use super::kind::Kind;
 use crate::eval::truth::ValueMapError;
 
 /// Why a data set cannot be used.
@@ -49,6 +49,6 @@ pub enum DatasetError {
         why: ValueMapError,
     },
     /// The truth check found faults.
-    #[error("{}", .0.refusal())]
-    Refused(Box<Check>),
+    #[error("{0}")]
+    Refused(String),
 }

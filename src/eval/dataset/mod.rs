@@ -5,13 +5,15 @@ mod error;
 mod folder;
 mod kind;
 mod layouts;
+mod spec;
 mod walk;
 
 use std::path::PathBuf;
 
 pub use check::{Check, Fault, FileCheck};
 pub use error::DatasetError;
-pub use kind::{DatasetSpec, Kind};
+pub use kind::Kind;
+pub use spec::DatasetSpec;
 
 use super::truth::ValueMap;
 

@@ -1,5 +1,7 @@
 //! 8-connected components of a mask: which pixel belongs to which, and how large they are.
 
+use crate::region::{Rect, Region};
+
 /// Components, numbered from 1 by their first pixel; 0 is outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Components {
@@ -77,6 +79,26 @@ impl Components {
         self.areas = areas;
     }
 
+    /// Each component with its box, its area and its highest score, the first being that of number 1.
+    pub fn regions(&self, scores: &[f32], width: usize) -> Vec<Region> {
+        let none = ((u32::MAX, u32::MAX), (0, 0), f32::NEG_INFINITY);
+        let mut known = vec![none; self.len()];
+        for (at, number) in self.of_pixel.iter().enumerate().filter(|(_, number)| **number > 0) {
+            let (x, y) = ((at % width) as u32, (at / width) as u32);
+            let (first, end, peak) = &mut known[*number as usize - 1];
+            *first = (first.0.min(x), first.1.min(y));
+            *end = (end.0.max(x + 1), end.1.max(y + 1));
+            *peak = peak.max(scores.get(at).copied().unwrap_or(f32::NEG_INFINITY));
+        }
+        let region =
+            |((left, top), (right, bottom), peak): ((u32, u32), (u32, u32), f32), area: &u64| Region {
+                rect: Rect { x: left, y: top, width: right - left, height: bottom - top },
+                area: u32::try_from(*area).unwrap_or(u32::MAX),
+                peak,
+            };
+        known.into_iter().zip(self.areas.iter().skip(1)).map(|(known, area)| region(known, area)).collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.areas.len().saturating_sub(1)
@@ -108,6 +130,9 @@ fn unite(parents: &mut [u32], a: u32, b: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::eval::metrics::random::Random;
+    use crate::grid::PixelScores;
+    use crate::pool::Pooled;
+    use crate::score::Regions;
 
     /// Components by flooding, number by number.
     fn flooded(mask: &[bool], width: usize) -> Components {
@@ -145,6 +170,14 @@ mod tests {
             let mut got = Components::of(&mask, width);
             let want = flooded(&mask, width);
             assert_eq!(got, want);
+            // The daemon's are the same.
+            let scores: Vec<f32> =
+                mask.iter().map(|inside| if *inside { 1.0 + random.below(9) as f32 } else { 0.0 }).collect();
+            let regions = got.regions(&scores, width);
+            let mut daemons = Vec::new();
+            let pixels = PixelScores { width, height, data: Pooled::unpooled(scores) };
+            Regions::new(0.5, 0).step(&pixels, &[], &mut daemons);
+            assert_eq!(regions, daemons);
             let mut removed = 0;
             got.retain(|_, area| area >= 3, |_| removed += 1);
             assert!(got.areas.iter().skip(1).eq(want.areas.iter().filter(|area| **area >= 3)));

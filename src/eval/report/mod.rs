@@ -12,8 +12,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::finished::Finished;
 use super::result::MethodResult;
-use super::run::Finished;
 use crate::file::write_whole;
 use pictures::Scale;
 use svg::Place;

@@ -7,21 +7,22 @@ use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
+use crate::grid::Features;
 use host_stream::HostStream;
 
 const CPU: Attempt = Attempt { provider: Provider::Cpu, precision: Precision::Fp32 };
 
 /// Opens the demo's model of one size on the CPU and takes `steps` with it, as a GPU would.
-fn climbed(steps: &[Shortcut], stream: &Arc<HostStream>) -> (Session, Vec<String>) {
+fn opened_with(steps: &[Shortcut], stream: &Arc<HostStream>) -> (Session, Vec<String>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/synthetic-vit.onnx");
     let config = RuntimeConfig { device: Device::Cpu, threads: 1, ..RuntimeConfig::default() };
     let runtime = Runtime::load(None).unwrap();
     let loaded = model::load(&ModelConfig { path, ..ModelConfig::default() }).unwrap();
     assert!(matches!(loaded.size, SizeRule::Fixed(_)), "{}", loaded.size);
-    let mut ways = Ways { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
-    let plain = ways.open(CPU).unwrap().session;
+    let mut providers = Providers { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
+    let plain = providers.open(CPU).unwrap().session;
     let shared: Arc<dyn GpuStream> = stream.clone();
-    let (session, withheld) = climb(plain, steps, |now, step| ways.better(now, step, &shared));
+    let (session, withheld) = shortcut::apply(plain, steps, |now, step| providers.better(now, step, &shared));
     (session, withheld.iter().map(ToString::to_string).collect())
 }
 
@@ -45,11 +46,11 @@ fn both(session: &mut Session) -> Vec<anyhow::Result<Features>> {
 fn each_step_gives_the_same_features_and_the_last_runs_at_its_places_only() {
     use Shortcut::{Binding, Graph};
     let stream = Arc::new(HostStream::default());
-    let (mut plain, _) = climbed(&[], &stream);
+    let (mut plain, _) = opened_with(&[], &stream);
     assert_eq!(stream.uploads.load(SeqCst), 0);
     let wanted = both(&mut plain);
     for steps in [&[Binding][..], &[Binding, Graph]] {
-        let (mut session, withheld) = climbed(steps, &stream);
+        let (mut session, withheld) = opened_with(steps, &stream);
         assert!(withheld.is_empty(), "{withheld:?}");
         let before = stream.uploads.load(SeqCst);
         for (got, want) in both(&mut session).into_iter().zip(&wanted) {
@@ -69,7 +70,7 @@ fn each_step_gives_the_same_features_and_the_last_runs_at_its_places_only() {
 fn a_stream_that_loses_its_inputs_is_noticed_before_the_session_goes_live() {
     let stream = Arc::new(HostStream::default());
     stream.forgetful.store(true, SeqCst);
-    let (mut session, withheld) = climbed(&[Shortcut::Binding, Shortcut::Graph], &stream);
+    let (mut session, withheld) = opened_with(&[Shortcut::Binding, Shortcut::Graph], &stream);
     assert_eq!(withheld.len(), 2);
     assert!(withheld[0].contains("% of their length"), "{withheld:?}");
     assert!(session.stream().is_none() && both(&mut session).iter().all(Result::is_ok));
@@ -83,12 +84,12 @@ fn without_a_stream_a_session_is_as_it_was() {
     let session = open(&model, &config, None).unwrap();
     let runtime = Runtime::load(None).unwrap();
     let loaded = model::load(&model).unwrap();
-    let mut ways = Ways { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
-    let (session, withheld) = climb(session, &[Shortcut::Binding], |now, step| {
+    let mut providers = Providers { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
+    let (session, withheld) = shortcut::apply(session, &[Shortcut::Binding], |now, step| {
         let streams = |_| Err("there is no GPU".to_owned());
         let streams: &Streams<'_> = &streams;
-        ways.better(now, step, &streams(0)?)
+        providers.better(now, step, &streams(0)?)
     });
     assert_eq!(withheld[0].why, "there is no GPU");
-    assert!(session.stream().is_none() && ways.golden().is_ok());
+    assert!(session.stream().is_none() && providers.golden().is_ok());
 }

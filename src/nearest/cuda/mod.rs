@@ -41,9 +41,9 @@ pub(super) fn open(
     stream: Option<&Arc<dyn GpuStream>>,
 ) -> Result<Box<dyn Nearest>, NoCuda> {
     let (kernels, bank) = (config.kernels.as_deref(), references.clone());
-    let engine = Box::new(match stream.filter(|stream| stream.gpu() == 0) {
+    let engine = Box::new(match stream.filter(|stream| stream.gpu() == config.gpu) {
         Some(stream) => CudaSearch::open_on(config.k, kernels, bank, stream)?,
-        None => CudaSearch::open(config.k, kernels, bank)?,
+        None => CudaSearch::open_number(config.gpu, config.k, kernels, bank)?,
     });
     if config.device == Device::Cuda {
         return Ok(engine);

@@ -14,7 +14,7 @@ use crate::bank::References;
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
 
-/// Exact search on the first CUDA device. It holds the bank twice: as stored, and in half precision for
+/// Exact search on a CUDA device. It holds the bank twice: as stored, and in half precision for
 /// the products.
 pub struct CudaSearch(Engine<DriverCard>);
 
@@ -25,32 +25,46 @@ impl CudaSearch {
     /// # Errors
     /// [`NoCuda`]: no driver or device, no code, too little memory.
     pub fn open(k: usize, kernels: Option<&Path>, bank: impl Into<References>) -> Result<CudaSearch, NoCuda> {
-        // SAFETY: no stream is given.
-        unsafe { CudaSearch::on_stream(k, kernels, bank, None) }
+        CudaSearch::open_number(0, k, kernels, bank)
     }
 
-    /// As [`CudaSearch::open`], on a stream (`CUstream`) of the caller, such as the one that ONNX Runtime
+    /// As [`CudaSearch::open`], on GPU number `gpu` as the driver counts them.
+    ///
+    /// # Errors
+    /// As [`CudaSearch::open`].
+    pub fn open_number(
+        gpu: usize,
+        k: usize,
+        kernels: Option<&Path>,
+        bank: impl Into<References>,
+    ) -> Result<CudaSearch, NoCuda> {
+        // SAFETY: no stream is given.
+        unsafe { CudaSearch::on_stream(gpu, k, kernels, bank, None) }
+    }
+
+    /// As [`CudaSearch::open_number`], on a stream (`CUstream`) of the caller, such as the one that ONNX Runtime
     /// was given; the order of that stream is then the order of the work.
     ///
     /// # Errors
     /// As [`CudaSearch::open`].
     ///
     /// # Safety
-    /// `stream` is a stream of the first device's primary context and outlives the search.
+    /// `stream` is a stream of this GPU's primary context and outlives the search.
     pub unsafe fn on_stream(
+        gpu: usize,
         k: usize,
         kernels: Option<&Path>,
         bank: impl Into<References>,
         stream: Option<*mut c_void>,
     ) -> Result<CudaSearch, NoCuda> {
-        let found = driver::find()?;
+        let found = driver::find_number(gpu)?;
         let code = code::code_for(found.arch, kernels, crate::file::cache_folder().as_deref())?;
         // SAFETY: the caller vouches for the stream.
         let card = unsafe { DriverCard::open(found, &code, stream) }?;
         Ok(CudaSearch(Engine::new(card, k, bank)?))
     }
 
-    /// As [`CudaSearch::open`], on a stream that others work on too, of the first device. It takes features that are
+    /// As [`CudaSearch::open`], on a stream that others work on too, and its GPU. It takes features that are
     /// written in the order of that stream.
     ///
     /// # Errors
@@ -61,12 +75,9 @@ impl CudaSearch {
         bank: impl Into<References>,
         stream: &Arc<dyn GpuStream>,
     ) -> Result<CudaSearch, NoCuda> {
-        if stream.gpu() != 0 {
-            let why = format!("the stream is one of GPU {}", stream.gpu());
-            return Err(NoCuda::Failed { what: "sharing a stream", why });
-        }
         // SAFETY: who implements the stream vouches for it, and the engine holds it until its card is dropped.
-        let mut search = unsafe { CudaSearch::on_stream(k, kernels, bank, Some(stream.handle())) }?;
+        let mut search =
+            unsafe { CudaSearch::on_stream(stream.gpu(), k, kernels, bank, Some(stream.handle())) }?;
         search.0.share(Arc::clone(stream));
         Ok(search)
     }

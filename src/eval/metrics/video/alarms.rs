@@ -1,6 +1,6 @@
 //! False alarms: regions that lasted and never touched a true object; per minute, and per kilometre driven.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,37 +28,31 @@ pub struct FalseAlarms {
     pub per_km: Option<f64>,
 }
 
-/// Counts regions by their ids.
+/// Counts alarms by the ids of their tracks.
 #[derive(Debug, Default)]
 pub struct Alarms {
-    frames: BTreeMap<u32, u32>,
-    excused: BTreeSet<u32>,
+    raised: BTreeSet<u64>,
+    excused: BTreeSet<u64>,
 }
 
 impl Alarms {
-    /// Takes the ids of a frame's regions.
-    pub fn seen(&mut self, ids: &[u32]) {
-        ids.iter().for_each(|id| *self.frames.entry(*id).or_default() += 1);
+    /// Takes the ids of a frame's regions that have lasted.
+    pub fn raised(&mut self, ids: impl Iterator<Item = u64>) {
+        self.raised.extend(ids);
     }
 
     /// Takes the ids of regions that touch a true object: no false alarms, whatever they do later.
-    pub fn excuse(&mut self, ids: &[u32]) {
+    pub fn excuse(&mut self, ids: &[u64]) {
         self.excused.extend(ids);
     }
 
-    /// Counts the regions that were seen in `event_frames` frames, in so many seconds and metres.
-    pub fn finish(self, event_frames: u32, seconds: f64, metres: Option<f64>) -> FalseAlarms {
-        let lasted: Vec<u32> = self
-            .frames
-            .into_iter()
-            .filter(|(_, seen)| *seen >= event_frames.max(1))
-            .map(|(id, _)| id)
-            .collect();
-        let wrong = lasted.iter().filter(|id| !self.excused.contains(id)).count();
+    /// Counts the alarms, in so many seconds and metres.
+    pub fn finish(self, seconds: f64, metres: Option<f64>) -> FalseAlarms {
+        let wrong = self.raised.difference(&self.excused).count();
         let rate = |per: f64| (per > 0.0).then(|| wrong as f64 / per);
         let kilometres = metres.map(|metres| metres / 1000.0);
         FalseAlarms {
-            alarms: lasted.len() as u64,
+            alarms: self.raised.len() as u64,
             false_alarms: wrong as u64,
             per_minute: rate(seconds / 60.0),
             kilometres,

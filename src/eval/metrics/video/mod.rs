@@ -1,11 +1,10 @@
 //! What matters over time: flicker, how soon an object is found, how it is held, and false alarms.
 //!
-//! Regions are 8-connected pixels above the threshold, as the daemon's are; regions and true objects are
-//! followed from frame to frame by the rule of the daemon's events (boxes share 30 % of the smaller one).
+//! Regions are 8-connected pixels above the threshold, as the daemon's are. The daemon's own tracker follows them, so
+//! that an alarm is what it would write to its event log, and true objects, which count from their first frame.
 
 mod alarms;
 mod flicker;
-mod follow;
 mod tracking;
 
 use serde::{Deserialize, Serialize};
@@ -17,13 +16,11 @@ pub use tracking::{ObjectRow, Tracking};
 
 use super::components::Components;
 use crate::eval::truth::{ANOMALY, Truth, VOID};
+use crate::region::least_area;
+use crate::score::{Followed, Tracker};
 use alarms::Alarms;
 use flicker::FlickerMeter;
-use follow::{Follower, boxes};
-use tracking::Tracker;
-
-/// The picture whose pixels [`Settings::min_region_px`] counts, as for the daemon.
-const REFERENCE_AREA: u64 = 640 * 360;
+use tracking::Matcher;
 
 /// What counts as region, object and match.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,9 +35,9 @@ pub struct Settings {
     pub cover: f64,
     /// A region and an object match if they share this part of their union.
     pub match_iou: f64,
-    /// A region is an alarm once it was seen in so many frames.
+    /// A region is an alarm once it was seen in so many consecutive frames.
     pub event_frames: u32,
-    /// A region or object is lost after so many frames without it.
+    /// An alarm or object is lost after so many frames without it.
     pub gap_frames: u32,
 }
 
@@ -144,9 +141,9 @@ pub struct Judge {
     size: (usize, usize),
     frames_with_truth: u64,
     flicker: FlickerMeter,
-    regions: Follower,
-    objects: Follower,
-    tracker: Tracker,
+    regions: Tracker,
+    objects: Tracker,
+    matcher: Matcher,
     alarms: Alarms,
 }
 
@@ -159,9 +156,9 @@ impl Judge {
             size: (0, 0),
             frames_with_truth: 0,
             flicker: FlickerMeter::default(),
-            regions: Follower::new(settings.gap_frames),
-            objects: Follower::new(settings.gap_frames),
-            tracker: Tracker::new(settings),
+            regions: Tracker::new(settings.event_frames, settings.gap_frames),
+            objects: Tracker::new(1, settings.gap_frames),
+            matcher: Matcher::new(settings),
             alarms: Alarms::default(),
         }
     }
@@ -182,18 +179,19 @@ impl Judge {
         let mask: Vec<bool> = frame.scores.iter().enumerate().map(above).collect();
         let mut regions = Components::of(&mask, frame.width);
         let pixels = frame.scores.len() as u64;
-        let least = (u64::from(self.settings.min_region_px) * pixels).div_ceil(REFERENCE_AREA).max(1);
+        let least = least_area(self.settings.min_region_px, pixels);
         regions.retain(|_, area| area >= least, |_| ());
-        let region_ids = self.regions.step(&boxes(&regions, frame.width));
-        self.alarms.seen(&region_ids);
+        let time = (number, frame.time_secs);
+        let followed = follow(&mut self.regions, time, &regions, &frame);
+        self.alarms.raised(followed.iter().filter(|one| one.is_event).map(|one| one.track));
+        let region_ids = ids(followed);
         if let Some(labels) = labels {
             self.frames_with_truth += 1;
             let mask: Vec<bool> = labels.iter().map(|label| *label == ANOMALY).collect();
             let mut objects = Components::of(&mask, frame.width);
             objects.retain(|_, area| area >= self.settings.min_object_px, |_| ());
-            let object_ids = self.objects.step(&boxes(&objects, frame.width));
-            let time = (number, frame.time_secs);
-            let touched = self.tracker.step(time, (&regions, &region_ids), (&objects, &object_ids), &mask);
+            let object_ids = ids(follow(&mut self.objects, time, &objects, &frame));
+            let touched = self.matcher.step(time, (&regions, &region_ids), (&objects, &object_ids), &mask);
             self.alarms.excuse(&touched);
         }
         Ok(())
@@ -237,11 +235,27 @@ impl Judge {
             frames_with_truth: self.frames_with_truth,
             seconds,
             flicker: self.flicker.finish(),
-            tracking: with_truth.then(|| self.tracker.tracking()),
-            objects: self.tracker.objects(),
-            false_alarms: self.alarms.finish(self.settings.event_frames, seconds, metres),
+            tracking: with_truth.then(|| self.matcher.tracking()),
+            objects: self.matcher.objects(),
+            false_alarms: self.alarms.finish(seconds, metres),
         }
     }
+}
+
+/// What each component of a frame goes on, the first being that of number 1.
+fn follow<'t>(
+    tracker: &'t mut Tracker,
+    (number, secs): (u64, f64),
+    components: &Components,
+    frame: &VideoFrame<'_>,
+) -> &'t [Followed] {
+    let regions = components.regions(frame.scores, frame.width);
+    tracker.step(number, secs, &regions, &mut Vec::new());
+    tracker.followed()
+}
+
+fn ids(followed: &[Followed]) -> Vec<u64> {
+    followed.iter().map(|one| one.track).collect()
 }
 
 #[cfg(test)]

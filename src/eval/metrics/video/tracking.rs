@@ -16,7 +16,7 @@ const MOSTLY_LOST: f64 = 0.2;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectRow {
     /// Its number.
-    pub object: u32,
+    pub object: u64,
     /// The first frame that shows it.
     pub first_frame: u64,
     /// The last one.
@@ -66,13 +66,13 @@ pub struct Tracking {
 }
 
 /// Components and the ids that stay with them.
-type Named<'a> = (&'a Components, &'a [u32]);
+type Named<'a> = (&'a Components, &'a [u64]);
 
 /// Matches the regions of each frame with its objects.
 #[derive(Debug)]
-pub struct Tracker {
+pub struct Matcher {
     settings: Settings,
-    rows: BTreeMap<u32, Row>,
+    rows: BTreeMap<u64, Row>,
     false_positives: u64,
     switches: u64,
     iou: f64,
@@ -83,13 +83,13 @@ struct Row {
     about: ObjectRow,
     first_secs: f64,
     /// The id of the region that matched last.
-    match_id: Option<u32>,
+    match_id: Option<u64>,
 }
 
-impl Tracker {
+impl Matcher {
     /// Before the first frame.
-    pub fn new(settings: Settings) -> Tracker {
-        Tracker { settings, rows: BTreeMap::new(), false_positives: 0, switches: 0, iou: 0.0 }
+    pub fn new(settings: Settings) -> Matcher {
+        Matcher { settings, rows: BTreeMap::new(), false_positives: 0, switches: 0, iou: 0.0 }
     }
 
     /// Takes the regions and objects of a frame (its number and its time); `anomalous` are all true pixels,
@@ -103,7 +103,7 @@ impl Tracker {
         (regions, region_ids): Named<'_>,
         (objects, object_ids): Named<'_>,
         anomalous: &[bool],
-    ) -> Vec<u32> {
+    ) -> Vec<u64> {
         let mut shared: BTreeMap<(usize, usize), u64> = BTreeMap::new();
         let mut touches = vec![false; region_ids.len()];
         let mut covered = vec![0_u64; object_ids.len()];
@@ -188,7 +188,7 @@ fn on_an_object(region: usize, regions: &Components, objects: &Components) -> bo
 }
 
 impl Row {
-    fn new(object: u32, frame: u64, secs: f64) -> Row {
+    fn new(object: u64, frame: u64, secs: f64) -> Row {
         let about = ObjectRow {
             object,
             first_frame: frame,

@@ -1,6 +1,7 @@
 //! Files of code, the cache and ready folders. The compiler takes part where it is installed.
 
 use super::*;
+use crate::skipped::skipped;
 
 const ARCH: Arch = Arch::of(87);
 
@@ -71,7 +72,7 @@ fn ready_code_is_its_own_or_the_newest_that_the_card_can_translate() {
 fn code_is_compiled_once_and_again_after_damage() {
     if let Err(why) = Compiler::load() {
         assert!(std::env::var_os("FAROUT_TEST_NVRTC").is_none(), "{why}");
-        eprintln!("SKIPPED: nothing is compiled: {why}");
+        skipped("GPU code that is compiled and kept", &why.to_string());
         return;
     }
     let cache = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use crate::bank::{Bank, DataType};
 use crate::grid::{Distances, Features, Grid};
 use crate::nearest::tests::{Noise, bank, features, naive};
 use crate::nearest::{Nearest, NoCuda};
+use crate::skipped::skipped;
 
 /// One of each way to multiply: plain, m16n8k8, m16n8k16 with three stages and with four.
 pub(super) const KINDS: [Arch; 4] = [Arch::of(61), Arch::of(75), Arch::of(87), Arch::of(89)];
@@ -151,7 +152,7 @@ fn the_ada_kernel_agrees() {
 #[test]
 fn a_gpu_agrees_where_there_is_one() {
     if let Err(why) = driver::find() {
-        eprintln!("SKIPPED: the kernels run on no real GPU: {why}");
+        skipped("the kernels on a real GPU", &why.to_string());
         return;
     }
     let mut wrong = Vec::new();

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::super::compiler::{Compiler, Target};
 use super::super::geometry::{Arch, RESCAN_BYTES, THREADS};
 use super::super::problem::Kernel;
+use crate::skipped::skipped;
 
 /// Shared memory that a block may have, in bytes (CUDA C++ Programming Guide, table of technical
 /// specifications per compute capability).
@@ -25,9 +26,7 @@ fn compiler() -> Option<Compiler> {
         Ok(compiler) => Some(compiler),
         Err(why) => {
             assert!(std::env::var_os("FAROUT_TEST_NVRTC").is_none(), "{why}");
-            eprintln!(
-                "SKIPPED: the kernels are not compiled for any GPU: {why}; scripts/test brings the compiler"
-            );
+            skipped("the kernels compiled for every GPU", &why.to_string());
             None
         }
     }
