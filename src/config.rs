@@ -58,11 +58,14 @@ pub struct FlowConfig {
     pub in_flight: usize,
     /// How long files are given to be finished after a stop was asked, in seconds. Default 10.
     pub drain_secs: f64,
+    /// By how much threads of model and search give way to those of pictures, encoder and network: steps of `nice`, 0 to 19.
+    /// Default 10.
+    pub detection_nice: u32,
 }
 
 impl Default for FlowConfig {
     fn default() -> Self {
-        FlowConfig { in_flight: 3, drain_secs: 10.0 }
+        FlowConfig { in_flight: 3, drain_secs: 10.0, detection_nice: 10 }
     }
 }
 
@@ -73,7 +76,8 @@ impl FlowConfig {
     /// The key and what it may be.
     pub fn check(&self) -> Result<(), String> {
         let in_flight = ("in_flight", self.in_flight as f64, 1.0, 32.0);
-        within("flow", &[in_flight, ("drain_secs", self.drain_secs, 0.0, 3600.0)])
+        let nice = ("detection_nice", f64::from(self.detection_nice), 0.0, 19.0);
+        within("flow", &[in_flight, ("drain_secs", self.drain_secs, 0.0, 3600.0), nice])
     }
 }
 

@@ -28,7 +28,7 @@ pub trait Stage: Send + 'static {
     ///
     /// # Errors
     /// Offline, an error ends the flow and names the frame; live, it is counted, told now
-    /// and then, and the stream goes on with the next frame.
+    /// and then, and the stream goes on with the next frame, unless every frame fails for 10 seconds.
     fn step(&mut self, item: Self::In) -> anyhow::Result<Self::Out>;
 
     /// Called once after the last item, also when the flow ends early: files are closed here.
@@ -120,6 +120,8 @@ pub struct Flow<T> {
 
 /// Depth of the queue in front of each stage.
 const DEPTH: usize = 1;
+/// A live stage that has failed on every frame for so long, and on so many, is given up.
+const GIVEN_UP: (Duration, u32) = (Duration::from_secs(10), 10);
 /// How often a faulty live stage may complain.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -318,6 +320,7 @@ impl Work {
         output: Option<&Sender<Parcel<S::Out>>>,
     ) -> Result<(), FlowError> {
         let mut complained: Option<Instant> = None;
+        let mut failing: Option<(Instant, u32)> = None;
         for Parcel { item, frame, sent, permit } in input {
             let begun = Instant::now();
             self.health.waited(begun.duration_since(sent));
@@ -325,6 +328,7 @@ impl Work {
             self.health.worked(begun.elapsed());
             match result {
                 Ok(item) => {
+                    failing = None;
                     let parcel = Parcel { item, frame, sent: Instant::now(), permit };
                     // A closed queue means that a later stage ended; it will say why.
                     if output.is_some_and(|output| output.send(parcel).is_err()) {
@@ -334,6 +338,11 @@ impl Work {
                 Err(why) if self.pace == Pace::Offline => return Err(self.error(Some(frame), why)),
                 Err(why) => {
                     let faults = self.faults.frame_failed();
+                    let (since, times) = failing.get_or_insert((Instant::now(), 0));
+                    *times += 1;
+                    if since.elapsed() > GIVEN_UP.0 && *times >= GIVEN_UP.1 {
+                        return Err(self.error(Some(frame), why));
+                    }
                     if complained.is_none_or(|then| then.elapsed() > COMPLAINT_INTERVAL) {
                         complained = Some(Instant::now());
                         tracing::warn!(stage = self.name, frame, faults, "frame lost: {}", in_one_line(&why));

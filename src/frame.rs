@@ -126,6 +126,22 @@ pub struct Truth {
     pub stranger: Vec<u8>,
 }
 
+/// Why a frame shows an old picture, or none: its camera gives no new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoSignal {
+    /// Since when.
+    pub since: jiff::Timestamp,
+    /// The reason, as far as it is known.
+    pub why: String,
+}
+
+impl std::fmt::Display for NoSignal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let since = self.since.to_zoned_datetime(jiff::tz::TimeZone::system());
+        write!(f, "no signal since {} ({})", since.strftime("%T"), self.why)
+    }
+}
+
 /// One picture of a stream.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -149,6 +165,8 @@ pub struct Frame {
     pub name: std::sync::Arc<str>,
     /// The truth, if the source knows it and was asked for it.
     pub truth: Option<Pooled<Truth>>,
+    /// If this is no picture of now.
+    pub no_signal: Option<std::sync::Arc<NoSignal>>,
 }
 
 impl Frame {
@@ -175,6 +193,7 @@ impl Frame {
             pixels,
             name: "".into(),
             truth: None,
+            no_signal: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::source::SourceStatus;
+use crate::source::{SourceState, SourceStatus};
 
 /// Counters of one run, shared by all of its threads.
 #[derive(Debug)]
@@ -127,6 +127,12 @@ impl Health {
         Arc::clone(&self.faulty_patches)
     }
 
+    /// What is wrong with a source that gives no frames now.
+    pub fn lost(&self) -> Option<String> {
+        let status = self.source.get().filter(|source| source.state() == SourceState::Lost)?;
+        status.problem()
+    }
+
     /// Frames overtaken by newer ones, in the source or behind it.
     fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed) + self.source.get().map_or(0, |source| source.dropped())
@@ -174,6 +180,18 @@ impl Health {
 
     fn done(&self) -> MutexGuard<'_, Done> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frames that the stages after the source have worked on, added up: it stands still where a stage hangs.
+    pub fn steps(&self) -> u64 {
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let behind = stages.iter().filter(|(name, _)| name != SOURCE_STAGE);
+        behind.map(|(_, counters)| counters.frames.load(Relaxed)).sum()
+    }
+
+    /// Frames that the source delivered.
+    pub fn frames_in(&self) -> u64 {
+        self.frames_in.load(Relaxed)
     }
 
     /// How many frames under way keep the slowest stage busy: the mean times of all stages after the source, over

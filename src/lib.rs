@@ -9,7 +9,8 @@
 //!                                                                                               \-> events
 //! ```
 //!
-//! `run` (live) and `replay` (a recording) are the same stages with another source and another end;
+//! `replay` (a recording) is one chain of these stages. `run` has two: the picture lane shows every picture of the camera
+//! with the newest verdict, the detection lane judges the newest picture whenever the model is free ([`live`]).
 //! `bank build` takes frames as far as the features, `eval` as far as the score maps, by several methods
 //! at once. [`detector`] is the only place where the order is written, [`flow`] the only one that knows
 //! threads and queues: each stage has a named thread, queues block, and only a live source drops, and counts.
@@ -23,7 +24,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
-//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
+//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
 //! | 0, words | [`frame`], [`grid`], [`digest`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`ranges`], [`stop`], [`views`], `written` |
 //!
@@ -72,6 +73,7 @@ pub mod health;
 pub mod identity;
 pub mod jpeg;
 pub mod library;
+pub mod live;
 pub mod luma;
 pub mod model;
 pub mod motion;

@@ -1,5 +1,7 @@
 //! Where the pixels of a frame were in the frame before: given, or found by matching blocks.
 
+use crate::region::Rect;
+
 /// Motion between a frame and the one before, in pixels: a pixel at x, y was at x + dx, y + dy.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Motion {
@@ -50,6 +52,8 @@ impl Motion {
 const WIDTH: usize = 320;
 /// Side of a block.
 const BLOCK: usize = 16;
+/// Blocks along one side of a rectangle that is followed.
+const MOST_BLOCKS: usize = 4;
 /// Largest motion in the halved picture.
 const REACH: i32 = 12;
 
@@ -154,6 +158,53 @@ pub fn estimate(before: &[u8], after: &[u8], width: usize, height: usize) -> Mot
 }
 
 impl Reduced {
+    /// Pixels of the whole picture per pixel of this one.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// Blocks that cover a rectangle of the whole picture: their left and upper edges. A small rectangle has one, around
+    /// its middle; of a large one, not all are taken.
+    pub fn blocks_of(&self, rect: &Rect) -> impl Iterator<Item = (usize, usize)> {
+        let small = |value: u32| (value as f32 / self.scale) as usize;
+        let axis = |from: u32, length: u32, whole: usize| {
+            let (from, length) = (small(from), small(length).max(1));
+            let count = (length / BLOCK).clamp(1, MOST_BLOCKS);
+            let most = whole.saturating_sub(BLOCK);
+            (0..count)
+                .map(move |n| (from + (2 * n + 1) * length / (2 * count)).saturating_sub(BLOCK / 2).min(most))
+        };
+        let columns = axis(rect.x, rect.width, self.width);
+        let rows = axis(rect.y, rect.height, self.height);
+        rows.flat_map(move |top| columns.clone().map(move |left| (left, top)))
+    }
+
+    /// Where the block of this picture at `left`, `top` is in `now`: the place with the smallest sum of absolute
+    /// differences within `reach` pixels (of the small pictures) of `centre`, the nearest of equally good ones; and by
+    /// how many of 255 grey levels it differs there, on average. `None` if all places lie outside.
+    pub fn place_in(
+        &self,
+        now: &Reduced,
+        (left, top): (usize, usize),
+        centre: (i32, i32),
+        reach: i32,
+    ) -> Option<((i32, i32), f32)> {
+        let mut best: Option<(u32, i32, (i32, i32))> = None;
+        for (dx, dy) in (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (dx, dy))) {
+            let place = (centre.0 + dx, centre.1 + dy);
+            let far = dx * dx + dy * dy;
+            // One more than the best: a place as good and nearer is better.
+            let most = best.map_or(u32::MAX, |(off, ..)| off.saturating_add(1));
+            if let Some(off) = self.difference(now, (left, top), place, most)
+                && best.is_none_or(|(known, known_far, _)| (off, far) < (known, known_far))
+            {
+                best = Some((off, far, place));
+            }
+        }
+        let pixels = (BLOCK.min(self.width - left) * BLOCK.min(self.height - top)) as f32;
+        best.map(|(off, _, place)| (place, off as f32 / pixels))
+    }
+
     /// The sum of absolute differences of the block at `left`, `top` to that of `other` moved by `dx`, `dy`;
     /// `None` if that leaves the picture or the sum reaches `most`.
     fn difference(

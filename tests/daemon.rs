@@ -114,10 +114,10 @@ fn players_see_the_strangers_marked_and_a_signal_ends_it_in_order() {
         (format!("rtsp://127.0.0.1:{rtsp_port}/farout"), format!("http://127.0.0.1:{http_port}/farout.ts"));
     let mut daemon = scene.watched(rtsp_port, http_port);
     daemon.until("the servers", || TcpStream::connect(("127.0.0.1", http_port)).is_ok());
-    // Two at once, then one that comes when the others have left.
-    let (one, two) = (player(&rtsp, 10), player(&http, 10));
-    scene.assert_marked(&last_picture(one, 10), "RTSP");
-    scene.assert_marked(&last_picture(two, 10), "MPEG-TS over HTTP");
+    // Two at once, long enough for the detector to open, then one that comes when the others have left.
+    let (one, two) = (player(&rtsp, 40), player(&http, 40));
+    scene.assert_marked(&last_picture(one, 40), "RTSP");
+    scene.assert_marked(&last_picture(two, 40), "MPEG-TS over HTTP");
     scene.assert_marked(&last_picture(player(&rtsp, 5), 5), "RTSP, later");
     let asked = Instant::now();
     daemon.signal(libc::SIGTERM);
@@ -136,6 +136,55 @@ fn players_see_the_strangers_marked_and_a_signal_ends_it_in_order() {
         number.parse::<f64>().unwrap();
     }
     dropped.parse::<u64>().unwrap();
+}
+
+/// A camera, played by a farout that judges nothing.
+fn camera(port: u16) -> Running {
+    let mut command = program();
+    let size = format!("synthetic:width={WIDTH},height={HEIGHT},fps=12");
+    command.args(["run", "--bypass", "--http", "off", "--source", &size]);
+    command.arg(format!("--rtsp=rtsp://127.0.0.1:{port}/farout"));
+    Running::start(command)
+}
+
+/// Whether a raw RGB picture has no colours.
+fn is_grey(picture: &[u8]) -> bool {
+    let coloured =
+        picture.as_chunks::<3>().0.iter().filter(|[r, g, b]| r.max(g).max(b) - r.min(g).min(b) > 24);
+    coloured.count() * 200 < WIDTH * HEIGHT
+}
+
+#[test]
+fn a_viewer_stays_while_the_camera_goes_and_comes_back() {
+    let (camera_port, port) = (free_port(), free_port());
+    let mut first = camera(camera_port);
+    first.until("the camera", || TcpStream::connect(("127.0.0.1", camera_port)).is_ok());
+    let mut command = program();
+    let source = format!("rtsp://127.0.0.1:{camera_port}/farout");
+    command.args(["run", "--bypass", "--http", "off", "--source", &source]);
+    command.arg(format!("--rtsp=rtsp://127.0.0.1:{port}/farout"));
+    let mut daemon = Running::start(command);
+    daemon.until("the server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    const PICTURES: usize = 110;
+    let viewer = player(&format!("rtsp://127.0.0.1:{port}/farout"), PICTURES);
+    std::thread::sleep(Duration::from_secs(4));
+    first.signal(libc::SIGKILL);
+    drop(first.outcome());
+    std::thread::sleep(Duration::from_secs(3));
+    let second = camera(camera_port);
+    let output = viewer.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let pictures: Vec<&[u8]> = output.stdout.chunks(WIDTH * HEIGHT * 3).collect();
+    assert_eq!(pictures.len(), PICTURES, "pictures are missing");
+    let grey: Vec<bool> = pictures.iter().map(|picture| is_grey(picture)).collect();
+    let gone = grey.iter().filter(|grey| **grey).count();
+    assert!(gone >= 5, "{gone} pictures say that there is no signal");
+    assert!(!grey[PICTURES - 1], "the camera's pictures did not come back: {grey:?}");
+    for (one, signal) in [(daemon, libc::SIGTERM), (second, libc::SIGTERM)] {
+        one.signal(signal);
+        let ended = one.outcome().succeeded();
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    }
 }
 
 #[test]

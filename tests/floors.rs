@@ -30,7 +30,7 @@ const FLOORS: [&[&str]; 4] = [
         "written",
     ],
     &["source", "model", "features", "bank", "nearest", "score", "overlay", "sink"],
-    &["config", "flow", "detector", "collect", "eval", "health", "prepare"],
+    &["config", "flow", "detector", "collect", "eval", "health", "live", "prepare"],
     &["cli", "cmd"],
 ];
 

@@ -1,21 +1,25 @@
 //! `farout run`: a live stream or a recording in, the overlay out over RTSP and HTTP.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 use super::apart::apart;
 use super::limited::limited;
-use super::watch::Watch;
+use super::watch::{Watch, Watched};
 use super::{answer, outputs, settings, signals, unread};
 use crate::cli::RunArgs;
-use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
+use crate::config::Config;
+use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, VideoEnd, detect};
 use crate::flow::{Flow, Pace};
-use crate::health::Health;
+use crate::health::{Health, Report};
+use crate::live::{self, Lanes, Verdicts};
 use crate::overlay::Overlay;
-use crate::sink::EventLog;
-use crate::source::{self, Purpose};
+use crate::sink::{EventLog, ShownPictures};
+use crate::source::{self, Purpose, Source, Steady};
 use crate::stop::Stop;
 
 /// Runs until the source ends, time is over or a signal comes.
@@ -35,36 +39,32 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let source = source::open(stream.source.secret(), stream, Purpose::Live, stop.clone())?;
     tracing::info!("{}", source.describe());
     let video = outputs::live(&config, source.is_live(), source.rate(), &health)?;
-    let detector = match args.detect.bypass {
-        true => None,
-        false => Some(Detector::open(&config)?),
+    let lanes = source.is_live() && config.output.picture == ShownPictures::Live;
+    let verdicts = (lanes && !args.detect.bypass).then(Arc::<Verdicts>::default);
+    let watched = Watched { pictures: Arc::clone(&health), verdicts: verdicts.clone() };
+    let watch = Watch::start(watched, stop.clone(), args.seconds).context("cannot start a thread")?;
+    let source = match lanes {
+        true => {
+            let size = (config.output.width, config.output.height);
+            Box::new(Steady::new(source, size, stop.clone()).context("cannot start a thread")?)
+        }
+        false => source,
     };
-    let mut record = Record::default();
-    if let (Some(path), Some(_)) = (&config.output.events, &detector) {
-        record.events = Some(EventRecorder::new(&config.score, EventLog::append(path)?));
-    }
-    let draw = detector.as_ref().map(|detector| Draw {
-        overlay: Overlay::new(&config.overlay),
-        scale: detector.scale,
-        status: Status::new(detector.summary.clone(), detector.scale.threshold, Some(Arc::clone(&health))),
-    });
-    // A recording played as fast as possible is not live: nothing is dropped.
-    let pace = match source.is_live() {
-        true => Pace::Live { in_flight: config.flow.in_flight },
-        false => Pace::Offline,
+    let source = limited(source, args.detect.frames);
+    let result = match lanes {
+        true => {
+            let pictures = Arc::clone(&health);
+            live::run(&Lanes { config: &config, pictures, verdicts: verdicts.clone(), stop }, source, video)
+        }
+        false => scored(args, &config, &health, &stop, source, video),
     };
-    let watch =
-        Watch::start(Arc::clone(&health), stop.clone(), args.seconds).context("cannot start a thread")?;
-    let frames = Flow::from_source(limited(source, args.detect.frames), pace, Arc::clone(&health), stop)?;
-    let deliver = Deliver { pictures: None, video: Some(video), health: Arc::clone(&health) };
-    let patience = Duration::from_secs_f64(config.flow.drain_secs);
-    let result = detect(frames, detector, record, draw, deliver, patience);
-    drop(watch);
-    let report = health.report();
+    let stuck = watch.end();
+    let report = Reported { pictures: health.report(), verdicts: verdicts.map(|one| one.health.report()) };
     if args.detect.json {
         answer::print_json_line(&report)?;
     } else {
-        for stage in &report.stages {
+        let judged = report.verdicts.iter().flat_map(|verdicts| &verdicts.stages);
+        for stage in report.pictures.stages.iter().chain(judged) {
             tracing::info!(
                 "{:<10} {:7.2} ms per frame, {:7.2} ms waiting, {} frames",
                 stage.name,
@@ -75,11 +75,70 @@ pub fn run(args: &RunArgs) -> Result<()> {
         }
         answer::print(format!("{report}\n"))?;
     }
-    Ok(result?)
+    // What stands still is the cause of what comes of stopping it.
+    stuck.map_or(result, Err)
+}
+
+/// Judged frames only, each shown with its own verdict: one chain.
+///
+/// # Errors
+/// As [`run`].
+fn scored(
+    args: &RunArgs,
+    config: &Config,
+    health: &Arc<Health>,
+    stop: &Stop,
+    source: Box<dyn Source>,
+    video: Box<dyn VideoEnd>,
+) -> Result<()> {
+    let detector = match args.detect.bypass {
+        true => None,
+        false => Some(Detector::open(config)?),
+    };
+    let mut record = Record::default();
+    if let (Some(path), Some(_)) = (&config.output.events, &detector) {
+        record.events = Some(EventRecorder::new(&config.score, EventLog::append(path)?));
+    }
+    let draw = detector.as_ref().map(|detector| Draw {
+        overlay: Overlay::new(&config.overlay),
+        scale: detector.scale,
+        status: Status::new(detector.summary.clone(), detector.scale.threshold, Some(Arc::clone(health))),
+    });
+    // A recording played as fast as possible is not live: nothing is dropped.
+    let pace = match source.is_live() {
+        true => Pace::Live { in_flight: config.flow.in_flight },
+        false => Pace::Offline,
+    };
+    let frames = Flow::from_source(source, pace, Arc::clone(health), stop.clone())?;
+    let deliver = Deliver { pictures: None, video: Some(video), health: Arc::clone(health) };
+    let patience = Duration::from_secs_f64(config.flow.drain_secs);
+    Ok(detect(frames, detector, record, draw, deliver, patience)?)
+}
+
+/// What a run tells at its end.
+#[derive(Serialize)]
+struct Reported {
+    #[serde(flatten)]
+    pictures: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdicts: Option<Report>,
+}
+
+impl fmt::Display for Reported {
+    /// The line of the verdicts, if they go their own way, and the last one, which programs may read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Report { frames, fps, p50_ms, p95_ms, .. }) = &self.verdicts {
+            writeln!(
+                f,
+                "verdicts: {frames}, {fps:.1} per second, age p50 {p50_ms:.0} ms, p95 {p95_ms:.0} ms"
+            )?;
+        }
+        write!(f, "{}", self.pictures)
+    }
 }
 
 /// The configuration with the flags of `run`.
-fn configured(args: &RunArgs) -> Result<crate::config::Config, crate::config::ConfigError> {
+fn configured(args: &RunArgs) -> Result<Config, crate::config::ConfigError> {
     let mut config = settings::read_detect(&args.detect, args.source.as_deref(), ("run", unread::RUN))?;
     for stream in &mut config.streams {
         stream.repeat |= args.looped;

@@ -39,7 +39,14 @@ pub(super) const REPLAY: &Reads = &[
     "bank",
     "search",
     "score",
-    "overlay",
+    "overlay.heat",
+    "overlay.opacity",
+    "overlay.colormap",
+    "overlay.contour",
+    "overlay.boxes",
+    "overlay.line_colour",
+    "overlay.status",
+    "overlay.text_scale",
     "output.events",
     "output.encoder",
     "output.bitrate_kbps",
@@ -106,8 +113,17 @@ mod tests {
     fn sections_and_single_keys_are_told_apart() {
         let full = full();
         assert_eq!(unread(&full, RUN), Vec::<String>::new());
-        let replay =
-            ["stream.loop", "stream.pace", "stream.wait", "output.http", "output.rtsp", "flow.in_flight"];
+        let replay = [
+            "stream.loop",
+            "stream.pace",
+            "stream.wait",
+            "overlay.max_age_secs",
+            "output.http",
+            "output.rtsp",
+            "output.picture",
+            "flow.in_flight",
+            "flow.detection_nice",
+        ];
         let (mut got, mut want) = (unread(&full, REPLAY), replay.map(String::from).to_vec());
         got.sort();
         want.sort();

@@ -1,40 +1,137 @@
-//! Beside a live run: tells systemd how it goes, and ends the run when its time is over.
+//! Beside a live run: tells systemd how it goes, sees whether anything stands still, and ends the run when its time is
+//! over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use sd_notify::NotifyState;
 
 use crate::health::Health;
+use crate::live::{LaneState, Verdicts};
 use crate::stop::Stop;
 
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(50);
 /// How often systemd is told the figures.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// How often systemd's watchdog is told that all is well; half of the shortest time that makes sense.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// Pictures leave the encoder at least so often once they have begun, with or without a camera.
+const PICTURES: Duration = Duration::from_secs(10);
+/// A detection lane that takes pictures and finishes no step for so long hangs.
+const VERDICTS: Duration = Duration::from_secs(60);
+
+/// What is watched.
+pub struct Watched {
+    /// Pictures.
+    pub pictures: Arc<Health>,
+    /// Verdicts, if they go their own way.
+    pub verdicts: Option<Arc<Verdicts>>,
+}
+
+/// A number that should rise, and when it did last.
+struct Progress {
+    seen: u64,
+    since: Instant,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        Progress { seen: 0, since: Instant::now() }
+    }
+
+    /// How long `now` has stood still.
+    fn still(&mut self, now: u64) -> Duration {
+        if now != self.seen {
+            *self = Progress { seen: now, since: Instant::now() };
+        }
+        self.since.elapsed()
+    }
+}
+
+impl Watched {
+    /// Whether the first picture has left the encoder and the detector is open.
+    fn is_ready(&self) -> bool {
+        let opening = self.verdicts.as_ref().is_some_and(|one| one.lane() == LaneState::Opening);
+        self.pictures.frames_done() > 0 && !opening
+    }
+
+    /// The figures in a line.
+    fn status(&self) -> String {
+        let recent = self.pictures.recent();
+        let mut line = format!(
+            "{:.1} fps, p50 {:.0} ms, p95 {:.0} ms, dropped {}",
+            recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
+        );
+        if let Some(verdicts) = &self.verdicts {
+            let judged = verdicts.health.recent();
+            line += &match verdicts.lane() {
+                LaneState::Opening => "; opening the detector".to_owned(),
+                LaneState::Failed { why } => format!("; detection failed: {why}"),
+                LaneState::Running => {
+                    format!("; {:.1} verdicts/s, age p50 {:.0} ms", judged.fps, judged.p50_ms)
+                }
+            };
+        }
+        if let Some(why) = self.pictures.lost() {
+            line += &format!("; no signal: {why}");
+        }
+        line
+    }
+}
+
+/// What stands still, by how far each part has come.
+struct Stillness {
+    pictures: Progress,
+    steps: Progress,
+    taken: u64,
+}
+
+impl Stillness {
+    /// What hangs, if anything does.
+    fn look(&mut self, watched: &Watched) -> Option<String> {
+        let done = watched.pictures.frames_done();
+        let still = self.pictures.still(done);
+        if done > 0 && still > PICTURES {
+            return Some(format!("no picture has left the encoder for {:.0} s", still.as_secs_f64()));
+        }
+        let verdicts = watched.verdicts.as_ref().filter(|one| one.lane() == LaneState::Running)?;
+        let (steps, taken) = (verdicts.health.steps(), verdicts.health.frames_in());
+        let still = self.steps.still(steps);
+        // Without pictures there is nothing to judge.
+        if still < TICK {
+            self.taken = taken;
+        }
+        (still > VERDICTS && taken > self.taken)
+            .then(|| format!("the detection lane has stood still for {:.0} s", still.as_secs_f64()))
+    }
+}
 
 /// The watching thread; ends when dropped.
 pub struct Watch {
     done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Option<String>>>,
 }
 
 impl Watch {
-    /// Starts watching. Readiness is the first frame that left the encoder; `seconds` count from it.
+    /// Starts watching. Readiness is the first picture that left the encoder, and an open detector; `seconds` count from
+    /// it. What stands still for good ends the run.
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub fn start(health: Arc<Health>, stop: Stop, seconds: Option<f64>) -> std::io::Result<Watch> {
+    pub fn start(watched: Watched, stop: Stop, seconds: Option<f64>) -> std::io::Result<Watch> {
         let done = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&done);
         let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
             let mut ready: Option<Instant> = None;
-            let mut told = Instant::now();
-            let mut stopping = false;
+            let (mut told, mut alive) = (Instant::now(), Instant::now());
+            let mut stillness = Stillness { pictures: Progress::new(), steps: Progress::new(), taken: 0 };
+            let (mut stopping, mut stuck) = (false, None);
             while !over.load(Ordering::Acquire) {
-                if ready.is_none() && health.frames_done() > 0 {
+                if ready.is_none() && watched.is_ready() {
                     ready = Some(Instant::now());
                     tell(&[NotifyState::Ready]);
                     tracing::info!("ready: the first frame has left the encoder");
@@ -48,13 +145,20 @@ impl Watch {
                     stopping = true;
                     tell(&[NotifyState::Stopping]);
                 }
+                if stuck.is_none() && !stopping {
+                    stuck = stillness.look(&watched);
+                    if let Some(why) = &stuck {
+                        tracing::error!("{why}: farout ends, so that it is started again");
+                        stop.ask();
+                    }
+                }
+                if ready.is_some() && stuck.is_none() && alive.elapsed() > ALIVE_INTERVAL {
+                    alive = Instant::now();
+                    tell(&[NotifyState::Watchdog]);
+                }
                 if told.elapsed() > STATUS_INTERVAL {
                     told = Instant::now();
-                    let recent = health.recent();
-                    tell(&[NotifyState::Status(&format!(
-                        "{:.1} fps, p50 {:.0} ms, p95 {:.0} ms, dropped {}",
-                        recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
-                    ))]);
+                    tell(&[NotifyState::Status(&watched.status())]);
                 }
                 std::thread::sleep(TICK);
             }
@@ -62,8 +166,16 @@ impl Watch {
             if !stopping {
                 tell(&[NotifyState::Stopping]);
             }
+            stuck
         })?;
         Ok(Watch { done, thread: Some(thread) })
+    }
+
+    /// Ends it; what stood still, if that ended the run.
+    pub fn end(mut self) -> Option<anyhow::Error> {
+        self.done.store(true, Ordering::Release);
+        let stuck = self.thread.take().and_then(|thread| thread.join().ok().flatten());
+        stuck.map(|why| anyhow!("{why}"))
     }
 }
 

@@ -25,6 +25,8 @@ pub struct OverlayConfig {
     pub status: bool,
     /// Factor on the text size, which follows the picture height by itself. Default 1.
     pub text_scale: f32,
+    /// `run` with live pictures: a verdict older than this, in seconds, fades to nothing. Default 1.
+    pub max_age_secs: f64,
 }
 
 impl Default for OverlayConfig {
@@ -38,6 +40,7 @@ impl Default for OverlayConfig {
             line_colour: HexColour([0x00, 0xe5, 0xff]),
             status: true,
             text_scale: 1.0,
+            max_age_secs: 1.0,
         }
     }
 }
@@ -51,6 +54,7 @@ impl OverlayConfig {
         let numbers = [
             ("opacity", f64::from(self.opacity), 0.0, 1.0),
             ("text_scale", f64::from(self.text_scale), 0.5, 4.0),
+            ("max_age_secs", self.max_age_secs, 0.05, 3600.0),
         ];
         within("overlay", &numbers)
     }

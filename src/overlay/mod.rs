@@ -7,6 +7,7 @@
 mod blend;
 mod boxes;
 mod canvas;
+mod card;
 mod config;
 mod contour;
 mod heat;
@@ -84,7 +85,9 @@ pub enum OverlayError {
 #[derive(Debug)]
 pub struct Overlay {
     config: OverlayConfig,
-    table: Option<((PixelFormat, Colour), Box<HeatTable>)>,
+    /// How strongly findings are drawn, 0 to 255 for 0 to 1.
+    strength: u8,
+    table: Option<((PixelFormat, Colour, u8), Box<HeatTable>)>,
     levels: Vec<u8>,
     contour: Contour,
     /// Of each pixel, whether it may lie within the contour; empty: all may.
@@ -102,6 +105,7 @@ impl Overlay {
     pub fn new(config: &OverlayConfig) -> Overlay {
         Overlay {
             config: config.clone(),
+            strength: u8::MAX,
             table: None,
             levels: Vec::new(),
             contour: Contour::default(),
@@ -119,6 +123,11 @@ impl Overlay {
     pub fn count_only(&mut self, counted: &[bool]) {
         self.counted.clear();
         self.counted.extend_from_slice(counted);
+    }
+
+    /// From now on findings are drawn so strongly, 0 (not at all) to 1: heat fades, lines and boxes go at the half.
+    pub fn fade(&mut self, strength: f32) {
+        self.strength = (strength.clamp(0.0, 1.0) * 255.0) as u8;
     }
 
     /// Draws in place. `scores` are of the frame's size, or empty when there are none (then
@@ -168,7 +177,7 @@ impl Overlay {
         };
         let font = Font::for_picture(height, self.config.text_scale);
         let ceiling = self.fit_status(&canvas, font, status);
-        if self.config.boxes {
+        if self.config.boxes && self.strength > u8::MAX / 2 {
             let writer = &mut self.writer;
             self.boxes.draw(&mut canvas, writer, font, ceiling, regions, inks);
         }
@@ -182,12 +191,18 @@ impl Overlay {
 
     /// Heat and contour.
     fn draw_scores(&mut self, canvas: &mut Canvas<'_>, scores: &[f32], levels: Levels, threshold: f32) {
-        let (width, height, kind) = (canvas.width, canvas.height, canvas.kind());
+        let (width, height, (format, colour)) = (canvas.width, canvas.height, canvas.kind());
+        let kind = (format, colour, self.strength);
+        let lines = self.strength > u8::MAX / 2;
         let config = &self.config;
         let table = match &mut self.table {
             Some((known, table)) if *known == kind => table,
             other => {
-                let table = heat::heat_table(config.colormap, config.opacity, canvas);
+                let table = heat::heat_table(
+                    config.colormap,
+                    config.opacity * f32::from(self.strength) / 255.0,
+                    canvas,
+                );
                 &mut other.insert((kind, Box::new(table))).1
             }
         };
@@ -203,7 +218,7 @@ impl Overlay {
             if config.heat {
                 canvas.heat(pair, &self.levels, table);
             }
-            if config.contour {
+            if config.contour && lines {
                 let counted = |y: usize| self.counted.get(y * width..(y + 1) * width).unwrap_or_default();
                 self.contour.mark(2 * pair, top, threshold, counted(2 * pair));
                 if !bottom.is_empty() {
@@ -211,7 +226,7 @@ impl Overlay {
                 }
             }
         }
-        if config.contour {
+        if config.contour && lines {
             let ink = canvas.ink(config.line_colour.0);
             self.contour.draw(canvas, ink);
         }

@@ -29,6 +29,9 @@ pub struct OutputConfig {
     pub bitrate_kbps: u32,
     /// Seconds between key frames. Default: 1.
     pub keyframe_secs: f64,
+    /// `run`: `live` shows every picture of a camera at its rate, with the newest verdict carried along the motion; `scored`
+    /// shows judged pictures only, each with its own. Default: `live`.
+    pub picture: ShownPictures,
     /// Width of the encoded video in pixels; 0 takes the first frame's. Frames of another size
     /// are scaled, with borders if their shape differs. Default: 0.
     pub width: u32,
@@ -46,6 +49,7 @@ impl Default for OutputConfig {
             encoder: "auto".into(),
             bitrate_kbps: 4000,
             keyframe_secs: 1.0,
+            picture: ShownPictures::Live,
             width: 0,
             height: 0,
         }
@@ -82,6 +86,17 @@ impl OutputConfig {
     pub fn http_address(&self) -> Result<Option<Address>, SinkError> {
         Address::parse("output.http", &self.http, "http", 8090)
     }
+}
+
+/// Which pictures of a live source are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShownPictures {
+    /// All, each with the newest verdict.
+    #[default]
+    Live,
+    /// Those that were judged, each with its own verdict.
+    Scored,
 }
 
 /// Where a server listens and under which path it serves.

@@ -32,7 +32,7 @@ mod video;
 
 use std::path::PathBuf;
 
-pub use config::{Address, OutputConfig};
+pub use config::{Address, OutputConfig, ShownPictures};
 pub use events::EventLog;
 #[cfg(feature = "media")]
 pub use fan_out::EncodedHook;

@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Waits between attempts grow from here ...
 const SHORTEST: Duration = Duration::from_millis(500);
 /// ... to here.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_millis(2500);
 
 /// A camera, an RTSP or an endless HTTP stream.
 pub(super) struct Live {

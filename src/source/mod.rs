@@ -52,6 +52,7 @@ mod recording;
 #[cfg(feature = "media")]
 mod sdp;
 pub mod status;
+mod steady;
 #[cfg(feature = "media")]
 mod streams;
 pub mod synthetic;
@@ -68,6 +69,7 @@ pub use open::{Purpose, open};
 pub use paced::Paced;
 pub use presence::findings;
 pub use status::{SourceState, SourceStatus};
+pub use steady::Steady;
 
 use crate::frame::Frame;
 

@@ -1,0 +1,159 @@
+//! The end of the picture lane: each picture is offered to the detection lane, and the newest verdict is laid over it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::carry::{Carrier, shift};
+use super::handover::Handover;
+use super::verdicts::{LaneState, Scored, Verdicts};
+use crate::detector::Judged;
+use crate::flow::Stage;
+use crate::frame::{Frame, FrameId};
+use crate::grid::PixelScores;
+use crate::health::Health;
+use crate::luma::Luma;
+use crate::overlay::{Overlay, ScoreScale};
+use crate::region::Region;
+
+/// How long an old mask takes to fade once it is too old.
+const FADES: Duration = Duration::from_millis(500);
+/// How often the figures of the status line change: often enough to be live, seldom enough to be read.
+const REFRESH: Duration = Duration::from_millis(500);
+
+/// Draws live pictures.
+pub(super) struct Show {
+    /// Where pictures are offered, if there is a detection lane.
+    pub(super) handover: Option<Handover>,
+    pub(super) verdicts: Arc<Verdicts>,
+    pub(super) pictures: Arc<Health>,
+    pub(super) overlay: Overlay,
+    pub(super) max_age: Duration,
+    pub(super) carrier: Carrier,
+    pub(super) luma: Luma,
+    pub(super) scores: PixelScores,
+    pub(super) regions: Vec<Region>,
+    /// The last frame whose verdict was shown.
+    pub(super) shown: Option<FrameId>,
+    pub(super) status: LiveStatus,
+}
+
+impl Stage for Show {
+    type In = Frame;
+    type Out = Judged;
+
+    fn step(&mut self, mut frame: Frame) -> Result<Judged> {
+        if let Some(lost) = frame.no_signal.clone() {
+            self.overlay.card(&mut frame, &lost.to_string())?;
+        } else if let Some(handover) = &self.handover {
+            handover.offer(&frame);
+            self.luma.take(&frame);
+            self.carrier.see(frame.id, &self.luma.pixels, self.luma.width, self.luma.height);
+            self.lay_over(&mut frame)?;
+        }
+        Ok(Judged { frame, verdict: None })
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if let Some(handover) = &self.handover {
+            handover.close();
+        }
+        Ok(())
+    }
+}
+
+impl Show {
+    fn lay_over(&mut self, frame: &mut Frame) -> Result<()> {
+        let Some((scale, summary)) = self.verdicts.meaning() else {
+            let status = self.status.line(&self.pictures, &self.verdicts, None, "opening the detector");
+            let scale = ScoreScale { threshold: f32::NAN, spread: 1.0 };
+            self.overlay.draw(frame, &PixelScores::default(), &[], scale, status)?;
+            return Ok(());
+        };
+        let newest = self.verdicts.newest();
+        let age = newest.as_ref().map(|scored| frame.captured.saturating_duration_since(scored.captured));
+        let strength = age.map_or(0.0, |age| strength(age, self.max_age));
+        let status =
+            self.status.line(&self.pictures, &self.verdicts, age.map(|age| (age, strength < 1.0)), &summary);
+        self.scores.data.clear();
+        self.regions.clear();
+        let fits = |scored: &&Arc<Scored>| {
+            let scores = &scored.verdict.scores;
+            (scores.width, scores.height) == (frame.width, frame.height)
+        };
+        if let Some(scored) = newest.as_ref().filter(fits).filter(|_| strength > 0.0) {
+            let verdict = &scored.verdict;
+            if self.shown != Some(scored.frame) {
+                self.shown = Some(scored.frame);
+                self.verdicts.health.frame_done(scored.captured);
+            }
+            let moved = self.carrier.moved(scored.frame, &verdict.regions);
+            let from = (&verdict.scores, &verdict.regions[..], &moved[..]);
+            shift(from, f32::NEG_INFINITY, (&mut self.scores, &mut self.regions));
+            self.overlay.count_only(&verdict.counted);
+            self.overlay.fade(strength);
+        }
+        self.overlay.draw(frame, &self.scores, &self.regions, scale, status)?;
+        Ok(())
+    }
+}
+
+/// How strongly a mask of this age is drawn, 1 to 0: an old one must never look current.
+fn strength(age: Duration, most: Duration) -> f32 {
+    let over = age.saturating_sub(most).as_secs_f32();
+    (1.0 - over / FADES.as_secs_f32()).clamp(0.0, 1.0)
+}
+
+/// Composes the status line of a live picture, reusing its memory.
+#[derive(Default)]
+pub(super) struct LiveStatus {
+    line: String,
+    figures: String,
+    refreshed: Option<Instant>,
+}
+
+impl LiveStatus {
+    /// Time, rate and latency of pictures and verdicts, the age of the verdict shown and whether it is too old, device,
+    /// model and bank.
+    fn line(
+        &mut self,
+        pictures: &Health,
+        verdicts: &Verdicts,
+        age: Option<(Duration, bool)>,
+        summary: &str,
+    ) -> &str {
+        if self.refreshed.is_none_or(|then| then.elapsed() > REFRESH) {
+            self.refreshed = Some(Instant::now());
+            let (recent, judged) = (pictures.recent(), verdicts.health.recent());
+            let lane = match (verdicts.lane(), age) {
+                (LaneState::Failed { why }, _) => format!("NO DETECTION: {why}"),
+                (_, None) => "no verdict yet".to_owned(),
+                (_, Some((age, true))) => format!("NO VERDICT FOR {:.1} s", age.as_secs_f64()),
+                (_, Some((age, false))) => {
+                    format!("verdicts {:.1}/s, {:.0} ms old", judged.fps, age.as_secs_f64() * 1e3)
+                }
+            };
+            self.figures = format!(
+                "{:.1} fps  p50 {:.0} ms p95 {:.0} ms  dropped {}  {lane}",
+                recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
+            );
+        }
+        let now = jiff::ZonedDateTime::now().strftime("%F %T").to_string();
+        self.line = format!("{now}  {}  {summary}", self.figures);
+        &self.line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_mask_fades_and_goes() {
+        let second = Duration::from_secs(1);
+        for (ms, want) in [(0, 1.0), (1000, 1.0), (1250, 0.5), (1500, 0.0), (9000, 0.0)] {
+            assert_eq!(strength(Duration::from_millis(ms), second), want, "{ms} ms");
+        }
+    }
+}

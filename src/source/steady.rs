@@ -1,0 +1,286 @@
+//! A live source that always gives a picture: while none comes, the last one in grey, which says since when and why.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+
+use super::{Source, SourceError, SourceState, SourceStatus};
+use crate::frame::{Frame, NoSignal, PixelFormat};
+use crate::pool::Pool;
+use crate::stop::Stop;
+
+/// How often a picture is given while none comes.
+const INTERVAL: Duration = Duration::from_millis(200);
+/// The first picture is waited for so long before another is shown in its place.
+const START: Duration = Duration::from_secs(2);
+/// A gap is at least so long ...
+const SHORTEST: Duration = Duration::from_millis(500);
+/// ... and a slow camera's pictures may be this many times as far apart as its last ones.
+const PATIENCE: f64 = 4.0;
+/// A picture that is no picture, where the configuration names no size.
+const SIZE: (usize, usize) = (1280, 720);
+
+/// Gives the pictures of another source, and others in their place while there are none.
+pub struct Steady {
+    pictures: Receiver<Result<Option<Frame>, SourceError>>,
+    description: String,
+    rate: Option<f64>,
+    status: Option<Arc<SourceStatus>>,
+    stop: Stop,
+    pool: Pool<Vec<u8>>,
+    size: (usize, usize),
+    begun: Instant,
+    /// The last picture: its numbers and, for the next gap, its pixels.
+    last: Option<Frame>,
+    /// When the last picture came, and how far apart they have come lately.
+    came: Option<(Instant, Duration)>,
+    /// Since when there is no signal.
+    lost: Option<(jiff::Timestamp, Instant)>,
+    /// What is added to presentation times, since time went on while there was no picture.
+    shift: Duration,
+}
+
+impl Steady {
+    /// Reads `inner` on a thread of its own. Before the first picture, others have `size` (width, height; 0 for what
+    /// is usual).
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn new(inner: Box<dyn Source>, size: (u32, u32), stop: Stop) -> std::io::Result<Steady> {
+        let (description, rate, status) = (inner.describe(), inner.rate(), inner.status());
+        let (give, pictures) = bounded(1);
+        let mut inner = inner;
+        std::thread::Builder::new().name("camera".into()).spawn(move || {
+            loop {
+                let next = inner.next();
+                let goes_on = matches!(next, Ok(Some(_)));
+                if give.send(next).is_err() || !goes_on {
+                    return;
+                }
+            }
+        })?;
+        let or = |asked: u32, usual: usize| if asked > 0 { asked as usize } else { usual };
+        Ok(Steady {
+            pictures,
+            description,
+            rate,
+            status,
+            stop,
+            pool: Pool::new(),
+            size: (or(size.0, SIZE.0), or(size.1, SIZE.1)),
+            begun: Instant::now(),
+            last: None,
+            came: None,
+            lost: None,
+            shift: Duration::ZERO,
+        })
+    }
+
+    /// How long the next picture is waited for.
+    fn patience(&self) -> Duration {
+        match (&self.lost, &self.came) {
+            (Some((_, shown)), _) => INTERVAL.saturating_sub(shown.elapsed()),
+            (None, None) => START.saturating_sub(self.begun.elapsed()),
+            (None, Some((at, apart))) => apart.mul_f64(PATIENCE).max(SHORTEST).saturating_sub(at.elapsed()),
+        }
+    }
+
+    /// A picture of the camera.
+    fn took(&mut self, mut frame: Frame) -> Frame {
+        let now = Instant::now();
+        if self.lost.take().is_some() {
+            // Time went on meanwhile: what follows must not lie before what was shown.
+            if let Some(last) = &self.last {
+                let passed = last.pts + now.saturating_duration_since(last.captured);
+                self.shift = self.shift.max(passed.saturating_sub(frame.pts));
+            }
+            tracing::info!(source = self.description, "the signal is back");
+        }
+        frame.pts += self.shift;
+        let apart = match self.came {
+            Some((before, apart)) => (apart + (now - before).min(Duration::from_secs(10))) / 2,
+            None => Duration::from_millis(100),
+        };
+        self.came = Some((now, apart));
+        frame
+    }
+
+    /// Keeps what the next gap would show.
+    fn keep(&mut self, frame: &Frame) {
+        let mut pixels = match self.last.take() {
+            Some(last) => last.pixels,
+            None => self.pool.take(),
+        };
+        pixels.clear();
+        pixels.extend_from_slice(&frame.pixels);
+        let name = Arc::clone(&frame.name);
+        self.last = Some(Frame { pixels, name, truth: None, no_signal: None, ..*frame });
+    }
+
+    /// A picture in the place of one that does not come.
+    fn substitute(&mut self) -> Frame {
+        let now = Instant::now();
+        if self.last.is_none() {
+            let mut plain = Frame::take(&self.pool, PixelFormat::I420, self.size.0, self.size.1);
+            plain.pixels.fill(128);
+            plain.captured = self.begun;
+            self.last = Some(plain);
+        }
+        let since = match self.lost {
+            Some((since, _)) => since,
+            None => {
+                // It was missing before that was noticed.
+                let missing = self.came.map_or(self.begun, |(at, _)| at).elapsed();
+                let since =
+                    jiff::Timestamp::now() - jiff::SignedDuration::try_from(missing).unwrap_or_default();
+                tracing::warn!(source = self.description, "no signal: a still picture is shown");
+                since
+            }
+        };
+        self.lost = Some((since, now));
+        let status = self.status.as_ref();
+        let why = status.and_then(|status| match status.state() {
+            SourceState::Lost => status.problem(),
+            SourceState::Starting => Some("it does not answer yet".to_owned()),
+            SourceState::Running => None,
+        });
+        let why = why.unwrap_or_else(|| "no picture comes".to_owned());
+        let mut frame = Frame::take(&self.pool, PixelFormat::I420, 0, 0);
+        if let Some(last) = &self.last {
+            frame.pixels.clear();
+            frame.pixels.extend_from_slice(&last.pixels);
+            let pixels = frame.pixels;
+            frame = Frame { pixels, name: Arc::clone(&last.name), truth: None, no_signal: None, ..*last };
+            frame.pts = last.pts + now.saturating_duration_since(last.captured);
+        }
+        frame.captured = now;
+        frame.no_signal = Some(Arc::new(NoSignal { since, why }));
+        frame
+    }
+}
+
+impl Source for Steady {
+    fn next(&mut self) -> Result<Option<Frame>, SourceError> {
+        loop {
+            if self.stop.asked() {
+                return Ok(None);
+            }
+            // In short steps, to see the token.
+            match self.pictures.recv_timeout(self.patience().min(INTERVAL)) {
+                Ok(Ok(Some(frame))) => {
+                    let frame = self.took(frame);
+                    self.keep(&frame);
+                    return Ok(Some(frame));
+                }
+                Ok(other) => return other,
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) if self.patience().is_zero() => {
+                    return Ok(Some(self.substitute()));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn status(&self) -> Option<Arc<SourceStatus>> {
+        self.status.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A camera that gives pictures at the times told (milliseconds), then ends.
+    struct Camera(Vec<u64>, Instant, u64);
+
+    impl Source for Camera {
+        fn next(&mut self) -> Result<Option<Frame>, SourceError> {
+            if self.0.is_empty() {
+                return Ok(None);
+            }
+            let due = self.1 + Duration::from_millis(self.0.remove(0));
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let mut frame = Frame::take(&Pool::new(), PixelFormat::I420, 32, 16);
+            frame.pixels.fill(200);
+            (frame.id, frame.pts) = (self.2, Duration::from_millis(40 * self.2));
+            self.2 += 1;
+            Ok(Some(frame))
+        }
+
+        fn rate(&self) -> Option<f64> {
+            Some(25.0)
+        }
+
+        fn describe(&self) -> String {
+            "a camera".into()
+        }
+
+        fn is_live(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_gap_is_filled_and_time_goes_on() {
+        let times = vec![0, 40, 80, 120, 1500, 1540];
+        let camera = Box::new(Camera(times, Instant::now(), 0));
+        let mut steady = Steady::new(camera, (0, 0), Stop::new()).unwrap();
+        let mut seen = Vec::new();
+        while let Some(frame) = steady.next().unwrap() {
+            seen.push((frame.id, frame.no_signal.is_some(), frame.pts, (frame.width, frame.height)));
+        }
+        assert!(seen.windows(2).all(|pair| pair[0].2 < pair[1].2), "{seen:?}");
+        let real: Vec<u64> = seen.iter().filter(|one| !one.1).map(|one| one.0).collect();
+        assert_eq!(real, [0, 1, 2, 3, 4, 5], "{seen:?}");
+        let gap: Vec<_> = seen.iter().filter(|one| one.1).collect();
+        assert!((3..=7).contains(&gap.len()) && gap.iter().all(|one| one.0 == 3), "{seen:?}");
+        assert!(seen.iter().all(|one| one.3 == (32, 16)));
+        // The picture after the gap lies where it came.
+        let back = seen.iter().find(|one| one.0 == 4).unwrap();
+        assert!(back.2 > Duration::from_millis(1200) && back.2 < Duration::from_millis(2500), "{seen:?}");
+    }
+
+    #[test]
+    fn before_the_first_picture_a_plain_one_of_the_wanted_size_is_shown() {
+        struct Absent(Stop);
+        impl Source for Absent {
+            fn next(&mut self) -> Result<Option<Frame>, SourceError> {
+                while !self.0.asked() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Ok(None)
+            }
+            fn rate(&self) -> Option<f64> {
+                None
+            }
+            fn describe(&self) -> String {
+                "absent".into()
+            }
+            fn is_live(&self) -> bool {
+                true
+            }
+        }
+        let stop = Stop::new();
+        let mut steady = Steady::new(Box::new(Absent(stop.clone())), (640, 360), stop.clone()).unwrap();
+        let first = steady.next().unwrap().unwrap();
+        assert_eq!((first.width, first.height), (640, 360));
+        let told = first.no_signal.unwrap().to_string();
+        assert!(told.starts_with("no signal since ") && told.contains("no picture comes"), "{told}");
+        stop.ask();
+        assert!(steady.next().unwrap().is_none());
+    }
+}
