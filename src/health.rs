@@ -1,11 +1,15 @@
 //! What the daemon knows of itself: counters, stage times, latency.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+
+mod report;
+
+pub use report::{Recent, Report, StageReport};
 
 use crate::source::{SourceState, SourceStatus};
 
@@ -18,6 +22,7 @@ pub struct Health {
     failed: AtomicU64,
     faulty_patches: Arc<AtomicU64>,
     source: OnceLock<Arc<SourceStatus>>,
+    problems: Mutex<BTreeMap<&'static str, String>>,
     done: Mutex<Done>,
     stages: Mutex<Vec<(String, Arc<StageCounters>)>>,
 }
@@ -51,6 +56,19 @@ struct StageCounters {
     frames: AtomicU64,
     busy_nanos: AtomicU64,
     wait_nanos: AtomicU64,
+}
+
+impl StageCounters {
+    fn report(&self, name: &str) -> StageReport {
+        let frames = self.frames.load(Relaxed);
+        let per_frame = |nanos: &AtomicU64| nanos.load(Relaxed) as f64 / 1e6 / frames.max(1) as f64;
+        StageReport {
+            name: name.to_owned(),
+            frames,
+            busy_ms: per_frame(&self.busy_nanos),
+            wait_ms: per_frame(&self.wait_nanos),
+        }
+    }
 }
 
 /// The counters of one stage; cloning shares them.
@@ -93,6 +111,7 @@ impl Health {
             failed: AtomicU64::new(0),
             faulty_patches: Arc::default(),
             source: OnceLock::new(),
+            problems: Mutex::default(),
             done: Mutex::new(Done {
                 frames: 0,
                 first: None,
@@ -125,6 +144,20 @@ impl Health {
     /// Where the search counts patches whose features are not finite.
     pub fn faulty_patches(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.faulty_patches)
+    }
+
+    /// What is wrong with a part now; `None`: nothing any more.
+    pub fn problem(&self, part: &'static str, problem: Option<String>) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        match problem {
+            Some(why) => problems.insert(part, why),
+            None => problems.remove(part),
+        };
+    }
+
+    /// What is wrong now, by part.
+    pub fn problems(&self) -> BTreeMap<&'static str, String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What is wrong with a source that gives no frames now.
@@ -247,81 +280,8 @@ impl Health {
             fps: if span > 0.0 { (done.frames - 1) as f64 / span } else { 0.0 },
             p50_ms: done.all.value_at_quantile(0.50) as f64 / 1e3,
             p95_ms: done.all.value_at_quantile(0.95) as f64 / 1e3,
-            stages: stages.iter().map(|(name, counters)| StageReport::new(name, counters)).collect(),
-        }
-    }
-}
-
-/// Figures over the last frames.
-#[derive(Debug, Clone, Copy)]
-pub struct Recent {
-    /// Frames per second that left the encoder.
-    pub fps: f64,
-    /// Median latency in milliseconds.
-    pub p50_ms: f64,
-    /// 95th percentile of latency in milliseconds.
-    pub p95_ms: f64,
-    /// Frames dropped since the start.
-    pub dropped: u64,
-}
-
-/// Figures of a whole run.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// Frames that reached the end.
-    pub frames: u64,
-    /// Frames that the source delivered.
-    pub frames_in: u64,
-    /// Live frames overtaken by newer ones.
-    pub dropped: u64,
-    /// Frames lost to faults.
-    pub failed: u64,
-    /// How often a source that was lost came back.
-    pub reconnects: u64,
-    /// Patches for which the model gave NaN or infinite features: they count as anomalous.
-    pub faulty_patches: u64,
-    /// Wall-clock time since the start.
-    pub seconds: f64,
-    /// Frames per second between the first and the last frame that reached the end.
-    pub fps: f64,
-    /// Median latency in milliseconds.
-    pub p50_ms: f64,
-    /// 95th percentile of latency in milliseconds.
-    pub p95_ms: f64,
-    /// Time per stage, in the order of the flow.
-    pub stages: Vec<StageReport>,
-}
-
-impl std::fmt::Display for Report {
-    /// The one line that programs may read: `600 frames, 20.4 fps, p50 41.2 ms, p95 88.0 ms, dropped 0`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Report { frames, fps, p50_ms, p95_ms, dropped, .. } = self;
-        write!(f, "{frames} frames, {fps:.1} fps, p50 {p50_ms:.1} ms, p95 {p95_ms:.1} ms, dropped {dropped}")
-    }
-}
-
-/// Time of one stage.
-#[derive(Debug, Clone, Serialize)]
-pub struct StageReport {
-    /// The stage.
-    pub name: String,
-    /// Frames it worked on.
-    pub frames: u64,
-    /// Mean time per frame in milliseconds.
-    pub busy_ms: f64,
-    /// Mean time that a frame waited before it, in milliseconds.
-    pub wait_ms: f64,
-}
-
-impl StageReport {
-    fn new(name: &str, counters: &StageCounters) -> Self {
-        let frames = counters.frames.load(Relaxed);
-        let per_frame = |nanos: &AtomicU64| nanos.load(Relaxed) as f64 / 1e6 / frames.max(1) as f64;
-        StageReport {
-            name: name.to_owned(),
-            frames,
-            busy_ms: per_frame(&counters.busy_nanos),
-            wait_ms: per_frame(&counters.wait_nanos),
+            problems: self.problems(),
+            stages: stages.iter().map(|(name, counters)| counters.report(name)).collect(),
         }
     }
 }

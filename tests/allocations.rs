@@ -140,7 +140,7 @@ fn encoder() -> Option<Box<dyn VideoEnd>> {
     }
 
     let unserved = OutputConfig { rtsp: "off".into(), http: "off".into(), ..OutputConfig::default() };
-    Some(Box::new(Video(VideoOut::open(&unserved, Haste::Offline, Some(25.0), None).unwrap())))
+    Some(Box::new(Video(VideoOut::open(&unserved, Haste::Offline, Some(25.0), None, None).unwrap())))
 }
 
 #[cfg(not(feature = "media"))]

@@ -2,6 +2,7 @@
 //! synthetic truth says a stranger is.
 #![cfg(feature = "media")]
 
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -147,6 +148,33 @@ fn camera(port: u16) -> Running {
     Running::start(command)
 }
 
+/// A player whose pictures are looked at one by one, for as long as it is wanted.
+struct Viewer(Child);
+
+impl Viewer {
+    fn start(url: &str) -> Viewer {
+        Viewer(player(url, 1_000_000))
+    }
+
+    /// Sees pictures until `count` of them are such; the stream must not end before.
+    fn until(&mut self, what: &str, count: usize, is: impl Fn(&[u8]) -> bool) {
+        let (mut picture, mut seen, begun) = (vec![0; WIDTH * HEIGHT * 3], 0, Instant::now());
+        while seen < count {
+            let ended = self.0.stdout.as_mut().unwrap().read_exact(&mut picture);
+            ended.unwrap_or_else(|e| panic!("the viewer waits for {what} and was let go: {e}"));
+            seen += usize::from(is(&picture));
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}: only {seen}");
+        }
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Whether a raw RGB picture has no colours.
 fn is_grey(picture: &[u8]) -> bool {
     let coloured =
@@ -165,26 +193,61 @@ fn a_viewer_stays_while_the_camera_goes_and_comes_back() {
     command.arg(format!("--rtsp=rtsp://127.0.0.1:{port}/farout"));
     let mut daemon = Running::start(command);
     daemon.until("the server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-    const PICTURES: usize = 110;
-    let viewer = player(&format!("rtsp://127.0.0.1:{port}/farout"), PICTURES);
-    std::thread::sleep(Duration::from_secs(4));
+    let mut viewer = Viewer::start(&format!("rtsp://127.0.0.1:{port}/farout"));
+    viewer.until("pictures of the camera", 10, |picture| !is_grey(picture));
     first.signal(libc::SIGKILL);
     drop(first.outcome());
-    std::thread::sleep(Duration::from_secs(3));
+    viewer.until("pictures that say that there is no signal", 5, is_grey);
     let second = camera(camera_port);
-    let output = viewer.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let pictures: Vec<&[u8]> = output.stdout.chunks(WIDTH * HEIGHT * 3).collect();
-    assert_eq!(pictures.len(), PICTURES, "pictures are missing");
-    let grey: Vec<bool> = pictures.iter().map(|picture| is_grey(picture)).collect();
-    let gone = grey.iter().filter(|grey| **grey).count();
-    assert!(gone >= 5, "{gone} pictures say that there is no signal");
-    assert!(!grey[PICTURES - 1], "the camera's pictures did not come back: {grey:?}");
+    viewer.until("the camera's pictures again", 10, |picture| !is_grey(picture));
+    drop(viewer);
     for (one, signal) in [(daemon, libc::SIGTERM), (second, libc::SIGTERM)] {
         one.signal(signal);
         let ended = one.outcome().succeeded();
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn a_recording_that_fails_is_tried_again_and_costs_no_viewer_anything() {
+    use std::os::unix::process::CommandExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (path, port) = (dir.path().join("drive.mp4"), free_port());
+    let mut command = program();
+    let size = format!("synthetic:width={WIDTH},height={HEIGHT}");
+    command.args(["run", "--bypass", "--http", "off", "--source", &size]);
+    command.arg(format!("--rtsp=rtsp://127.0.0.1:{port}/farout")).arg("--record").arg(&path);
+    // No file of this process grows beyond that, as on a full disk.
+    let most = libc::rlimit { rlim_cur: 300_000, rlim_max: 300_000 };
+    // SAFETY: both calls may be made between fork and exec, and touch nothing of the parent.
+    unsafe {
+        command.pre_exec(move || {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            match libc::setrlimit(libc::RLIMIT_FSIZE, &most) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    let mut daemon = Running::start(command);
+    daemon.until("the server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let viewer = player(&format!("rtsp://127.0.0.1:{port}/farout"), 150);
+    let second = dir.path().join("drive-2.mp4");
+    daemon.until("the next file", || second.exists());
+    let seen = viewer.wait_with_output().unwrap();
+    assert!(seen.status.success());
+    assert_eq!(seen.stdout.len(), 150 * WIDTH * HEIGHT * 3, "the viewer lost pictures");
+    daemon.signal(libc::SIGTERM);
+    let outcome = daemon.outcome();
+    assert!(outcome.stderr.contains("the recording failed; it is tried again"), "{}", outcome.stderr);
+    // What was written before is whole.
+    let told = Command::new("ffprobe")
+        .args(["-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let packets: u64 = String::from_utf8_lossy(&told.stdout).trim().parse().unwrap();
+    assert!(packets > 5, "{packets} pictures in the first file");
 }
 
 #[test]

@@ -91,6 +91,29 @@ fn http_serves_a_stream_a_page_and_refusals() {
 }
 
 #[test]
+fn connections_that_say_nothing_keep_nobody_out() {
+    let show = Show::start(&served(), 320, 180, None);
+    let url = &show.urls[1];
+    let host = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    let silent: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(host).unwrap()).collect();
+    // Some say a little, and no more.
+    silent.iter().take(150).for_each(|mut one| drop(one.write_all(b"GET /farout.ts HT")));
+    let start = Instant::now();
+    let mut client = watch(url);
+    assert!(shows_quarters(&client.next().unwrap().unwrap()));
+    assert!(start.elapsed() < Duration::from_secs(10), "a viewer waited for {:?}", start.elapsed());
+    drop(client);
+    // All are let go.
+    for (number, mut one) in silent.into_iter().enumerate() {
+        one.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut answer = Vec::new();
+        let end = one.read_to_end(&mut answer);
+        let reset = end.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset);
+        assert!(end.is_ok() || reset, "connection {number}: {end:?}");
+    }
+}
+
+#[test]
 fn vlc_reads_http() {
     let can = Command::new("runuser").args(["-u", "nobody", "--", "cvlc", "--version"]).output();
     if !can.is_ok_and(|o| o.status.success()) {
@@ -239,7 +262,7 @@ fn a_recording_keeps_every_frame_and_its_time() {
     let hooked = Arc::clone(&encoded);
     let hook = Box::new(move |id, at: Instant| hooked.lock().unwrap().push((id, at)));
     let config = OutputConfig { record: Some(path.clone()), ..unserved() };
-    let mut out = VideoOut::open(&config, Haste::Offline, None, Some(hook)).unwrap();
+    let mut out = VideoOut::open(&config, Haste::Offline, None, Some(hook), None).unwrap();
     let pool = Pool::new();
     // Variable rate: every third frame comes late.
     let time = |n: u64| Duration::from_millis(n * 40 + n / 3 * 100);
@@ -268,7 +291,7 @@ fn frames_of_another_size_or_format_keep_the_size_of_the_video() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.mp4");
     let config = OutputConfig { record: Some(path.clone()), ..unserved() };
-    let mut out = VideoOut::open(&config, Haste::Offline, Some(25.0), None).unwrap();
+    let mut out = VideoOut::open(&config, Haste::Offline, Some(25.0), None, None).unwrap();
     let pool = Pool::new();
     for n in 0..30 {
         let frame = match n / 10 {
@@ -308,7 +331,7 @@ fn a_recording_survives_a_kill() {
     if let Some(path) = std::env::var_os("FAROUT_KILLED_RECORDING") {
         // The process that will be killed.
         let config = OutputConfig { record: Some(path.into()), ..unserved() };
-        let mut out = VideoOut::open(&config, Haste::Offline, Some(25.0), None).unwrap();
+        let mut out = VideoOut::open(&config, Haste::Offline, Some(25.0), None, None).unwrap();
         let pool = Pool::new();
         for n in 0.. {
             out.push(quarters(&pool, 160, 90, n, 25)).unwrap();
@@ -350,16 +373,16 @@ fn what_cannot_be_served_or_written_is_explained() {
         (OutputConfig { rtsp: "8554".into(), ..unserved() }, "write rtsp://"),
     ];
     for (config, want) in cases {
-        let error = VideoOut::open(&config, Haste::Live, None, None).err().unwrap();
+        let error = VideoOut::open(&config, Haste::Live, None, None, None).err().unwrap();
         println!("{error}");
         assert!(error.to_string().contains(want), "{error}");
         assert_eq!(matches!(error, SinkError::Listen { .. }), want.starts_with("output."));
     }
     let path = dir.path().join("nothing.mp4");
     let config = OutputConfig { record: Some(path.clone()), ..unserved() };
-    VideoOut::open(&config, Haste::Live, None, None).unwrap().finish().unwrap();
+    VideoOut::open(&config, Haste::Live, None, None, None).unwrap().finish().unwrap();
     assert!(!path.exists(), "a recording without frames is no file");
     std::fs::write(&path, b"an older recording").unwrap();
-    VideoOut::open(&config, Haste::Live, None, None).unwrap().finish().unwrap();
+    VideoOut::open(&config, Haste::Live, None, None, None).unwrap().finish().unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"an older recording", "it goes when a newer one begins");
 }

@@ -49,7 +49,7 @@ fn open(
 ) -> Result<Box<dyn VideoEnd>> {
     use super::answer;
     use crate::frame::Frame;
-    use crate::sink::{Haste, VideoOut};
+    use crate::sink::{Haste, StateHook, VideoOut};
 
     struct Video {
         out: VideoOut,
@@ -75,7 +75,9 @@ fn open(
     let told = Arc::clone(health);
     let hook = Box::new(move |_, captured| told.frame_done(captured));
     let haste = if wait { Haste::Offline } else { Haste::Live };
-    let out = VideoOut::open(output, haste, rate, Some(hook))?;
+    let states = Arc::clone(health);
+    let state: StateHook = Arc::new(move |part, problem| states.problem(part, problem));
+    let out = VideoOut::open(output, haste, rate, Some(hook), Some(state))?;
     for url in out.urls() {
         // What a person who starts the program looks for.
         answer::print(format!("watch {url}\n"))?;

@@ -76,6 +76,9 @@ impl Watched {
                 }
             };
         }
+        for (part, why) in self.pictures.problems() {
+            line += &format!("; {part}: {why}");
+        }
         if let Some(why) = self.pictures.lost() {
             line += &format!("; no signal: {why}");
         }

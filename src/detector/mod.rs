@@ -171,3 +171,6 @@ pub fn detect(
     };
     drawn.run("encode", deliver, patience)
 }
+
+#[cfg(test)]
+mod tests;

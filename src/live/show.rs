@@ -134,8 +134,13 @@ impl LiveStatus {
                     format!("verdicts {:.1}/s, {:.0} ms old", judged.fps, age.as_secs_f64() * 1e3)
                 }
             };
+            let wrong: String = pictures
+                .problems()
+                .iter()
+                .map(|(part, why)| format!("  {}: {why}", part.to_uppercase()))
+                .collect();
             self.figures = format!(
-                "{:.1} fps  p50 {:.0} ms p95 {:.0} ms  dropped {}  {lane}",
+                "{:.1} fps  p50 {:.0} ms p95 {:.0} ms  dropped {}  {lane}{wrong}",
                 recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
             );
         }

@@ -18,7 +18,7 @@ use crate::frame::{Frame, PixelFormat};
 
 /// Frames that may wait for the encoder.
 const WAITING: u64 = 2;
-/// How long the encoder may take for one frame, or for what it still holds at the end.
+/// How long the encoder may take for one frame.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Key pictures that are asked for come at most this often.
 const KEY_INTERVAL: Duration = Duration::from_millis(250);
@@ -183,15 +183,15 @@ impl Encoding {
             .map_err(|e| self.check().err().unwrap_or_else(|| stage(e.to_string())))
     }
 
-    /// Waits until everything that was pushed is encoded and handed out.
-    pub(super) fn finish(self, shared: &FanOut) -> Result<(), SinkError> {
+    /// Waits until everything that was pushed is encoded and handed out, but no longer than `most`.
+    pub(super) fn finish(self, shared: &FanOut, most: Duration) -> Result<(), SinkError> {
         self.entry.end_of_stream().map_err(|e| self.check().err().unwrap_or_else(|| stage(e.to_string())))?;
         let start = Instant::now();
         let mut progress = shared.progress();
         while !progress.ended {
             self.check()?;
-            if start.elapsed() > PATIENCE {
-                return Err(stage(format!("the encoder did not end within {} s", PATIENCE.as_secs())));
+            if start.elapsed() > most {
+                return Err(stage(format!("the encoder did not end within {} s", most.as_secs())));
             }
             progress = match shared.moved.wait_timeout(progress, Duration::from_millis(20)) {
                 Ok((progress, _)) => progress,

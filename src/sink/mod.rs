@@ -23,6 +23,8 @@ mod picture;
 pub mod pictures;
 mod presence;
 #[cfg(feature = "media")]
+mod recorder;
+#[cfg(feature = "media")]
 mod rtsp;
 pub mod score_maps;
 #[cfg(feature = "media")]
@@ -37,6 +39,8 @@ pub use events::EventLog;
 #[cfg(feature = "media")]
 pub use fan_out::EncodedHook;
 pub use folder::{FileError, Naming, OutputFolder};
+#[cfg(feature = "media")]
+pub use outlet::StateHook;
 pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
 pub use presence::findings;
 pub use score_maps::{ScoreFormat, ScoreMapWriter};

@@ -14,7 +14,7 @@ use super::outlet::{AccessUnit, Outlet, bus_error, waiting};
 const FRAGMENT_MS: u32 = 1000;
 /// Pictures that may wait for the disk.
 const WAITING: u64 = 64;
-/// How long a disk may take for one picture, or for the end of the file.
+/// How long a disk may take for one picture.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A file that grows by fragments.
@@ -27,15 +27,17 @@ pub(super) struct Mp4 {
     /// Time of the first picture: the file starts at zero.
     zero: Option<gst::ClockTime>,
     finished: bool,
+    /// How long the end of the file may take.
+    ends_within: Duration,
 }
 
 impl Mp4 {
     /// Prepares a recording. The file is made, or an older one of that name overwritten, with the first
-    /// picture: what goes wrong before costs nobody a recording.
+    /// picture: what goes wrong before costs nobody a recording. Its end may take `ends_within`.
     ///
     /// # Errors
     /// [`SinkError::Record`] if the file could not be written.
-    pub(super) fn prepare(path: &Path) -> Result<Mp4, SinkError> {
+    pub(super) fn prepare(path: &Path, ends_within: Duration) -> Result<Mp4, SinkError> {
         let record = |why: String| SinkError::Record { path: path.to_owned(), why };
         writable(path)
             .map_err(|e| record(format!("{e}; name a .mp4 file in a folder that can be written to")))?;
@@ -63,7 +65,21 @@ impl Mp4 {
             pad.set_property("trak-timescale", 90_000_u32);
         }
         let bus = pipeline.bus().ok_or_else(|| record("the muxer has no bus".into()))?;
-        Ok(Mp4 { path: path.to_owned(), pipeline, entry, bus, pictures: 0, zero: None, finished: false })
+        Ok(Mp4 {
+            path: path.to_owned(),
+            pipeline,
+            entry,
+            bus,
+            pictures: 0,
+            zero: None,
+            finished: false,
+            ends_within,
+        })
+    }
+
+    /// Where it is written.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn failed(&self, why: impl Into<String>) -> SinkError {
@@ -130,13 +146,13 @@ impl Outlet for Mp4 {
             return Ok(());
         }
         let ended = self.entry.end_of_stream().map_err(|e| e.to_string()).and_then(|_| {
-            let wait = gst::ClockTime::try_from(PATIENCE).unwrap_or(gst::ClockTime::MAX);
+            let wait = gst::ClockTime::try_from(self.ends_within).unwrap_or(gst::ClockTime::MAX);
             match self.bus.timed_pop_filtered(wait, &[gst::MessageType::Eos, gst::MessageType::Error]) {
                 Some(message) => match message.view() {
                     gst::MessageView::Error(error) => Err(error.error().to_string()),
                     _ => Ok(()),
                 },
-                None => Err(format!("the file did not end within {} s", PATIENCE.as_secs())),
+                None => Err(format!("the file did not end within {} s", self.ends_within.as_secs())),
             }
         });
         let _ = self.pipeline.set_state(gst::State::Null);

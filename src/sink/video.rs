@@ -1,6 +1,7 @@
 //! Annotated frames in, one H.264 stream out to all outlets.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 
@@ -11,10 +12,18 @@ use super::encoding::Encoding;
 use super::fan_out::{EncodedHook, FanOut};
 use super::http::HttpServer;
 use super::mp4::Mp4;
-use super::outlet::{KeyWanted, Outlet};
+use super::outlet::{KeyWanted, Outlet, StateHook};
 use super::picture::{NOMINAL_RATE, Picture, make_even};
+use super::recorder::Recorder;
 use super::rtsp::RtspServer;
 use crate::frame::{Frame, PixelFormat};
+
+/// A live encoder that fails more often than this in [`WINDOW`] is given up.
+const MOST_RESTARTS: usize = 3;
+/// See [`MOST_RESTARTS`].
+const WINDOW: Duration = Duration::from_secs(60);
+/// What the encoder is called in states.
+const ENCODER: &str = "encoder";
 
 /// What happens to frames that come faster than the encoder takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +32,16 @@ pub enum Haste {
     Live,
     /// They wait.
     Offline,
+}
+
+impl Haste {
+    /// How long what the encoder holds, and then the end of a file, may take: live, together less than `flow.drain_secs`.
+    fn ends_within(self) -> Duration {
+        match self {
+            Haste::Live => Duration::from_secs(4),
+            Haste::Offline => Duration::from_secs(60),
+        }
+    }
 }
 
 /// Encodes frames and hands the result to the RTSP server, the HTTP server and the recording
@@ -36,6 +55,9 @@ pub struct VideoOut {
     shared: Arc<FanOut>,
     running: Option<Encoding>,
     dropped: u64,
+    state: StateHook,
+    /// When the encoder failed lately.
+    failures: Vec<Instant>,
 }
 
 impl VideoOut {
@@ -50,7 +72,9 @@ impl VideoOut {
         haste: Haste,
         rate: Option<f64>,
         hook: Option<EncodedHook>,
+        state: Option<StateHook>,
     ) -> Result<VideoOut, SinkError> {
+        let state = state.unwrap_or_else(|| Arc::new(|_, _| ()));
         let stage = |why: String| SinkError::Stage { stage: "encoding", why };
         gst::init().map_err(|e| stage(format!("GStreamer does not start: {e}")))?;
         let encoder = Encoder::choose(&config.encoder)?;
@@ -68,7 +92,11 @@ impl VideoOut {
             outlets.push(Box::new(server));
         }
         if let Some(path) = &config.record {
-            outlets.push(Box::new(Mp4::prepare(path)?));
+            outlets.push(match haste {
+                Haste::Live => Box::new(Recorder::start(path, haste.ends_within(), &state)?),
+                // Nothing may be lost: a slow disk is waited for.
+                Haste::Offline => Box::new(Mp4::prepare(path, haste.ends_within())?),
+            });
         }
         tracing::info!(encoder = encoder.name, ?urls, record = ?config.record, "video output");
         let shared = FanOut {
@@ -87,6 +115,8 @@ impl VideoOut {
             shared: Arc::new(shared),
             running: None,
             dropped: 0,
+            state,
+            failures: Vec::new(),
         })
     }
 
@@ -95,12 +125,37 @@ impl VideoOut {
     /// or column doubled.
     ///
     /// # Errors
-    /// If the encoder failed (then every later call fails too), or, once, if an outlet failed and
-    /// was given up; the others go on.
-    pub fn push(&mut self, mut frame: Frame) -> Result<(), SinkError> {
+    /// Offline: if the encoder or an outlet failed. Live, an outlet that failed is told to the hook of states and given up;
+    /// an encoder that failed is started again, and only if it fails again and again every call fails.
+    pub fn push(&mut self, frame: Frame) -> Result<(), SinkError> {
         if let Some(failure) = self.shared.progress().failures.pop_front() {
+            if self.haste == Haste::Offline {
+                return Err(failure);
+            }
+            tracing::error!(error = %failure, "an output is given up");
+            (self.state)("output", Some(failure.to_string()));
+        }
+        let Err(failure) = self.encode(frame) else {
+            return Ok(());
+        };
+        if self.haste == Haste::Offline {
             return Err(failure);
         }
+        self.running = None;
+        self.shared.progress().inside.clear();
+        let now = Instant::now();
+        self.failures.retain(|then| now.duration_since(*then) < WINDOW);
+        self.failures.push(now);
+        (self.state)(ENCODER, Some(failure.to_string()));
+        if self.failures.len() > MOST_RESTARTS {
+            return Err(failure);
+        }
+        tracing::error!(error = %failure, "the encoder failed; it is started again");
+        self.dropped += 1;
+        Ok(())
+    }
+
+    fn encode(&mut self, mut frame: Frame) -> Result<(), SinkError> {
         if frame.format == PixelFormat::I420 {
             make_even(&mut frame);
         }
@@ -109,7 +164,9 @@ impl VideoOut {
         let running = match &mut self.running {
             Some(running) => running,
             none => {
-                none.insert(Encoding::start(&self.config, &self.encoder, self.rate, picture, &self.shared)?)
+                let started = Encoding::start(&self.config, &self.encoder, self.rate, picture, &self.shared)?;
+                (self.state)(ENCODER, None);
+                none.insert(started)
             }
         };
         if self.haste == Haste::Offline {
@@ -131,7 +188,7 @@ impl VideoOut {
     pub fn finish(&mut self) -> Result<(), SinkError> {
         let mut result = Ok(());
         if let Some(running) = self.running.take() {
-            result = running.finish(&self.shared);
+            result = running.finish(&self.shared, self.haste.ends_within());
         }
         let outlets =
             std::mem::take(&mut *self.shared.outlets.lock().unwrap_or_else(PoisonError::into_inner));

@@ -88,7 +88,7 @@ impl Show {
         hook: Option<EncodedHook>,
         noisy: bool,
     ) -> Show {
-        let mut out = VideoOut::open(config, Haste::Live, Some(25.0), hook).unwrap();
+        let mut out = VideoOut::open(config, Haste::Live, Some(25.0), hook, None).unwrap();
         let urls = out.urls().to_vec();
         let stop = farout::stop::Stop::new();
         let token = stop.clone();

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# How fast and how fresh live pictures and verdicts are, seen by a real client: an RTSP camera of 1280x720 at 25 frames per
+# second (another farout), farout beside it, ffmpeg as viewer. Compares, in one run:
+#   scored   one chain: only judged pictures are shown (what the model reaches with the encoder running)
+#   live     two lanes
+#   no nice  two lanes, all threads of one priority
+#
+#   benches/live.sh CONFIG [SECONDS] [JSON]      (default: configs/demo.toml, 20 seconds each)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+config=${1:-configs/demo.toml}
+seconds=${2:-20}
+json=${3:-}
+farout=${FAROUT:-target/release/farout}
+camera_port=${CAMERA_PORT:-18554} port=${PORT:-18555}
+work=$(mktemp -d)
+children=()
+trap 'kill "${children[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT
+
+"$farout" -q run --bypass --source synthetic:width=1280,height=720,fps=25 --http off \
+    --rtsp "rtsp://127.0.0.1:$camera_port/camera" >/dev/null &
+children+=($!)
+sleep 3
+
+# The configuration with one key changed; relative paths stay what they are, beside the original.
+variant() {
+    local out
+    out="$(dirname "$config")/.live-$1-$$.toml"
+    python3 - "$config" "$out" "$2" <<'PYTHON'
+import re, sys
+text, (section, line) = open(sys.argv[1]).read(), sys.argv[3].split(":", 1)
+key = line.split("=")[0].strip()
+text = re.sub(rf"(?m)^{key} *=.*\n", "", text)
+if f"[{section}]" not in text:
+    text += f"\n[{section}]\n"
+open(sys.argv[2], "w").write(text.replace(f"[{section}]", f"[{section}]\n{line}", 1))
+PYTHON
+    printf '%s' "$out"
+}
+
+measure() {
+    local name=$1 file=$2
+    "$farout" -q run -c "$file" --source "rtsp://127.0.0.1:$camera_port/camera" --http off \
+        --rtsp "rtsp://127.0.0.1:$port/farout" --seconds $((seconds + 4)) --json >"$work/$name.out" &
+    local daemon=$!
+    children+=("$daemon")
+    sleep 4
+    # What a viewer gets in that time.
+    timeout $((seconds + 15)) ffprobe -v error -rtsp_transport tcp -read_intervals "%+$seconds" -show_entries \
+        packet=pts_time -of csv=p=0 "rtsp://127.0.0.1:$port/farout" >"$work/$name.packets" || true
+    wait "$daemon" || true
+    rm -f "$file"
+}
+
+measure scored "$(variant scored 'output:picture = "scored"')"
+measure live "$(variant live 'output:picture = "live"')"
+measure no-nice "$(variant no-nice 'flow:detection_nice = 0')"
+
+python3 - "$work" "$json" <<'PYTHON'
+import json, os, sys
+work, out = sys.argv[1:]
+rows = []
+for name in ["scored", "live", "no-nice"]:
+    told = json.loads(open(f"{work}/{name}.out").read().splitlines()[-1])
+    times = sorted(float(t) for line in open(f"{work}/{name}.packets") for t in [line.strip().strip(",")] if t and t != "N/A")
+    span = times[-1] - times[0] if len(times) > 1 else 0.0
+    verdicts = told.get("verdicts") or told
+    rows.append({
+        "way": name,
+        "client_fps": (len(times) - 1) / span if span else 0.0,
+        "longest_gap_ms": max((b - a for a, b in zip(times, times[1:])), default=0.0) * 1e3,
+        "picture_p50_ms": told["p50_ms"],
+        "picture_p95_ms": told["p95_ms"],
+        "verdicts_per_second": verdicts["fps"],
+        "verdict_age_p50_ms": verdicts["p50_ms"],
+        "verdict_age_p95_ms": verdicts["p95_ms"],
+    })
+base = rows[0]["verdicts_per_second"]
+print(f"{'':8} {'client fps':>10} {'gap ms':>7} {'p50 ms':>7} {'p95 ms':>7} {'verdicts/s':>10} {'of scored':>9} {'age p50':>8} {'age p95':>8}")
+for row in rows:
+    row["verdicts_of_scored"] = row["verdicts_per_second"] / base if base else 0.0
+    print(f"{row['way']:8} {row['client_fps']:10.1f} {row['longest_gap_ms']:7.0f} {row['picture_p50_ms']:7.1f} {row['picture_p95_ms']:7.1f} "
+          f"{row['verdicts_per_second']:10.2f} {row['verdicts_of_scored']:9.2f} {row['verdict_age_p50_ms']:8.0f} {row['verdict_age_p95_ms']:8.0f}")
+if out:
+    with open(out, "w") as file:
+        json.dump({"cores": os.cpu_count(), "ways": rows}, file, indent=1)
+PYTHON
