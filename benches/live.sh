@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How fast and how fresh live pictures and verdicts are, seen by a real client: an RTSP camera of 1280x720 at 25 frames per
-# second (another farout), farout beside it, ffmpeg as viewer. Compares, in one run:
+# second (examples/rtsp_camera.rs: a file as it is), farout beside it, ffprobe as viewer. Compares, in one run:
 #   scored   one chain: only judged pictures are shown (what the model reaches with the encoder running)
 #   live     two lanes
 #   no nice  two lanes, all threads of one priority
@@ -17,10 +17,19 @@ work=$(mktemp -d)
 children=()
 trap 'kill "${children[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT
 
-"$farout" -q run --bypass --source synthetic:width=1280,height=720,fps=25 --http off \
-    --rtsp "rtsp://127.0.0.1:$camera_port/camera" >/dev/null &
+camera=${CAMERA:-target/release/examples/rtsp_camera}
+if [ ! -x "$camera" ] || [ ! -x "$farout" ]; then
+    cargo build --release --locked --quiet --bin farout --example rtsp_camera
+fi
+# The drive, once, as a camera encodes it: key pictures every second, nothing reordered.
+"$farout" -q replay "synthetic:width=1280,height=720,fps=25,frames=$(((seconds + 12) * 25))" --bypass \
+    --frames-out "$work/frames" >/dev/null
+ffmpeg -v error -framerate 25 -pattern_type glob -i "$work/frames/*.png" -c:v libx264 -preset veryfast -bf 0 -g 25 \
+    -b:v 4M -pix_fmt yuv420p "$work/drive.mp4"
+rm -rf "$work/frames"
+"$camera" "$work/drive.mp4" "$camera_port" >/dev/null &
 children+=($!)
-sleep 3
+sleep 1
 
 # The configuration with one key changed; relative paths stay what they are, beside the original.
 variant() {

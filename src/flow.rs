@@ -227,8 +227,7 @@ fn read_newest(
             reader.map_err(|e| FlowError::Stage { stage: "decode".into(), frame: None, why: e.into() })?;
         let mut withheld = 0;
         loop {
-            let surplus =
-                health.useful_in_flight().map_or(0, |useful| in_flight.saturating_sub(useful.max(1)));
+            let surplus = in_flight.saturating_sub(health.useful_in_flight().unwrap_or(1).max(1));
             // First the permit, then the frame: what goes on is the newest at that moment.
             if withheld > surplus {
                 withheld -= 1;

@@ -45,8 +45,12 @@ struct Done {
 /// How many frames "recent" figures cover.
 const RECENT: usize = 128;
 
-/// Below so many frames the time of a stage is not known well: the first ones allocate and warm up.
-const FEWEST_FRAMES: u64 = 8;
+/// Below so many frames the time of a stage is not known: the first one allocates and warms up.
+const FEWEST_FRAMES: u64 = 2;
+/// The share of the rate that the slowest stage could reach which is enough: a frame more under way would only wait.
+const ENOUGH: f64 = 0.9;
+/// A stage's time now is the mean of about so many of its last frames.
+const WINDOW: f64 = 8.0;
 
 /// Name of the stage that reads the source: it runs beside the frames under way, not among them.
 pub const SOURCE_STAGE: &str = "decode";
@@ -56,6 +60,8 @@ struct StageCounters {
     frames: AtomicU64,
     busy_nanos: AtomicU64,
     wait_nanos: AtomicU64,
+    /// Of the last frames, exponentially averaged. Written by the stage's thread alone.
+    recent_nanos: AtomicU64,
 }
 
 impl StageCounters {
@@ -78,8 +84,12 @@ pub struct StageHealth(Arc<StageCounters>);
 impl StageHealth {
     /// One frame was worked on for `time`.
     pub fn worked(&self, time: Duration) {
-        self.0.frames.fetch_add(1, Relaxed);
-        self.0.busy_nanos.fetch_add(nanos(time), Relaxed);
+        let (frames, now) = (self.0.frames.fetch_add(1, Relaxed), nanos(time));
+        self.0.busy_nanos.fetch_add(now, Relaxed);
+        let before = self.0.recent_nanos.load(Relaxed) as f64;
+        // The first frame allocates and warms up: the second one stands for what comes.
+        let weight = if frames < FEWEST_FRAMES { 1.0 } else { 1.0 / WINDOW };
+        self.0.recent_nanos.store((before + (now as f64 - before) * weight) as u64, Relaxed);
     }
 
     /// One frame had waited in the stage's queue for `time`.
@@ -227,9 +237,9 @@ impl Health {
         self.frames_in.load(Relaxed)
     }
 
-    /// How many frames under way keep the slowest stage busy: the mean times of all stages after the source, over
-    /// the longest of them, and half a frame for what varies, rounded up. More would only wait before that stage.
-    /// `None` before every stage has seen 8 frames.
+    /// How many frames under way keep the slowest stage nearly busy: the times of all stages after the source, over the
+    /// longest of them, so many that 0.9 of its rate is reached. More would only wait before that stage, and be older
+    /// when they come out. Times are those of the last frames. `None` before every stage has seen 2.
     pub fn useful_in_flight(&self) -> Option<usize> {
         let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         let behind = stages.iter().filter(|(name, _)| name != SOURCE_STAGE);
@@ -239,11 +249,11 @@ impl Health {
             if frames < FEWEST_FRAMES {
                 return None;
             }
-            let mean = counters.busy_nanos.load(Relaxed) as f64 / frames as f64;
+            let mean = counters.recent_nanos.load(Relaxed) as f64;
             sum += mean;
             longest = longest.max(mean);
         }
-        (longest > 0.0).then(|| (sum / longest + 0.5).ceil() as usize)
+        (longest > 0.0).then(|| (ENOUGH * sum / longest).ceil() as usize)
     }
 
     /// Figures over the last 128 frames, for a status line.
@@ -318,8 +328,14 @@ mod tests {
 
     #[test]
     fn as_many_frames_are_useful_as_keep_the_slowest_stage_busy() {
-        let cases: [(&[u64], usize); 5] =
-            [(&[400], 2), (&[400, 60, 5], 2), (&[15, 3, 2, 2, 7], 3), (&[10, 10, 10], 4), (&[0], 0)];
+        let cases: [(&[u64], usize); 6] = [
+            (&[400], 1),
+            (&[400, 30, 5], 1),
+            (&[400, 60, 5], 2),
+            (&[15, 3, 2, 2, 7], 2),
+            (&[10, 10, 10], 3),
+            (&[0], 0),
+        ];
         for (times, want) in cases {
             let health = Health::new();
             health.stage(SOURCE_STAGE).worked(Duration::from_secs(9));
@@ -330,6 +346,15 @@ mod tests {
             }
             assert_eq!(health.useful_in_flight().unwrap_or(0), want, "{times:?}");
         }
+        // A stage that becomes slow is known as such after some frames, however long it was fast.
+        let health = Health::new();
+        let (one, other) = (health.stage("one"), health.stage("other"));
+        for _ in 0..10_000 {
+            [&one, &other].iter().for_each(|stage| stage.worked(Duration::from_millis(10)));
+        }
+        assert_eq!(health.useful_in_flight(), Some(2));
+        (0..40).for_each(|_| one.worked(Duration::from_millis(400)));
+        assert_eq!(health.useful_in_flight(), Some(1));
     }
 
     #[test]

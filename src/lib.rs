@@ -26,7 +26,7 @@
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
 //! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`digest`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`ranges`], [`stop`], [`views`], `written` |
+//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`ranges`], [`stop`], [`views`], `written` |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -55,6 +55,7 @@ extern crate self as farout;
 pub mod bank;
 pub mod causes;
 pub mod cli;
+pub mod clock;
 pub mod cmd;
 pub mod collect;
 pub mod colour;

@@ -59,6 +59,9 @@ pub struct Event {
     pub frame: u64,
     /// Presentation time of that frame in seconds.
     pub time_secs: f64,
+    /// Live: when that frame was captured, as a time of day (RFC 3339, UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utc: Option<String>,
     /// Frame in which the region was first seen.
     pub first_frame: u64,
     /// Last frame in which it was seen, up to now.

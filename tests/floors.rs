@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 4] = [
     &[
         "causes",
+        "clock",
         "colour",
         "digest",
         "file",

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::items::Judged;
 use super::status::Status;
+use crate::clock::Clock;
 use crate::flow::Stage;
 use crate::frame::Frame;
 use crate::health::Health;
@@ -32,13 +33,31 @@ pub struct EventRecorder {
     tracker: Tracker,
     log: EventLog,
     found: Vec<Event>,
+    /// Live: tells the time of day; the last frame's.
+    clock: Option<(Clock, Option<String>)>,
 }
 
 impl EventRecorder {
     /// Events by the rules of `config`, into `log`.
     pub fn new(config: &ScoreConfig, log: EventLog) -> Self {
         let tracker = Tracker::new(config.event_frames, config.event_gap_frames);
-        EventRecorder { tracker, log, found: Vec::new() }
+        EventRecorder { tracker, log, found: Vec::new(), clock: None }
+    }
+
+    /// The same with the time of day in each event: what a live run wants, and a replay must not have, whose events are
+    /// the same every time.
+    pub fn live(self) -> Self {
+        EventRecorder { clock: Some((Clock::now(), None)), ..self }
+    }
+
+    /// Logs what was found.
+    fn write(&mut self) -> Result<()> {
+        let utc = self.clock.as_ref().and_then(|(_, utc)| utc.as_ref());
+        for mut event in self.found.drain(..) {
+            event.utc = utc.cloned();
+            self.log.write(&event)?;
+        }
+        Ok(())
     }
 }
 
@@ -50,9 +69,11 @@ impl Stage for Record {
         let Judged { frame, verdict } = &judged;
         if let Some(verdict) = verdict {
             if let Some(events) = &mut self.events {
-                let EventRecorder { tracker, log, found } = events;
-                tracker.step(frame.id, frame.pts.as_secs_f64(), &verdict.regions, found);
-                found.drain(..).try_for_each(|event| log.write(&event))?;
+                if let Some((clock, utc)) = &mut events.clock {
+                    *utc = Some(format!("{:.3}", clock.at(frame.captured)));
+                }
+                events.tracker.step(frame.id, frame.pts.as_secs_f64(), &verdict.regions, &mut events.found);
+                events.write()?;
             }
             if let Some(writer) = &mut self.scores {
                 writer.write(frame.id, &frame.name, &verdict.scores)?;
@@ -68,10 +89,10 @@ impl Stage for Record {
     }
 
     fn finish(&mut self) -> Result<()> {
-        if let Some(EventRecorder { tracker, log, found }) = &mut self.events {
-            tracker.finish(found);
-            found.drain(..).try_for_each(|event| log.write(&event))?;
-            log.finish()?;
+        if let Some(events) = &mut self.events {
+            events.tracker.finish(&mut events.found);
+            events.write()?;
+            events.log.finish()?;
         }
         Ok(())
     }

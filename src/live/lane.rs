@@ -153,7 +153,7 @@ impl Detection<'_> {
         let mut record = Record::default();
         if let Some(path) = &config.output.events {
             let log = EventLog::append(path)?.while_read(self.stop.clone());
-            record.events = Some(EventRecorder::new(&config.score, log));
+            record.events = Some(EventRecorder::new(&config.score, log).live());
         }
         self.verdicts.opened(detector.scale, detector.summary.clone());
         // Its own token: a lane that ends must not end the pictures.

@@ -72,6 +72,11 @@ impl Show {
             return Ok(());
         };
         let newest = self.verdicts.newest();
+        if let Some(scored) = newest.as_ref().filter(|scored| self.shown != Some(scored.frame)) {
+            // Counted however old it is: a machine that is too slow must show as one.
+            self.shown = Some(scored.frame);
+            self.verdicts.health.frame_done(scored.captured);
+        }
         let age = newest.as_ref().map(|scored| frame.captured.saturating_duration_since(scored.captured));
         let strength = age.map_or(0.0, |age| strength(age, self.max_age));
         let status =
@@ -84,10 +89,6 @@ impl Show {
         };
         if let Some(scored) = newest.as_ref().filter(fits).filter(|_| strength > 0.0) {
             let verdict = &scored.verdict;
-            if self.shown != Some(scored.frame) {
-                self.shown = Some(scored.frame);
-                self.verdicts.health.frame_done(scored.captured);
-            }
             let moved = self.carrier.moved(scored.frame, &verdict.regions);
             let from = (&verdict.scores, &verdict.regions[..], &moved[..]);
             shift(from, f32::NEG_INFINITY, (&mut self.scores, &mut self.regions));

@@ -171,6 +171,7 @@ impl Track {
             event,
             frame,
             time_secs,
+            utc: None,
             first_frame: self.first_frame,
             last_frame: self.last_frame,
             rect: self.best.rect,

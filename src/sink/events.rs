@@ -162,6 +162,7 @@ mod tests {
             event: number,
             frame: 30,
             time_secs: 1.2,
+            utc: None,
             first_frame: 28,
             last_frame: 30,
             rect: Rect { x: 1, y: 2, width: 3, height: 4 },
