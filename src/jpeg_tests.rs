@@ -19,7 +19,7 @@ fn off(got: &Frame, want: &[u8]) -> f64 {
 }
 
 fn read(bytes: &[u8]) -> Result<Frame, String> {
-    decode(bytes, &Pool::new()).map(|(frame, _)| frame)
+    decode(bytes, &Pool::new()).map(|(frame, _)| frame).map_err(|e| e.to_string())
 }
 
 /// Encoded by the library with these settings.

@@ -15,6 +15,7 @@ use super::address::masked;
 use super::config::SourceConfig;
 use super::damage::{Care, Watch};
 use super::facts::{Facts, SharedFacts, lock};
+use super::jpeg_decoder;
 use super::picture::Copier;
 use super::pipeline::{Input, connect_decoder, head, tail};
 use crate::frame::Frame;
@@ -109,6 +110,7 @@ impl Decode {
         care: Care,
     ) -> Result<Decode, String> {
         gst::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
+        jpeg_decoder::register();
         let (pipeline, decodebin) = head(input, config)?;
         let tail = tail(&pipeline, config.deinterlace)?;
         let (send, receive) = bounded(if newest_only { 1 } else { QUEUE });

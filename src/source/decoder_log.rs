@@ -124,7 +124,7 @@ fn listen() {
 }
 
 /// A line counts for the decoder on this thread, else for all that have threads of their own.
-fn put_down() {
+pub(super) fn put_down() {
     // A thread that ends may still log.
     let here = HERE.try_with(|here| here.try_borrow().ok().and_then(|heard| heard.upgrade()));
     if let Some(heard) = here.ok().flatten() {

@@ -124,7 +124,7 @@ fn read(path: &Path, bytes: &mut Vec<u8>, pool: &Pool<Vec<u8>>) -> Result<Frame,
 /// What is wrong with it, in words: no JPEG, PNG, WebP or BMP picture, or not a whole one.
 pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
     if jpeg::is_jpeg(bytes) {
-        let (frame, orientation) = jpeg::decode(bytes, pool)?;
+        let (frame, orientation) = jpeg::decode(bytes, pool).map_err(|e| e.to_string())?;
         return Ok(match orientation {
             Orientation::NoTransforms => frame,
             turned => oriented(&frame, turned, pool),

@@ -86,19 +86,9 @@ impl Jpegs {
     }
 
     fn find(&mut self) -> Option<usize> {
-        while let Some(found) = memchr(0xFF, &self.bytes[self.searched..]) {
-            let at = self.searched + found;
-            match self.bytes[at..] {
-                [_, 0xD8, 0xFF, ..] => return Some(at),
-                [_] | [_, 0xD8] => {
-                    self.searched = at;
-                    break;
-                }
-                _ => self.searched = at + 1,
-            }
-        }
-        if memchr(0xFF, &self.bytes[self.searched..]).is_none() {
-            self.searched = self.bytes.len();
+        match begin(&self.bytes[self.searched..]) {
+            Ok(start) => return Some(self.searched + start),
+            Err(until) => self.searched += until,
         }
         // What holds no picture is not kept for ever.
         if self.searched > LARGEST_GAP {
@@ -111,6 +101,49 @@ impl Jpegs {
         self.bytes.drain(..until);
         (self.picture, self.searched) = (None, 0);
     }
+}
+
+/// The first picture in some bytes.
+pub(super) enum Found {
+    /// From `start` on, up to its end or to where it breaks off.
+    Picture { start: usize, len: usize },
+    /// Its end is not among them.
+    Begun { start: usize },
+    /// None begins before `until`.
+    Nothing { until: usize },
+}
+
+/// Looks for a picture.
+pub(super) fn first_picture(bytes: &[u8]) -> Found {
+    let start = match begin(bytes) {
+        Ok(start) => start,
+        Err(until) => return Found::Nothing { until },
+    };
+    let (bytes, mut walk) = (&bytes[start..], Walk { at: 2, coded: false });
+    loop {
+        match step(bytes, &mut walk) {
+            Step::Marker => walk.coded = false,
+            Step::Coded => walk.coded = true,
+            Step::More if bytes.len() < LARGEST => return Found::Begun { start },
+            Step::End | Step::More | Step::Broken => {
+                return Found::Picture { start, len: walk.at.clamp(2, bytes.len()) };
+            }
+        }
+    }
+}
+
+/// Where a picture begins; else up to where none does.
+fn begin(bytes: &[u8]) -> Result<usize, usize> {
+    let mut searched = 0;
+    while let Some(found) = memchr(0xFF, &bytes[searched..]) {
+        let at = searched + found;
+        match bytes[at..] {
+            [_, 0xD8, 0xFF, ..] => return Ok(at),
+            [_] | [_, 0xD8] => return Err(at),
+            _ => searched = at + 1,
+        }
+    }
+    Err(bytes.len())
 }
 
 /// Goes over one marker with its segment, or to the end of coded data.

@@ -33,6 +33,8 @@ mod facts;
 mod http;
 pub mod images;
 #[cfg(feature = "media")]
+mod jpeg_decoder;
+#[cfg(feature = "media")]
 mod jpegs;
 #[cfg(feature = "media")]
 mod live;

@@ -182,7 +182,10 @@ pub(super) fn connect_decoder(
                     element.set_property(property, value);
                 }
             }
-            streams.watch_decoder(element, care, live);
+            let watch = streams.watch_decoder(element, care, live);
+            // Until a picture shows which stream is read: perhaps none is whole.
+            let mut facts = lock(&shared);
+            facts.watch = facts.watch.take().or(watch);
         }
     });
     let shared = Arc::clone(facts);
