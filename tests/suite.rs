@@ -38,6 +38,7 @@ mod maps;
 mod metrics;
 mod metrics_input;
 mod models;
+mod motion_jpeg;
 mod prepare;
 mod reconnect;
 mod replay;

@@ -166,6 +166,11 @@ impl Watch {
         if self.care == Care::Told { self.heard.lines() } else { self.left_out.load(Ordering::Relaxed) }
     }
 
+    /// The same with those whose pictures have not come out yet, and may never.
+    pub(super) fn lost(&self) -> u64 {
+        self.left_out() + self.state().bad.len() as u64
+    }
+
     /// Whether anything was damaged, be it that nothing of it came to the decoder.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed) || self.care == Care::Told && self.heard.lines() > 0

@@ -173,9 +173,9 @@ impl Decode {
         self.gate.dropped.load(Ordering::Relaxed)
     }
 
-    /// Pictures that were left out because they were damaged or referred to damaged ones.
+    /// Pictures that were left out because they were damaged or referred to damaged ones, or will be.
     pub(super) fn left_out(&self) -> u64 {
-        lock(&self.gate.facts).watch.as_deref().map_or(0, Watch::left_out)
+        lock(&self.gate.facts).watch.as_deref().map_or(0, Watch::lost)
     }
 
     /// Whether anything in the stream was damaged.
@@ -217,12 +217,19 @@ impl Decode {
     }
 }
 
-impl Drop for Decode {
-    fn drop(&mut self) {
+impl Decode {
+    /// Tears the pipeline down; nothing comes any more.
+    pub(super) fn stop(&self) {
         self.gate.closed.store(true, Ordering::Release);
         while self.gate.receive.try_recv().is_ok() {}
         // Nothing is left to do if the pipeline refuses to stop.
         let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+impl Drop for Decode {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

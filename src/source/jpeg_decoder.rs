@@ -96,7 +96,7 @@ mod imp {
         fn pad_templates() -> &'static [gst::PadTemplate] {
             static PADS: std::sync::LazyLock<Vec<gst::PadTemplate>> = std::sync::LazyLock::new(|| {
                 let jpeg = gst::Caps::new_empty_simple("image/jpeg");
-                let formats = ["I420", "Y42B", "Y444", "GRAY8", "RGB"];
+                let formats = ["I420", "Y42B", "Y444", "RGB"];
                 let raw = gst::Caps::builder("video/x-raw").field("format", gst::List::new(formats));
                 let pads =
                     [("sink", gst::PadDirection::Sink, jpeg), ("src", gst::PadDirection::Src, raw.build())];
@@ -213,8 +213,8 @@ mod imp {
         ) -> Result<(), gst::FlowError> {
             use gst_video::{VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoTransferFunction};
             let (format, yuv) = match output.layout {
-                Layout::Grey => (gst_video::VideoFormat::Gray8, false),
-                Layout::Yuv420 => (gst_video::VideoFormat::I420, true),
+                // GStreamer's converter copies the luma of GRAY8 whatever its range, and says another one.
+                Layout::Grey | Layout::Yuv420 => (gst_video::VideoFormat::I420, true),
                 Layout::Yuv422 => (gst_video::VideoFormat::Y42b, true),
                 Layout::Yuv444 => (gst_video::VideoFormat::Y444, true),
                 Layout::Rgb => (gst_video::VideoFormat::Rgb, false),
@@ -284,6 +284,10 @@ mod imp {
             output: Output,
         ) -> Option<()> {
             let fields = if output.interlaced { &self.fields[..] } else { &self.fields[..1] };
+            if output.layout == Layout::Grey {
+                picture.plane_data_mut(1).ok()?.fill(128);
+                picture.plane_data_mut(2).ok()?.fill(128);
+            }
             for n in 0..output.layout.planes() {
                 let (_, rows) = output.layout.size(n, output.width, output.height);
                 let stride = usize::try_from(*picture.plane_stride().get(n)?).ok()?;

@@ -52,6 +52,8 @@ mod presence;
 #[cfg(feature = "media")]
 mod recording;
 #[cfg(feature = "media")]
+mod refused;
+#[cfg(feature = "media")]
 mod sdp;
 pub mod status;
 #[cfg(feature = "media")]

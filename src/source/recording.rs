@@ -10,6 +10,7 @@ use super::decode::{Decode, Pulled};
 use super::ending::{Ending, look};
 use super::facts::Facts;
 use super::pipeline::Input;
+use super::refused::refused;
 use super::{Address, Source, SourceError};
 use crate::frame::Frame;
 use crate::stop::Stop;
@@ -123,52 +124,21 @@ impl Recording {
         stop: Stop,
         mut again: Option<(Input, SourceConfig)>,
     ) -> Result<Recording, SourceError> {
-        let mut pulled = wait(&mut decode, &stop);
+        // A server that sends nothing whole is tried again; a file is read to its end.
+        let is_file = again.is_some();
+        let mut pulled = wait(&mut decode, &stop, PATIENCE, is_file);
         if matches!(pulled, Pulled::Suspect)
             && let Some((input, config)) = again.take()
         {
+            decode.stop();
             decode = Decode::start(&input, &config, false)
                 .map_err(|why| SourceError::unreadable(&location, why))?;
-            pulled = wait(&mut decode, &stop);
+            pulled = wait(&mut decode, &stop, PATIENCE, is_file);
         }
-        let first = match (pulled, &ending) {
-            (Pulled::End | Pulled::Broken(_), Ending::Cut(cut)) => {
-                let why = format!("no frame can be decoded: {cut}");
-                return Err(SourceError::unreadable(location, why));
-            }
-            (pulled, _) => pulled,
-        };
-        let first = match first {
+        let first = match pulled {
             Pulled::Frame(frame) => Some(frame),
             Pulled::Nothing if stop.asked() => None,
-            Pulled::Nothing => {
-                let secs = PATIENCE.as_secs();
-                return Err(SourceError::unreadable(location, format!("no frame came within {secs} s")));
-            }
-            Pulled::End if decode.left_out() > 0 => {
-                return Err(SourceError::unreadable(
-                    location,
-                    "no picture in it is whole; ffmpeg's error messages tell what is damaged",
-                ));
-            }
-            Pulled::End | Pulled::Suspect => {
-                return Err(SourceError::unreadable(
-                    location,
-                    "it holds no video that could be decoded; ffprobe tells what it holds",
-                ));
-            }
-            // Without anything to decode, the missing decoder that is reported is that of the sound.
-            Pulled::Broken(_)
-                if decode.facts().has_sound
-                    && decode.facts().decoder.is_none()
-                    && !decode.facts().has_video =>
-            {
-                return Err(SourceError::unreadable(location, "it holds no video, only sound"));
-            }
-            Pulled::Broken(why) => {
-                let hint = Address::from(location.as_str()).hint(&why);
-                return Err(SourceError::unreadable(location, format!("{}{hint}", remedy(&why))));
-            }
+            other => return Err(refused(location, other, &decode, &ending, PATIENCE)),
         };
         let location = Address::from(location);
         let facts = decode.facts();
@@ -229,7 +199,7 @@ impl Recording {
     }
 
     fn taken(&mut self) -> Pulled {
-        self.first.take().map_or_else(|| wait(&mut self.decode, &self.stop), Pulled::Frame)
+        self.first.take().map_or_else(|| wait(&mut self.decode, &self.stop, PATIENCE, true), Pulled::Frame)
     }
 
     /// Starts the recording anew, decoded so that damage is put down to its picture, and goes on where it stood.
@@ -238,12 +208,16 @@ impl Recording {
             return Ok(());
         };
         tracing::debug!(location = %self.location, "damaged: decoded again on one thread");
+        // A decoder in hardware may be there only once.
+        self.decode.stop();
+        self.decode = Decode::start(&input, &config, false).map_err(|why| {
+            self.over = true;
+            SourceError::unreadable(self.location.to_string(), self.location.hide(&why))
+        })?;
         self.ahead.clear();
-        self.decode = Decode::start(&input, &config, false)
-            .map_err(|why| SourceError::unreadable(self.location.to_string(), self.location.hide(&why)))?;
         let next = self.last.map_or(0, |(id, _)| id + 1);
         loop {
-            match wait(&mut self.decode, &self.stop) {
+            match wait(&mut self.decode, &self.stop, PATIENCE, true) {
                 Pulled::Frame(frame) if frame.id < next => {}
                 Pulled::Frame(frame) => self.first = Some(frame),
                 other => self.after = Some(other),
@@ -257,7 +231,10 @@ impl Recording {
     /// The verdict once no frame comes any more.
     fn end(&mut self, broken: Option<String>) -> Result<Option<Frame>, SourceError> {
         self.over = true;
-        self.count_left_out(self.decode.passed());
+        // Before the end nobody has counted all pictures: those that were left out since the last frame count.
+        let uncounted = self.decode.left_out().saturating_sub(self.left_out);
+        let next = self.last.map_or(0, |(id, _)| id + 1) + uncounted;
+        self.count_left_out(self.decode.passed().max(next));
         let left_out = self.left_out;
         let damage = match left_out {
             0 if self.decode.is_damaged() => {
@@ -372,29 +349,49 @@ pub(super) fn describe(location: &Address, facts: &Facts) -> String {
     }
 }
 
-/// The next thing that happens, or `Nothing` if that takes too long or stopping is asked.
-fn wait(decode: &mut Decode, stop: &Stop) -> Pulled {
-    let start = Instant::now();
+/// The next thing that happens, or `Nothing` if stopping is asked or nothing comes for so long. Damaged pictures are
+/// something, where `damage_counts`.
+fn wait(decode: &mut Decode, stop: &Stop, patience: Duration, damage_counts: bool) -> Pulled {
+    let (mut since, mut left_out) = (Instant::now(), decode.left_out());
     loop {
         match decode.pull(POLL) {
-            Pulled::Nothing if start.elapsed() < PATIENCE && !stop.asked() => {}
+            Pulled::Nothing if stop.asked() => return Pulled::Nothing,
+            Pulled::Nothing if damage_counts && decode.left_out() > left_out => {
+                (since, left_out) = (Instant::now(), decode.left_out());
+            }
+            Pulled::Nothing if since.elapsed() < patience => {}
             other => return other,
         }
     }
 }
 
-/// Adds what to try to the messages that users meet most.
-fn remedy(why: &str) -> String {
-    let hint = if why.contains("missing a plug-in") || why.contains("no suitable plugins") {
-        "; a decoder is missing: install gstreamer1.0-libav, gstreamer1.0-plugins-bad and -ugly"
-    } else if why.contains("type of stream")
-        || why.contains("text file")
-        || why.contains("could not be determined")
-        || why.contains("wrong type")
-    {
-        "; is it a video? ffprobe tells what it holds"
-    } else {
-        ""
-    };
-    format!("{why}{hint}")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_pictures_are_signs_of_life() {
+        let dir = tempfile::tempdir().unwrap();
+        let pixels: Vec<u8> = (0..64 * 64 * 3).map(|i| (i * i % 251) as u8).collect();
+        let jpeg = crate::jpeg::encode(&pixels, 64, 64, 90).unwrap();
+        let path = dir.path().join("0.jpg");
+        std::fs::write(&path, &jpeg[..jpeg.len() * 9 / 10]).unwrap();
+        // 25 of them, in 2.5 s.
+        let text = format!(
+            "multifilesrc location=\"{}\" num-buffers=25 caps=image/jpeg,framerate=10/1 ! identity sleep-time=100000",
+            path.display()
+        );
+        let patience = Duration::from_millis(700);
+        for (counts, ended) in [(true, true), (false, false)] {
+            let (input, config) = (Input::Launch(text.clone()), SourceConfig::default());
+            let mut decode = Decode::start(&input, &config, false).unwrap();
+            let pulled = wait(&mut decode, &Stop::new(), patience, counts);
+            assert_eq!(matches!(pulled, Pulled::End | Pulled::Broken(_)), ended, "{}", decode.left_out());
+            assert!(
+                decode.left_out() > 2 && (!ended || decode.left_out() == 25),
+                "{} of {counts}",
+                decode.left_out()
+            );
+        }
+    }
 }
