@@ -107,7 +107,7 @@ impl Watch {
         let watch = Arc::new(Watch {
             care,
             live,
-            heard: Heard::new(care == Care::Fast),
+            heard: if care == Care::Told { Heard::told() } else { Heard::new(care == Care::Fast) },
             suspect: AtomicBool::new(false),
             left_out: AtomicU64::new(0),
             damaged: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use gstreamer_video::prelude::*;
 use gstreamer_video::subclass::prelude::*;
 use gstreamer_video::video_codec_state::{Readable, VideoCodecState};
 
-use super::decoder_log::put_down;
+use super::decoder_log;
 use super::jpegs::{Found, first_picture};
 use crate::jpeg::JpegError;
 use crate::jpeg::planes::{Layout, Planes};
@@ -305,7 +305,7 @@ mod imp {
         /// Counts a picture that is left out; gives the error back if nothing else will ever come.
         fn left_out(&mut self, error: JpegError) -> Option<JpegError> {
             tracing::debug!(%error, "a picture is left out");
-            put_down();
+            decoder_log::left_out();
             if self.output.is_none() && !matches!(error, JpegError::NotWhole(_)) {
                 self.unread += 1;
                 self.why = Some(error);
