@@ -13,6 +13,7 @@ use mozjpeg::decompress::DecompressBuilder;
 use mozjpeg::{ColorSpace, Compress, Decompress, Marker};
 use mozjpeg_sys as ffi;
 
+use crate::exif;
 use crate::frame::{Frame, PixelFormat};
 use crate::pool::Pool;
 
@@ -59,8 +60,8 @@ pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<(Frame, Orientation)
         let (width, height) = decoder.size();
         let orientation = decoder
             .markers()
-            .find_map(|segment| segment.data.strip_prefix(b"Exif\0\0"))
-            .and_then(Orientation::from_exif_chunk)
+            .find(|segment| segment.data.starts_with(b"Exif\0\0"))
+            .and_then(|segment| exif::orientation(segment.data))
             .unwrap_or(Orientation::NoTransforms);
         let mut frame = Frame::take(pool, PixelFormat::Rgb, width, height);
         read_rgb(decoder, &mut frame.pixels)?;

@@ -165,7 +165,8 @@ fn other_kinds_are_named_and_sizes_are_bounded() {
 #[test]
 fn exif_tells_how_to_turn() {
     let bytes = encode(&picture(), SIZE.0, SIZE.1, 90).unwrap();
-    let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    // As a LONG.
+    let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x04\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let segment = [&[0xFF, 0xE1, 0, tiff.len() as u8 + 8][..], b"Exif\0\0", tiff].concat();
     let with = [&bytes[..2], &segment, &bytes[2..]].concat();
     assert_eq!(decode(&with, &Pool::new()).unwrap().1, Orientation::Rotate90);

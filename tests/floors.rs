@@ -12,6 +12,7 @@ const FLOORS: [&[&str]; 4] = [
         "causes",
         "colour",
         "digest",
+        "exif",
         "file",
         "finding",
         "frame",
