@@ -23,6 +23,8 @@ mod decode;
 mod decoder_log;
 mod drive;
 #[cfg(feature = "media")]
+mod ebml;
+#[cfg(feature = "media")]
 mod ending;
 #[cfg(feature = "media")]
 mod entry;

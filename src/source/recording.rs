@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::config::SourceConfig;
-use super::container::{broken_at, programmes, tracks};
+use super::container::{programmes, tracks};
 use super::decode::{Decode, Pulled};
-use super::ending::{Ending, look};
+use super::ending::{Ending, broken_at, look};
 use super::facts::Facts;
 use super::pipeline::Input;
 use super::refused::refused;
@@ -263,7 +263,7 @@ impl Recording {
     fn stopped_early(&self) -> Option<String> {
         let (_, last) = self.last.unwrap_or_default();
         let early = self.duration.is_some_and(|length| length > self.zero + last + SLACK);
-        let at = broken_at(self.path.as_deref().filter(|_| early)?)?;
+        let at = broken_at(self.path.as_deref().filter(|_| early)?, last, &self.stop)?;
         Some(format!(
             "the file is damaged at byte {at}, and GStreamer does not read on; `ffmpeg -i FILE -c copy FILE.mkv` does"
         ))
