@@ -176,6 +176,11 @@ impl Watch {
         self.damaged.load(Ordering::Relaxed) || self.care == Care::Told && self.heard.lines() > 0
     }
 
+    /// Whether the decoder tells of each damaged picture.
+    pub(super) fn is_told(&self) -> bool {
+        self.care == Care::Told
+    }
+
     /// Fast only: whether the stream must be decoded again to know what is damaged.
     pub(super) fn is_suspect(&self) -> bool {
         self.care == Care::Fast && (self.suspect.load(Ordering::Acquire) || self.heard.lines() > 0)

@@ -183,6 +183,11 @@ impl Decode {
         lock(&self.gate.facts).watch.as_deref().is_some_and(Watch::is_damaged)
     }
 
+    /// Whether the decoder itself sees to it that each picture is whole.
+    pub(super) fn checks_pictures(&self) -> bool {
+        lock(&self.gate.facts).watch.as_deref().is_some_and(Watch::is_told)
+    }
+
     /// How many pictures there were in all, damaged ones included; 0 before the end.
     pub(super) fn passed(&self) -> u64 {
         self.gate.passed.load(Ordering::Acquire)

@@ -46,6 +46,8 @@ pub mod natural_order;
 mod open;
 mod paced;
 #[cfg(feature = "media")]
+mod patience;
+#[cfg(feature = "media")]
 mod picture;
 #[cfg(feature = "media")]
 mod pipeline;

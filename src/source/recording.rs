@@ -2,21 +2,20 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::SourceConfig;
 use super::container::{programmes, tracks};
 use super::decode::{Decode, Pulled};
 use super::ending::{Ending, broken_at, look};
 use super::facts::Facts;
+use super::patience::wait;
 use super::pipeline::Input;
 use super::refused::refused;
 use super::{Address, Source, SourceError};
 use crate::frame::Frame;
 use crate::stop::Stop;
 
-/// How often a waiting reader looks at bus and stop token.
-const POLL: Duration = Duration::from_millis(50);
 /// A recording that gives no frame for so long hangs: only a sleeping disk, a server or a busy machine takes seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Frames that wait for those after them while damage may still show: as many as pictures may be out of order.
@@ -50,6 +49,8 @@ pub(super) struct Recording {
     again: Option<(Input, SourceConfig)>,
     /// The file, if it is one.
     path: Option<PathBuf>,
+    /// Where a file is damaged behind which nothing was read.
+    broken_at: Option<u64>,
     over: bool,
 }
 
@@ -166,6 +167,7 @@ impl Recording {
             left_out: 0,
             again,
             path: None,
+            broken_at: None,
             over: false,
         })
     }
@@ -182,20 +184,38 @@ impl Recording {
         (self.decode, first)
     }
 
-    /// What comes next. As long as a file is decoded fast, frames wait for those after them: damage shows later than the
-    /// picture that it begins in, and what is given out must not depend on which thread was faster.
+    /// What comes next. Of a file, frames wait for those after them: damage shows later than the picture that it begins
+    /// in, and what is given out must not depend on which thread was faster.
     fn pull(&mut self) -> Result<Pulled, SourceError> {
-        while self.again.is_some() && self.after.is_none() && self.ahead.len() <= AHEAD {
+        let waits = self.again.is_some() || self.path.is_some();
+        while waits && self.after.is_none() && self.ahead.len() <= AHEAD {
             match self.taken() {
                 Pulled::Frame(frame) => self.ahead.push_back(frame),
                 Pulled::Suspect => self.start_again()?,
-                other => self.after = Some(other),
+                other => {
+                    self.look_for_a_break();
+                    self.after = Some(other);
+                }
             }
         }
         if let Some(frame) = self.ahead.pop_front() {
             return Ok(Pulled::Frame(frame));
         }
         Ok(self.after.take().unwrap_or_else(|| self.taken()))
+    }
+
+    /// Matroska's demuxer takes damage for the end, without a word; its elements tell whether the file is damaged or only
+    /// its sound goes on. The damage may begin in the last block that was read, and nothing tells which picture that is.
+    fn look_for_a_break(&mut self) {
+        let given = self.last.map(|(_, last)| last);
+        let last = self.ahead.back().map(|frame| frame.pts.saturating_sub(self.zero)).or(given);
+        let last = last.unwrap_or_default();
+        let early = self.duration.is_some_and(|length| length > self.zero + last + SLACK);
+        let path = self.path.as_deref().filter(|_| early);
+        self.broken_at = path.and_then(|path| broken_at(path, last, &self.stop));
+        if self.broken_at.is_some() && !self.decode.checks_pictures() {
+            self.ahead.clear();
+        }
     }
 
     fn taken(&mut self) -> Pulled {
@@ -220,7 +240,10 @@ impl Recording {
             match wait(&mut self.decode, &self.stop, PATIENCE, true) {
                 Pulled::Frame(frame) if frame.id < next => {}
                 Pulled::Frame(frame) => self.first = Some(frame),
-                other => self.after = Some(other),
+                other => {
+                    self.look_for_a_break();
+                    self.after = Some(other);
+                }
             }
             if self.first.is_some() || self.after.is_some() {
                 return Ok(());
@@ -258,14 +281,13 @@ impl Recording {
         })
     }
 
-    /// Matroska's demuxer takes damage for the end, without a word. Whether sound goes on or the file is damaged, its
-    /// elements tell.
+    /// What to say of a file behind whose damage nothing was read.
     fn stopped_early(&self) -> Option<String> {
-        let (_, last) = self.last.unwrap_or_default();
-        let early = self.duration.is_some_and(|length| length > self.zero + last + SLACK);
-        let at = broken_at(self.path.as_deref().filter(|_| early)?, last, &self.stop)?;
+        let at = self.broken_at?;
+        let unsure =
+            if self.decode.checks_pictures() { "" } else { ", and the last pictures before are left out" };
         Some(format!(
-            "the file is damaged at byte {at}, and GStreamer does not read on; `ffmpeg -i FILE -c copy FILE.mkv` does"
+            "the file is damaged at byte {at}: GStreamer does not read on{unsure}; `ffmpeg -i FILE -c copy FILE.mkv` does"
         ))
     }
 
@@ -346,52 +368,5 @@ pub(super) fn describe(location: &Address, facts: &Facts) -> String {
     match facts.size {
         Some((width, height)) => format!("{location}, {width}x{height}, {decoder}"),
         None => location.to_string(),
-    }
-}
-
-/// The next thing that happens, or `Nothing` if stopping is asked or nothing comes for so long. Damaged pictures are
-/// something, where `damage_counts`.
-fn wait(decode: &mut Decode, stop: &Stop, patience: Duration, damage_counts: bool) -> Pulled {
-    let (mut since, mut left_out) = (Instant::now(), decode.left_out());
-    loop {
-        match decode.pull(POLL) {
-            Pulled::Nothing if stop.asked() => return Pulled::Nothing,
-            Pulled::Nothing if damage_counts && decode.left_out() > left_out => {
-                (since, left_out) = (Instant::now(), decode.left_out());
-            }
-            Pulled::Nothing if since.elapsed() < patience => {}
-            other => return other,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn damaged_pictures_are_signs_of_life() {
-        let dir = tempfile::tempdir().unwrap();
-        let pixels: Vec<u8> = (0..64 * 64 * 3).map(|i| (i * i % 251) as u8).collect();
-        let jpeg = crate::jpeg::encode(&pixels, 64, 64, 90).unwrap();
-        let path = dir.path().join("0.jpg");
-        std::fs::write(&path, &jpeg[..jpeg.len() * 9 / 10]).unwrap();
-        // 25 of them, in 2.5 s.
-        let text = format!(
-            "multifilesrc location=\"{}\" num-buffers=25 caps=image/jpeg,framerate=10/1 ! identity sleep-time=100000",
-            path.display()
-        );
-        let patience = Duration::from_millis(700);
-        for (counts, ended) in [(true, true), (false, false)] {
-            let (input, config) = (Input::Launch(text.clone()), SourceConfig::default());
-            let mut decode = Decode::start(&input, &config, false).unwrap();
-            let pulled = wait(&mut decode, &Stop::new(), patience, counts);
-            assert_eq!(matches!(pulled, Pulled::End | Pulled::Broken(_)), ended, "{}", decode.left_out());
-            assert!(
-                decode.left_out() > 2 && (!ended || decode.left_out() == 25),
-                "{} of {counts}",
-                decode.left_out()
-            );
-        }
     }
 }
