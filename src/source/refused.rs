@@ -28,6 +28,11 @@ pub(super) fn refused(
         (Pulled::Broken(_), _) if facts.has_sound && facts.decoder.is_none() && !facts.has_video => {
             "it holds no video, only sound".into()
         }
+        (Pulled::Broken(why), _) if facts.nameless && is_missing(&why) => {
+            "GStreamer's reader of this container does not know the codec of its video; \
+             `ffmpeg -i FILE -c copy FILE.mkv`, or with `-c:v libx264` for `-c copy`, makes a file that can be read"
+                .into()
+        }
         (Pulled::Broken(why), _) => {
             let hint = Address::from(location.as_str()).hint(&why);
             format!("{}{hint}", remedy(&why))
@@ -41,9 +46,14 @@ pub(super) fn refused(
 
 const NONE_WHOLE: &str = "no picture in it is whole; ffmpeg's error messages tell what is damaged";
 
+/// Whether GStreamer says that it has no decoder.
+fn is_missing(why: &str) -> bool {
+    why.contains("missing a plug-in") || why.contains("no suitable plugins")
+}
+
 /// Adds what to try to the messages that users meet most.
 fn remedy(why: &str) -> String {
-    let hint = if why.contains("missing a plug-in") || why.contains("no suitable plugins") {
+    let hint = if is_missing(why) {
         "; a decoder is missing: install gstreamer1.0-libav, gstreamer1.0-plugins-bad and -ugly"
     } else if why.contains("type of stream")
         || why.contains("text file")
