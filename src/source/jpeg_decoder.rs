@@ -136,7 +136,7 @@ mod imp {
             adapter: &gst_video::gst_base::Adapter,
             at_eos: bool,
         ) -> Result<gst::FlowSuccess, gst::FlowError> {
-            let bytes = adapter.copy_bytes(0, adapter.available()).map_err(|_| gst::FlowError::Error)?;
+            let bytes = adapter.copy_bytes(0, adapter.available()).ok().ok_or(gst::FlowError::Error)?;
             let obj = self.obj();
             let (start, len) = match first_picture(&bytes) {
                 Found::Picture { start, len } => (start, len),
@@ -147,7 +147,7 @@ mod imp {
                 }
             };
             adapter.flush(start);
-            obj.add_to_frame(i32::try_from(len).map_err(|_| gst::FlowError::Error)?);
+            obj.add_to_frame(i32::try_from(len).ok().ok_or(gst::FlowError::Error)?);
             obj.have_frame()
         }
 
@@ -237,7 +237,8 @@ mod imp {
                 .interlace_mode_if(gst_video::VideoInterlaceMode::Interleaved, output.interlaced)
                 .field_order_if(gst_video::VideoFieldOrder::TopFieldFirst, output.interlaced)
                 .build()
-                .map_err(|_| gst::FlowError::NotNegotiated)?;
+                .ok()
+                .ok_or(gst::FlowError::NotNegotiated)?;
             out.set_info(info);
             obj.negotiate(out)
         }
