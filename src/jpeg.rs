@@ -13,14 +13,37 @@ use mozjpeg::decompress::DecompressBuilder;
 use mozjpeg::{ColorSpace, Compress, Decompress, Marker};
 use mozjpeg_sys as ffi;
 
+use crate::exif;
 use crate::frame::{Frame, PixelFormat};
 use crate::pool::Pool;
+
+pub mod planes;
 
 /// Bytes of pixels that a picture may have: more is no picture of a camera, but a fault or an attack.
 const LARGEST: usize = 1 << 29;
 /// So many needless bytes before a marker are what some cameras leave there. Where the coded data
 /// was damaged, the decoder loses count of its blocks and far more is left over.
 const STRAY_BYTES: i32 = 8;
+
+/// Why a JPEG gives no picture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JpegError {
+    /// It is damaged or cut off; what the library said.
+    #[error("not a whole picture: {0}")]
+    NotWhole(String),
+    /// Of a kind that is not read (12 bits, lossless); what the library said.
+    #[error("a JPEG of a kind that is not read ({0}); save it as baseline JPEG with 8 bits, or as PNG")]
+    Kind(String),
+    /// More pixels than any camera has: width and height.
+    #[error("{0}x{1} pixels are too many")]
+    TooLarge(usize, usize),
+}
+
+impl From<std::io::Error> for JpegError {
+    fn from(error: std::io::Error) -> Self {
+        JpegError::NotWhole(error.to_string())
+    }
+}
 
 /// Whether `bytes` begin as every JPEG does: the start of an image, then another marker.
 pub fn is_jpeg(bytes: &[u8]) -> bool {
@@ -31,29 +54,46 @@ pub fn is_jpeg(bytes: &[u8]) -> bool {
 /// what its EXIF data says of how it is to be turned. Grey and CMYK become RGB.
 ///
 /// # Errors
-/// In words: it is damaged or cut off, or of a kind that is not read (12 bits, lossless).
-pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<(Frame, Orientation), String> {
-    let ended = Cell::new(false);
-    let decoded = guarded(|| {
-        let decoder = DecompressBuilder::new()
-            .with_err(strict())
-            .with_markers(&[Marker::APP(1)])
-            .from_reader(Input { rest: bytes, ended: &ended })
-            .map_err(|e| format!("not a whole picture: {e}"))?;
+/// It is damaged or cut off, of a kind that is not read, or too large.
+pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<(Frame, Orientation), JpegError> {
+    opened(bytes, &[Marker::APP(1)], |decoder| {
         let (width, height) = decoder.size();
-        if width.saturating_mul(height).saturating_mul(3) > LARGEST {
-            return Err(format!("{width}x{height} pixels are too many"));
-        }
         let orientation = decoder
             .markers()
-            .find_map(|segment| segment.data.strip_prefix(b"Exif\0\0"))
-            .and_then(Orientation::from_exif_chunk)
+            .find(|segment| segment.data.starts_with(b"Exif\0\0"))
+            .and_then(|segment| exif::orientation(segment.data))
             .unwrap_or(Orientation::NoTransforms);
-        Ok((pixels(decoder, width, height, pool)?, orientation))
+        let mut frame = Frame::take(pool, PixelFormat::Rgb, width, height);
+        read_rgb(decoder, &mut frame.pixels)?;
+        Ok((frame, orientation))
+    })
+}
+
+/// Reads the head of a JPEG with these markers and has `read` decode the rest.
+fn opened<T>(
+    bytes: &[u8],
+    markers: &[Marker],
+    read: impl FnOnce(Decompress<Input<'_>>) -> Result<T, JpegError>,
+) -> Result<T, JpegError> {
+    let ended = Cell::new(false);
+    let work = || {
+        let decoder = DecompressBuilder::new()
+            .with_err(strict())
+            .with_markers(markers)
+            .from_reader(Input { rest: bytes, ended: &ended })?;
+        let (width, height) = decoder.size();
+        if width.saturating_mul(height).saturating_mul(3) > LARGEST {
+            return Err(JpegError::TooLarge(width, height));
+        }
+        read(decoder)
+    };
+    let decoded = guarded(work, |payload| match payload.downcast::<JpegError>() {
+        Ok(error) => *error,
+        Err(_) => JpegError::NotWhole("the decoder failed".into()),
     })?;
     // Of one scan, pixels that lack their bits were reported: only the mark of the end is missing.
     if ended.get() && !is_one_scan(bytes) {
-        return Err("not a whole picture: the data ends early".into());
+        return Err(JpegError::NotWhole("the data ends early".into()));
     }
     Ok(decoded)
 }
@@ -105,34 +145,28 @@ fn is_one_scan(bytes: &[u8]) -> bool {
     false
 }
 
-/// The pixels of a picture whose head was read.
-fn pixels(
-    decoder: Decompress<Input<'_>>,
-    width: usize,
-    height: usize,
-    pool: &Pool<Vec<u8>>,
-) -> Result<Frame, String> {
-    let cut = |e: std::io::Error| format!("not a whole picture: {e}");
+/// The pixels of a picture whose head was read, as RGB: `height * width * 3` bytes.
+fn read_rgb(decoder: Decompress<Input<'_>>, pixels: &mut [u8]) -> Result<(), JpegError> {
+    let width = decoder.width();
     let inks = matches!(decoder.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
-    let mut frame = Frame::take(pool, PixelFormat::Rgb, width, height);
     if !inks {
-        let mut started = decoder.rgb().map_err(cut)?;
-        started.read_scanlines_into(&mut frame.pixels[..]).map_err(cut)?;
+        let mut started = decoder.rgb()?;
+        started.read_scanlines_into(pixels)?;
         // Up to the mark of the end: what is left over before it tells of damage.
-        started.finish().map_err(cut)?;
-        return Ok(frame);
+        started.finish()?;
+        return Ok(());
     }
-    let mut started = decoder.to_colorspace(ColorSpace::JCS_CMYK).map_err(cut)?;
+    let mut started = decoder.to_colorspace(ColorSpace::JCS_CMYK)?;
     let mut line = vec![0_u8; width * 4];
-    for row in frame.pixels.chunks_exact_mut(width * 3) {
-        started.read_scanlines_into(&mut line).map_err(cut)?;
+    for row in pixels.chunks_exact_mut(width * 3) {
+        started.read_scanlines_into(&mut line)?;
         for (pixel, [c, m, y, k]) in row.as_chunks_mut::<3>().0.iter_mut().zip(line.as_chunks::<4>().0) {
             // Stored inverted, as Adobe began and all others follow: 255 is no ink.
             *pixel = [c, m, y].map(|light| scaled(*light, *k));
         }
     }
-    started.finish().map_err(cut)?;
-    Ok(frame)
+    started.finish()?;
+    Ok(())
 }
 
 /// `a * b / 255`, rounded.
@@ -153,25 +187,27 @@ pub fn encode(samples: &[u8], width: usize, height: usize, quality: u8) -> std::
     if samples.len() != width * height * 3 {
         return Err(bad(format!("{} bytes are no {width}x{height} picture", samples.len())));
     }
-    guarded(|| {
+    let work = || {
         let mut encoder = Compress::new(ColorSpace::JCS_RGB);
         encoder.set_size(width, height);
         encoder.set_fastest_defaults();
         encoder.set_quality(f32::from(quality.clamp(1, 100)));
         encoder.set_chroma_sampling_pixel_sizes((1, 1), (1, 1));
-        let mut encoder = encoder.start_compress(Vec::new()).map_err(|e| e.to_string())?;
-        encoder.write_scanlines(samples).map_err(|e| e.to_string())?;
-        encoder.finish().map_err(|e| e.to_string())
+        let mut encoder = encoder.start_compress(Vec::new())?;
+        encoder.write_scanlines(samples)?;
+        encoder.finish()
+    };
+    guarded(work, |payload| match payload.downcast::<String>() {
+        Ok(text) => bad(*text),
+        Err(_) => bad("the encoder failed".into()),
     })
-    .map_err(bad)
 }
 
 /// Runs `work`; what the library throws becomes an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let thrown = |payload: Box<dyn Any + Send>| match payload.downcast::<String>() {
-        Ok(text) => *text,
-        Err(_) => "not a whole picture: the decoder failed".to_owned(),
-    };
+fn guarded<T, E>(
+    work: impl FnOnce() -> Result<T, E>,
+    thrown: impl FnOnce(Box<dyn Any + Send>) -> E,
+) -> Result<T, E> {
     // What `work` leaves half done is dropped with it.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(thrown(payload)))
 }
@@ -204,12 +240,8 @@ extern "C-unwind" fn fail(state: &mut ffi::jpeg_common_struct) {
         ffi::JERR_SOF_UNSUPPORTED,
     ];
     let (code, text) = message(state);
-    let not_read = NOT_READ.contains(&code);
-    resume_unwind(Box::new(if not_read {
-        format!("a JPEG of a kind that is not read ({text}); save it as baseline JPEG with 8 bits, or as PNG")
-    } else {
-        format!("not a whole picture: {text}")
-    }));
+    let kind = if NOT_READ.contains(&code) { JpegError::Kind } else { JpegError::NotWhole };
+    resume_unwind(Box::new(kind(text)));
 }
 
 extern "C-unwind" fn warn(state: &mut ffi::jpeg_common_struct, level: i32) {
@@ -230,7 +262,7 @@ extern "C-unwind" fn warn(state: &mut ffi::jpeg_common_struct, level: i32) {
     let stray = code == ffi::JWRN_EXTRANEOUS_DATA && parameter <= STRAY_BYTES;
     let harmless = stray || HARMLESS.contains(&code);
     if !harmless {
-        resume_unwind(Box::new(format!("not a whole picture: {}", message(state).1)));
+        resume_unwind(Box::new(JpegError::NotWhole(message(state).1)));
     }
 }
 

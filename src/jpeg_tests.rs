@@ -1,5 +1,6 @@
 //! JPEGs of every layout, made by the library and by hand: whole, cut off, odd, of kinds that are not read.
 
+use super::planes::{Layout, Planes};
 use super::*;
 
 const SIZE: (usize, usize) = (70, 45);
@@ -19,7 +20,7 @@ fn off(got: &Frame, want: &[u8]) -> f64 {
 }
 
 fn read(bytes: &[u8]) -> Result<Frame, String> {
-    decode(bytes, &Pool::new()).map(|(frame, _)| frame)
+    decode(bytes, &Pool::new()).map(|(frame, _)| frame).map_err(|e| e.to_string())
 }
 
 /// Encoded by the library with these settings.
@@ -164,9 +165,94 @@ fn other_kinds_are_named_and_sizes_are_bounded() {
 #[test]
 fn exif_tells_how_to_turn() {
     let bytes = encode(&picture(), SIZE.0, SIZE.1, 90).unwrap();
-    let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    // As a LONG.
+    let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x04\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let segment = [&[0xFF, 0xE1, 0, tiff.len() as u8 + 8][..], b"Exif\0\0", tiff].concat();
     let with = [&bytes[..2], &segment, &bytes[2..]].concat();
     assert_eq!(decode(&with, &Pool::new()).unwrap().1, Orientation::Rotate90);
     assert_eq!(decode(&bytes, &Pool::new()).unwrap().1, Orientation::NoTransforms);
+}
+
+/// Y'CbCr or grey as RGB, each chroma sample over all pixels that it stands for.
+fn rgb(planes: &Planes) -> Vec<u8> {
+    let rows: Vec<Vec<&[u8]>> = (0..planes.layout.planes()).map(|n| planes.rows(n).collect()).collect();
+    let (width, height) = (planes.width, planes.height);
+    let at = |n: usize, x: usize, y: usize| {
+        let (columns, lines) = planes.layout.size(n, width, height);
+        assert_eq!((rows[n].len(), rows[n][0].len()), (lines, columns));
+        f64::from(rows[n][y / height.div_ceil(lines)][x / width.div_ceil(columns)])
+    };
+    let pixel = |x: usize, y: usize| match planes.layout {
+        Layout::Rgb => [0, 1, 2].map(|c| rows[0][y][3 * x + c]),
+        Layout::Grey => [rows[0][y][x]; 3],
+        _ => {
+            let (luma, cb, cr) = (at(0, x, y), at(1, x, y) - 128.0, at(2, x, y) - 128.0);
+            [luma + 1.402 * cr, luma - 0.344_136 * cb - 0.714_136 * cr, luma + 1.772 * cb]
+                .map(|v| v.round() as u8)
+        }
+    };
+    (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| pixel(x, y)).collect()
+}
+
+#[test]
+fn planes_are_given_as_they_are_stored() {
+    let mut planes = Planes::default();
+    for (name, bytes) in layouts() {
+        planes.read(&bytes).unwrap();
+        let want = match name.rsplit_once('(').unwrap().1 {
+            "1, 1)" => Layout::Yuv444,
+            "2, 1)" => Layout::Yuv422,
+            "2, 2)" => Layout::Yuv420,
+            // The library enlarges their chroma.
+            _ => Layout::Yuv444,
+        };
+        assert_eq!((planes.layout, planes.width, planes.height), (want, SIZE.0, SIZE.1), "{name}");
+        let mean = rgb(&planes).iter().zip(picture()).map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>()
+            / picture().len() as f64;
+        assert!(mean < 3.0, "{name}: {mean} of 255 off on average");
+        assert!(!planes.video_range);
+        for tenth in 1..10 {
+            let said = planes.read(&bytes[..bytes.len() * tenth / 10]).unwrap_err();
+            assert!(matches!(said, JpegError::NotWhole(_)), "{name}, {tenth} tenths: {said}");
+        }
+    }
+    // Written as 4:4:4 with the same factor, but not 1, for all: as FFmpeg does it.
+    let bytes = encode(&picture(), SIZE.0, SIZE.1, 95).unwrap();
+    let head = bytes.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+    let mut tall = separate_scans((1, 1));
+    let at = tall.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+    (0..3).for_each(|n| tall[at + 11 + 3 * n] = 0x12);
+    for (odd, want) in [(tall, Layout::Yuv444), (bytes.clone(), Layout::Yuv444)] {
+        planes.read(&odd).unwrap();
+        assert_eq!(planes.layout, want);
+        let off: u64 = rgb(&planes).iter().zip(picture()).map(|(a, b)| u64::from(a.abs_diff(b))).sum();
+        assert!(off < 3 * picture().len() as u64);
+    }
+    let comment = |text: &[u8]| {
+        [&bytes[..2], &[0xFF, 0xFE, 0, text.len() as u8 + 2], text, &bytes[2..head], &bytes[head..]].concat()
+    };
+    for (text, want) in [(&b"CS=ITU601"[..], true), (b"CS=ITU601\0", true), (b"CS=ITU709", false)] {
+        planes.read(&comment(text)).unwrap();
+        assert_eq!(planes.video_range, want);
+    }
+}
+
+#[test]
+fn other_colours_have_their_planes() {
+    let mut planes = Planes::default();
+    let grey: Vec<u8> = picture().chunks(3).map(|p| p[0]).collect();
+    planes.read(&written(ColorSpace::JCS_GRAYSCALE, &grey, SIZE, |_| {})).unwrap();
+    assert_eq!(planes.layout, Layout::Grey);
+    let got: Vec<u8> = planes.rows(0).flatten().copied().collect();
+    assert!(got.iter().zip(&grey).all(|(a, b)| a.abs_diff(*b) < 12));
+    let bytes = written(ColorSpace::JCS_RGB, &picture(), SIZE, |encoder| {
+        encoder.set_color_space(ColorSpace::JCS_RGB)
+    });
+    planes.read(&bytes).unwrap();
+    assert_eq!(planes.layout, Layout::Rgb);
+    assert!(rgb(&planes).iter().zip(picture()).all(|(a, b)| a.abs_diff(b) < 20));
+    let inks: Vec<u8> = picture().chunks(3).flat_map(|p| [p[0], p[1], p[2], 255]).collect();
+    planes.read(&written(ColorSpace::JCS_CMYK, &inks, SIZE, |_| {})).unwrap();
+    assert_eq!(planes.layout, Layout::Rgb);
+    assert!(rgb(&planes).iter().zip(picture()).all(|(a, b)| a.abs_diff(b) < 20));
 }

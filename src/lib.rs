@@ -26,7 +26,7 @@
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
 //! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`ranges`], [`stop`], [`views`], `written` |
+//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`ranges`], [`stop`], [`views`], `written` |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -63,6 +63,7 @@ pub mod config;
 pub mod detector;
 pub mod digest;
 pub mod eval;
+pub mod exif;
 pub mod features;
 pub mod file;
 pub mod finding;

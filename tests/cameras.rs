@@ -104,11 +104,27 @@ fn serve(mut stream: TcpStream, gone: &AtomicBool) -> std::io::Result<()> {
         stream.write_all(b"This is a message in several parts.\r\n\r\n")?;
     }
     let head = if path.contains("dense") { "content-type:image/jpeg" } else { "Content-Type: image/jpeg" };
+    if path.contains("png") {
+        let mut png = Vec::new();
+        let grain = |x: u32, y: u32| image::Rgb([(x * y * 37 % 251) as u8, (x * x * 91 % 241) as u8, 7]);
+        let pixels = image::RgbImage::from_fn(SIZE.0 as u32, SIZE.1 as u32, grain);
+        pixels.write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();
+        write!(stream, "--frame\r\nContent-Type: image/png\r\nContent-Length: {}\r\n\r\n", png.len())?;
+        stream.write_all(&png)?;
+        return stream.write_all(b"\r\n--frame--\r\n");
+    }
     for number in 0.. {
-        if gone.load(Ordering::Relaxed) {
+        if gone.load(Ordering::Relaxed) || path.contains("short") && number == 20 {
             break;
         }
-        let picture = jpeg(number);
+        let mut picture = jpeg(number);
+        if path.contains("broken") && number % 5 == 2 {
+            picture.truncate(picture.len() * 2 / 3);
+        }
+        if path.contains("damaged") && number % 5 == 2 {
+            let middle = picture.len() * 2 / 3;
+            picture[middle..middle + 100].fill(0);
+        }
         let length = match path.contains("unmeasured") {
             true => String::new(),
             false => format!("Content-Length: {}\r\n", picture.len()),
@@ -147,6 +163,42 @@ fn pictures_that_replace_each_other_are_frames() {
         let took = (frames[19].pts - frames[9].pts).as_secs_f64();
         assert!((0.3..4.0).contains(&took), "{path}: 10 frames in {took} s");
     }
+}
+
+/// Those that are cut off and those that are damaged inside are left out, counted and said.
+#[test]
+fn pictures_that_are_not_whole_are_counted() {
+    let camera = Camera::start(0);
+    for path in ["short-broken-unmeasured", "short-damaged"] {
+        let config = SourceConfig::default();
+        let mut source = open(&camera.at(path), &config, Purpose::Offline, Stop::new()).unwrap();
+        let mut numbers = Vec::new();
+        let error = loop {
+            match source.next() {
+                Ok(Some(frame)) => numbers.push(frame.id),
+                Ok(None) => panic!("{path}: nothing was said after {numbers:?}"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        let want: Vec<u64> = (0..20).filter(|n| n % 5 != 2).collect();
+        assert_eq!(numbers, want, "{path}: {error}");
+        assert!(error.contains("4 pictures were left out"), "{path}: {error}");
+        let address = camera.at(&path.replace("short-", ""));
+        let config = SourceConfig::default();
+        let mut source = open(&address, &config, Purpose::Live, Stop::new()).unwrap();
+        let numbers: Vec<u64> = (0..12).map(|_| source.next().unwrap().unwrap().id).collect();
+        assert!(numbers.windows(2).any(|pair| pair[1] == pair[0] + 2), "{path}: {numbers:?}");
+    }
+}
+
+/// A short stream of parts that are no JPEGs is not taken for nothing.
+#[test]
+fn other_parts_are_handed_on_at_the_end() {
+    let camera = Camera::start(0);
+    let config = SourceConfig::default();
+    let mut source = open(&camera.at("png"), &config, Purpose::Offline, Stop::new()).unwrap();
+    let frame = source.next().unwrap().unwrap();
+    assert_eq!((frame.width, frame.height), SIZE);
 }
 
 #[test]

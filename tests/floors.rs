@@ -13,6 +13,7 @@ const FLOORS: [&[&str]; 4] = [
         "clock",
         "colour",
         "digest",
+        "exif",
         "file",
         "finding",
         "frame",
@@ -315,4 +316,28 @@ fn rings_are_found_in_every_way_of_writing() {
         ];
         assert_eq!(circles(&house(&files)).join("; "), ring, "{back}");
     }
+}
+
+/// A file that is no module of the suite and no program of its own is never run.
+#[test]
+fn every_file_of_tests_is_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let suite = fs::read_to_string(root.join("tests/suite.rs")).unwrap();
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let mut seen = 0;
+    for entry in ["tests", "tests/support"].iter().flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
+    {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "rs") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let module = suite
+            .lines()
+            .any(|line| line.trim() == format!("mod {name};") || line.trim() == format!("pub mod {name};"));
+        let program = manifest.contains(&format!("path = \"tests/{name}.rs\""));
+        assert!(module || program, "{} is named in neither tests/suite.rs nor Cargo.toml", path.display());
+        seen += 1;
+    }
+    assert!(seen > 30, "{seen} files");
 }

@@ -93,7 +93,22 @@ fn what_cannot_be_read_is_named_with_reason_and_remedy() {
         "audiotestsrc num-buffers=20 ! vorbisenc ! matroskamux ! filesink location=\"{}\"",
         sound.display()
     ));
-    let cases: [(&Path, &str); 8] = [
+    // A codec that GStreamer's reader of AVI has no name for: ProRes.
+    let video = "videotestsrc num-buffers=3 ! video/x-raw,width=64,height=64 ! jpegenc";
+    let codec = clip(dir.path(), "codec.avi", video, "avimux");
+    let mut bytes = std::fs::read(&codec).unwrap();
+    while let Some(at) = bytes.windows(4).position(|four| four == b"MJPG") {
+        bytes[at..at + 4].copy_from_slice(b"apcn");
+    }
+    std::fs::write(&codec, bytes).unwrap();
+    std::fs::write(
+        at("still.tga"),
+        [&[0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 2, 0, 24, 0][..], &[7; 12]].concat(),
+    )
+    .unwrap();
+    let cases: [(&Path, &str); 10] = [
+        (&codec, "-c copy FILE.mkv"),
+        (&at("still.tga"), "TGA is not read"),
         (&at("missing.mp4"), "no such file"),
         (&at("text.mp4"), "is it a video?"),
         (&at("empty.mp4"), "0 bytes"),

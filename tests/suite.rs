@@ -39,6 +39,7 @@ mod maps;
 mod metrics;
 mod metrics_input;
 mod models;
+mod motion_jpeg;
 mod prepare;
 mod reconnect;
 mod replay;

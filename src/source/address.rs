@@ -1,6 +1,7 @@
 //! Addresses as they are given, with the passwords in them, and as they may be shown, without.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -78,10 +79,15 @@ impl Address {
         {
             found.push(password.to_owned());
         }
-        let mut rest = self.0.as_str();
-        while let Some((_, value)) = secret_value(rest) {
-            found.push(rest[value.clone()].to_owned());
-            rest = &rest[value.end..];
+        let mut values = |mut rest: &str, whole: bool| {
+            while let Some(value) = secret_value(rest, whole) {
+                found.push(rest[value.clone()].to_owned());
+                rest = &rest[value.end..];
+            }
+        };
+        values(&self.0, whole_address(&self.0).is_some());
+        for (place, quoted) in addresses(&self.0) {
+            values(&self.0[place], quoted);
         }
         let plain = found.iter().filter_map(|text| String::from_utf8(decoded(text).ok()?).ok());
         found.extend(plain.collect::<Vec<_>>());
@@ -94,11 +100,9 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The whole text is one address: a blank in a password does not end it.
-        let shown = match self.0.split_once("://") {
-            Some((scheme, rest)) if !scheme.contains([' ', ':']) => {
-                format!("{scheme}://{}", without_password(rest))
-            }
-            _ => self.0.clone(),
+        let shown = match whole_address(&self.0) {
+            Some((scheme, rest)) => format!("{scheme}://{}", without_values(&without_password(rest), true)),
+            None => self.0.clone(),
         };
         f.write_str(&masked(&shown))
     }
@@ -137,20 +141,40 @@ impl<'de> Deserialize<'de> for Address {
 /// `text` with `***` for every password in it: those of addresses (`://user:password@`), and the values of
 /// keys that say that they are secret (`?password=`, `token=`, GStreamer's `user-pw=`).
 pub fn masked(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>' | '`'));
-        let (address, tail) = after.split_at(end.unwrap_or(after.len()));
-        shown += before;
-        shown += &without_password(address);
-        rest = tail;
+    let (mut shown, mut from) = (String::with_capacity(text.len()), 0);
+    for (place, quoted) in addresses(text) {
+        shown += &text[from..place.start];
+        shown += &without_values(&without_password(&text[place.clone()]), quoted);
+        from = place.end;
     }
-    shown += rest;
-    let mut out = String::with_capacity(shown.len());
-    let mut rest = shown.as_str();
-    while let Some((_, value)) = secret_value(rest) {
+    without_values(&(shown + &text[from..]), false)
+}
+
+/// Scheme and rest, if all of a text is one address.
+fn whole_address(text: &str) -> Option<(&str, &str)> {
+    text.split_once("://").filter(|(scheme, _)| !scheme.contains([' ', ':']))
+}
+
+/// The addresses in a text, each from behind its `://` on, and whether it stands in quotes: then it may hold blanks.
+fn addresses(text: &str) -> Vec<(Range<usize>, bool)> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    let named = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    while let Some(at) = text[from..].find("://").map(|at| from + at) {
+        let start = at + 3;
+        let scheme = text[..at].bytes().rev().take_while(named).count();
+        let quote = text[..at - scheme].chars().next_back().filter(|c| matches!(c, '"' | '\''));
+        let closed = quote.and_then(|quote| closing(&text[start..], quote));
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '<' | '>' | '`');
+        from = closed.or_else(|| text[start..].find(ends)).map_or(text.len(), |end| start + end);
+        found.push((start..from, closed.is_some()));
+    }
+    found
+}
+
+/// `text` with `***` for the values of secret keys; `whole` if it is one address.
+fn without_values(text: &str, whole: bool) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(value) = secret_value(rest, whole) {
         out += &rest[..value.start];
         out += HIDDEN;
         rest = &rest[value.end..];
@@ -178,8 +202,9 @@ fn user_end(rest: &str) -> Option<usize> {
     rest.rfind('@')
 }
 
-/// Key and value of the first `key=value` in `text` whose key is that of a secret; both as ranges of bytes.
-fn secret_value(text: &str) -> Option<(std::ops::Range<usize>, std::ops::Range<usize>)> {
+/// The value of the first `key=value` in `text` whose key is that of a secret. In prose blanks and quotes end it; in a
+/// `whole` address only what separates keys does.
+fn secret_value(text: &str, whole: bool) -> Option<Range<usize>> {
     let named = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     for (equals, _) in text.match_indices('=') {
         let before = text[..equals].trim_end_matches(' ');
@@ -187,29 +212,33 @@ fn secret_value(text: &str) -> Option<(std::ops::Range<usize>, std::ops::Range<u
         if !is_secret(&before[start..]) {
             continue;
         }
-        let spaced = before.len() < equals || text[equals + 1..].starts_with(' ');
-        let mut from =
-            equals + 1 + (text[equals + 1..].len() - text[equals + 1..].trim_start_matches(' ').len());
-        // GStreamer writes the kind of a value before it.
-        if text[from..].starts_with('(') {
-            from += text[from..].find(')').map_or(0, |at| at + 1);
-        }
-        let quote = text[from..].chars().next().filter(|c| matches!(c, '"' | '\''));
-        let in_query = text[..start].ends_with(['?', '&', ';', '/', '_']);
-        let end = match quote {
-            Some(quote) => {
-                from += 1;
-                closing(&text[from..], quote)
+        let mut from = equals + 1;
+        let end = if whole {
+            text[from..].find(['&', ';'])
+        } else {
+            let spaced = before.len() < equals || text[from..].starts_with(' ');
+            from += text[from..].len() - text[from..].trim_start_matches(' ').len();
+            // GStreamer writes the kind of a value before it.
+            if text[from..].starts_with('(') {
+                from += text[from..].find(')').map_or(0, |at| at + 1);
             }
-            // `key = value` without quotes is prose.
-            None if spaced => continue,
-            None => text[from..].find(|c: char| {
-                c.is_whitespace() || c == '"' || in_query && matches!(c, '&' | ';' | '>' | '`')
-            }),
+            let quote = text[from..].chars().next().filter(|c| matches!(c, '"' | '\''));
+            let in_query = text[..start].ends_with(['?', '&', ';', '/', '_']);
+            match quote {
+                Some(quote) => {
+                    from += 1;
+                    closing(&text[from..], quote)
+                }
+                // `key = value` without quotes is prose.
+                None if spaced => continue,
+                None => text[from..].find(|c: char| {
+                    c.is_whitespace() || c == '"' || in_query && matches!(c, '&' | ';' | '>' | '`')
+                }),
+            }
         };
         let end = end.map_or(text.len(), |end| from + end);
         if end > from && &text[from..end] != HIDDEN {
-            return Some((start..before.len(), from..end));
+            return Some(from..end);
         }
     }
     None
@@ -278,6 +307,21 @@ mod tests {
             ("gst:souphttpsrc user-id=a user-pw=Geheim77 ! x", "gst:souphttpsrc user-id=a user-pw=*** ! x"),
             ("gst:rtspsrc user-pw=\"Geh eim77\" ! x", "gst:rtspsrc user-pw=\"***\" ! x"),
             ("gst:rtspsrc user-pw=(string)\"Geh\\\"eim77\" ! x", "gst:rtspsrc user-pw=(string)\"***\" ! x"),
+            ("http://cam/v?password=Geh eim77&x=1", "http://cam/v?password=***&x=1"),
+            ("http://cam/v?password= Geh\"eim77&x=1", "http://cam/v?password=***&x=1"),
+            ("http://a:b c@cam/v?x=1&pwd=Geh eim77", "http://a:***@cam/v?x=1&pwd=***"),
+            (
+                "gst:souphttpsrc location=\"http://cam/v?pwd=Geh eim77&x=1\" ! x",
+                "gst:souphttpsrc location=\"http://cam/v?pwd=***&x=1\" ! x",
+            ),
+            (
+                "gst:souphttpsrc location=\"http://a:Geh eim77@cam/v\" retries=0",
+                "gst:souphttpsrc location=\"http://a:***@cam/v\" retries=0",
+            ),
+            (
+                "gst:souphttpsrc location=http://cam/v?pwd=Geheim77 retries=0",
+                "gst:souphttpsrc location=http://cam/v?pwd=*** retries=0",
+            ),
             ("drive/clip 1.mp4", "drive/clip 1.mp4"),
             ("synthetic:seed=1,strangers=2", "synthetic:seed=1,strangers=2"),
         ] {
@@ -300,6 +344,14 @@ mod tests {
             masked(text),
             "Cannot connect to \"http://a:***@h/x?auth=***\" (rtsp://a:e f@g), user-pw=***"
         );
+        let text = "not found: http://h/x?token=Geheim77 (404), see 'http://h/y?token=Geh eim77&z=1' there";
+        assert_eq!(
+            masked(text),
+            "not found: http://h/x?token=*** (404), see 'http://h/y?token=***&z=1' there"
+        );
+        // What a server repeats of it, as written and decoded.
+        let address = Address::from("http://cam/v?password=Geh eim%2077&x=1");
+        assert_eq!(address.hide("no \"Geh eim%2077\", no Geh eim 77"), "no \"***\", no ***");
         let toml = "2 | password = \"Geheim77\"\n3 | threshold = 2";
         assert_eq!(masked(toml), "2 | password = \"***\"\n3 | threshold = 2");
         // The password as GStreamer decodes it.

@@ -12,8 +12,6 @@ use super::turn::Turn;
 mod iso;
 mod matroska;
 
-pub(super) use matroska::broken_at;
-
 /// One video track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Track {

@@ -53,7 +53,8 @@ const UNREAD: [(&[u8], &str); 28] = [
     (b"SIMPLE  =", "FITS"),
 ];
 
-/// Looks at the first bytes of `path`; its ending only tells motion JPEG from a JPEG, which starts alike.
+/// Looks at the first bytes of `path`; its ending only tells motion JPEG from a JPEG, which starts alike, and Truevision's
+/// format, which has no mark at its start.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -64,7 +65,15 @@ pub(super) fn look(path: &Path) -> std::io::Result<Contents> {
     if matches!(ending.as_deref(), Some("mjpg" | "mjpeg")) {
         return Ok(Contents::Other);
     }
-    Ok(of(&head))
+    Ok(match of(&head) {
+        Contents::Other if ending.as_deref() == Some("tga") && is_tga(&head) => Contents::Unread("TGA"),
+        contents => contents,
+    })
+}
+
+/// Whether this can be the head of a Truevision TGA file: kinds of colour table and picture, size and depth.
+fn is_tga(head: &[u8]) -> bool {
+    matches!(head, [_, 0 | 1, 1..=3 | 9..=11, ..]) && matches!(head.get(16), Some(8 | 15 | 16 | 24 | 32))
 }
 
 /// The same from the first bytes, 512 if there are so many.
@@ -219,6 +228,24 @@ mod tests {
         }
         assert!(matches!(of(b"version https://git-lfs.github.com/spec/v1\n"), Contents::Standin(..)));
         assert!(matches!(of(b"\0\x05\x16\x07\0\x02\0\0Mac OS X"), Contents::Standin(..)));
+    }
+
+    #[test]
+    fn truevision_is_told_by_its_ending_and_its_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut head = [0_u8; 18 + 12];
+        (head[2], head[12], head[14], head[16]) = (2, 2, 2, 24);
+        for (name, bytes, want) in [
+            ("a.tga", &head[..], Contents::Unread("TGA")),
+            ("A.TGA", &head, Contents::Unread("TGA")),
+            ("a.bin", &head, Contents::Other),
+            ("b.tga", b"\0\0\x01\xba a film in disguise", Contents::Other),
+            ("c.tga", b"GIF89a\x01\0", Contents::Unread("GIF")),
+            ("d.tga", b"\0\0\x02", Contents::Other),
+        ] {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+            assert_eq!(look(&dir.path().join(name)).unwrap(), want, "{name}");
+        }
     }
 
     #[test]

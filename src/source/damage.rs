@@ -26,6 +26,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 pub(super) enum Care {
     /// It decodes on the thread that brings the packets, and each line is put down to its packet.
     Exact,
+    /// It leaves out what is damaged itself, and says so of each picture.
+    Told,
     /// It decodes on threads of its own; the first sign of damage ends the run, which is then made again exactly.
     Fast,
 }
@@ -105,7 +107,7 @@ impl Watch {
         let watch = Arc::new(Watch {
             care,
             live,
-            heard: Heard::new(care == Care::Fast),
+            heard: if care == Care::Told { Heard::told() } else { Heard::new(care == Care::Fast) },
             suspect: AtomicBool::new(false),
             left_out: AtomicU64::new(0),
             damaged: AtomicBool::new(false),
@@ -161,12 +163,22 @@ impl Watch {
 
     /// Pictures that were left out because they were damaged or referred to damaged ones.
     pub(super) fn left_out(&self) -> u64 {
-        self.left_out.load(Ordering::Relaxed)
+        if self.care == Care::Told { self.heard.lines() } else { self.left_out.load(Ordering::Relaxed) }
+    }
+
+    /// The same with those whose pictures have not come out yet, and may never.
+    pub(super) fn lost(&self) -> u64 {
+        self.left_out() + self.state().bad.len() as u64
     }
 
     /// Whether anything was damaged, be it that nothing of it came to the decoder.
     pub(super) fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
+        self.damaged.load(Ordering::Relaxed) || self.care == Care::Told && self.heard.lines() > 0
+    }
+
+    /// Whether the decoder tells of each damaged picture.
+    pub(super) fn is_told(&self) -> bool {
+        self.care == Care::Told
     }
 
     /// Fast only: whether the stream must be decoded again to know what is damaged.
@@ -176,6 +188,9 @@ impl Watch {
 
     /// The stream is over: what has not come out will not. Gives what was left out in all.
     pub(super) fn end(&self) -> u64 {
+        if self.care == Care::Told {
+            return self.heard.lines();
+        }
         let mut state = self.state();
         self.settle(&mut state);
         let lost = std::mem::take(&mut state.bad).len() as u64;
@@ -225,6 +240,11 @@ impl Watch {
     /// A packet goes into the decoder: its number.
     fn packet(&self, buffer: &gst::Buffer) -> u64 {
         let mut state = self.state();
+        if self.care == Care::Told {
+            self.tell(&mut state, "the stream is damaged; pictures that are not whole are left out");
+            state.packets += 1;
+            return state.packets - 1;
+        }
         self.settle(&mut state);
         let flags = buffer.flags();
         let packet = Packet {
@@ -289,22 +309,26 @@ impl Watch {
             self.suspect.store(true, Ordering::Release);
         }
         state.broken.get_or_insert_with(Instant::now);
-        let due = state.told.is_none_or(|(when, _)| when.elapsed() > TOLD_EVERY);
-        if self.live && due {
-            let all = self.left_out();
-            let before = state.told.map_or(0, |(_, before)| before);
-            tracing::warn!(
-                left_out = all - before,
-                "the stream is damaged; waiting for the next key picture"
-            );
+        self.tell(state, "the stream is damaged; waiting for the next key picture");
+    }
+
+    /// Says, live and not too often, what was left out since it was last said.
+    fn tell(&self, state: &mut State, words: &str) {
+        let all = self.left_out();
+        let (when, before) = state.told.unzip();
+        let news = self.care != Care::Told || all > before.unwrap_or(0);
+        if self.live && news && when.is_none_or(|when: Instant| when.elapsed() > TOLD_EVERY) {
+            tracing::warn!(left_out = all - before.unwrap_or(0), "{words}");
             state.told = Some((Instant::now(), all));
         }
     }
 
     /// Whether the picture made of packet `number` may be given out; it is presented at `time`.
     fn is_good(&self, number: Option<u64>, time: Option<gst::ClockTime>) -> bool {
-        if self.care == Care::Fast {
-            return !self.is_suspect();
+        match self.care {
+            Care::Fast => return !self.is_suspect(),
+            Care::Told => return true,
+            Care::Exact => {}
         }
         let mut state = self.state();
         self.settle(&mut state);

@@ -15,6 +15,7 @@ use super::address::masked;
 use super::config::SourceConfig;
 use super::damage::{Care, Watch};
 use super::facts::{Facts, SharedFacts, lock};
+use super::jpeg_decoder;
 use super::picture::Copier;
 use super::pipeline::{Input, connect_decoder, head, tail};
 use crate::frame::Frame;
@@ -109,6 +110,7 @@ impl Decode {
         care: Care,
     ) -> Result<Decode, String> {
         gst::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
+        jpeg_decoder::register();
         let (pipeline, decodebin) = head(input, config)?;
         let tail = tail(&pipeline, config.deinterlace)?;
         let (send, receive) = bounded(if newest_only { 1 } else { QUEUE });
@@ -171,14 +173,19 @@ impl Decode {
         self.gate.dropped.load(Ordering::Relaxed)
     }
 
-    /// Pictures that were left out because they were damaged or referred to damaged ones.
+    /// Pictures that were left out because they were damaged or referred to damaged ones, or will be.
     pub(super) fn left_out(&self) -> u64 {
-        lock(&self.gate.facts).watch.as_deref().map_or(0, Watch::left_out)
+        lock(&self.gate.facts).watch.as_deref().map_or(0, Watch::lost)
     }
 
     /// Whether anything in the stream was damaged.
     pub(super) fn is_damaged(&self) -> bool {
         lock(&self.gate.facts).watch.as_deref().is_some_and(Watch::is_damaged)
+    }
+
+    /// Whether the decoder itself sees to it that each picture is whole.
+    pub(super) fn checks_pictures(&self) -> bool {
+        lock(&self.gate.facts).watch.as_deref().is_some_and(Watch::is_told)
     }
 
     /// How many pictures there were in all, damaged ones included; 0 before the end.
@@ -215,12 +222,19 @@ impl Decode {
     }
 }
 
-impl Drop for Decode {
-    fn drop(&mut self) {
+impl Decode {
+    /// Tears the pipeline down; nothing comes any more.
+    pub(super) fn stop(&self) {
         self.gate.closed.store(true, Ordering::Release);
         while self.gate.receive.try_recv().is_ok() {}
         // Nothing is left to do if the pipeline refuses to stop.
         let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+impl Drop for Decode {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

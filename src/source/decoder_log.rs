@@ -30,7 +30,11 @@ const WORDS: [&str; 14] = [
 
 /// What one decoder has said.
 #[derive(Default)]
-pub(super) struct Heard(AtomicU64);
+pub(super) struct Heard {
+    lines: AtomicU64,
+    /// It says itself what is damaged; what else is logged is not about pictures.
+    tells: bool,
+}
 
 impl Heard {
     /// Hears a decoder on the threads that it is [`Heard::here`] on; with `own_threads` also on those that nobody is on.
@@ -50,13 +54,18 @@ impl Heard {
         HERE.set(Arc::downgrade(self));
     }
 
+    /// Hears a decoder that says itself which pictures it left out, by [`left_out`].
+    pub(super) fn told() -> Arc<Heard> {
+        Arc::new(Heard { tells: true, ..Heard::default() })
+    }
+
     /// Lines about damage so far.
     pub(super) fn lines(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.lines.load(Ordering::Acquire)
     }
 
     fn line(&self) {
-        self.0.fetch_add(1, Ordering::Release);
+        self.lines.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -123,12 +132,25 @@ fn listen() {
     }
 }
 
-/// A line counts for the decoder on this thread, else for all that have threads of their own.
-fn put_down() {
+/// The decoder on this thread left a picture out.
+pub(super) fn left_out() {
+    if let Some(heard) = here().filter(|heard| heard.tells) {
+        heard.line();
+    }
+}
+
+fn here() -> Option<Arc<Heard>> {
     // A thread that ends may still log.
     let here = HERE.try_with(|here| here.try_borrow().ok().and_then(|heard| heard.upgrade()));
-    if let Some(heard) = here.ok().flatten() {
-        heard.line();
+    here.ok().flatten()
+}
+
+/// A line counts for the decoder on this thread, else for all that have threads of their own.
+fn put_down() {
+    if let Some(heard) = here() {
+        if !heard.tells {
+            heard.line();
+        }
         return;
     }
     for heard in OWN_THREADS.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {

@@ -79,7 +79,7 @@ fn say_colour(caps: &mut gst::Caps, decoded: Option<&Decoded>) {
         Said { matrix: Some(Matrix::Bt601), full_range: Some(true) }
     } else if !info.is_yuv() {
         return;
-    } else if decoded.by_libav {
+    } else if decoded.tells_all {
         // It tells what it read in the stream, and nothing else.
         own.or(decoded.stream).or(decoded.container)
     } else if Said::assumed(caps) {

@@ -18,6 +18,8 @@ pub(super) struct Facts {
     pub(super) has_video: bool,
     /// Whether the container holds sound.
     pub(super) has_sound: bool,
+    /// Whether the container's reader has no name for the codec of its pictures, so that no decoder can be found.
+    pub(super) nameless: bool,
     /// How pictures are turned before they are given out.
     pub(super) turn: Turn,
     /// Which pictures are whole, if the stream was encoded.

@@ -14,15 +14,27 @@ use super::jpegs::Jpegs;
 /// A stream without a whole picture in so many bytes, or with so many broken ones first, is handed on as it is.
 const PATIENCE: (usize, u64) = (1 << 22, 3);
 
+/// What stands for a picture that broke off, so that the decoder counts it: the begin and the end of one.
+const NO_PICTURE: [u8; 4] = [0xFF, 0xD8, 0xFF, 0xD9];
+
 /// Watches what a `souphttpsrc` receives, and lays the pictures of a camera between sound boundaries.
 pub(super) fn watch(source: &gst::Element) {
     let Some(pad) = source.static_pad("src") else {
         return;
     };
     let receiver = Mutex::new(Receiver::Other);
-    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
         let mut receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut info.data {
+            Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
+                let rest = receiver.end();
+                drop(receiver);
+                if let Some((rest, peer)) = rest.zip(pad.peer()) {
+                    // The pad itself has ended already. Who refuses it says so itself.
+                    let _ = peer.chain(rest);
+                }
+                gst::PadProbeReturn::Ok
+            }
             Some(gst::PadProbeData::Event(event)) => {
                 if let Some(kind) = content_type(event) {
                     *receiver = Receiver::of(&kind);
@@ -56,7 +68,13 @@ fn content_type(event: &gst::EventRef) -> Option<String> {
 
 enum Receiver {
     Other,
-    Pictures { jpegs: Jpegs, received: usize, any: bool },
+    /// `broken`: pictures that broke off before the last one that was handed on.
+    Pictures {
+        jpegs: Jpegs,
+        received: usize,
+        any: bool,
+        broken: u64,
+    },
 }
 
 enum Taken {
@@ -69,13 +87,13 @@ impl Receiver {
     fn of(kind: &str) -> Receiver {
         let parts = kind.trim_start().get(..10).is_some_and(|head| head.eq_ignore_ascii_case("multipart/"));
         match parts {
-            true => Receiver::Pictures { jpegs: Jpegs::default(), received: 0, any: false },
+            true => Receiver::Pictures { jpegs: Jpegs::default(), received: 0, any: false, broken: 0 },
             false => Receiver::Other,
         }
     }
 
     fn take(&mut self, buffer: &gst::Buffer) -> Taken {
-        let Receiver::Pictures { jpegs, received, any } = self else {
+        let Receiver::Pictures { jpegs, received, any, broken } = self else {
             return Taken::AsItIs;
         };
         let Ok(map) = buffer.map_readable() else {
@@ -84,13 +102,17 @@ impl Receiver {
         *received += map.len();
         jpegs.push(&map);
         let mut parts = Vec::new();
-        while let Some(picture) = jpegs.next() {
-            parts.extend_from_slice(b"--picture\r\nContent-Type: image/jpeg\r\n");
-            parts.extend_from_slice(format!("Content-Length: {}\r\n\r\n", picture.len()).as_bytes());
-            parts.extend_from_slice(&picture);
-            parts.extend_from_slice(b"\r\n");
+        loop {
+            let picture = jpegs.next();
+            // What breaks off before the first picture need not be one.
+            if *any {
+                (*broken..jpegs.broken()).for_each(|_| part(&mut parts, &NO_PICTURE));
+            }
+            *broken = jpegs.broken();
+            let Some(picture) = picture else { break };
+            part(&mut parts, &picture);
+            *any = true;
         }
-        *any |= !parts.is_empty();
         if !*any && (*received > PATIENCE.0 || jpegs.broken() >= PATIENCE.1) {
             let all = jpegs.give_up();
             *self = Receiver::Other;
@@ -98,6 +120,24 @@ impl Receiver {
         }
         if parts.is_empty() { Taken::Nothing } else { Taken::Parts(timed(parts, buffer)) }
     }
+
+    /// The stream is over: what came, if no picture was cut out of it. Perhaps its parts are of another kind.
+    fn end(&mut self) -> Option<gst::Buffer> {
+        let Receiver::Pictures { jpegs, any: false, .. } = self else { return None };
+        let all = jpegs.give_up();
+        *self = Receiver::Other;
+        (!all.is_empty()).then(|| gst::Buffer::from_mut_slice(all))
+    }
+}
+
+/// Adds a part that `multipartdemux` understands.
+fn part(parts: &mut Vec<u8>, picture: &[u8]) {
+    let length = picture.len();
+    parts.extend_from_slice(
+        format!("--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+    );
+    parts.extend_from_slice(picture);
+    parts.extend_from_slice(b"\r\n");
 }
 
 fn timed(bytes: Vec<u8>, like: &gst::BufferRef) -> gst::Buffer {

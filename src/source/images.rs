@@ -11,6 +11,7 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
 use super::contents::{self, Contents, LeftOut};
 use super::{Source, SourceError, natural_order, places};
+use crate::exif;
 use crate::frame::{Frame, PixelFormat};
 use crate::jpeg;
 use crate::pool::Pool;
@@ -124,7 +125,7 @@ fn read(path: &Path, bytes: &mut Vec<u8>, pool: &Pool<Vec<u8>>) -> Result<Frame,
 /// What is wrong with it, in words: no JPEG, PNG, WebP or BMP picture, or not a whole one.
 pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
     if jpeg::is_jpeg(bytes) {
-        let (frame, orientation) = jpeg::decode(bytes, pool)?;
+        let (frame, orientation) = jpeg::decode(bytes, pool).map_err(|e| e.to_string())?;
         return Ok(match orientation {
             Orientation::NoTransforms => frame,
             turned => oriented(&frame, turned, pool),
@@ -136,7 +137,8 @@ pub fn decode(bytes: &[u8], pool: &Pool<Vec<u8>>) -> Result<Frame, String> {
         .map_err(|e| e.to_string())?
         .into_decoder()
         .map_err(damaged)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let exif = decoder.exif_metadata().ok().flatten();
+    let orientation = exif.and_then(|exif| exif::orientation(&exif)).unwrap_or(Orientation::NoTransforms);
     let (width, height) = decoder.dimensions();
     if decoder.color_type() == ColorType::Rgb8 && orientation == Orientation::NoTransforms {
         let mut frame = Frame::take(pool, PixelFormat::Rgb, width as usize, height as usize);
@@ -261,6 +263,36 @@ mod tests {
         assert_eq!(frames[0].pixels[..3], [77, 77, 77]);
         assert_eq!(frames[1].pixels.len(), 45);
         assert_eq!(frames[1].pixels[42..], [10, 20, 30]);
+    }
+
+    #[test]
+    fn every_format_is_turned_by_its_exif_data() {
+        use image::ImageEncoder;
+        use image::codecs::{png::PngEncoder, webp::WebPEncoder};
+        // Big-endian, orientation 6 as a LONG: a quarter to the right.
+        let exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x04\0\0\0\x01\0\0\0\x06\0\0\0\0";
+        let stored: Vec<u8> = (0..4 * 2).flat_map(|i| [30 * i as u8, 0, 0]).collect();
+        let write = |encoder: &mut dyn FnMut(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            encoder(&mut out);
+            out
+        };
+        let png = write(&mut |out| {
+            let mut encoder = PngEncoder::new(out);
+            encoder.set_exif_metadata(exif.to_vec()).unwrap();
+            encoder.write_image(&stored, 4, 2, image::ExtendedColorType::Rgb8).unwrap();
+        });
+        let webp = write(&mut |out| {
+            let mut encoder = WebPEncoder::new_lossless(out);
+            encoder.set_exif_metadata(exif.to_vec()).unwrap();
+            encoder.write_image(&stored, 4, 2, image::ExtendedColorType::Rgb8).unwrap();
+        });
+        for bytes in [png, webp] {
+            let frame = decode(&bytes, &Pool::new()).unwrap();
+            assert_eq!((frame.width, frame.height), (2, 4));
+            let reds: Vec<u8> = frame.pixels.chunks(3).map(|pixel| pixel[0]).collect();
+            assert_eq!(reds, [120, 0, 150, 30, 180, 60, 210, 90]);
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(super) struct Jpegs {
     picture: Option<(usize, Walk)>,
     /// Up to here there is none.
     searched: usize,
+    /// So many of the first bytes are no longer needed.
+    done: usize,
     /// Pictures that broke off.
     broken: u64,
 }
@@ -38,6 +40,11 @@ enum Step {
 impl Jpegs {
     /// Takes what came.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        // Here, and not after each picture: one push may bring many.
+        self.bytes.drain(..self.done);
+        self.searched -= self.done;
+        self.picture = self.picture.map(|(start, walk)| (start - self.done, walk));
+        self.done = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -82,35 +89,68 @@ impl Jpegs {
 
     /// All bytes that were not given out.
     pub(super) fn give_up(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
+        let mut all = std::mem::take(self);
+        all.bytes.split_off(all.done)
     }
 
     fn find(&mut self) -> Option<usize> {
-        while let Some(found) = memchr(0xFF, &self.bytes[self.searched..]) {
-            let at = self.searched + found;
-            match self.bytes[at..] {
-                [_, 0xD8, 0xFF, ..] => return Some(at),
-                [_] | [_, 0xD8] => {
-                    self.searched = at;
-                    break;
-                }
-                _ => self.searched = at + 1,
-            }
-        }
-        if memchr(0xFF, &self.bytes[self.searched..]).is_none() {
-            self.searched = self.bytes.len();
+        match begin(&self.bytes[self.searched..]) {
+            Ok(start) => return Some(self.searched + start),
+            Err(until) => self.searched += until,
         }
         // What holds no picture is not kept for ever.
-        if self.searched > LARGEST_GAP {
+        if self.searched - self.done > LARGEST_GAP {
             self.forget(self.searched);
         }
         None
     }
 
     fn forget(&mut self, until: usize) {
-        self.bytes.drain(..until);
-        (self.picture, self.searched) = (None, 0);
+        (self.picture, self.searched, self.done) = (None, until, until);
     }
+}
+
+/// The first picture in some bytes.
+pub(super) enum Found {
+    /// From `start` on, up to its end or to where it breaks off.
+    Picture { start: usize, len: usize },
+    /// Its end is not among them.
+    Begun { start: usize },
+    /// None begins before `until`.
+    Nothing { until: usize },
+}
+
+/// Looks for a picture.
+pub(super) fn first_picture(bytes: &[u8]) -> Found {
+    let start = match begin(bytes) {
+        Ok(start) => start,
+        Err(until) => return Found::Nothing { until },
+    };
+    let (bytes, mut walk) = (&bytes[start..], Walk { at: 2, coded: false });
+    loop {
+        match step(bytes, &mut walk) {
+            Step::Marker => walk.coded = false,
+            Step::Coded => walk.coded = true,
+            Step::More if bytes.len() < LARGEST => return Found::Begun { start },
+            Step::End | Step::More | Step::Broken => {
+                return Found::Picture { start, len: walk.at.clamp(2, bytes.len()) };
+            }
+        }
+    }
+}
+
+/// Where a picture begins; else up to where none does.
+fn begin(bytes: &[u8]) -> Result<usize, usize> {
+    let mut searched = 0;
+    while let Some(found) = memchr(0xFF, &bytes[searched..]) {
+        let at = searched + found;
+        match bytes[at..] {
+            [_, 0xD8, 0xFF, ..] => return Ok(at),
+            [_] | [_, 0xD8] => return Err(at),
+            _ => searched = at + 1,
+        }
+    }
+    Err(bytes.len())
 }
 
 /// Goes over one marker with its segment, or to the end of coded data.
@@ -143,7 +183,8 @@ fn step(bytes: &[u8], walk: &mut Walk) -> Step {
             walk.at += 2;
             Step::Marker
         }
-        Some([0xFF, 0x00 | 0xD8, ..]) => Step::Broken,
+        // No more is a marker of T.81 than another picture's begin is one of this.
+        Some([0xFF, 0x00 | 0x02..=0xBF | 0xD8, ..]) => Step::Broken,
         Some([0xFF, _] | [0xFF, _, _]) => Step::More,
         Some(&[0xFF, marker, high, low, ..]) => {
             let length = usize::from(u16::from_be_bytes([high, low]));
@@ -192,14 +233,45 @@ mod tests {
     #[test]
     fn a_picture_that_breaks_off_costs_no_other() {
         let whole = picture(40);
+        let coded = whole.windows(2).position(|pair| pair == [0xFF, 0xDA]).unwrap();
+        let coded = coded + 2 + usize::from(u16::from_be_bytes([whole[coded + 2], whole[coded + 3]]));
         for cut_at in 3..whole.len() - 1 {
             let stream =
                 [&whole[..cut_at], b"\r\n--frame\r\n\r\n", &whole[..], b"\r\n--frame\r\n\r\n", &whole[..]]
                     .concat();
-            let found = cut(&stream, 512);
-            // Cut within a segment, its length reaches into the next picture.
-            assert!(found.len() <= 2 && found.last() == Some(&whole), "cut at {cut_at}: {}", found.len());
+            for step in [512, 1 << 20] {
+                let mut jpegs = Jpegs::default();
+                let mut found = Vec::new();
+                for piece in stream.chunks(step) {
+                    jpegs.push(piece);
+                    found.extend(std::iter::from_fn(|| jpegs.next()));
+                }
+                if cut_at >= coded {
+                    assert!(
+                        found == [&whole[..]; 2] && jpegs.broken() == 1,
+                        "cut at {cut_at}: {}",
+                        found.len()
+                    );
+                } else {
+                    // Cut within a segment, its length reaches into the next picture.
+                    assert!(
+                        found.len() <= 2 && found.last() == Some(&whole),
+                        "cut at {cut_at}: {}",
+                        found.len()
+                    );
+                }
+            }
         }
+    }
+
+    /// Of 16 MB that come at once, moving the rest for each picture would be 200 GB.
+    #[test]
+    fn many_pictures_at_once_take_no_longer() {
+        let one = picture(8);
+        let count = (16 << 20) / one.len();
+        let start = std::time::Instant::now();
+        assert_eq!(cut(&one.repeat(count), usize::MAX).len(), count);
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }
 
     #[test]

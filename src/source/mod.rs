@@ -23,6 +23,8 @@ mod decode;
 mod decoder_log;
 mod drive;
 #[cfg(feature = "media")]
+mod ebml;
+#[cfg(feature = "media")]
 mod ending;
 #[cfg(feature = "media")]
 mod entry;
@@ -33,6 +35,8 @@ mod facts;
 mod http;
 pub mod images;
 #[cfg(feature = "media")]
+mod jpeg_decoder;
+#[cfg(feature = "media")]
 mod jpegs;
 #[cfg(feature = "media")]
 mod live;
@@ -42,6 +46,8 @@ pub mod natural_order;
 mod open;
 mod paced;
 #[cfg(feature = "media")]
+mod patience;
+#[cfg(feature = "media")]
 mod picture;
 #[cfg(feature = "media")]
 mod pipeline;
@@ -49,6 +55,8 @@ pub mod places;
 mod presence;
 #[cfg(feature = "media")]
 mod recording;
+#[cfg(feature = "media")]
+mod refused;
 #[cfg(feature = "media")]
 mod sdp;
 pub mod status;

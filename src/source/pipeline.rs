@@ -182,7 +182,10 @@ pub(super) fn connect_decoder(
                     element.set_property(property, value);
                 }
             }
-            streams.watch_decoder(element, care, live);
+            let watch = streams.watch_decoder(element, care, live);
+            // Until a picture shows which stream is read: perhaps none is whole.
+            let mut facts = lock(&shared);
+            facts.watch = facts.watch.take().or(watch);
         }
     });
     let shared = Arc::clone(facts);
@@ -191,6 +194,9 @@ pub(super) fn connect_decoder(
         if let Some(kind) = caps.as_ref().and_then(|c| c.structure(0)).map(|s| s.name()) {
             let mut facts = lock(&shared);
             facts.has_sound |= kind.starts_with("audio/");
+            // Names that the readers of AVI, MP4 and Matroska make up.
+            facts.nameless |= ["video/x-avi-unknown", "video/x-unknown"].contains(&kind.as_str())
+                || kind.starts_with("video/x-gst-fourcc-");
             facts.has_video |= kind.starts_with("video/x-") || kind.starts_with("image/");
         }
         Some(true.to_value())

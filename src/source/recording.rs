@@ -2,20 +2,20 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::SourceConfig;
-use super::container::{broken_at, programmes, tracks};
+use super::container::{programmes, tracks};
 use super::decode::{Decode, Pulled};
-use super::ending::{Ending, look};
+use super::ending::{Ending, broken_at, look};
 use super::facts::Facts;
+use super::patience::wait;
 use super::pipeline::Input;
+use super::refused::refused;
 use super::{Address, Source, SourceError};
 use crate::frame::Frame;
 use crate::stop::Stop;
 
-/// How often a waiting reader looks at bus and stop token.
-const POLL: Duration = Duration::from_millis(50);
 /// A recording that gives no frame for so long hangs: only a sleeping disk, a server or a busy machine takes seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Frames that wait for those after them while damage may still show: as many as pictures may be out of order.
@@ -49,6 +49,8 @@ pub(super) struct Recording {
     again: Option<(Input, SourceConfig)>,
     /// The file, if it is one.
     path: Option<PathBuf>,
+    /// Where a file is damaged behind which nothing was read.
+    broken_at: Option<u64>,
     over: bool,
 }
 
@@ -123,52 +125,21 @@ impl Recording {
         stop: Stop,
         mut again: Option<(Input, SourceConfig)>,
     ) -> Result<Recording, SourceError> {
-        let mut pulled = wait(&mut decode, &stop);
+        // A server that sends nothing whole is tried again; a file is read to its end.
+        let is_file = again.is_some();
+        let mut pulled = wait(&mut decode, &stop, PATIENCE, is_file);
         if matches!(pulled, Pulled::Suspect)
             && let Some((input, config)) = again.take()
         {
+            decode.stop();
             decode = Decode::start(&input, &config, false)
                 .map_err(|why| SourceError::unreadable(&location, why))?;
-            pulled = wait(&mut decode, &stop);
+            pulled = wait(&mut decode, &stop, PATIENCE, is_file);
         }
-        let first = match (pulled, &ending) {
-            (Pulled::End | Pulled::Broken(_), Ending::Cut(cut)) => {
-                let why = format!("no frame can be decoded: {cut}");
-                return Err(SourceError::unreadable(location, why));
-            }
-            (pulled, _) => pulled,
-        };
-        let first = match first {
+        let first = match pulled {
             Pulled::Frame(frame) => Some(frame),
             Pulled::Nothing if stop.asked() => None,
-            Pulled::Nothing => {
-                let secs = PATIENCE.as_secs();
-                return Err(SourceError::unreadable(location, format!("no frame came within {secs} s")));
-            }
-            Pulled::End if decode.left_out() > 0 => {
-                return Err(SourceError::unreadable(
-                    location,
-                    "no picture in it is whole; ffmpeg's error messages tell what is damaged",
-                ));
-            }
-            Pulled::End | Pulled::Suspect => {
-                return Err(SourceError::unreadable(
-                    location,
-                    "it holds no video that could be decoded; ffprobe tells what it holds",
-                ));
-            }
-            // Without anything to decode, the missing decoder that is reported is that of the sound.
-            Pulled::Broken(_)
-                if decode.facts().has_sound
-                    && decode.facts().decoder.is_none()
-                    && !decode.facts().has_video =>
-            {
-                return Err(SourceError::unreadable(location, "it holds no video, only sound"));
-            }
-            Pulled::Broken(why) => {
-                let hint = Address::from(location.as_str()).hint(&why);
-                return Err(SourceError::unreadable(location, format!("{}{hint}", remedy(&why))));
-            }
+            other => return Err(refused(location, other, &decode, &ending, PATIENCE)),
         };
         let location = Address::from(location);
         let facts = decode.facts();
@@ -196,6 +167,7 @@ impl Recording {
             left_out: 0,
             again,
             path: None,
+            broken_at: None,
             over: false,
         })
     }
@@ -212,14 +184,18 @@ impl Recording {
         (self.decode, first)
     }
 
-    /// What comes next. As long as a file is decoded fast, frames wait for those after them: damage shows later than the
-    /// picture that it begins in, and what is given out must not depend on which thread was faster.
+    /// What comes next. Of a file, frames wait for those after them: damage shows later than the picture that it begins
+    /// in, and what is given out must not depend on which thread was faster.
     fn pull(&mut self) -> Result<Pulled, SourceError> {
-        while self.again.is_some() && self.after.is_none() && self.ahead.len() <= AHEAD {
+        let waits = self.again.is_some() || self.path.is_some();
+        while waits && self.after.is_none() && self.ahead.len() <= AHEAD {
             match self.taken() {
                 Pulled::Frame(frame) => self.ahead.push_back(frame),
                 Pulled::Suspect => self.start_again()?,
-                other => self.after = Some(other),
+                other => {
+                    self.look_for_a_break();
+                    self.after = Some(other);
+                }
             }
         }
         if let Some(frame) = self.ahead.pop_front() {
@@ -228,8 +204,22 @@ impl Recording {
         Ok(self.after.take().unwrap_or_else(|| self.taken()))
     }
 
+    /// Matroska's demuxer takes damage for the end, without a word; its elements tell whether the file is damaged or only
+    /// its sound goes on. The damage may begin in the last block that was read, and nothing tells which picture that is.
+    fn look_for_a_break(&mut self) {
+        let given = self.last.map(|(_, last)| last);
+        let last = self.ahead.back().map(|frame| frame.pts.saturating_sub(self.zero)).or(given);
+        let last = last.unwrap_or_default();
+        let early = self.duration.is_some_and(|length| length > self.zero + last + SLACK);
+        let path = self.path.as_deref().filter(|_| early);
+        self.broken_at = path.and_then(|path| broken_at(path, last, &self.stop));
+        if self.broken_at.is_some() && !self.decode.checks_pictures() {
+            self.ahead.clear();
+        }
+    }
+
     fn taken(&mut self) -> Pulled {
-        self.first.take().map_or_else(|| wait(&mut self.decode, &self.stop), Pulled::Frame)
+        self.first.take().map_or_else(|| wait(&mut self.decode, &self.stop, PATIENCE, true), Pulled::Frame)
     }
 
     /// Starts the recording anew, decoded so that damage is put down to its picture, and goes on where it stood.
@@ -238,15 +228,22 @@ impl Recording {
             return Ok(());
         };
         tracing::debug!(location = %self.location, "damaged: decoded again on one thread");
+        // A decoder in hardware may be there only once.
+        self.decode.stop();
+        self.decode = Decode::start(&input, &config, false).map_err(|why| {
+            self.over = true;
+            SourceError::unreadable(self.location.to_string(), self.location.hide(&why))
+        })?;
         self.ahead.clear();
-        self.decode = Decode::start(&input, &config, false)
-            .map_err(|why| SourceError::unreadable(self.location.to_string(), self.location.hide(&why)))?;
         let next = self.last.map_or(0, |(id, _)| id + 1);
         loop {
-            match wait(&mut self.decode, &self.stop) {
+            match wait(&mut self.decode, &self.stop, PATIENCE, true) {
                 Pulled::Frame(frame) if frame.id < next => {}
                 Pulled::Frame(frame) => self.first = Some(frame),
-                other => self.after = Some(other),
+                other => {
+                    self.look_for_a_break();
+                    self.after = Some(other);
+                }
             }
             if self.first.is_some() || self.after.is_some() {
                 return Ok(());
@@ -257,7 +254,10 @@ impl Recording {
     /// The verdict once no frame comes any more.
     fn end(&mut self, broken: Option<String>) -> Result<Option<Frame>, SourceError> {
         self.over = true;
-        self.count_left_out(self.decode.passed());
+        // Before the end nobody has counted all pictures: those that were left out since the last frame count.
+        let uncounted = self.decode.left_out().saturating_sub(self.left_out);
+        let next = self.last.map_or(0, |(id, _)| id + 1) + uncounted;
+        self.count_left_out(self.decode.passed().max(next));
         let left_out = self.left_out;
         let damage = match left_out {
             0 if self.decode.is_damaged() => {
@@ -281,14 +281,13 @@ impl Recording {
         })
     }
 
-    /// Matroska's demuxer takes damage for the end, without a word. Whether sound goes on or the file is damaged, its
-    /// elements tell.
+    /// What to say of a file behind whose damage nothing was read.
     fn stopped_early(&self) -> Option<String> {
-        let (_, last) = self.last.unwrap_or_default();
-        let early = self.duration.is_some_and(|length| length > self.zero + last + SLACK);
-        let at = broken_at(self.path.as_deref().filter(|_| early)?)?;
+        let at = self.broken_at?;
+        let unsure =
+            if self.decode.checks_pictures() { "" } else { ", and the last pictures before are left out" };
         Some(format!(
-            "the file is damaged at byte {at}, and GStreamer does not read on; `ffmpeg -i FILE -c copy FILE.mkv` does"
+            "the file is damaged at byte {at}: GStreamer does not read on{unsure}; `ffmpeg -i FILE -c copy FILE.mkv` does"
         ))
     }
 
@@ -370,31 +369,4 @@ pub(super) fn describe(location: &Address, facts: &Facts) -> String {
         Some((width, height)) => format!("{location}, {width}x{height}, {decoder}"),
         None => location.to_string(),
     }
-}
-
-/// The next thing that happens, or `Nothing` if that takes too long or stopping is asked.
-fn wait(decode: &mut Decode, stop: &Stop) -> Pulled {
-    let start = Instant::now();
-    loop {
-        match decode.pull(POLL) {
-            Pulled::Nothing if start.elapsed() < PATIENCE && !stop.asked() => {}
-            other => return other,
-        }
-    }
-}
-
-/// Adds what to try to the messages that users meet most.
-fn remedy(why: &str) -> String {
-    let hint = if why.contains("missing a plug-in") || why.contains("no suitable plugins") {
-        "; a decoder is missing: install gstreamer1.0-libav, gstreamer1.0-plugins-bad and -ugly"
-    } else if why.contains("type of stream")
-        || why.contains("text file")
-        || why.contains("could not be determined")
-        || why.contains("wrong type")
-    {
-        "; is it a video? ffprobe tells what it holds"
-    } else {
-        ""
-    };
-    format!("{why}{hint}")
 }

@@ -11,6 +11,7 @@ use super::colorimetry::Said;
 use super::container::{Track, of_stream};
 use super::damage::{Care, Watch};
 use super::decoder_log::mark_gaps;
+use super::jpeg_decoder;
 
 /// A stream that a decoder was found for.
 #[derive(Clone, Default)]
@@ -21,8 +22,8 @@ pub(super) struct Decoded {
     pub(super) stream: Said,
     /// The range as packets say it, for kinds whose parser does not hand it on.
     pub(super) range: Option<bool>,
-    /// Decoded by libavcodec, which reads all that the stream says itself.
-    pub(super) by_libav: bool,
+    /// The decoder reads all that the stream says itself: libavcodec and the own one of JPEG do.
+    pub(super) tells_all: bool,
     /// Which of its pictures are whole.
     pub(super) watch: Option<Arc<Watch>>,
 }
@@ -90,11 +91,14 @@ impl SharedStreams {
     }
 
     /// Notes what goes into a decoder, and watches it for damage.
-    pub(super) fn watch_decoder(&self, decoder: &gst::Element, care: Care, live: bool) {
+    pub(super) fn watch_decoder(&self, decoder: &gst::Element, care: Care, live: bool) -> Option<Arc<Watch>> {
         let streams = self.clone();
-        let by_libav = decoder.factory().is_some_and(|f| f.name().starts_with("avdec_"));
-        let watch = Watch::on(decoder, care, live);
-        let Some(pad) = decoder.static_pad("sink") else { return };
+        let name = decoder.factory().map(|f| f.name()).unwrap_or_default();
+        let own = name == jpeg_decoder::NAME;
+        let tells_all = own || name.starts_with("avdec_");
+        let watch = Watch::on(decoder, if own { Care::Told } else { care }, live);
+        let pad = decoder.static_pad("sink")?;
+        let shared = watch.clone();
         let in_packets = self.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
             let kind = pad.current_caps().and_then(|caps| caps.structure(0).map(|s| s.name().to_string()));
@@ -118,12 +122,13 @@ impl SharedStreams {
                 streams.with(|known| {
                     let decoded = known.decoded.entry(stream).or_default();
                     decoded.stream = said;
-                    decoded.by_libav = by_libav;
+                    decoded.tells_all = tells_all;
                     decoded.watch = watch.clone();
                 });
             }
             gst::PadProbeReturn::Ok
         });
+        shared
     }
 }
 

@@ -2,13 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
 
 use super::{LARGEST, Track, number};
+use crate::source::ebml::{CLUSTER, Element, Found, LONGEST_HEAD, SEGMENT, element, elements};
 use crate::source::turn::Turn;
 
-const SEGMENT: u64 = 0x1853_8067;
-const CLUSTER: u64 = 0x1F43_B675;
 const TRACKS: u64 = 0x1654_AE6B;
 const TRACK: u64 = 0xAE;
 const NUMBER: u64 = 0xD7;
@@ -21,10 +19,10 @@ pub(super) fn tracks(file: &mut File) -> Option<Vec<Track>> {
     let mut position = 0;
     loop {
         file.seek(SeekFrom::Start(position)).ok()?;
-        let mut head = Vec::with_capacity(12);
-        Read::by_ref(file).take(12).read_to_end(&mut head).ok()?;
-        let (id, size, body) = element(&head)?;
-        position = position.checked_add(body as u64)?;
+        let mut bytes = Vec::with_capacity(LONGEST_HEAD);
+        Read::by_ref(file).take(LONGEST_HEAD as u64).read_to_end(&mut bytes).ok()?;
+        let Found::Element(Element { id, size, head }) = element(&bytes) else { return None };
+        position = position.checked_add(head as u64)?;
         match (id, size) {
             (SEGMENT, _) => {}
             (TRACKS, Some(size)) => {
@@ -39,85 +37,6 @@ pub(super) fn tracks(file: &mut File) -> Option<Vec<Track>> {
             (_, Some(size)) => position = position.checked_add(size)?,
         }
     }
-}
-
-/// What follows each other in a segment and in its clusters (RFC 9559).
-const KNOWN: [u64; 19] = [
-    SEGMENT,
-    CLUSTER,
-    TRACKS,
-    0x1A45_DFA3,
-    0x114D_9B74,
-    0x1549_A966,
-    0x1C53_BB6B,
-    0x1941_A469,
-    0x1043_A770,
-    0x1254_C367,
-    0xE7,
-    0xA3,
-    0xA0,
-    0xA7,
-    0xAB,
-    0xAF,
-    0x5854,
-    0xEC,
-    0xBF,
-];
-
-/// Where the elements of a Matroska file stop making sense; `None` if they go on to its end, and for other files.
-pub(in crate::source) fn broken_at(path: &Path) -> Option<u64> {
-    let mut file = File::open(path).ok()?;
-    let len = file.metadata().ok()?.len();
-    let (mut position, mut end) = (0, len);
-    // What lies behind the segment is no business of Matroska's.
-    while position < end {
-        file.seek(SeekFrom::Start(position)).ok()?;
-        let mut head = Vec::with_capacity(12);
-        Read::by_ref(&mut file).take(12).read_to_end(&mut head).ok()?;
-        if position == 0 && !head.starts_with(&[0x1A, 0x45, 0xDF, 0xA3]) {
-            return None;
-        }
-        let Some((id, size, body)) = element(&head).filter(|(id, ..)| KNOWN.contains(id)) else {
-            return Some(position);
-        };
-        if let (SEGMENT, Some(size)) = (id, size) {
-            end = len.min(position.saturating_add(body as u64).saturating_add(size));
-        }
-        let inside = match (id, size) {
-            (SEGMENT | CLUSTER, _) => 0,
-            (_, Some(size)) => size,
-            (_, None) => return Some(position),
-        };
-        let next = position.checked_add(body as u64)?.checked_add(inside)?;
-        if next > len {
-            return Some(position);
-        }
-        position = next;
-    }
-    None
-}
-
-/// Identifier, size (`None`: unknown) and length of the head of the EBML element that `bytes` begin with.
-fn element(bytes: &[u8]) -> Option<(u64, Option<u64>, usize)> {
-    let id_len = bytes.first()?.leading_zeros() as usize + 1;
-    let size_len = bytes.get(id_len)?.leading_zeros() as usize + 1;
-    if id_len > 4 || size_len > 8 {
-        return None;
-    }
-    let mask = (1 << (7 * size_len)) - 1;
-    let size = number(bytes, id_len, size_len)? & mask;
-    Some((number(bytes, 0, id_len)?, (size != mask).then_some(size), id_len + size_len))
-}
-
-/// The elements that follow each other in `bytes`: identifier and content.
-fn elements(mut bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    std::iter::from_fn(move || {
-        let (id, size, body) = element(bytes)?;
-        let end = body.checked_add(usize::try_from(size?).ok()?)?;
-        let content = bytes.get(body..end)?;
-        bytes = &bytes[end..];
-        Some((id, content))
-    })
 }
 
 /// The track in the content of a `TrackEntry`, if it is video. Its colour is in the caps that the demuxer makes.
@@ -168,37 +87,6 @@ mod tests {
             assert_eq!(tracks, [Track { number: 3, turn, full_range: None, brief: false }], "{degrees}");
             assert_eq!(of_stream(&tracks, "abc/003:99"), Some(&tracks[0]));
         }
-    }
-
-    #[test]
-    fn damage_among_blocks_is_found() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let mut bytes = vec![0x1A, 0x45, 0xDF, 0xA3, 0x80, 0x18, 0x53, 0x80, 0x67, 0xFF];
-        for cluster in 0..3_u8 {
-            bytes.extend([
-                0x1F,
-                0x43,
-                0xB6,
-                0x75,
-                0x88 + cluster % 2,
-                0xE7,
-                0x81,
-                cluster,
-                0xA3,
-                0x83,
-                1,
-                2,
-                3,
-            ]);
-            bytes.extend([0xEC, 0x80].repeat(usize::from(cluster % 2)));
-        }
-        std::fs::write(file.path(), &bytes).unwrap();
-        assert_eq!(broken_at(file.path()), None);
-        bytes[31] = 0x11;
-        std::fs::write(file.path(), &bytes).unwrap();
-        assert_eq!(broken_at(file.path()), Some(31), "{:02x?}", &bytes[28..36]);
-        std::fs::write(file.path(), "no Matroska").unwrap();
-        assert_eq!(broken_at(file.path()), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+pub(super) use matroska::broken_at;
+
 /// How a video file ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ending {
