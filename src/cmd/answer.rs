@@ -23,7 +23,7 @@ pub(super) fn answer<T: Serialize + Display>(json: bool, answer: &T) -> anyhow::
 /// Prints indented JSON with a line's end.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(super) fn print_json(answer: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec_pretty(answer)?;
     text.push(b'\n');
@@ -33,7 +33,7 @@ pub(super) fn print_json(answer: &impl Serialize) -> anyhow::Result<()> {
 /// Prints JSON in one line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(super) fn print_json_line(answer: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec(answer)?;
     text.push(b'\n');

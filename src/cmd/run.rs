@@ -41,7 +41,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let video = outputs::live(&config, source.is_live(), source.rate(), &health)?;
     let lanes = source.is_live() && config.output.picture == ShownPictures::Live;
     let verdicts = (lanes && !args.detect.bypass).then(Arc::<Verdicts>::default);
-    let watched = Watched { pictures: Arc::clone(&health), verdicts: verdicts.clone() };
+    let watched = Watched { pictures: Arc::clone(&health), verdicts: verdicts.clone(), steady: lanes };
     let watch = Watch::start(watched, stop.clone(), args.seconds).context("cannot start a thread")?;
     let source = match lanes {
         true => {

@@ -24,12 +24,17 @@ const PICTURES: Duration = Duration::from_secs(10);
 /// A detection lane that takes pictures and finishes no step for so long hangs.
 const VERDICTS: Duration = Duration::from_secs(60);
 
+/// A tick that takes longer is a pause of the whole process.
+const PAUSED: Duration = Duration::from_secs(3);
+
 /// What is watched.
 pub struct Watched {
     /// Pictures.
     pub pictures: Arc<Health>,
     /// Verdicts, if they go their own way.
     pub verdicts: Option<Arc<Verdicts>>,
+    /// Whether pictures come all the time, with or without a camera and however slow the model is.
+    pub steady: bool,
 }
 
 /// A number that should rise, and when it did last.
@@ -94,11 +99,15 @@ struct Stillness {
 }
 
 impl Stillness {
+    fn new() -> Stillness {
+        Stillness { pictures: Progress::new(), steps: Progress::new(), taken: 0 }
+    }
+
     /// What hangs, if anything does.
     fn look(&mut self, watched: &Watched) -> Option<String> {
         let done = watched.pictures.frames_done();
         let still = self.pictures.still(done);
-        if done > 0 && still > PICTURES {
+        if watched.steady && done > 0 && still > PICTURES {
             return Some(format!("no picture has left the encoder for {:.0} s", still.as_secs_f64()));
         }
         let verdicts = watched.verdicts.as_ref().filter(|one| one.lane() == LaneState::Running)?;
@@ -131,7 +140,7 @@ impl Watch {
         let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
             let mut ready: Option<Instant> = None;
             let (mut told, mut alive) = (Instant::now(), Instant::now());
-            let mut stillness = Stillness { pictures: Progress::new(), steps: Progress::new(), taken: 0 };
+            let mut stillness = Stillness::new();
             let (mut stopping, mut stuck) = (false, None);
             while !over.load(Ordering::Acquire) {
                 if ready.is_none() && watched.is_ready() {
@@ -163,7 +172,12 @@ impl Watch {
                     told = Instant::now();
                     tell(&[NotifyState::Status(&watched.status())]);
                 }
+                let slept = Instant::now();
                 std::thread::sleep(TICK);
+                // The whole process stood still (a debugger, SIGSTOP, a machine that slept): nobody hangs because of that.
+                if slept.elapsed() > PAUSED {
+                    stillness = Stillness::new();
+                }
             }
             // A run that drains within a tick, or ends by itself, stops too.
             if !stopping {
@@ -196,5 +210,28 @@ impl Drop for Watch {
 fn tell(states: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_should_move_and_does_not_is_stuck() {
+        let pictures = Arc::new(Health::new());
+        let watched = |steady| Watched { pictures: Arc::clone(&pictures), verdicts: None, steady };
+        let long_ago = Instant::now().checked_sub(PICTURES + TICK).unwrap();
+        let still = |seen| Stillness {
+            pictures: Progress { seen, since: long_ago },
+            steps: Progress::new(),
+            taken: 0,
+        };
+        assert_eq!(still(0).look(&watched(true)), None, "no picture so far");
+        pictures.frame_done(Instant::now());
+        assert!(still(1).look(&watched(true)).unwrap().contains("no picture has left the encoder for 10 s"));
+        assert_eq!(still(1).look(&watched(false)), None, "pictures wait for the model or the camera");
+        pictures.frame_done(Instant::now());
+        assert_eq!(still(1).look(&watched(true)), None, "one came");
     }
 }

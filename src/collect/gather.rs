@@ -26,7 +26,7 @@ use crate::score::Parametric;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
 
-/// As [`super::build`], of a configuration that is not looked at: known outliers are gathered for a recipe that they
+/// As [`super::build()`], of a configuration that is not looked at: known outliers are gathered for a recipe that they
 /// cannot fulfil alone.
 pub(super) fn gather(
     inputs: &[Input],

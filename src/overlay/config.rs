@@ -1,9 +1,12 @@
 //! What the overlay shows and how: the `[overlay]` keys.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::ranges::within;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use crate::written::stored_as_written;
 
 /// How findings are drawn over the picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,22 +90,18 @@ impl fmt::Display for HexColour {
     }
 }
 
-impl Serialize for HexColour {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for HexColour {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl FromStr for HexColour {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
         text.strip_prefix('#')
             .filter(|digits| digits.len() == 6 && digits.bytes().all(|c| c.is_ascii_hexdigit()))
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())
             .map(|n| HexColour([(n >> 16) as u8, (n >> 8) as u8, n as u8]))
-            .ok_or_else(|| D::Error::custom(format!("`{text}` is no colour, give \"#rrggbb\"")))
+            .ok_or_else(|| format!("`{text}` is no colour, give \"#rrggbb\""))
     }
 }
+
+stored_as_written!(HexColour);
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,9 @@
 //! The score methods by name, and what each needs.
 
-use serde::{Deserialize, Serialize};
-
 use super::Parametric;
 use crate::bank::Bank;
 use crate::grid::LogitsKind;
+use crate::written::stored_as_written;
 
 /// How a patch is scored. Serialised as its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,17 +90,13 @@ impl std::str::FromStr for Method {
     }
 }
 
-impl Serialize for Method {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(self.name())
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
-impl<'de> Deserialize<'de> for Method {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+stored_as_written!(Method);
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Window;
 
+use crate::written::stored_as_written;
+
 /// Most runs of the model per frame beside that on the whole picture.
 const MOST_INPUTS: usize = 64;
 
@@ -98,25 +100,24 @@ impl Tiles {
     }
 }
 
-impl Serialize for Tiles {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{}x{}", self.cols, self.rows))
+impl std::fmt::Display for Tiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.cols, self.rows)
     }
 }
 
-impl<'de> Deserialize<'de> for Tiles {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
+impl std::str::FromStr for Tiles {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
         let side = |text: &str| text.trim().parse::<usize>().ok().filter(|side| (1..=16).contains(side));
         let sides = text.split_once('x').and_then(|(cols, rows)| Some((side(cols)?, side(rows)?)));
-        let wrong = || {
-            let why =
-                format!("{text:?} is no grid of 1 to 16 by 1 to 16 tiles such as \"2x1\" (across x down)");
-            serde::de::Error::custom(why)
-        };
+        let wrong =
+            || format!("{text:?} is no grid of 1 to 16 by 1 to 16 tiles such as \"2x1\" (across x down)");
         sides.map(|(cols, rows)| Tiles { cols, rows }).ok_or_else(wrong)
     }
 }
+
+stored_as_written!(Tiles);
 
 impl ViewsConfig {
     /// Whether there is but the whole picture.
