@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # How fast and how fresh live pictures and verdicts are, seen by a real client: an RTSP camera of 1280x720 at 25 frames per
 # second (examples/rtsp_camera.rs: a file as it is), farout beside it, ffprobe as viewer. Compares, in one run:
-#   scored   one chain: only judged pictures are shown (what the model reaches with the encoder running)
+#   scored   one chain: only judged pictures are shown
+#   alone    what the model reaches in a process of its own at lower priority, while another shows all pictures unjudged
 #   live     two lanes
-#   no nice  two lanes, all threads of one priority
+#   no-nice  two lanes, all threads of one priority
 #
 #   benches/live.sh CONFIG [SECONDS] [JSON]      (default: configs/demo.toml, 20 seconds each)
 set -euo pipefail
@@ -47,9 +48,11 @@ PYTHON
     printf '%s' "$out"
 }
 
+# Runs a daemon with the further flags, and a viewer.
 measure() {
     local name=$1 file=$2
-    "$farout" -q run -c "$file" --source "rtsp://127.0.0.1:$camera_port/camera" --http off \
+    shift 2
+    "$farout" -q run -c "$file" "$@" --source "rtsp://127.0.0.1:$camera_port/camera" --http off \
         --rtsp "rtsp://127.0.0.1:$port/farout" --seconds $((seconds + 4)) --json >"$work/$name.out" &
     local daemon=$!
     children+=("$daemon")
@@ -62,6 +65,14 @@ measure() {
 }
 
 measure scored "$(variant scored 'output:picture = "scored"')"
+alone=$(variant alone 'output:picture = "scored"')
+nice -n 10 "$farout" -q run -c "$alone" --source "$work/drive.mp4" --loop --fast --rtsp off --http off \
+    --seconds $((seconds + 4)) --json >"$work/model.out" &
+model=$!
+children+=("$model")
+measure alone "$(variant bypass 'output:picture = "live"')" --bypass
+wait "$model" || true
+rm -f "$alone"
 measure live "$(variant live 'output:picture = "live"')"
 measure no-nice "$(variant no-nice 'flow:detection_nice = 0')"
 
@@ -69,11 +80,13 @@ python3 - "$work" "$json" <<'PYTHON'
 import json, os, sys
 work, out = sys.argv[1:]
 rows = []
-for name in ["scored", "live", "no-nice"]:
+for name in ["scored", "alone", "live", "no-nice"]:
     told = json.loads(open(f"{work}/{name}.out").read().splitlines()[-1])
     times = sorted(float(t) for line in open(f"{work}/{name}.packets") for t in [line.strip().strip(",")] if t and t != "N/A")
     span = times[-1] - times[0] if len(times) > 1 else 0.0
     verdicts = told.get("verdicts") or told
+    if name == "alone":
+        verdicts = json.loads(open(f"{work}/model.out").read().splitlines()[-1])
     rows.append({
         "way": name,
         "client_fps": (len(times) - 1) / span if span else 0.0,
@@ -84,12 +97,12 @@ for name in ["scored", "live", "no-nice"]:
         "verdict_age_p50_ms": verdicts["p50_ms"],
         "verdict_age_p95_ms": verdicts["p95_ms"],
     })
-base = rows[0]["verdicts_per_second"]
-print(f"{'':8} {'client fps':>10} {'gap ms':>7} {'p50 ms':>7} {'p95 ms':>7} {'verdicts/s':>10} {'of scored':>9} {'age p50':>8} {'age p95':>8}")
+base = rows[1]["verdicts_per_second"]
+print(f"{'':8} {'client fps':>10} {'gap ms':>7} {'p50 ms':>7} {'p95 ms':>7} {'verdicts/s':>10} {'of alone':>9} {'age p50':>8} {'age p95':>8}")
 for row in rows:
-    row["verdicts_of_scored"] = row["verdicts_per_second"] / base if base else 0.0
+    row["verdicts_of_alone"] = row["verdicts_per_second"] / base if base else 0.0
     print(f"{row['way']:8} {row['client_fps']:10.1f} {row['longest_gap_ms']:7.0f} {row['picture_p50_ms']:7.1f} {row['picture_p95_ms']:7.1f} "
-          f"{row['verdicts_per_second']:10.2f} {row['verdicts_of_scored']:9.2f} {row['verdict_age_p50_ms']:8.0f} {row['verdict_age_p95_ms']:8.0f}")
+          f"{row['verdicts_per_second']:10.2f} {row['verdicts_of_alone']:9.2f} {row['verdict_age_p50_ms']:8.0f} {row['verdict_age_p95_ms']:8.0f}")
 if out:
     with open(out, "w") as file:
         json.dump({"cores": os.cpu_count(), "ways": rows}, file, indent=1)
