@@ -156,6 +156,17 @@ fn readers_that_have_gone() {
             assert!(!outcome.stderr.contains(word), "{args:?}: {}", outcome.stderr);
         }
     }
+    // A run goes on: its pictures are looked at elsewhere.
+    #[cfg(feature = "media")]
+    {
+        let run = ["run", "--source", DRIVE, "--frames", "60", "--threshold", "0", "--events", "-"];
+        let rest = ["--model", model, "--bank", bank, "--rtsp", "off", "--http", "off"];
+        let outcome = unread(&[run.as_slice(), &rest].concat(), true, false);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        let whole =
+            outcome.stderr.lines().any(|line| line.contains("decode ") && line.ends_with(" 60 frames"));
+        assert!(whole, "{}", outcome.stderr);
+    }
     // What is said to nobody changes no exit code.
     assert_eq!(unread(&["-vv", "bank", "inspect", "none.bank"], true, true).code, Some(1));
     assert_eq!(unread(&[&["-vv"], with(&["--frames", "2"]).as_slice()].concat(), false, true).code, Some(0));

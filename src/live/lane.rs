@@ -1,5 +1,6 @@
 //! Both lanes set up and run side by side, from a source to the video output.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ const MOST_RESTARTS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(600);
 /// How long the lane waits before it is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// What is said of a bug.
+const PANICKED: &str = "the detection lane panicked; this is a bug in farout, please report it";
 /// Pictures between the camera and the encoder.
 const PICTURES_IN_FLIGHT: usize = 2;
 
@@ -82,12 +85,12 @@ pub fn run(lanes: &Lanes<'_>, source: Box<dyn Source>, video: Box<dyn VideoEnd>)
     std::thread::scope(|scope| {
         let lane = detection.map(|detection| {
             let body = move || {
-                let ended = detection.run();
-                if ended.is_err() {
+                let ended = catch_unwind(AssertUnwindSafe(|| detection.run()));
+                if !matches!(ended, Ok(Ok(()))) {
                     // Pictures without detection are no detector.
                     stop.ask();
                 }
-                ended
+                ended.unwrap_or_else(|_| Err(anyhow!(PANICKED)))
             };
             std::thread::Builder::new().name("detection".into()).spawn_scoped(scope, body)
         });
@@ -100,9 +103,7 @@ pub fn run(lanes: &Lanes<'_>, source: Box<dyn Source>, video: Box<dyn VideoEnd>)
         let judged = match lane?.map(std::thread::ScopedJoinHandle::join) {
             None => Ok(()),
             Some(Ok(ended)) => ended,
-            Some(Err(_)) => {
-                Err(anyhow!("the detection lane panicked; this is a bug in farout, please report it"))
-            }
+            Some(Err(_)) => Err(anyhow!(PANICKED)),
         };
         // What failed first ended the other.
         judged.and(shown.map_err(Into::into))
@@ -139,7 +140,11 @@ impl Detection<'_> {
             failures.push(now);
             let told = in_one_line(&why);
             if failures.len() > MOST_RESTARTS {
-                return Err(why.context(format!("the detector failed {} times in a row", failures.len())));
+                return Err(why.context(format!(
+                    "the detector failed {} times in {} minutes",
+                    failures.len(),
+                    WINDOW.as_secs() / 60
+                )));
             }
             tracing::error!(why = told, attempt = failures.len(), "detection failed; it is opened again");
             self.verdicts.failed(told);
@@ -152,7 +157,7 @@ impl Detection<'_> {
         let config = self.config;
         let mut record = Record::default();
         if let Some(path) = &config.output.events {
-            let log = EventLog::append(path)?.while_read(self.stop.clone());
+            let log = EventLog::append(path)?;
             record.events = Some(EventRecorder::new(&config.score, log).live());
         }
         self.verdicts.opened(detector.scale, detector.summary.clone());
