@@ -126,6 +126,9 @@ pub struct DetectArgs {
     /// Bank of reference features, overrides bank.path
     #[arg(long, value_name = "FILE")]
     pub bank: Option<PathBuf>,
+    /// Of several [[stream]] tables, take only the one with this name
+    #[arg(long, value_name = "NAME")]
+    pub stream: Option<String>,
     /// Anomaly score above which a region alarms ("auto": from the bank), overrides score.threshold
     #[arg(long, value_name = "SCORE")]
     pub threshold: Option<String>,

@@ -1,5 +1,7 @@
 //! The whole TOML file, made of each part's own section; flags override its common keys.
 
+mod stream;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,11 +16,13 @@ use crate::sink::OutputConfig;
 use crate::source::{SourceConfig, masked};
 use crate::views::ViewsConfig;
 
+pub use stream::StreamConfig;
+
 /// Everything that a run can be told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `[[stream]]`: what is watched. One for now.
+    /// `[[stream]]`: what is watched, any number.
     #[serde(rename = "stream")]
     pub streams: Vec<SourceConfig>,
     /// `[model]`: the segmentation model and the tensors to take from it.
@@ -135,6 +139,15 @@ impl Config {
         self.output.events.iter_mut().filter(|path| path.as_os_str() != "-").for_each(below);
         self.output.record.iter_mut().for_each(below);
         for stream in &mut self.streams {
+            for key in ["events", "record"] {
+                if let Some(toml::Value::String(own)) = stream.output.get_mut(key)
+                    && own != "-"
+                {
+                    let mut path = PathBuf::from(&*own);
+                    below(&mut path);
+                    *own = path.to_string_lossy().into_owned();
+                }
+            }
             // Anything without a scheme is a path or a glob of files.
             let source = stream.source.secret();
             if !source.contains(':') && Path::new(source).is_relative() {
@@ -148,12 +161,6 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Invalid`] with the key and what it may be.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.streams.len() > 1 {
-            return Err(ConfigError::Invalid(format!(
-                "{} [[stream]] tables, but farout watches one stream for now; run one farout per stream",
-                self.streams.len()
-            )));
-        }
         self.flow.check().map_err(ConfigError::Invalid)?;
         self.search.check().map_err(ConfigError::Invalid)?;
         self.streams.iter().try_for_each(SourceConfig::check).map_err(ConfigError::Invalid)?;
@@ -163,6 +170,6 @@ impl Config {
         self.runtime.check().map_err(ConfigError::Invalid)?;
         self.score.check().map_err(ConfigError::Invalid)?;
         self.views.check().map_err(ConfigError::Invalid)?;
-        Ok(())
+        self.each_stream().map(|_| ())
     }
 }

@@ -4,18 +4,23 @@
 //! what it drops; how many frames are under way behind it is limited, so that latency stays
 //! bounded when a stage is too slow. Every stage's time and its queue's wait are measured here.
 
+mod parcel;
+mod reading;
+
 use std::any::Any;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::causes::in_one_line;
 use crate::frame::{Frame, FrameId};
 use crate::health::{Health, SOURCE_STAGE, StageHealth};
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
+use parcel::Parcel;
+use reading::{Reading, Unread};
 
 /// One step of the way. It runs on a thread of its own and sees every item in order.
 pub trait Stage: Send + 'static {
@@ -46,6 +51,11 @@ pub enum Pace {
     /// Keep only the newest frame, at most `in_flight` frames under way, fewer where more would only wait
     /// before the slowest stage ([`Health::useful_in_flight`]); go on after faults.
     Live {
+        /// Most frames between the source and the end of the flow.
+        in_flight: usize,
+    },
+    /// As `Live`, from a source that holds its newest frame itself: it is asked only when there is room for one more.
+    Pulled {
         /// Most frames between the source and the end of the flow.
         in_flight: usize,
     },
@@ -85,26 +95,6 @@ pub enum FlowError {
         /// How long it was waited for.
         secs: f64,
     },
-}
-
-/// An item on its way, with what the flow itself needs to know of it.
-struct Parcel<T> {
-    item: T,
-    frame: FrameId,
-    sent: Instant,
-    /// Given back when the parcel reaches the end of the flow or is lost on the way.
-    permit: Option<Permit>,
-}
-
-/// The right to be under way; returns by being dropped.
-struct Permit(Sender<()>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        // The channel holds as many as were ever given out, so this never fails while anyone
-        // listens, and nobody needs it afterwards.
-        let _ = self.0.try_send(());
-    }
 }
 
 type Worker = (String, JoinHandle<Result<(), FlowError>>);
@@ -148,115 +138,29 @@ impl Flow<Frame> {
         stop: Stop,
     ) -> Result<Self, FlowError> {
         let (sender, output) = bounded(DEPTH);
-        let stage = health.stage(SOURCE_STAGE);
         if let Some(status) = source.status() {
             health.watch(status);
         }
-        let counters = Arc::clone(&health);
-        let token = stop.clone();
+        let reading = Reading::new(source, sender, Arc::clone(&health), stop.clone());
         let body = move || match pace {
-            Pace::Offline => read_all(source, &sender, &stage, &counters, &token),
-            Pace::Live { in_flight } => read_newest(source, &sender, in_flight, &stage, &counters, &token),
+            Pace::Offline => reading.all(),
+            Pace::Live { in_flight } => reading.newest(in_flight),
+            Pace::Pulled { in_flight } => reading.pulled(in_flight),
+        };
+        let body = move || {
+            body().map_err(|failed| match failed {
+                Unread::Source(why) => FlowError::Source(why),
+                Unread::Thread(why) => {
+                    FlowError::Stage { stage: SOURCE_STAGE.into(), frame: None, why: why.into() }
+                }
+                Unread::Panic(panic) => {
+                    FlowError::Panic { stage: SOURCE_STAGE.into(), message: panic_message(&*panic) }
+                }
+            })
         };
         let workers = vec![spawn("source", body)?];
         Ok(Flow { output, workers, pace, health, stop })
     }
-}
-
-/// Reads one frame, measuring how long that took.
-fn read(source: &mut dyn Source, stage: &StageHealth, health: &Health) -> Result<Option<Frame>, SourceError> {
-    let begun = Instant::now();
-    let frame = source.next()?;
-    if frame.is_some() {
-        stage.worked(begun.elapsed());
-        health.frame_in();
-    }
-    Ok(frame)
-}
-
-fn read_all(
-    mut source: Box<dyn Source>,
-    sender: &Sender<Parcel<Frame>>,
-    stage: &StageHealth,
-    health: &Health,
-    stop: &Stop,
-) -> Result<(), FlowError> {
-    while !stop.asked() {
-        let Some(frame) = read(source.as_mut(), stage, health)? else { break };
-        let parcel = Parcel { frame: frame.id, item: frame, sent: Instant::now(), permit: None };
-        if sender.send(parcel).is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// A thread of its own reads the source, so that a camera is never left unread; the newest frame
-/// waits in a slot until fewer than `in_flight` frames are under way.
-fn read_newest(
-    mut source: Box<dyn Source>,
-    sender: &Sender<Parcel<Frame>>,
-    in_flight: usize,
-    stage: &StageHealth,
-    health: &Health,
-    stop: &Stop,
-) -> Result<(), FlowError> {
-    let in_flight = in_flight.max(1);
-    let (give_back, permits) = bounded(in_flight);
-    for _ in 0..in_flight {
-        let _ = give_back.try_send(());
-    }
-    let (slot_in, slot) = bounded::<Frame>(1);
-    let older = slot.clone();
-    std::thread::scope(|scope| {
-        let reader = move || {
-            while !stop.asked() {
-                let Some(mut frame) = read(source.as_mut(), stage, health)? else { break };
-                while let Err(refused) = slot_in.try_send(frame) {
-                    let TrySendError::Full(back) = refused else { return Ok(()) };
-                    if older.try_recv().is_ok() {
-                        health.frame_dropped();
-                    }
-                    frame = back;
-                }
-            }
-            Ok(())
-        };
-        let reader = std::thread::Builder::new().name("decode".into()).spawn_scoped(scope, reader);
-        let reader =
-            reader.map_err(|e| FlowError::Stage { stage: "decode".into(), frame: None, why: e.into() })?;
-        let mut withheld = 0;
-        loop {
-            let surplus = in_flight.saturating_sub(health.useful_in_flight().unwrap_or(1).max(1));
-            // First the permit, then the frame: what goes on is the newest at that moment.
-            if withheld > surplus {
-                withheld -= 1;
-            } else {
-                match permits.recv_timeout(Duration::from_millis(100)) {
-                    Ok(()) if withheld < surplus => {
-                        withheld += 1;
-                        continue;
-                    }
-                    Ok(()) => {}
-                    Err(_) if reader.is_finished() && stop.asked() => break,
-                    Err(_) => continue,
-                }
-            }
-            let permit = Some(Permit(give_back.clone()));
-            let Ok(item) = slot.recv() else { break };
-            let parcel = Parcel { frame: item.id, item, sent: Instant::now(), permit };
-            if sender.send(parcel).is_err() {
-                // A later stage ended; without this the reader would go on for ever.
-                stop.ask();
-                break;
-            }
-        }
-        drop(slot);
-        match reader.join() {
-            Ok(result) => result.map_err(FlowError::Source),
-            Err(panic) => Err(FlowError::Panic { stage: "decode".into(), message: panic_message(&*panic) }),
-        }
-    })
 }
 
 impl<T: Send + 'static> Flow<T> {

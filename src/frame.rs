@@ -7,6 +7,9 @@ use crate::pool::{Pool, Pooled};
 /// The number of a frame within its stream, from 0, counted before anything is dropped.
 pub type FrameId = u64;
 
+/// The number of a stream within the run, from 0; none is given twice.
+pub type StreamId = u32;
+
 /// How the pixels of a [`Frame`] lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PixelFormat {
@@ -145,6 +148,8 @@ impl std::fmt::Display for NoSignal {
 /// One picture of a stream.
 #[derive(Debug, Clone)]
 pub struct Frame {
+    /// The stream that it belongs to; 0 where there is one.
+    pub stream: StreamId,
     /// Number within the stream.
     pub id: FrameId,
     /// Presentation time since the start of the stream (re-based over reconnects and loops).
@@ -183,6 +188,7 @@ impl Frame {
         let mut pixels = pool.take();
         pixels.resize(Self::byte_len(format, width, height), 0);
         Frame {
+            stream: 0,
             id: 0,
             pts: Duration::ZERO,
             captured: Instant::now(),

@@ -53,7 +53,10 @@ pub struct Region {
 pub struct Event {
     /// "start" or "end".
     pub kind: EventKind,
-    /// Number of the event within the run, from 1; the same at its start and its end.
+    /// The name of the stream, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<std::sync::Arc<str>>,
+    /// Number of the event within the stream's part of the run, from 1; the same at its start and its end.
     pub event: u64,
     /// Frame at which this happened.
     pub frame: u64,

@@ -18,7 +18,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use farout::config::Config;
-use farout::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, VideoEnd, detect};
+use farout::detector::{
+    Deliver, Detector, Draw, EventRecorder, EventRecorders, Record, Status, VideoEnd, detect,
+};
 use farout::flow::{Flow, Pace};
 use farout::frame::Frame;
 use farout::health::Health;
@@ -179,10 +181,12 @@ fn large_blocks(source: &str, score: ScoreConfig, end: Option<Box<dyn VideoEnd>>
     let stream = SourceConfig { pace: source::Pace::Fast, ..SourceConfig::default() };
     let source = source::open(source, &stream, Purpose::Live, stop.clone()).unwrap();
     let detector = Detector::open(&config).unwrap();
-    let log = EventLog::create(&folder.path().join("events.jsonl")).unwrap();
-    let record = Record { events: Some(EventRecorder::new(&config.score, log)), ..Record::default() };
-    let status = Status::new(detector.summary.clone(), detector.scale.threshold, Some(Arc::clone(&health)));
-    let draw = Draw { overlay: Overlay::new(&config.overlay), scale: detector.scale, status };
+    detector.alarms.add(0, &config.score).unwrap();
+    let log = Box::new(EventLog::create(&folder.path().join("events.jsonl")).unwrap());
+    let events = EventRecorders::one(EventRecorder::new(&config.score, None, log));
+    let record = Record { events, ..Record::default() };
+    let status = Status::new(detector.summary.clone(), Some(Arc::clone(&health)));
+    let draw = Draw { overlay: Overlay::new(&config.overlay), status };
     let passed = Arc::new(AtomicU64::new(0));
     let turnstile = Turnstile {
         inner: end,

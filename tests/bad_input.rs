@@ -263,7 +263,7 @@ fn configurations() {
     all_refused(&[
         with("unknown key", &typo, &["typo.toml", "line 5", "neighbors", "expected"]),
         with("wrong type", &wrong, &["wrong.toml", "line 2", "min_region_px"]),
-        with("two streams", &two, &["one stream for now"]),
+        with("two streams", &two, &["stream 1 of 2 has no name", "each needs one"]),
         with("no TOML", &broken, &["broken.toml", "line 1"]),
         with("out of range", &range, &["overlay.opacity"]),
         with("missing", &none, &["none.toml"]),

@@ -22,6 +22,7 @@ mod model_warm;
 mod outputs;
 mod progress;
 mod replay;
+mod reported;
 mod run;
 mod settings;
 mod signals;

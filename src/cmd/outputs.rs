@@ -16,12 +16,13 @@ use crate::sink::OutputConfig;
 /// # Errors
 /// If a port is in use, a file cannot be made, or no encoder works.
 pub fn live(
-    config: &Config,
+    output: &OutputConfig,
+    _name: Option<&str>,
     live: bool,
     rate: Option<f64>,
     health: &Arc<Health>,
 ) -> Result<Box<dyn VideoEnd>> {
-    open(&config.output, !live, rate, health)
+    open(output, !live, rate, health)
 }
 
 /// One video file and no servers; nothing is lost.

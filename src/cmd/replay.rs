@@ -12,8 +12,8 @@ use super::limited::limited;
 use super::progress::Progress;
 use super::{answer, outputs, settings, signals, unread};
 use crate::cli::{ReplayArgs, ScoresFormat};
-use crate::config::Config;
-use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, detect};
+use crate::config::{Config, StreamConfig};
+use crate::detector::{Deliver, Detector, Draw, EventRecorder, EventRecorders, Record, Status, detect};
 use crate::flow::{Flow, Pace};
 use crate::health::{Health, Report};
 use crate::overlay::{Overlay, ScoreScale};
@@ -39,12 +39,13 @@ struct Replayed<'a> {
 pub fn replay(args: &ReplayArgs) -> Result<()> {
     let source = args.input.as_deref().or(args.source.as_deref());
     let config = settings::read_detect(&args.detect, source, ("replay", unread::REPLAY))?;
-    apart(config.streams[0].source.secret(), &outputs_of(args, &config))?;
+    let StreamConfig { source: stream, score, overlay, output, .. } = config.one_stream("replay")?;
+    let config = Config { score, overlay, output, ..config };
+    apart(stream.source.secret(), &outputs_of(args, &config))?;
     let stop = Stop::new();
     signals::listen(&stop)?;
     let health = Arc::new(Health::new());
-    let stream = &config.streams[0];
-    let source = source::open(stream.source.secret(), stream, Purpose::Offline, stop.clone())?;
+    let source = source::open(stream.source.secret(), &stream, Purpose::Offline, stop.clone())?;
     let source = limited(source, args.detect.frames);
     let described = source.describe();
     tracing::info!("{described}");
@@ -54,9 +55,8 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
         true => None,
         false => Some(Detector::open(&config)?),
     };
-    let scale = detector.as_ref().map(|detector| detector.scale);
-    let basis = detector.as_ref().map(|detector| detector.threshold_basis.clone());
-    let record = recorders(args, &config, scale, naming, &stop)?;
+    let level = detector.as_ref().map(|detector| detector.alarms.add(0, &config.score)).transpose()?;
+    let record = recorders(args, &config, level.as_ref().map(|level| level.scale), naming, &stop)?;
     let pictures = pictures(args.pictures.as_deref(), naming)?;
     // Only now: what is wrong with the rest must not cost a video of the same name.
     let video = match &args.video {
@@ -67,8 +67,7 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
     let looked_at = video.is_some() || pictures.is_some();
     let draw = detector.as_ref().filter(|_| looked_at).map(|detector| Draw {
         overlay: Overlay::new(&config.overlay),
-        scale: detector.scale,
-        status: Status::new(detector.summary.clone(), detector.scale.threshold, None),
+        status: Status::new(detector.summary.clone(), None),
     });
     let progress = Progress::of_frames(source.frames(), &health);
     let frames = Flow::from_source(source, Pace::Offline, Arc::clone(&health), stop)?;
@@ -78,8 +77,9 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
     progress.finish();
     let report = health.report();
     if args.detect.json {
-        let threshold = scale.map(|scale| scale.threshold);
-        let replayed = Replayed { source: described, threshold, threshold_basis: basis.as_deref(), report };
+        let threshold = level.as_ref().map(|level| level.scale.threshold);
+        let threshold_basis = level.as_ref().map(|level| level.basis.as_str());
+        let replayed = Replayed { source: described, threshold, threshold_basis, report };
         answer::print_json_line(&replayed)?;
     } else if args.detect.events.as_deref() != Some(Path::new("-")) {
         let rate = report.frames as f64 / report.seconds.max(1e-9);
@@ -144,7 +144,8 @@ fn recorders(
         if outputs_of(args, config).len() == 1 && args.scores.is_none() && args.truth.is_none() {
             log = log.while_read(stop.clone());
         }
-        record.events = Some(EventRecorder::new(&config.score, log));
+        let name = config.streams.first().and_then(|stream| stream.name.as_deref().map(Arc::from));
+        record.events = EventRecorders::one(EventRecorder::new(&config.score, name, Box::new(log)));
     }
     Ok(record)
 }

@@ -1,140 +1,183 @@
 //! `farout run`: a live stream or a recording in, the overlay out over RTSP and HTTP.
 
-use std::fmt;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 
 use super::apart::apart;
 use super::limited::limited;
+use super::reported::Reported;
 use super::watch::{Watch, Watched};
-use super::{answer, outputs, settings, signals, unread};
+use super::{outputs, settings, signals, unread};
 use crate::cli::RunArgs;
-use crate::config::Config;
-use crate::detector::{Deliver, Detector, Draw, EventRecorder, Record, Status, VideoEnd, detect};
+use crate::config::{Config, ConfigError, StreamConfig};
+use crate::detector::{Deliver, Detector, Draw, EventRecorder, EventRecorders, Record, Status, detect};
 use crate::flow::{Flow, Pace};
-use crate::health::{Health, Report};
-use crate::live::{self, Lanes, Verdicts};
+use crate::health::Health;
+use crate::live::{self, Live, Standing};
 use crate::overlay::Overlay;
-use crate::sink::{EventLog, ShownPictures};
-use crate::source::{self, Purpose, Source, Steady};
+use crate::sink::{EventLog, EventQueue, EventSink, ShownPictures, StateHook};
+use crate::source::{self, Purpose, Source};
 use crate::stop::Stop;
 
-/// Runs until the source ends, time is over or a signal comes.
+/// Runs until all sources end, time is over or a signal comes.
 ///
 /// # Errors
 /// What cannot be opened, and faults that no later frame can mend.
 pub fn run(args: &RunArgs) -> Result<()> {
     let config = configured(args)?;
-    let written = [("--record", &config.output.record), ("the event log", &config.output.events)];
-    let written: Vec<_> = written.iter().filter_map(|(name, path)| Some((*name, path.as_deref()?))).collect();
-    apart(config.streams[0].source.secret(), &written)?;
+    let streams = config.each_stream()?;
+    refuse_overwriting(&streams)?;
     let stop = Stop::new();
     signals::listen(&stop)?;
-    let health = Arc::new(Health::new());
     // Cheap things first: a port in use or a missing camera should not wait for the model.
-    let stream = &config.streams[0];
-    let source = source::open(stream.source.secret(), stream, Purpose::Live, stop.clone())?;
-    tracing::info!("{}", source.describe());
-    let video = outputs::live(&config, source.is_live(), source.rate(), &health)?;
-    let lanes = source.is_live() && config.output.picture == ShownPictures::Live;
-    let verdicts = (lanes && !args.detect.bypass).then(Arc::<Verdicts>::default);
-    let watched = Watched { pictures: Arc::clone(&health), verdicts: verdicts.clone(), steady: lanes };
-    let watch = Watch::start(watched, stop.clone(), args.seconds).context("cannot start a thread")?;
-    let source = match lanes {
-        true => {
-            let size = (config.output.width, config.output.height);
-            Box::new(Steady::new(source, size, stop.clone()).context("cannot start a thread")?)
-        }
-        false => source,
-    };
-    let source = limited(source, args.detect.frames);
-    let result = match lanes {
-        true => {
-            let pictures = Arc::clone(&health);
-            live::run(&Lanes { config: &config, pictures, verdicts: verdicts.clone(), stop }, source, video)
-        }
-        false => scored(args, &config, &health, &stop, source, video),
-    };
-    let stuck = watch.end();
-    let report = Reported { pictures: health.report(), verdicts: verdicts.map(|one| one.health.report()) };
-    if args.detect.json {
-        answer::print_json_line(&report)?;
-    } else {
-        let judged = report.verdicts.iter().flat_map(|verdicts| &verdicts.stages);
-        for stage in report.pictures.stages.iter().chain(judged) {
-            tracing::info!(
-                "{:<10} {:7.2} ms per frame, {:7.2} ms waiting, {} frames",
-                stage.name,
-                stage.busy_ms,
-                stage.wait_ms,
-                stage.frames
-            );
-        }
-        answer::print(format!("{report}\n"))?;
+    let mut opened = Vec::new();
+    for stream in streams {
+        let source =
+            source::open(stream.source.source.secret(), &stream.source, Purpose::Live, stop.clone())?;
+        tracing::info!(stream = stream.name.as_deref(), "{}", source.describe());
+        opened.push((stream, source));
     }
+    let all_live = opened.iter().all(|(_, source)| source.is_live());
+    let lanes = all_live && config.output.picture == ShownPictures::Live;
+    if !lanes && opened.len() > 1 {
+        let why = "several streams are watched live only: none may have pace = \"fast\", and output.picture is \"live\"";
+        return Err(ConfigError::Invalid(why.into()).into());
+    }
+    let (result, stuck, reported) = match lanes {
+        true => in_lanes(args, config, opened, stop)?,
+        false => scored(args, &config, opened, &stop)?,
+    };
+    reported.tell(args.detect.json)?;
     // What stands still is the cause of what comes of stopping it.
     stuck.map_or(result, Err)
 }
 
-/// Judged frames only, each shown with its own verdict: one chain.
+/// How a run ended, what stood still, and what is told of it.
+type Ended = (Result<()>, Option<anyhow::Error>, Reported);
+/// A stream and its source.
+type Open = (StreamConfig, Box<dyn Source>);
+
+/// Every picture of all streams at its camera's rate, and the newest verdicts on them.
 ///
 /// # Errors
-/// As [`run`].
-fn scored(
-    args: &RunArgs,
-    config: &Config,
-    health: &Arc<Health>,
-    stop: &Stop,
-    source: Box<dyn Source>,
-    video: Box<dyn VideoEnd>,
-) -> Result<()> {
-    let detector = match args.detect.bypass {
-        true => None,
-        false => Some(Detector::open(config)?),
-    };
-    let mut record = Record::default();
-    if let (Some(path), Some(_)) = (&config.output.events, &detector) {
-        record.events = Some(EventRecorder::new(&config.score, EventLog::append(path)?).live());
+/// Outputs that cannot be opened.
+fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop) -> Result<Ended> {
+    let live = Live::new(config, !args.detect.bypass, stop.clone());
+    let mut logs: BTreeMap<PathBuf, EventQueue> = BTreeMap::new();
+    let mut streams = Vec::new();
+    for (config, source) in opened {
+        let pictures = Arc::new(Health::new());
+        let video = outputs::live(&config.output, config.name.as_deref(), true, source.rate(), &pictures)?;
+        let events = match (&config.output.events, live.detection()) {
+            (Some(path), Some(detection)) => Some(events(&mut logs, path, &detection.health)?),
+            _ => None,
+        };
+        let source = limited(source, args.detect.frames);
+        streams.push(live::Stream { config, source, video, events, pictures });
     }
-    let draw = detector.as_ref().map(|detector| Draw {
-        overlay: Overlay::new(&config.overlay),
-        scale: detector.scale,
-        status: Status::new(detector.summary.clone(), detector.scale.threshold, Some(Arc::clone(health))),
-    });
+    for stream in streams {
+        live.add(stream)?;
+    }
+    let (watched, detection) = (live.clone(), live.detection().cloned());
+    let standings = Box::new(move || watched.streams());
+    let watched = Watched { streams: standings, detection: detection.clone(), steady: true };
+    let watch = Watch::start(watched, stop, args.seconds).context("cannot start a thread")?;
+    let result = live.run();
+    let stuck = watch.end();
+    Ok((result, stuck, Reported::of(&live.streams(), detection.as_deref())))
+}
+
+/// Where events of this path go: streams may share a log.
+fn events(
+    logs: &mut BTreeMap<PathBuf, EventQueue>,
+    path: &Path,
+    health: &Arc<Health>,
+) -> Result<Box<dyn EventSink>> {
+    if let Some(known) = logs.get(path) {
+        return Ok(Box::new(known.clone()));
+    }
+    let told = Arc::clone(health);
+    let state: StateHook = Arc::new(move |part, problem| told.problem(part, problem));
+    let queue = EventQueue::start(EventLog::append(path)?, state).context("cannot start a thread")?;
+    logs.insert(path.to_owned(), queue.clone());
+    Ok(Box::new(queue))
+}
+
+/// Judged frames only, each shown with its own verdict: one chain for the one stream.
+///
+/// # Errors
+/// Outputs that cannot be opened.
+fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Result<Ended> {
+    let (stream, source) =
+        opened.into_iter().next().context("there is no stream; this is a bug in farout")?;
+    let health = Arc::new(Health::new());
     // A recording played as fast as possible is not live: nothing is dropped.
-    let pace = match source.is_live() {
+    let live = source.is_live();
+    let video = outputs::live(&stream.output, stream.name.as_deref(), live, source.rate(), &health)?;
+    let standing = Standing {
+        id: 0,
+        name: stream.name.clone(),
+        pictures: Arc::clone(&health),
+        verdicts: None,
+        ended: false,
+    };
+    let known = standing.clone();
+    let standings = Box::new(move || vec![known.clone()]);
+    let watched = Watched { streams: standings, detection: None, steady: false };
+    let watch = Watch::start(watched, stop.clone(), args.seconds).context("cannot start a thread")?;
+    let source = limited(source, args.detect.frames);
+    let pace = match live {
         true => Pace::Live { in_flight: config.flow.in_flight },
         false => Pace::Offline,
     };
-    let frames = Flow::from_source(source, pace, Arc::clone(health), stop.clone())?;
-    let deliver = Deliver { pictures: None, video: Some(video), health: Arc::clone(health) };
-    let patience = Duration::from_secs_f64(config.flow.drain_secs);
-    Ok(detect(frames, detector, record, draw, deliver, patience)?)
-}
-
-/// What a run tells at its end.
-#[derive(Serialize)]
-struct Reported {
-    #[serde(flatten)]
-    pictures: Report,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verdicts: Option<Report>,
-}
-
-impl fmt::Display for Reported {
-    /// The line of the verdicts, if they go their own way, and the last one, which programs may read.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Report { frames, fps, p50_ms, p95_ms, .. }) = &self.verdicts {
-            writeln!(
-                f,
-                "verdicts: {frames}, {fps:.1} per second, age p50 {p50_ms:.0} ms, p95 {p95_ms:.0} ms"
-            )?;
+    let chain = || -> Result<()> {
+        let mut record = Record::default();
+        let mut draw = None;
+        let detector = match args.detect.bypass {
+            true => None,
+            false => Some(Detector::open(config)?),
+        };
+        if let Some(detector) = &detector {
+            detector.alarms.add(0, &stream.score)?;
+            if let Some(path) = &stream.output.events {
+                let log = Box::new(EventLog::append(path)?);
+                let recorder = EventRecorder::new(&stream.score, stream.name.clone(), log).live();
+                record.events = EventRecorders::one(recorder);
+            }
+            let status = Status::new(detector.summary.clone(), Some(Arc::clone(&health)));
+            draw = Some(Draw { overlay: Overlay::new(&stream.overlay), status });
         }
-        write!(f, "{}", self.pictures)
+        let frames = Flow::from_source(source, pace, Arc::clone(&health), stop.clone())?;
+        let deliver = Deliver { pictures: None, video: Some(video), health: Arc::clone(&health) };
+        let patience = Duration::from_secs_f64(config.flow.drain_secs);
+        Ok(detect(frames, detector, record, draw, deliver, patience)?)
+    };
+    let result = chain();
+    let stuck = watch.end();
+    Ok((result, stuck, Reported::of(&[standing], None)))
+}
+
+/// Refuses to write over what is read, or twice to one file.
+///
+/// # Errors
+/// The two that meet.
+fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigError> {
+    let records: Vec<_> = streams
+        .iter()
+        .filter_map(|stream| {
+            Some(("the recording (--record, output.record)", stream.output.record.as_deref()?))
+        })
+        .collect();
+    for stream in streams {
+        let events = stream.output.events.as_deref().map(|path| ("the event log", path));
+        let written: Vec<_> = records.iter().copied().chain(events).collect();
+        apart(stream.source.source.secret(), &written)?;
     }
+    Ok(())
 }
 
 /// The configuration with the flags of `run`.
@@ -153,6 +196,7 @@ fn configured(args: &RunArgs) -> Result<Config, crate::config::ConfigError> {
     }
     if let Some(path) = &args.record {
         config.output.record = Some(path.clone());
+        config.streams.iter_mut().for_each(|stream| drop(stream.output.remove("record")));
     }
     Ok(config)
 }

@@ -55,18 +55,29 @@ pub fn read_detect(
     if let Some(bank) = &args.bank {
         config.bank.path.clone_from(bank);
     }
+    if let Some(name) = &args.stream {
+        config.only(name)?;
+    }
     if let Some(threshold) = &args.threshold {
         config.score.threshold = threshold.parse().map_err(ConfigError::Invalid)?;
+        config.streams.iter_mut().for_each(|stream| drop(stream.score.remove("threshold")));
     }
     if let Some(events) = &args.events {
         config.output.events = Some(events.clone());
+        config.streams.iter_mut().for_each(|stream| drop(stream.output.remove("events")));
     }
     if let Some(source) = source {
-        match config.streams.first_mut() {
-            Some(stream) => stream.source = source.into(),
-            None => config
+        match &mut config.streams[..] {
+            [stream] => stream.source = source.into(),
+            [] => config
                 .streams
                 .push(crate::source::SourceConfig { source: source.into(), ..Default::default() }),
+            several => {
+                return Err(ConfigError::Invalid(format!(
+                    "the configuration has {} streams: say with --stream NAME which one the source takes the place of",
+                    several.len()
+                )));
+            }
         }
     }
     if config.streams.is_empty() {

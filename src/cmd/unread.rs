@@ -25,6 +25,7 @@ pub(super) const MODEL_WARM: &Reads = &["model", "runtime"];
 pub(super) const DOCTOR: &Reads = &["runtime", "output"];
 /// All but what makes a run live.
 pub(super) const REPLAY: &Reads = &[
+    "stream.name",
     "stream.source",
     "stream.rtsp_latency_ms",
     "stream.rtsp_transport",
@@ -33,6 +34,9 @@ pub(super) const REPLAY: &Reads = &[
     "stream.width",
     "stream.height",
     "stream.fps",
+    "stream.score",
+    "stream.overlay",
+    "stream.output",
     "model",
     "views",
     "runtime",
@@ -142,7 +146,8 @@ mod tests {
             let own = full.get(section).or_else(|| known.get(section)).unwrap();
             let table = own.as_table().or_else(|| own.as_array()?.first()?.as_table()).unwrap();
             // Keys without a default value are left out of the file.
-            assert!(key.is_empty() || key == "events" || table.contains_key(key), "{read}");
+            let optional = ["events", "name", "score", "overlay", "output"].contains(&key);
+            assert!(key.is_empty() || optional || table.contains_key(key), "{read}");
         }
     }
 }

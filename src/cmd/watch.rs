@@ -1,6 +1,7 @@
 //! Beside a live run: tells systemd how it goes, sees whether anything stands still, and ends the run when its time is
 //! over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use sd_notify::NotifyState;
 
+use crate::frame::StreamId;
 use crate::health::Health;
-use crate::live::{LaneState, Verdicts};
+use crate::live::{DetectionStatus, LaneState, Standing};
 use crate::stop::Stop;
 
 /// How often it looks.
@@ -29,10 +31,10 @@ const PAUSED: Duration = Duration::from_secs(3);
 
 /// What is watched.
 pub struct Watched {
-    /// Pictures.
-    pub pictures: Arc<Health>,
-    /// Verdicts, if they go their own way.
-    pub verdicts: Option<Arc<Verdicts>>,
+    /// How the streams stand now.
+    pub streams: Box<dyn Fn() -> Vec<Standing> + Send>,
+    /// The detection lane, if verdicts go their own way.
+    pub detection: Option<Arc<DetectionStatus>>,
     /// Whether pictures come all the time, with or without a camera and however slow the model is.
     pub steady: bool,
 }
@@ -58,60 +60,79 @@ impl Progress {
 }
 
 impl Watched {
-    /// Whether the first picture has left the encoder and the detector is open.
+    /// Whether each stream's first picture has left the encoder and the detector is open.
     fn is_ready(&self) -> bool {
-        let opening = self.verdicts.as_ref().is_some_and(|one| one.lane() == LaneState::Opening);
-        self.pictures.frames_done() > 0 && !opening
+        let opening = self.detection.as_ref().is_some_and(|one| one.lane() == LaneState::Opening);
+        !opening && (self.streams)().iter().all(|stream| stream.pictures.frames_done() > 0)
     }
 
     /// The figures in a line.
     fn status(&self) -> String {
-        let recent = self.pictures.recent();
-        let mut line = format!(
-            "{:.1} fps, p50 {:.0} ms, p95 {:.0} ms, dropped {}",
-            recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
-        );
-        if let Some(verdicts) = &self.verdicts {
-            let judged = verdicts.health.recent();
-            line += &match verdicts.lane() {
-                LaneState::Opening => "; opening the detector".to_owned(),
-                LaneState::Failed { why } => format!("; detection failed: {why}"),
+        let streams = (self.streams)();
+        let mut parts: Vec<String> = streams.iter().map(of_stream).collect();
+        if let Some(detection) = &self.detection {
+            let judged = detection.health.recent();
+            parts.push(match detection.lane() {
+                LaneState::Opening => "opening the detector".to_owned(),
+                LaneState::Failed { why } => format!("detection failed: {why}"),
                 LaneState::Running => {
-                    format!("; {:.1} verdicts/s, age p50 {:.0} ms", judged.fps, judged.p50_ms)
+                    format!("{:.1} verdicts/s, age p50 {:.0} ms", judged.fps, judged.p50_ms)
                 }
-            };
+            });
+            parts.extend(problems(&detection.health));
         }
-        for (part, why) in self.pictures.problems() {
-            line += &format!("; {part}: {why}");
-        }
-        if let Some(why) = self.pictures.lost() {
-            line += &format!("; no signal: {why}");
-        }
-        line
+        parts.join("; ")
     }
+}
+
+/// The figures of a stream, and what is wrong with it.
+fn of_stream(stream: &Standing) -> String {
+    let recent = stream.pictures.recent();
+    let name = stream.name.iter().map(|name| format!("{name}: ")).collect::<String>();
+    let mut line = format!(
+        "{name}{:.1} fps, p50 {:.0} ms, p95 {:.0} ms, dropped {}",
+        recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
+    );
+    if stream.ended {
+        line += ", ended";
+    } else if let Some(why) = stream.pictures.lost() {
+        line += &format!(", no signal: {why}");
+    }
+    problems(&stream.pictures).for_each(|problem| line += &format!(", {problem}"));
+    line
+}
+
+/// What is wrong with each part.
+fn problems(health: &Health) -> impl Iterator<Item = String> {
+    health.problems().into_iter().map(|(part, why)| format!("{part}: {why}"))
 }
 
 /// What stands still, by how far each part has come.
 struct Stillness {
-    pictures: Progress,
+    pictures: BTreeMap<StreamId, Progress>,
     steps: Progress,
     taken: u64,
 }
 
 impl Stillness {
     fn new() -> Stillness {
-        Stillness { pictures: Progress::new(), steps: Progress::new(), taken: 0 }
+        Stillness { pictures: BTreeMap::new(), steps: Progress::new(), taken: 0 }
     }
 
     /// What hangs, if anything does.
     fn look(&mut self, watched: &Watched) -> Option<String> {
-        let done = watched.pictures.frames_done();
-        let still = self.pictures.still(done);
-        if watched.steady && done > 0 && still > PICTURES {
-            return Some(format!("no picture has left the encoder for {:.0} s", still.as_secs_f64()));
+        let streams = (watched.streams)();
+        self.pictures.retain(|id, _| streams.iter().any(|stream| stream.id == *id));
+        for stream in streams.iter().filter(|stream| watched.steady && !stream.ended) {
+            let done = stream.pictures.frames_done();
+            let still = self.pictures.entry(stream.id).or_insert_with(Progress::new).still(done);
+            if done > 0 && still > PICTURES {
+                let of = stream.name.iter().map(|name| format!(" of {name}")).collect::<String>();
+                return Some(format!("no picture{of} has left the encoder for {:.0} s", still.as_secs_f64()));
+            }
         }
-        let verdicts = watched.verdicts.as_ref().filter(|one| one.lane() == LaneState::Running)?;
-        let (steps, taken) = (verdicts.health.steps(), verdicts.health.frames_in());
+        let detection = watched.detection.as_ref().filter(|one| one.lane() == LaneState::Running)?;
+        let (steps, taken) = (detection.health.steps(), detection.pictures());
         let still = self.steps.still(steps);
         // Without pictures there is nothing to judge.
         if still < TICK {
@@ -220,16 +241,30 @@ mod tests {
     #[test]
     fn only_what_should_move_and_does_not_is_stuck() {
         let pictures = Arc::new(Health::new());
-        let watched = |steady| Watched { pictures: Arc::clone(&pictures), verdicts: None, steady };
+        let standing = Standing {
+            id: 3,
+            name: Some("front".into()),
+            pictures: Arc::clone(&pictures),
+            verdicts: None,
+            ended: false,
+        };
+        let watched = |steady| {
+            let standing = standing.clone();
+            Watched { streams: Box::new(move || vec![standing.clone()]), detection: None, steady }
+        };
         let long_ago = Instant::now().checked_sub(PICTURES + TICK).unwrap();
         let still = |seen| Stillness {
-            pictures: Progress { seen, since: long_ago },
-            steps: Progress::new(),
-            taken: 0,
+            pictures: BTreeMap::from([(3, Progress { seen, since: long_ago })]),
+            ..Stillness::new()
         };
         assert_eq!(still(0).look(&watched(true)), None, "no picture so far");
         pictures.frame_done(Instant::now());
-        assert!(still(1).look(&watched(true)).unwrap().contains("no picture has left the encoder for 10 s"));
+        assert!(
+            still(1)
+                .look(&watched(true))
+                .unwrap()
+                .contains("no picture of front has left the encoder for 10 s")
+        );
         assert_eq!(still(1).look(&watched(false)), None, "pictures wait for the model or the camera");
         pictures.frame_done(Instant::now());
         assert_eq!(still(1).look(&watched(true)), None, "one came");

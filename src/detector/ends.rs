@@ -4,61 +4,26 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::events::EventRecorders;
 use super::items::Judged;
 use super::status::Status;
-use crate::clock::Clock;
 use crate::flow::Stage;
 use crate::frame::Frame;
 use crate::health::Health;
-use crate::overlay::{Overlay, ScoreScale};
-use crate::region::Event;
-use crate::score::{ScoreConfig, Tracker};
-use crate::sink::{EventLog, PictureWriter, ScoreMapWriter, TruthWriter};
+use crate::overlay::Overlay;
+use crate::sink::{PictureWriter, ScoreMapWriter, TruthWriter};
 
 /// Writes what is judged, before anything is drawn over it.
 #[derive(Default)]
 pub struct Record {
     /// Regions that last become events in a log.
-    pub events: Option<EventRecorder>,
+    pub events: EventRecorders,
     /// Score maps.
     pub scores: Option<ScoreMapWriter>,
     /// Unmarked frames.
     pub frames: Option<PictureWriter>,
     /// Truth masks.
     pub truth: Option<TruthWriter>,
-}
-
-/// Follows regions and logs those that last.
-pub struct EventRecorder {
-    tracker: Tracker,
-    log: EventLog,
-    found: Vec<Event>,
-    /// Live: tells the time of day; the last frame's.
-    clock: Option<(Clock, Option<String>)>,
-}
-
-impl EventRecorder {
-    /// Events by the rules of `config`, into `log`.
-    pub fn new(config: &ScoreConfig, log: EventLog) -> Self {
-        let tracker = Tracker::new(config.event_frames, config.event_gap_frames);
-        EventRecorder { tracker, log, found: Vec::new(), clock: None }
-    }
-
-    /// The same with the time of day in each event: what a live run wants, and a replay must not have, whose events are
-    /// the same every time.
-    pub fn live(self) -> Self {
-        EventRecorder { clock: Some((Clock::now(), None)), ..self }
-    }
-
-    /// Logs what was found.
-    fn write(&mut self) -> Result<()> {
-        let utc = self.clock.as_ref().and_then(|(_, utc)| utc.as_ref());
-        for mut event in self.found.drain(..) {
-            event.utc = utc.cloned();
-            self.log.write(&event)?;
-        }
-        Ok(())
-    }
 }
 
 impl Stage for Record {
@@ -68,13 +33,7 @@ impl Stage for Record {
     fn step(&mut self, judged: Judged) -> Result<Judged> {
         let Judged { frame, verdict } = &judged;
         if let Some(verdict) = verdict {
-            if let Some(events) = &mut self.events {
-                if let Some((clock, utc)) = &mut events.clock {
-                    *utc = Some(format!("{:.3}", clock.at(frame.captured)));
-                }
-                events.tracker.step(frame.id, frame.pts.as_secs_f64(), &verdict.regions, &mut events.found);
-                events.write()?;
-            }
+            self.events.step(frame, &verdict.regions)?;
             if let Some(writer) = &mut self.scores {
                 writer.write(frame.id, &frame.name, &verdict.scores)?;
             }
@@ -89,12 +48,7 @@ impl Stage for Record {
     }
 
     fn finish(&mut self) -> Result<()> {
-        if let Some(events) = &mut self.events {
-            events.tracker.finish(&mut events.found);
-            events.write()?;
-            events.log.finish()?;
-        }
-        Ok(())
+        self.events.finish()
     }
 }
 
@@ -102,8 +56,6 @@ impl Stage for Record {
 pub struct Draw {
     /// The pencil.
     pub overlay: Overlay,
-    /// What scores mean.
-    pub scale: ScoreScale,
     /// The status line.
     pub status: Status,
 }
@@ -114,9 +66,9 @@ impl Stage for Draw {
 
     fn step(&mut self, mut judged: Judged) -> Result<Judged> {
         if let Some(verdict) = &judged.verdict {
-            let status = self.status.line(&judged.frame, &verdict.scores);
+            let status = self.status.line(&judged.frame, verdict);
             self.overlay.count_only(&verdict.counted);
-            self.overlay.draw(&mut judged.frame, &verdict.scores, &verdict.regions, self.scale, status)?;
+            self.overlay.draw(&mut judged.frame, &verdict.scores, &verdict.regions, verdict.scale, status)?;
         }
         Ok(judged)
     }

@@ -3,6 +3,7 @@
 use crate::features::ModelInput;
 use crate::frame::Frame;
 use crate::grid::{Distances, Features, Logits, PixelScores, ScoreMap};
+use crate::overlay::ScoreScale;
 use crate::pool::Pooled;
 use crate::region::Region;
 
@@ -56,7 +57,7 @@ pub struct Mapped {
 pub struct Judged {
     /// The frame.
     pub frame: Frame,
-    /// What was found; `None` if detection is bypassed.
+    /// What was found; `None` if detection is bypassed, or nobody judges this stream any more.
     pub verdict: Option<Verdict>,
 }
 
@@ -69,4 +70,6 @@ pub struct Verdict {
     pub counted: Pooled<Vec<bool>>,
     /// Where the score exceeds the threshold.
     pub regions: Pooled<Vec<Region>>,
+    /// What scores mean in this stream.
+    pub scale: ScoreScale,
 }

@@ -2,6 +2,7 @@
 //! detection, evaluation and banks.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 
@@ -82,8 +83,9 @@ impl Opened {
         fallbacks
             .extend(search.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
         let engine = search.map(|search| search.engine);
-        extract.with_logits = wants_logits(engine.as_ref(), extract.session.classes())?
+        let with_logits = wants_logits(engine.as_ref(), extract.session.classes())?
             || scorers.iter().any(|one| one.method().needs_logits());
+        extract.with_logits.store(with_logits, Ordering::Relaxed);
         let views = engine.as_ref().and_then(|_| Views::open(config, bank.as_deref()));
         if views.is_none() {
             preprocess.views.clear();
@@ -192,6 +194,6 @@ pub fn open_features(config: &Config) -> Result<(Preprocess, Extract)> {
         views: views::preprocessors(&config.views, session.input_spec())?,
         inputs: Pool::new(),
     };
-    let with_logits = session.classes().is_some();
+    let with_logits = Arc::new(session.classes().is_some().into());
     Ok((preprocess, Extract { session, numbers: Pool::new(), with_logits }))
 }

@@ -1,8 +1,10 @@
 //! Score maps of a frame by any number of methods, smoothed along the motion if that is asked for.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
-use crate::frame::Frame;
+use crate::frame::{Frame, StreamId};
 use crate::grid::{Distances, Logits, ScoreMap};
 use crate::luma::Luma;
 use crate::pool::Pool;
@@ -11,22 +13,29 @@ use crate::score::{Method, MotionTracker, Scorer, TemporalSmoother};
 /// What makes score maps.
 pub(super) struct Scoring {
     scorers: Vec<Scorer>,
-    /// Of each method, if maps are smoothed over time.
-    smoothers: Vec<TemporalSmoother>,
-    tracker: MotionTracker,
+    temporal: f32,
+    /// Of each stream, if maps are smoothed over time.
+    pasts: BTreeMap<StreamId, Past>,
     luma: Luma,
     /// Whether somebody wants the frame's luma though nothing is smoothed.
     pub with_luma: bool,
     numbers: Pool<Vec<f32>>,
 }
 
+/// What is kept of a stream's former frames.
+struct Past {
+    /// Of each method.
+    smoothers: Vec<TemporalSmoother>,
+    tracker: MotionTracker,
+}
+
 impl Scoring {
     /// `temporal` is [`crate::score::ScoreConfig::temporal`]; maps are made of `numbers`.
     pub fn new(scorers: Vec<Scorer>, temporal: f32, numbers: Pool<Vec<f32>>) -> Scoring {
         Scoring {
-            smoothers: scorers.iter().filter_map(|_| TemporalSmoother::new(temporal)).collect(),
             scorers,
-            tracker: MotionTracker::new(),
+            temporal,
+            pasts: BTreeMap::new(),
             luma: Luma::default(),
             with_luma: false,
             numbers,
@@ -56,16 +65,26 @@ impl Scoring {
         for (scorer, map) in self.scorers.iter_mut().zip(&mut *maps) {
             scorer.step(distances, logits, map)?;
         }
-        if self.with_luma || !self.smoothers.is_empty() {
+        let smoothed = self.temporal > 0.0;
+        if self.with_luma || smoothed {
             self.luma.take(frame);
         }
-        if !self.smoothers.is_empty() {
-            let how = self.tracker.step(frame, &self.luma);
-            for (smoother, map) in self.smoothers.iter_mut().zip(maps) {
+        if smoothed {
+            let past = self.pasts.entry(frame.stream).or_insert_with(|| Past {
+                smoothers: maps.iter().filter_map(|_| TemporalSmoother::new(self.temporal)).collect(),
+                tracker: MotionTracker::new(),
+            });
+            let how = past.tracker.step(frame, &self.luma);
+            for (smoother, map) in past.smoothers.iter_mut().zip(maps) {
                 smoother.step(map, (frame.width, frame.height), &how);
             }
         }
         Ok(())
+    }
+
+    /// Streams that `known` does not know any more have no past.
+    pub fn forget(&mut self, known: impl Fn(StreamId) -> bool) {
+        self.pasts.retain(|stream, _| known(*stream));
     }
 
     /// The luma of the last frame; empty if nobody wanted it.

@@ -1,11 +1,12 @@
 //! The parts as stages: each takes an item, lets its part work, and passes the item on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::alarms::Alarms;
 use super::items::{Featured, Judged, Mapped, Measured, Prepared, Verdict};
 use super::scoring::Scoring;
 use super::views::Views;
@@ -16,7 +17,7 @@ use crate::grid::{Distances, Features, Logits, PixelScores, ScoreMap};
 use crate::nearest::Gauge;
 use crate::pool::Pool;
 use crate::region::Region;
-use crate::score::{Enlarger, Regions, Roi};
+use crate::score::Enlarger;
 
 /// How often a model that gives no numbers is complained about.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ pub struct Extract {
     pub(crate) session: Session,
     pub(super) numbers: Pool<Vec<f32>>,
     /// Whether anybody wants the logits.
-    pub(super) with_logits: bool,
+    pub(super) with_logits: Arc<AtomicBool>,
 }
 
 impl Stage for Extract {
@@ -59,7 +60,10 @@ impl Stage for Extract {
 
     fn step(&mut self, Prepared { frame, input, views }: Prepared) -> Result<Featured> {
         let mut features = Features { data: self.numbers.take(), ..Default::default() };
-        let mut logits = self.with_logits.then(|| Logits { data: self.numbers.take(), ..Default::default() });
+        let mut logits = self
+            .with_logits
+            .load(Relaxed)
+            .then(|| Logits { data: self.numbers.take(), ..Default::default() });
         self.session.run(&input, &mut features, logits.as_mut())?;
         let view = |input: crate::pool::Pooled<ModelInput>| {
             let mut features = Features { data: self.numbers.take(), ..Default::default() };
@@ -144,17 +148,28 @@ impl Stage for Map {
     }
 }
 
-/// Distances and logits -> scores of pixels by one method, and regions.
+/// Distances and logits -> scores of pixels by one method, and regions. Frames of streams that `alarms` does not know get
+/// no verdict.
 pub struct Score {
-    pub(super) scoring: Scoring,
-    pub(super) enlarger: Enlarger,
-    /// Where alarms count, if not everywhere.
-    pub(super) roi: Option<Roi>,
-    pub(super) regions: Regions,
-    pub(super) maps: Vec<ScoreMap>,
-    pub(super) numbers: Pool<Vec<f32>>,
-    pub(super) masks: Pool<Vec<bool>>,
-    pub(super) region_lists: Pool<Vec<Region>>,
+    scoring: Scoring,
+    enlarger: Enlarger,
+    pub(super) alarms: Alarms,
+    maps: Vec<ScoreMap>,
+    numbers: Pool<Vec<f32>>,
+    masks: Pool<Vec<bool>>,
+    region_lists: Pool<Vec<Region>>,
+}
+
+impl Score {
+    pub(super) fn new(
+        scoring: Scoring,
+        enlarger: Enlarger,
+        alarms: Alarms,
+        numbers: Pool<Vec<f32>>,
+    ) -> Score {
+        let (masks, region_lists) = (Pool::new(), Pool::new());
+        Score { scoring, enlarger, alarms, maps: Vec::new(), numbers, masks, region_lists }
+    }
 }
 
 impl Stage for Score {
@@ -168,14 +183,21 @@ impl Stage for Score {
         for map in &self.maps {
             self.enlarger.step(map, self.scoring.luma(), size, &mut scores);
         }
+        let mut streams = self.alarms.streams();
+        let Some(alarm) = streams.get_mut(&frame.stream) else {
+            self.scoring.forget(|stream| streams.contains_key(&stream));
+            return Ok(Judged { frame, verdict: None });
+        };
         let mut counted = self.masks.take();
         counted.clear();
-        if let Some(roi) = &mut self.roi {
+        if let Some(roi) = &mut alarm.roi {
             counted.extend_from_slice(roi.step(logits.as_ref(), frame.width, frame.height));
         }
         let mut regions = self.region_lists.take();
-        self.regions.step(&scores, &counted, &mut regions);
-        Ok(Judged { frame, verdict: Some(Verdict { scores, counted, regions }) })
+        alarm.regions.step(&scores, &counted, &mut regions);
+        let scale = alarm.scale;
+        drop(streams);
+        Ok(Judged { frame, verdict: Some(Verdict { scores, counted, regions, scale }) })
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::items::Verdict;
 use crate::frame::Frame;
-use crate::grid::PixelScores;
 use crate::health::Health;
 
 /// How often the figures of a live status line change: often enough to be live, seldom enough to
@@ -18,25 +18,23 @@ pub struct Status {
     figures: String,
     /// What does not change during a run: device, model, bank.
     fixed: String,
-    threshold: f32,
     live: Option<(Arc<Health>, Option<Instant>)>,
 }
 
 impl Status {
     /// With `health`, the line of a live stream; without, that of a recording, which depends on
     /// nothing but the recording.
-    pub fn new(fixed: String, threshold: f32, health: Option<Arc<Health>>) -> Self {
+    pub fn new(fixed: String, health: Option<Arc<Health>>) -> Self {
         Status {
             line: String::new(),
             figures: String::new(),
             fixed,
-            threshold,
             live: health.map(|health| (health, None)),
         }
     }
 
     /// The line for `frame`, as fields set apart by two blanks.
-    pub fn line(&mut self, frame: &Frame, scores: &PixelScores) -> &str {
+    pub fn line(&mut self, frame: &Frame, verdict: &Verdict) -> &str {
         self.line.clear();
         // Writing to a string cannot fail.
         match &mut self.live {
@@ -56,14 +54,14 @@ impl Status {
             }
             None => {
                 let secs = frame.pts.as_secs_f64();
-                let top = scores.data.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let top = verdict.scores.data.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let _ = write!(
                     self.line,
                     "{:02.0}:{:06.3}  frame {}  top {top:.2} of {:.2}  {}",
                     (secs / 60.0).floor(),
                     secs % 60.0,
                     frame.id,
-                    self.threshold,
+                    verdict.scale.threshold,
                     self.fixed
                 );
             }

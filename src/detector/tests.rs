@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::alarms::Alarm;
 use super::scoring::Scoring;
 use super::*;
 use crate::flow::{Flow, Pace, Stage};
 use crate::frame::PixelFormat;
 use crate::grid::{Distances, Grid, PixelScores};
 use crate::health::Health;
-use crate::overlay::{Overlay, OverlayConfig};
+use crate::overlay::{Overlay, OverlayConfig, ScoreScale};
 use crate::pool::{Pool, Pooled};
-use crate::score::{Method, Polygons, ScoreConfig, ScoreInputs, Scorer};
+use crate::score::{Method, Polygons, Regions, Roi, ScoreConfig, ScoreInputs, Scorer};
 use crate::sink::EventLog;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
 
 const SIZE: (usize, usize) = (64, 32);
+const SCALE: ScoreScale = ScoreScale { threshold: 5.0, spread: 1.0 };
 const GRID: Grid = Grid { rows: 4, cols: 8 };
 
 /// A stage that scores distances as they are; alarms count within `roi`.
@@ -30,16 +32,10 @@ fn score(roi: Option<&str>) -> Score {
         let table: toml::Table = format!("roi = {text}").parse().unwrap();
         table["roi"].clone().try_into().unwrap()
     });
-    Score {
-        scoring: Scoring::new(vec![scorer], 0.0, Pool::new()),
-        enlarger: Enlarger::new(&config),
-        roi: polygons.map(|polygons| Roi::new(polygons.all(), None)),
-        regions: Regions::new(5.0, 1),
-        maps: Vec::new(),
-        numbers: Pool::new(),
-        masks: Pool::new(),
-        region_lists: Pool::new(),
-    }
+    let alarms = Alarms::of_test();
+    let roi = polygons.map(|polygons| Roi::new(polygons.all(), None));
+    alarms.insert(0, Alarm { roi, regions: Regions::new(5.0, 1), scale: SCALE });
+    Score::new(Scoring::new(vec![scorer], 0.0, Pool::new()), Enlarger::new(&config), alarms, Pool::new())
 }
 
 fn frame(id: u64) -> Frame {
@@ -70,6 +66,25 @@ fn regions_lie_where_distances_are_large_and_alarms_count() {
     // Patches are 8 pixels: the middles of those two.
     assert_eq!(found(None), [(12, 12), (52, 20)]);
     assert_eq!(found(Some("[[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]]")), [(52, 20)]);
+}
+
+/// Each stream has its own region of interest; who is not known has no verdict.
+#[test]
+fn streams_are_judged_by_their_own_rules() {
+    let mut stage = score(None);
+    let alarms = stage.alarms.clone();
+    let corners = vec![[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]];
+    let right = Some(Roi::new(&[corners], None));
+    alarms.insert(1, Alarm { roi: right, regions: Regions::new(5.0, 1), scale: SCALE });
+    alarms.insert(2, Alarm { roi: None, regions: Regions::new(50.0, 1), scale: SCALE });
+    let mut regions = |stream| {
+        let mut measured = measured(0, &[(1, 1), (2, 6)]);
+        measured.frame.stream = stream;
+        stage.step(measured).unwrap().verdict.map(|verdict| verdict.regions.len())
+    };
+    assert_eq!([0, 1, 2, 3].map(&mut regions), [Some(2), Some(1), Some(0), None]);
+    alarms.remove(1);
+    assert_eq!([0, 1].map(&mut regions), [Some(2), None]);
 }
 
 /// Gives frames 0 to 11.
@@ -142,8 +157,9 @@ fn each_frame_keeps_its_own_verdict_and_what_lasts_is_logged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.jsonl");
     let config = ScoreConfig { event_frames: 3, event_gap_frames: 2, ..ScoreConfig::default() };
-    let log = EventLog::append(&path).unwrap();
-    let record = Record { events: Some(EventRecorder::new(&config, log)), ..Record::default() };
+    let log = Box::new(EventLog::append(&path).unwrap());
+    let recorder = EventRecorder::new(&config, Some("front".into()), log);
+    let record = Record { events: EventRecorders::one(recorder), ..Record::default() };
     let (ended, seen) = run(None, record);
     ended.unwrap();
     let want: Vec<(u64, usize)> = (0..12).map(|id| (id, usize::from((2..=8).contains(&id)))).collect();
@@ -156,6 +172,7 @@ fn each_frame_keeps_its_own_verdict_and_what_lasts_is_logged() {
     let told: Vec<_> =
         events.iter().map(|e| (e["kind"].as_str().unwrap(), e["frame"].as_u64().unwrap())).collect();
     assert_eq!(told, [("start", 4), ("end", 10)]);
+    assert!(events.iter().all(|event| event["stream"] == "front"), "{events:?}");
 }
 
 #[test]
@@ -170,9 +187,7 @@ fn offline_a_fault_names_its_stage_and_frame() {
 fn only_what_was_found_is_drawn() {
     let drawn = |verdict: Option<Verdict>| {
         let config = OverlayConfig { status: false, ..OverlayConfig::default() };
-        let scale = ScoreScale { threshold: 5.0, spread: 1.0 };
-        let mut draw =
-            Draw { overlay: Overlay::new(&config), scale, status: Status::new(String::new(), 5.0, None) };
+        let mut draw = Draw { overlay: Overlay::new(&config), status: Status::new(String::new(), None) };
         let mut before = frame(0);
         before.pixels.fill(128);
         let judged = draw.step(Judged { frame: before, verdict }).unwrap();
@@ -183,7 +198,11 @@ fn only_what_was_found_is_drawn() {
     assert_eq!(drawn(judge(&[])), 0, "nothing strange");
     let marked = drawn(judge(&[(1, 1)]));
     assert!(marked > 64 && marked < SIZE.0 * SIZE.1, "{marked} bytes changed");
-    let empty =
-        Verdict { scores: PixelScores::default(), counted: Pooled::default(), regions: Pooled::default() };
+    let empty = Verdict {
+        scale: SCALE,
+        scores: PixelScores::default(),
+        counted: Pooled::default(),
+        regions: Pooled::default(),
+    };
     assert_eq!(drawn(Some(empty)), 0, "a verdict without scores");
 }

@@ -1,16 +1,20 @@
-//! The live way: a picture lane that never waits, and a detection lane that judges the newest picture whenever the model
-//! is free.
+//! The live way: a picture lane for each stream that never waits, and one detection lane that judges the newest pictures
+//! whenever the model is free.
 //!
-//! Camera -> [`Steady`](crate::source::Steady) -> draw -> encode is the picture lane, at the camera's rate. On its way
+//! Camera -> [`Steady`](crate::source::Steady) -> draw -> encode is a picture lane, at the camera's rate. On its way
 //! each picture is offered to the detection lane (preprocess -> features -> nearest -> score -> record), whose newest
-//! verdict lies on every picture, carried along the motion between the judged picture and the shown one.
+//! verdict lies on every picture, carried along the motion between the judged picture and the shown one. Of several
+//! streams the one that was judged longest ago is next.
 
 mod carry;
+mod detection;
 mod handover;
-mod lane;
 mod priority;
+mod shared;
 mod show;
+mod streams;
 mod verdicts;
 
-pub use lane::{Lanes, run};
-pub use verdicts::{LaneState, Verdicts};
+pub use shared::Standing;
+pub use streams::{Live, Stream};
+pub use verdicts::{DetectionStatus, LaneState, Verdicts};

@@ -14,29 +14,30 @@ use crate::frame::{Frame, FrameId};
 use crate::grid::PixelScores;
 use crate::health::Health;
 use crate::luma::Luma;
-use crate::overlay::{Overlay, ScoreScale};
+use crate::overlay::{Overlay, OverlayConfig, ScoreScale};
 use crate::region::Region;
 
 /// How long an old mask takes to fade once it is too old.
 const FADES: Duration = Duration::from_millis(500);
+/// Before the first verdict nothing is drawn but the status line.
+const UNKNOWN: ScoreScale = ScoreScale { threshold: f32::NAN, spread: 1.0 };
 /// How often the figures of the status line change: often enough to be live, seldom enough to be read.
 const REFRESH: Duration = Duration::from_millis(500);
 
 /// Draws live pictures.
 pub(super) struct Show {
-    /// Where pictures are offered, if there is a detection lane.
-    pub(super) handover: Option<Handover>,
-    pub(super) verdicts: Arc<Verdicts>,
-    pub(super) pictures: Arc<Health>,
-    pub(super) overlay: Overlay,
-    pub(super) max_age: Duration,
-    pub(super) carrier: Carrier,
-    pub(super) luma: Luma,
-    pub(super) scores: PixelScores,
-    pub(super) regions: Vec<Region>,
+    /// Where pictures are offered, and what comes back, if there is a detection lane.
+    judged: Option<(Handover, Arc<Verdicts>)>,
+    pictures: Arc<Health>,
+    overlay: Overlay,
+    max_age: Duration,
+    carrier: Carrier,
+    luma: Luma,
+    scores: PixelScores,
+    regions: Vec<Region>,
     /// The last frame whose verdict was shown.
-    pub(super) shown: Option<FrameId>,
-    pub(super) status: LiveStatus,
+    shown: Option<FrameId>,
+    status: LiveStatus,
 }
 
 impl Stage for Show {
@@ -46,41 +47,59 @@ impl Stage for Show {
     fn step(&mut self, mut frame: Frame) -> Result<Judged> {
         if let Some(lost) = frame.no_signal.clone() {
             self.overlay.card(&mut frame, &lost.to_string())?;
-        } else if let Some(handover) = &self.handover {
+        } else if let Some((handover, verdicts)) = &self.judged {
             handover.offer(&frame);
+            verdicts.detection.offered();
+            let verdicts = Arc::clone(verdicts);
             self.luma.take(&frame);
             self.carrier.see(frame.id, &self.luma.pixels, self.luma.width, self.luma.height);
-            self.lay_over(&mut frame)?;
+            self.lay_over(&mut frame, &verdicts)?;
         }
         Ok(Judged { frame, verdict: None })
     }
 
     fn finish(&mut self) -> Result<()> {
-        if let Some(handover) = &self.handover {
-            handover.close();
-        }
+        // Nothing more is offered.
+        self.judged = None;
         Ok(())
     }
 }
 
 impl Show {
-    fn lay_over(&mut self, frame: &mut Frame) -> Result<()> {
-        let Some((scale, summary)) = self.verdicts.meaning() else {
-            let status = self.status.line(&self.pictures, &self.verdicts, None, "opening the detector");
-            let scale = ScoreScale { threshold: f32::NAN, spread: 1.0 };
-            self.overlay.draw(frame, &PixelScores::default(), &[], scale, status)?;
-            return Ok(());
-        };
-        let newest = self.verdicts.newest();
+    /// Draws by `config`; pictures are counted in `pictures`.
+    pub(super) fn new(
+        config: &OverlayConfig,
+        judged: Option<(Handover, Arc<Verdicts>)>,
+        pictures: Arc<Health>,
+    ) -> Show {
+        Show {
+            judged,
+            pictures,
+            overlay: Overlay::new(config),
+            max_age: Duration::from_secs_f64(config.max_age_secs),
+            carrier: Carrier::default(),
+            luma: Luma::default(),
+            scores: PixelScores::default(),
+            regions: Vec::new(),
+            shown: None,
+            status: LiveStatus::default(),
+        }
+    }
+
+    fn lay_over(&mut self, frame: &mut Frame, verdicts: &Verdicts) -> Result<()> {
+        let summary = verdicts.detection.summary();
+        let summary = summary.as_deref().unwrap_or("opening the detector");
+        let newest = verdicts.newest();
         if let Some(scored) = newest.as_ref().filter(|scored| self.shown != Some(scored.frame)) {
             // Counted however old it is: a machine that is too slow must show as one.
             self.shown = Some(scored.frame);
-            self.verdicts.health.frame_done(scored.captured);
+            verdicts.shown(scored);
         }
         let age = newest.as_ref().map(|scored| frame.captured.saturating_duration_since(scored.captured));
         let strength = age.map_or(0.0, |age| strength(age, self.max_age));
-        let status =
-            self.status.line(&self.pictures, &self.verdicts, age.map(|age| (age, strength < 1.0)), &summary);
+        let age = age.map(|age| (age, strength < 1.0));
+        let status = self.status.line(&self.pictures, verdicts, age, summary);
+        let scale = newest.as_ref().map_or(UNKNOWN, |scored| scored.verdict.scale);
         self.scores.data.clear();
         self.regions.clear();
         let fits = |scored: &&Arc<Scored>| {
@@ -127,7 +146,7 @@ impl LiveStatus {
         if self.refreshed.is_none_or(|then| then.elapsed() > REFRESH) {
             self.refreshed = Some(Instant::now());
             let (recent, judged) = (pictures.recent(), verdicts.health.recent());
-            let lane = match (verdicts.lane(), age) {
+            let lane = match (verdicts.detection.lane(), age) {
                 (LaneState::Failed { why }, _) => format!("NO DETECTION: {why}"),
                 (_, None) => "no verdict yet".to_owned(),
                 (_, Some((age, true))) => format!("NO VERDICT FOR {:.1} s", age.as_secs_f64()),
@@ -138,6 +157,7 @@ impl LiveStatus {
             let wrong: String = pictures
                 .problems()
                 .iter()
+                .chain(&verdicts.detection.health.problems())
                 .map(|(part, why)| format!("  {}: {why}", part.to_uppercase()))
                 .collect();
             self.figures = format!(

@@ -1,12 +1,12 @@
-//! The newest verdict, how old verdicts are when they are first seen, and how the detection lane stands.
+//! The newest verdict of each stream, how old verdicts are when they are first seen, and how the detection lane stands.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::detector::Verdict;
 use crate::frame::FrameId;
 use crate::health::Health;
-use crate::overlay::ScoreScale;
 
 /// What was found in a frame, and which that was.
 #[derive(Debug)]
@@ -33,65 +33,58 @@ pub enum LaneState {
     },
 }
 
-/// Shared by the lanes.
+/// The detection lane, which all streams share.
 #[derive(Debug)]
-pub struct Verdicts {
+pub struct DetectionStatus {
     state: Mutex<State>,
-    /// Counts verdicts when they are first shown: the rate is theirs, the latency their age then.
+    /// Its stages; and verdicts of all streams, counted when they are first shown: the rate is theirs, the latency their
+    /// age then.
     pub health: Arc<Health>,
+    /// Pictures that could have been judged.
+    offered: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
     lane: LaneState,
-    newest: Option<Arc<Scored>>,
-    /// What scores mean, and device, model and bank in a few words.
-    opened: Option<(ScoreScale, String)>,
+    /// Device, model and bank in a few words.
+    summary: Option<String>,
     restarts: u64,
 }
 
-impl Default for Verdicts {
+impl Default for DetectionStatus {
     fn default() -> Self {
-        let state = State { lane: LaneState::Opening, newest: None, opened: None, restarts: 0 };
-        Verdicts { state: Mutex::new(state), health: Arc::new(Health::new()) }
+        let state = State { lane: LaneState::Opening, summary: None, restarts: 0 };
+        DetectionStatus {
+            state: Mutex::new(state),
+            health: Arc::new(Health::new()),
+            offered: AtomicU64::new(0),
+        }
     }
 }
 
-impl Verdicts {
+impl DetectionStatus {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The detector is open.
-    pub(super) fn opened(&self, scale: ScoreScale, summary: String) {
+    pub(super) fn opened(&self, summary: String) {
         let mut state = self.state();
         state.lane = LaneState::Running;
-        state.opened = Some((scale, summary));
+        state.summary = Some(summary);
     }
 
     /// The lane failed and is opened again.
     pub(super) fn failed(&self, why: String) {
         let mut state = self.state();
         state.lane = LaneState::Failed { why };
-        state.newest = None;
         state.restarts += 1;
     }
 
-    /// A frame was judged.
-    pub(super) fn publish(&self, scored: Scored) {
-        let mut state = self.state();
-        state.lane = LaneState::Running;
-        state.newest = Some(Arc::new(scored));
-    }
-
-    /// The newest verdict.
-    pub(super) fn newest(&self) -> Option<Arc<Scored>> {
-        self.state().newest.clone()
-    }
-
-    /// What scores mean, and device, model and bank in a few words; nothing before the detector is open.
-    pub(super) fn meaning(&self) -> Option<(ScoreScale, String)> {
-        self.state().opened.clone()
+    /// Device, model and bank in a few words; nothing before the detector is open.
+    pub(super) fn summary(&self) -> Option<String> {
+        self.state().summary.clone()
     }
 
     /// How the lane stands.
@@ -99,8 +92,50 @@ impl Verdicts {
         self.state().lane.clone()
     }
 
+    /// A picture could be judged.
+    pub(super) fn offered(&self) {
+        self.offered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many pictures could have been judged.
+    pub fn pictures(&self) -> u64 {
+        self.offered.load(Ordering::Relaxed)
+    }
+
     /// How often it was opened again.
     pub fn restarts(&self) -> u64 {
         self.state().restarts
+    }
+}
+
+/// The verdicts of one stream, shared by the lanes.
+#[derive(Debug)]
+pub struct Verdicts {
+    newest: Mutex<Option<Arc<Scored>>>,
+    /// Counts them when they are first shown.
+    pub health: Health,
+    /// The lane that they come from.
+    pub detection: Arc<DetectionStatus>,
+}
+
+impl Verdicts {
+    pub(super) fn of(detection: &Arc<DetectionStatus>) -> Verdicts {
+        Verdicts { newest: Mutex::default(), health: Health::new(), detection: Arc::clone(detection) }
+    }
+
+    /// A frame was judged; `None`: what is known holds no more.
+    pub(super) fn publish(&self, scored: Option<Scored>) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = scored.map(Arc::new);
+    }
+
+    /// The newest one.
+    pub(super) fn newest(&self) -> Option<Arc<Scored>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One is shown for the first time.
+    pub(super) fn shown(&self, scored: &Scored) {
+        self.health.frame_done(scored.captured);
+        self.detection.health.frame_done(scored.captured);
     }
 }

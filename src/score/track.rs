@@ -168,6 +168,7 @@ impl Track {
     fn event(&self, kind: EventKind, event: u64, frame: FrameId, time_secs: f64) -> Event {
         Event {
             kind,
+            stream: None,
             event,
             frame,
             time_secs,

@@ -12,6 +12,21 @@ use crate::stop::Stop;
 /// Longest part of an existing file's end that is looked at for an unfinished line.
 const TAIL: u64 = 1 << 16;
 
+/// Takes events somewhere.
+pub trait EventSink: Send {
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    fn write(&mut self, event: &Event) -> Result<(), FileError>;
+
+    /// Sees to it that what was written survives.
+    ///
+    /// # Errors
+    /// If the disk does not take it.
+    fn finish(&mut self) -> Result<(), FileError>;
+}
+
 /// A growing file of events, or standard output.
 #[derive(Debug)]
 pub struct EventLog {
@@ -66,13 +81,15 @@ impl EventLog {
     pub fn while_read(self, stop: Stop) -> Self {
         EventLog { stop: Some(stop), ..self }
     }
+}
 
+impl EventSink for EventLog {
     /// Writes one event as one line, with one call to the system. What a full disk cuts off
     /// is taken back. Once standard output's reader has gone, that is said, and nothing is written any more.
     ///
     /// # Errors
     /// [`FileError::Log`]; the log is then as it was before.
-    pub fn write(&mut self, event: &Event) -> Result<(), FileError> {
+    fn write(&mut self, event: &Event) -> Result<(), FileError> {
         if self.unread {
             return Ok(());
         }
@@ -101,7 +118,7 @@ impl EventLog {
     ///
     /// # Errors
     /// [`FileError::Log`] if the disk does not take it.
-    pub fn finish(&mut self) -> Result<(), FileError> {
+    fn finish(&mut self) -> Result<(), FileError> {
         let Some(file) = &self.file else {
             return Ok(());
         };
@@ -159,6 +176,7 @@ mod tests {
     fn event(number: u64) -> Event {
         Event {
             kind: EventKind::Start,
+            stream: None,
             event: number,
             frame: 30,
             time_secs: 1.2,

@@ -6,6 +6,7 @@ pub mod config;
 mod encoder;
 #[cfg(feature = "media")]
 mod encoding;
+mod event_queue;
 pub mod events;
 #[cfg(feature = "media")]
 mod fan_out;
@@ -27,6 +28,7 @@ mod recorder;
 #[cfg(feature = "media")]
 mod rtsp;
 pub mod score_maps;
+mod state;
 #[cfg(feature = "media")]
 mod transport_stream;
 #[cfg(feature = "media")]
@@ -35,15 +37,15 @@ mod video;
 use std::path::PathBuf;
 
 pub use config::{Address, OutputConfig, ShownPictures};
-pub use events::EventLog;
+pub use event_queue::EventQueue;
+pub use events::{EventLog, EventSink};
 #[cfg(feature = "media")]
 pub use fan_out::EncodedHook;
 pub use folder::{FileError, Naming, OutputFolder};
-#[cfg(feature = "media")]
-pub use outlet::StateHook;
 pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
 pub use presence::findings;
 pub use score_maps::{ScoreFormat, ScoreMapWriter};
+pub use state::StateHook;
 #[cfg(feature = "media")]
 pub use video::{Haste, VideoOut};
 

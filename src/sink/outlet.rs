@@ -1,6 +1,5 @@
 //! What an encoded picture is, and what everything that takes encoded pictures has in common.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gstreamer as gst;
@@ -19,9 +18,6 @@ pub(super) struct AccessUnit {
     /// Whether decoding can start here.
     pub(super) key: bool,
 }
-
-/// Told what is wrong with a part of the output, by its name, or that nothing is any more.
-pub type StateHook = Arc<dyn Fn(&'static str, Option<String>) + Send + Sync>;
 
 /// Takes encoded pictures somewhere.
 pub(super) trait Outlet: Send {

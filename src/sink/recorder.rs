@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 
 use super::SinkError;
 use super::mp4::Mp4;
-use super::outlet::{AccessUnit, Outlet, StateHook};
+use super::outlet::{AccessUnit, Outlet};
+use super::state::StateHook;
 
 /// Pictures that may wait for the disk: ten seconds of a fast camera.
 const WAITING: usize = 600;

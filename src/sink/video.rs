@@ -12,10 +12,11 @@ use super::encoding::Encoding;
 use super::fan_out::{EncodedHook, FanOut};
 use super::http::HttpServer;
 use super::mp4::Mp4;
-use super::outlet::{KeyWanted, Outlet, StateHook};
+use super::outlet::{KeyWanted, Outlet};
 use super::picture::{NOMINAL_RATE, Picture, make_even};
 use super::recorder::Recorder;
 use super::rtsp::RtspServer;
+use super::state::StateHook;
 use crate::frame::{Frame, PixelFormat};
 
 /// A live encoder that fails more often than this in [`WINDOW`] is given up.

@@ -9,6 +9,10 @@ use crate::ranges::within;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceConfig {
+    /// What the stream is called: its mount points are `/NAME` and `/NAME.ts`, and events name it. Needed if there are
+    /// several. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What to read: a video file, `rtsp://...`, `v4l2:///dev/video0`, `csi://0`, `http://...`,
     /// an image, a folder of images, a glob, `file:///...`, `gst:DESCRIPTION` or `synthetic:SPEC`.
     /// Default: `synthetic:`.
@@ -39,11 +43,21 @@ pub struct SourceConfig {
     /// Cameras: frames per second to ask for, 0 takes what the camera prefers. Image folders:
     /// frames per second at which pictures follow each other, 0 means 10. Default: 0.
     pub fps: f64,
+    /// `[stream.score]`: keys of `[score]` that are other ones for this stream.
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    pub score: toml::Table,
+    /// `[stream.overlay]`: keys of `[overlay]` that are other ones for this stream.
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    pub overlay: toml::Table,
+    /// `[stream.output]`: keys of `[output]` that are other ones for this stream.
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    pub output: toml::Table,
 }
 
 impl Default for SourceConfig {
     fn default() -> Self {
         SourceConfig {
+            name: None,
             source: "synthetic:".into(),
             repeat: false,
             pace: Pace::Realtime,
@@ -55,6 +69,9 @@ impl Default for SourceConfig {
             width: 0,
             height: 0,
             fps: 0.0,
+            score: toml::Table::new(),
+            overlay: toml::Table::new(),
+            output: toml::Table::new(),
         }
     }
 }

@@ -1,0 +1,103 @@
+//! Regions that last, followed in each stream and logged.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+
+use crate::clock::Clock;
+use crate::frame::{Frame, StreamId};
+use crate::region::{Event, Region};
+use crate::score::{ScoreConfig, Tracker};
+use crate::sink::EventSink;
+
+/// Follows the regions of one stream and logs those that last.
+pub struct EventRecorder {
+    name: Option<Arc<str>>,
+    tracker: Tracker,
+    log: Box<dyn EventSink>,
+    found: Vec<Event>,
+    /// Live: tells the time of day; the last frame's.
+    clock: Option<(Clock, Option<String>)>,
+}
+
+impl EventRecorder {
+    /// Events by the rules of `config`, into `log`; they name the stream, if it has a name.
+    pub fn new(config: &ScoreConfig, name: Option<Arc<str>>, log: Box<dyn EventSink>) -> Self {
+        let tracker = Tracker::new(config.event_frames, config.event_gap_frames);
+        EventRecorder { name, tracker, log, found: Vec::new(), clock: None }
+    }
+
+    /// The same with the time of day in each event: what a live run wants, and a replay must not have, whose events are
+    /// the same every time.
+    pub fn live(self) -> Self {
+        EventRecorder { clock: Some((Clock::now(), None)), ..self }
+    }
+
+    fn step(&mut self, frame: &Frame, regions: &[Region]) -> Result<()> {
+        if let Some((clock, utc)) = &mut self.clock {
+            *utc = Some(format!("{:.3}", clock.at(frame.captured)));
+        }
+        self.tracker.step(frame.id, frame.pts.as_secs_f64(), regions, &mut self.found);
+        self.write()
+    }
+
+    /// Logs what was found.
+    fn write(&mut self) -> Result<()> {
+        let utc = self.clock.as_ref().and_then(|(_, utc)| utc.as_ref());
+        for mut event in self.found.drain(..) {
+            event.utc = utc.cloned();
+            event.stream.clone_from(&self.name);
+            self.log.write(&event)?;
+        }
+        Ok(())
+    }
+
+    /// Ends what is open, and sees to it that all is written.
+    fn finish(&mut self) -> Result<()> {
+        self.tracker.finish(&mut self.found);
+        self.write()?;
+        Ok(self.log.finish()?)
+    }
+}
+
+/// The recorders of all streams whose events are wanted; cloning shares them. They may come and go.
+#[derive(Clone, Default)]
+pub struct EventRecorders(Arc<Mutex<BTreeMap<StreamId, EventRecorder>>>);
+
+impl EventRecorders {
+    /// That of the only stream.
+    pub fn one(recorder: EventRecorder) -> EventRecorders {
+        let all = EventRecorders::default();
+        all.add(0, recorder);
+        all
+    }
+
+    fn list(&self) -> MutexGuard<'_, BTreeMap<StreamId, EventRecorder>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Events of `stream` are recorded from now on.
+    pub fn add(&self, stream: StreamId, recorder: EventRecorder) {
+        self.list().insert(stream, recorder);
+    }
+
+    /// Events of `stream` end here.
+    ///
+    /// # Errors
+    /// If what is left cannot be written.
+    pub fn remove(&self, stream: StreamId) -> Result<()> {
+        let removed = self.list().remove(&stream);
+        removed.map_or(Ok(()), |mut recorder| recorder.finish())
+    }
+
+    /// Follows the regions of a frame.
+    pub(super) fn step(&self, frame: &Frame, regions: &[Region]) -> Result<()> {
+        self.list().get_mut(&frame.stream).map_or(Ok(()), |recorder| recorder.step(frame, regions))
+    }
+
+    /// Ends what is open in all streams.
+    pub(super) fn finish(&self) -> Result<()> {
+        self.list().values_mut().map(EventRecorder::finish).fold(Ok(()), Result::and)
+    }
+}

@@ -1,0 +1,139 @@
+//! What the lanes of a live run share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::handover::Handovers;
+use super::verdicts::{DetectionStatus, Verdicts};
+use crate::config::{Config, StreamConfig};
+use crate::detector::{Alarms, EventRecorders};
+use crate::frame::StreamId;
+use crate::health::Health;
+use crate::stop::Stop;
+
+/// How a stream stands.
+#[derive(Clone)]
+pub struct Standing {
+    /// Its number.
+    pub id: StreamId,
+    /// Its name, if it has one.
+    pub name: Option<Arc<str>>,
+    /// Its pictures.
+    pub pictures: Arc<Health>,
+    /// Its verdicts, if pictures are judged.
+    pub verdicts: Option<Arc<Verdicts>>,
+    /// Whether its pictures have ended.
+    pub ended: bool,
+}
+
+/// What the lanes share.
+pub(super) struct Shared {
+    pub config: Config,
+    pub stop: Stop,
+    pub handovers: Handovers,
+    pub recorders: EventRecorders,
+    pub detection: Option<Arc<DetectionStatus>>,
+    streams: Mutex<Streams>,
+    /// A picture lane has ended.
+    pub changed: Condvar,
+}
+
+#[derive(Default)]
+pub(super) struct Streams {
+    pub running: BTreeMap<StreamId, Running>,
+    pub next: StreamId,
+    /// What streams are judged by, while the detector is open.
+    pub alarms: Option<Alarms>,
+    /// What failed first in a picture lane.
+    pub failure: Option<anyhow::Error>,
+}
+
+pub(super) struct Running {
+    pub config: StreamConfig,
+    pub standing: Standing,
+    pub stop: Stop,
+    pub thread: Option<JoinHandle<()>>,
+}
+
+impl Shared {
+    /// Without streams yet.
+    pub fn new(config: Config, judged: bool, stop: Stop) -> Shared {
+        Shared {
+            config,
+            stop,
+            handovers: Handovers::default(),
+            recorders: EventRecorders::default(),
+            detection: judged.then(Arc::<DetectionStatus>::default),
+            streams: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a lane may take to drain.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs_f64(self.config.flow.drain_secs)
+    }
+
+    /// From now on all streams are judged by `alarms`; by nobody without.
+    ///
+    /// # Errors
+    /// What a stream asks for and model and bank do not give.
+    pub fn judge_by(&self, alarms: Option<Alarms>) -> Result<()> {
+        let mut streams = self.streams();
+        for (id, stream) in alarms.iter().flat_map(|_| &streams.running) {
+            alarms.iter().try_for_each(|alarms| stream.judge_by(alarms, *id))?;
+        }
+        streams.alarms = alarms;
+        Ok(())
+    }
+
+    /// The verdicts of a stream that is there.
+    pub fn verdicts(&self, stream: StreamId) -> Option<Arc<Verdicts>> {
+        self.streams().running.get(&stream)?.standing.verdicts.clone()
+    }
+
+    /// What was known holds no more.
+    pub fn forget_verdicts(&self) {
+        for stream in self.streams().running.values() {
+            stream.standing.verdicts.iter().for_each(|verdicts| verdicts.publish(None));
+        }
+    }
+
+    /// A picture lane has ended; what failed ends the run.
+    pub fn ended(&self, stream: StreamId, result: Result<()>) {
+        let mut streams = self.streams();
+        let Some(running) = streams.running.get_mut(&stream) else { return };
+        running.standing.ended = true;
+        if let Err(why) = result {
+            let why = match &running.standing.name {
+                Some(name) => why.context(format!("stream {name:?}")),
+                None => why,
+            };
+            streams.failure.get_or_insert(why);
+            self.stop.ask();
+        }
+        self.changed.notify_all();
+    }
+}
+
+impl Running {
+    /// From now on it is judged by `alarms`.
+    ///
+    /// # Errors
+    /// What it asks for and model and bank do not give.
+    pub fn judge_by(&self, alarms: &Alarms, id: StreamId) -> Result<()> {
+        let added = alarms.add(id, &self.config.score).map(drop);
+        match &self.standing.name {
+            Some(name) => added.with_context(|| format!("stream {name:?}")),
+            None => added,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The streams of a live run: each with a picture lane of its own, all before one detection lane. They may come and go
+//! while it runs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::detection;
+use super::shared::{Running, Shared, Standing};
+use super::show::Show;
+use super::verdicts::{DetectionStatus, Verdicts};
+use crate::config::{Config, ConfigError, StreamConfig};
+use crate::detector::{Deliver, EventRecorder, VideoEnd};
+use crate::flow::{Flow, Pace};
+use crate::frame::StreamId;
+use crate::health::Health;
+use crate::sink::EventSink;
+use crate::source::{Source, Steady};
+use crate::stop::Stop;
+
+/// Pictures between the camera and the encoder.
+const PICTURES_IN_FLIGHT: usize = 2;
+/// How often a run that waits for its streams looks at its stop token.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A stream that is to be watched.
+pub struct Stream {
+    /// What holds for it.
+    pub config: StreamConfig,
+    /// Where its pictures come from.
+    pub source: Box<dyn Source>,
+    /// Where they go.
+    pub video: Box<dyn VideoEnd>,
+    /// Where its events go, if anywhere.
+    pub events: Option<Box<dyn EventSink>>,
+    /// Counts its pictures: told by `video` as well.
+    pub pictures: Arc<Health>,
+}
+
+/// A live run; cloning shares it.
+#[derive(Clone)]
+pub struct Live(Arc<Shared>);
+
+impl Live {
+    /// Without streams yet. Unless pictures pass unjudged, [`Live::run`] opens the detector. `stop` ends all.
+    pub fn new(config: Config, judged: bool, stop: Stop) -> Live {
+        Live(Arc::new(Shared::new(config, judged, stop)))
+    }
+
+    /// The detection lane, if pictures are judged.
+    pub fn detection(&self) -> Option<&Arc<DetectionStatus>> {
+        self.0.detection.as_ref()
+    }
+
+    /// How all streams stand, in the order in which they came.
+    pub fn streams(&self) -> Vec<Standing> {
+        self.0.streams().running.values().map(|stream| stream.standing.clone()).collect()
+    }
+
+    /// Watches one more stream from now on. Its number.
+    ///
+    /// # Errors
+    /// A name that is taken; a threshold or region of interest that model and bank do not give; a thread that the
+    /// system refuses. The others do not notice.
+    pub fn add(&self, stream: Stream) -> Result<StreamId> {
+        let Stream { config, source, video, events, pictures } = stream;
+        let shared = &self.0;
+        let mut streams = shared.streams();
+        let alike = |other: &Running| !other.standing.ended && other.standing.name == config.name;
+        if streams.running.values().any(alike) {
+            let name = config.called();
+            let why = format!("there is a stream {name:?} already; give this one another name");
+            return Err(ConfigError::Invalid(why).into());
+        }
+        let id = streams.next;
+        let verdicts = shared.detection.as_ref().map(|detection| Arc::new(Verdicts::of(detection)));
+        let standing = Standing {
+            id,
+            name: config.name.clone(),
+            pictures: Arc::clone(&pictures),
+            verdicts: verdicts.clone(),
+            ended: false,
+        };
+        let stop = shared.stop.of_part();
+        let mut running = Running { config, standing, stop: stop.clone(), thread: None };
+        if let Some(alarms) = &streams.alarms {
+            running.judge_by(alarms, id)?;
+        }
+        let config = &running.config;
+        let size = (config.output.width, config.output.height);
+        let source = Steady::new(source, size, stop.clone()).context("cannot start a thread")?;
+        let show = Show::new(
+            &config.overlay,
+            verdicts.map(|verdicts| (shared.handovers.join(id), verdicts)),
+            Arc::clone(&pictures),
+        );
+        if let (Some(events), true) = (events, shared.detection.is_some()) {
+            let recorder = EventRecorder::new(&config.score, config.name.clone(), events).live();
+            shared.recorders.add(id, recorder);
+        }
+        let deliver = Deliver { pictures: None, video: Some(video), health: Arc::clone(&pictures) };
+        let patience = shared.patience();
+        let told = Arc::clone(shared);
+        let body = move || {
+            let lane = || -> Result<()> {
+                let pace = Pace::Live { in_flight: PICTURES_IN_FLIGHT };
+                let frames = Flow::from_source(Box::new(source), pace, pictures, stop)?;
+                Ok(frames.stage("overlay", show)?.run("encode", deliver, patience)?)
+            };
+            let ended = catch_unwind(AssertUnwindSafe(lane)).unwrap_or_else(|_| {
+                Err(anyhow!("the picture lane panicked; this is a bug in farout, please report it"))
+            });
+            told.ended(id, ended);
+        };
+        let thread = std::thread::Builder::new().name("pictures".into()).spawn(body);
+        running.thread = Some(thread.context("cannot start a thread")?);
+        streams.running.insert(id, running);
+        streams.next += 1;
+        Ok(id)
+    }
+
+    /// Watches a stream no more: its viewers see its end, files are finished. The others do not notice.
+    ///
+    /// # Errors
+    /// If there is no such stream, or what its events left cannot be written.
+    pub fn remove(&self, stream: StreamId) -> Result<()> {
+        let shared = &self.0;
+        let mut streams = shared.streams();
+        let running = streams.running.get_mut(&stream);
+        let running = running.with_context(|| format!("there is no stream number {stream}"))?;
+        running.stop.ask();
+        let thread = running.thread.take();
+        drop(streams);
+        // Bounded: a lane that does not drain is given up.
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(stream, "a picture lane panicked");
+        }
+        let mut streams = shared.streams();
+        streams.running.remove(&stream);
+        streams.alarms.iter().for_each(|alarms| alarms.remove(stream));
+        drop(streams);
+        shared.recorders.remove(stream)
+    }
+
+    /// Runs until all streams have ended or stopping is asked, and everything is drained.
+    ///
+    /// # Errors
+    /// A detector that cannot be opened, or fails again and again; a picture lane that fails for good.
+    pub fn run(&self) -> Result<()> {
+        let shared = &self.0;
+        let lane = self.detection().map(|status| {
+            let (shared, status) = (Arc::clone(shared), Arc::clone(status));
+            let body = move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| detection::run(&shared, &status)));
+                if !matches!(ended, Ok(Ok(()))) {
+                    // Pictures without detection are no detector.
+                    shared.stop.ask();
+                }
+                ended.unwrap_or_else(|_| {
+                    Err(anyhow!("the detection lane panicked; this is a bug in farout, please report it"))
+                })
+            };
+            std::thread::Builder::new().name("detection".into()).spawn(body)
+        });
+        let lane = lane.transpose().inspect_err(|_| shared.stop.ask());
+        let mut streams = shared.streams();
+        while streams.running.values().any(|stream| !stream.standing.ended) {
+            streams = shared.changed.wait_timeout(streams, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let threads: Vec<_> = streams.running.values_mut().filter_map(|one| one.thread.take()).collect();
+        drop(streams);
+        // They have nothing left to do.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+        shared.handovers.close();
+        let judged = match lane.context("cannot start the detection lane's thread")?.map(JoinHandle::join) {
+            None => Ok(()),
+            Some(ended) => ended.unwrap_or_else(|_| Err(anyhow!("the detection lane's thread panicked"))),
+        };
+        let shown = shared.streams().failure.take().map_or(Ok(()), Err);
+        // What failed first ended the other.
+        judged.and(shown)
+    }
+}
