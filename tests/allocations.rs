@@ -141,8 +141,8 @@ fn encoder() -> Option<Box<dyn VideoEnd>> {
         }
     }
 
-    let unserved = OutputConfig { rtsp: "off".into(), http: "off".into(), ..OutputConfig::default() };
-    Some(Box::new(Video(VideoOut::open(&unserved, Haste::Offline, Some(25.0), None, None).unwrap())))
+    let config = OutputConfig::default();
+    Some(Box::new(Video(VideoOut::open(&config, None, Haste::Offline, Some(25.0), None, None).unwrap())))
 }
 
 #[cfg(not(feature = "media"))]

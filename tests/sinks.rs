@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::support::skipped::skipped;
 use farout::frame::{Frame, PixelFormat};
 use farout::pool::Pool;
-use farout::sink::{Haste, OutputConfig, SinkError, VideoOut};
+use farout::sink::{Haste, OutputConfig, Servers, SinkError, VideoOut};
 use farout::source::{Purpose, Source, SourceConfig, open};
 use farout::stop::Stop;
 use support::clips::{assert_steady, drain, offline};
@@ -262,7 +262,7 @@ fn a_recording_keeps_every_frame_and_its_time() {
     let hooked = Arc::clone(&encoded);
     let hook = Box::new(move |id, at: Instant| hooked.lock().unwrap().push((id, at)));
     let config = OutputConfig { record: Some(path.clone()), ..unserved() };
-    let mut out = VideoOut::open(&config, Haste::Offline, None, Some(hook), None).unwrap();
+    let mut out = VideoOut::open(&config, None, Haste::Offline, None, Some(hook), None).unwrap();
     let pool = Pool::new();
     // Variable rate: every third frame comes late.
     let time = |n: u64| Duration::from_millis(n * 40 + n / 3 * 100);
@@ -291,7 +291,7 @@ fn frames_of_another_size_or_format_keep_the_size_of_the_video() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.mp4");
     let config = OutputConfig { record: Some(path.clone()), ..unserved() };
-    let mut out = VideoOut::open(&config, Haste::Offline, Some(25.0), None, None).unwrap();
+    let mut out = VideoOut::open(&config, None, Haste::Offline, Some(25.0), None, None).unwrap();
     let pool = Pool::new();
     for n in 0..30 {
         let frame = match n / 10 {
@@ -331,7 +331,7 @@ fn a_recording_survives_a_kill() {
     if let Some(path) = std::env::var_os("FAROUT_KILLED_RECORDING") {
         // The process that will be killed.
         let config = OutputConfig { record: Some(path.into()), ..unserved() };
-        let mut out = VideoOut::open(&config, Haste::Offline, Some(25.0), None, None).unwrap();
+        let mut out = VideoOut::open(&config, None, Haste::Offline, Some(25.0), None, None).unwrap();
         let pool = Pool::new();
         for n in 0.. {
             out.push(quarters(&pool, 160, 90, n, 25)).unwrap();
@@ -373,16 +373,19 @@ fn what_cannot_be_served_or_written_is_explained() {
         (OutputConfig { rtsp: "8554".into(), ..unserved() }, "write rtsp://"),
     ];
     for (config, want) in cases {
-        let error = VideoOut::open(&config, Haste::Live, None, None, None).err().unwrap();
+        let opened = Servers::start(&config).and_then(|servers| {
+            VideoOut::open(&config, Some(servers.mount(None)?), Haste::Live, None, None, None)
+        });
+        let error = opened.err().unwrap();
         println!("{error}");
         assert!(error.to_string().contains(want), "{error}");
         assert_eq!(matches!(error, SinkError::Listen { .. }), want.starts_with("output."));
     }
     let path = dir.path().join("nothing.mp4");
     let config = OutputConfig { record: Some(path.clone()), ..unserved() };
-    VideoOut::open(&config, Haste::Live, None, None, None).unwrap().finish().unwrap();
+    VideoOut::open(&config, None, Haste::Live, None, None, None).unwrap().finish().unwrap();
     assert!(!path.exists(), "a recording without frames is no file");
     std::fs::write(&path, b"an older recording").unwrap();
-    VideoOut::open(&config, Haste::Live, None, None, None).unwrap().finish().unwrap();
+    VideoOut::open(&config, None, Haste::Live, None, None, None).unwrap().finish().unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"an older recording", "it goes when a newer one begins");
 }

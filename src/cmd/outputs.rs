@@ -10,19 +10,44 @@ use crate::detector::VideoEnd;
 use crate::health::Health;
 use crate::sink::OutputConfig;
 
-/// Servers and recording as configured. For a live source a busy encoder loses frames, which are counted;
-/// for one that can wait nothing is lost.
+#[cfg(feature = "media")]
+pub use crate::sink::Servers;
+
+/// There are none without video.
+#[cfg(not(feature = "media"))]
+pub struct Servers;
+
+/// The servers as configured, for all streams.
 ///
 /// # Errors
-/// If a port is in use, a file cannot be made, or no encoder works.
+/// If an address is none or a port is in use.
+#[cfg(feature = "media")]
+pub fn servers(output: &OutputConfig) -> Result<Servers> {
+    Ok(Servers::start(output)?)
+}
+
+/// The servers as configured, for all streams.
+///
+/// # Errors
+/// Always: there are none without video.
+#[cfg(not(feature = "media"))]
+pub fn servers(_: &OutputConfig) -> Result<Servers> {
+    no_video()
+}
+
+/// A stream at the servers, at `/NAME` and `/NAME.ts` or without a name where the config says, and in the recording of
+/// `output`. For a live source a busy encoder loses frames, which are counted; for one that can wait nothing is lost.
+///
+/// # Errors
+/// If the name is taken, a file cannot be made, or no encoder works.
 pub fn live(
     output: &OutputConfig,
-    _name: Option<&str>,
+    at: (&Servers, Option<&str>),
     live: bool,
     rate: Option<f64>,
     health: &Arc<Health>,
 ) -> Result<Box<dyn VideoEnd>> {
-    open(output, !live, rate, health)
+    open(output, Some(at), !live, rate, health)
 }
 
 /// One video file and no servers; nothing is lost.
@@ -35,15 +60,14 @@ pub fn file(
     rate: Option<f64>,
     health: &Arc<Health>,
 ) -> Result<Box<dyn VideoEnd>> {
-    let off = || "off".to_owned();
-    let output =
-        OutputConfig { rtsp: off(), http: off(), record: Some(path.to_owned()), ..config.output.clone() };
-    open(&output, true, rate, health)
+    let output = OutputConfig { record: Some(path.to_owned()), ..config.output.clone() };
+    open(&output, None, true, rate, health)
 }
 
 #[cfg(feature = "media")]
 fn open(
     output: &OutputConfig,
+    at: Option<(&Servers, Option<&str>)>,
     wait: bool,
     rate: Option<f64>,
     health: &Arc<Health>,
@@ -78,7 +102,8 @@ fn open(
     let haste = if wait { Haste::Offline } else { Haste::Live };
     let states = Arc::clone(health);
     let state: StateHook = Arc::new(move |part, problem| states.problem(part, problem));
-    let out = VideoOut::open(output, haste, rate, Some(hook), Some(state))?;
+    let mount = at.map(|(servers, name)| servers.mount(name)).transpose()?;
+    let out = VideoOut::open(output, mount, haste, rate, Some(hook), Some(state))?;
     for url in out.urls() {
         // What a person who starts the program looks for.
         answer::print(format!("watch {url}\n"))?;
@@ -87,6 +112,17 @@ fn open(
 }
 
 #[cfg(not(feature = "media"))]
-fn open(_: &OutputConfig, _: bool, _: Option<f64>, _: &Arc<Health>) -> Result<Box<dyn VideoEnd>> {
+fn open(
+    _: &OutputConfig,
+    _: Option<(&Servers, Option<&str>)>,
+    _: bool,
+    _: Option<f64>,
+    _: &Arc<Health>,
+) -> Result<Box<dyn VideoEnd>> {
+    no_video()
+}
+
+#[cfg(not(feature = "media"))]
+fn no_video<T>() -> Result<T> {
     anyhow::bail!("this farout was built without video; build it with the feature \"media\"")
 }

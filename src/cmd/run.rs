@@ -66,12 +66,19 @@ type Open = (StreamConfig, Box<dyn Source>);
 /// # Errors
 /// Outputs that cannot be opened.
 fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop) -> Result<Ended> {
+    let servers = outputs::servers(&config.output)?;
     let live = Live::new(config, !args.detect.bypass, stop.clone());
     let mut logs: BTreeMap<PathBuf, EventQueue> = BTreeMap::new();
     let mut streams = Vec::new();
     for (config, source) in opened {
         let pictures = Arc::new(Health::new());
-        let video = outputs::live(&config.output, config.name.as_deref(), true, source.rate(), &pictures)?;
+        let video = outputs::live(
+            &config.output,
+            (&servers, config.name.as_deref()),
+            true,
+            source.rate(),
+            &pictures,
+        )?;
         let events = match (&config.output.events, live.detection()) {
             (Some(path), Some(detection)) => Some(events(&mut logs, path, &detection.health)?),
             _ => None,
@@ -117,7 +124,9 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     let health = Arc::new(Health::new());
     // A recording played as fast as possible is not live: nothing is dropped.
     let live = source.is_live();
-    let video = outputs::live(&stream.output, stream.name.as_deref(), live, source.rate(), &health)?;
+    let servers = outputs::servers(&config.output)?;
+    let video =
+        outputs::live(&stream.output, (&servers, stream.name.as_deref()), live, source.rate(), &health)?;
     let standing = Standing {
         id: 0,
         name: stream.name.clone(),

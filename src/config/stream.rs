@@ -139,9 +139,11 @@ impl Config {
 /// A name is part of an address and of file names.
 fn check_name(name: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(fits) {
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !begins || name.len() > LONGEST_NAME || !name.chars().all(fits) {
         return Err(format!(
-            "stream.name is {name:?}, give up to {LONGEST_NAME} letters, digits, - and _, such as \"front\""
+            "stream.name is {name:?}, give up to {LONGEST_NAME} letters, digits, - and _, beginning with a letter or digit, \
+             such as \"front\""
         ));
     }
     Ok(())

@@ -111,6 +111,12 @@ pub struct Address {
 }
 
 impl Address {
+    /// Why nobody can listen here.
+    #[cfg(feature = "media")]
+    pub(super) fn refused(&self, why: String) -> SinkError {
+        SinkError::Listen { key: self.key, address: self.socket.to_string(), why }
+    }
+
     fn parse(key: &'static str, value: &str, scheme: &str, port: u16) -> Result<Option<Address>, SinkError> {
         if value == "off" {
             return Ok(None);

@@ -49,6 +49,14 @@ impl Feeds {
         self.list().retain(|feed| feed.entry != *entry);
     }
 
+    /// The end for all who watch.
+    pub(super) fn end(&self) {
+        for feed in self.list().drain(..) {
+            // Refused by a pipeline that is ending already.
+            let _ = feed.entry.end_of_stream();
+        }
+    }
+
     /// Hands a picture to all who watch; thrown away if nobody does.
     pub(super) fn offer(&self, unit: &AccessUnit) {
         self.list().retain_mut(|feed| feed.offer(unit, &self.key_wanted));

@@ -3,6 +3,8 @@
 
 pub mod config;
 #[cfg(feature = "media")]
+mod connection;
+#[cfg(feature = "media")]
 mod encoder;
 #[cfg(feature = "media")]
 mod encoding;
@@ -24,10 +26,16 @@ mod picture;
 pub mod pictures;
 mod presence;
 #[cfg(feature = "media")]
+mod readers;
+#[cfg(feature = "media")]
 mod recorder;
 #[cfg(feature = "media")]
 mod rtsp;
+#[cfg(feature = "media")]
+mod rtsp_mount;
 pub mod score_maps;
+#[cfg(feature = "media")]
+mod servers;
 mod state;
 #[cfg(feature = "media")]
 mod transport_stream;
@@ -45,6 +53,8 @@ pub use folder::{FileError, Naming, OutputFolder};
 pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
 pub use presence::findings;
 pub use score_maps::{ScoreFormat, ScoreMapWriter};
+#[cfg(feature = "media")]
+pub use servers::{Mount, Servers, Viewers};
 pub use state::StateHook;
 #[cfg(feature = "media")]
 pub use video::{Haste, VideoOut};
@@ -71,6 +81,20 @@ pub enum SinkError {
         address: String,
         /// What the system said.
         why: String,
+    },
+    /// Another stream is served at the address.
+    #[error("{url} is the address of another stream; give each [[stream]] a name of its own")]
+    Mounted {
+        /// The address.
+        url: String,
+    },
+    /// A stream's name cannot be a part of an address.
+    #[error(
+        "stream name \"{name}\": write 1 to 64 letters, digits, \".\", \"_\" and \"-\", a letter or digit first"
+    )]
+    Name {
+        /// The name.
+        name: String,
     },
     /// There is no encoder that starts.
     #[error(

@@ -1,33 +1,66 @@
-//! The RTSP server: one shared media, fed with pictures that are already encoded.
+//! The RTSP server: streams come and go while it runs.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use gstreamer::glib;
 use gstreamer::prelude::*;
-use gstreamer_app as gst_app;
 use gstreamer_rtsp_server as rtsp;
+use gstreamer_rtsp_server::gst_rtsp::RTSPStatusCode;
 use gstreamer_rtsp_server::prelude::*;
 
 use super::SinkError;
 use super::config::Address;
-use super::feed::Feeds;
-use super::outlet::{AccessUnit, KeyWanted, Outlet};
+use super::outlet::KeyWanted;
+use super::rtsp_mount::{RtspMount, Step, Stream};
 
-/// What is between our encoder and a client. Time stamps are those of arrival, because clients
-/// may come at any time and frames' own times may jump.
-const MEDIA: &str = "( appsrc name=units is-live=true format=time do-timestamp=true max-bytes=0 \
-    ! rtph264pay name=pay0 pt=96 config-interval=-1 aggregate-mode=zero-latency )";
 /// Seconds between searches for sessions whose clients are gone.
 const CLEANUP_SECS: u32 = 2;
 /// Sessions at once.
 const MAX_SESSIONS: u32 = 64;
+/// Clients of a stream that has ended may take so long to hang up themselves.
+const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A running server; dropped, it says good-bye to its clients and ends.
+/// A bound port on which nobody is served yet.
+pub(super) struct RtspListener {
+    address: Address,
+    server: rtsp::RTSPServer,
+    source: glib::Source,
+    mounts: rtsp::RTSPMountPoints,
+    socket: SocketAddr,
+}
+
+impl RtspListener {
+    /// Binds the port.
+    ///
+    /// # Errors
+    /// [`SinkError::Listen`] if the port is taken or the address is not of this machine.
+    pub(super) fn bind(address: Address) -> Result<RtspListener, SinkError> {
+        // The server itself only says that it failed; the system says why.
+        let trial = TcpListener::bind(address.socket).map_err(|e| address.refused(e.to_string()))?;
+        drop(trial);
+        let server = rtsp::RTSPServer::new();
+        server.set_address(&address.socket.ip().to_string());
+        server.set_service(&address.socket.port().to_string());
+        let mounts =
+            server.mount_points().ok_or_else(|| address.refused("the server has no mount points".into()))?;
+        let source =
+            server.create_source(rtsp::gio::Cancellable::NONE).map_err(|e| address.refused(e.to_string()))?;
+        let port = u16::try_from(server.bound_port()).unwrap_or(address.socket.port());
+        let socket = SocketAddr::new(address.socket.ip(), port);
+        Ok(RtspListener { address, server, source, mounts, socket })
+    }
+}
+
+/// A running server; dropped, it closes its clients' connections and ends.
 pub(super) struct RtspServer {
-    feeds: Feeds,
+    address: Address,
+    server: rtsp::RTSPServer,
+    mounts: rtsp::RTSPMountPoints,
+    streams: Arc<Streams>,
     context: glib::MainContext,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -35,35 +68,61 @@ pub(super) struct RtspServer {
     pub(super) socket: SocketAddr,
 }
 
+/// The streams that are served now.
+#[derive(Default)]
+struct Streams(Mutex<Vec<Arc<Stream>>>);
+
+impl Streams {
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<Stream>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes for whom a client asks.
+    fn note(&self, client: &rtsp::RTSPClient, context: &rtsp::RTSPContext, step: Step) {
+        let asked = context.uri().map(|uri| uri.request_uri());
+        let host_and_path = asked.as_deref().and_then(|uri| uri.split_once("://"));
+        if let Some((_, rest)) = host_and_path
+            && let Some(slash) = rest.find('/')
+        {
+            let (_, path) = rest.split_at(slash);
+            self.list().iter().for_each(|stream| stream.note(client, path, step));
+        }
+    }
+
+    /// Follows what a client does.
+    fn follow(self: &Arc<Self>, client: &rtsp::RTSPClient) {
+        tracing::debug!("RTSP client connected");
+        // Before the answer: a client that has got one is known.
+        let streams = Arc::clone(self);
+        client.connect_pre_describe_request(move |client, context| {
+            streams.note(client, context, Step::Ask);
+            RTSPStatusCode::Ok
+        });
+        let streams = Arc::clone(self);
+        client.connect_pre_setup_request(move |client, context| {
+            streams.note(client, context, Step::Ask);
+            RTSPStatusCode::Ok
+        });
+        let streams = Arc::clone(self);
+        client.connect_play_request(move |client, context| streams.note(client, context, Step::Play));
+        let streams = Arc::clone(self);
+        client.connect_teardown_request(move |client, context| streams.note(client, context, Step::Leave));
+        let streams = Arc::clone(self);
+        client.connect_closed(move |client| streams.list().iter().for_each(|stream| stream.forget(client)));
+    }
+}
+
 impl RtspServer {
-    /// Starts to listen.
+    /// Starts to serve.
     ///
     /// # Errors
-    /// [`SinkError::Listen`] if the port is taken or the address is not of this machine.
-    pub(super) fn start(address: &Address, key_wanted: Arc<KeyWanted>) -> Result<RtspServer, SinkError> {
-        let refused =
-            |why: String| SinkError::Listen { key: address.key, address: address.socket.to_string(), why };
-        // The server itself only says that it failed; the system says why.
-        let trial = TcpListener::bind(address.socket).map_err(|e| refused(e.to_string()))?;
-        drop(trial);
-        let feeds = Feeds::new(Arc::clone(&key_wanted));
+    /// [`SinkError::Listen`] if no thread can be started.
+    pub(super) fn start(bound: RtspListener) -> Result<RtspServer, SinkError> {
+        let RtspListener { address, server, source, mounts, socket } = bound;
         let context = glib::MainContext::new();
-        let server = rtsp::RTSPServer::new();
-        server.set_address(&address.socket.ip().to_string());
-        server.set_service(&address.socket.port().to_string());
-        let factory = factory(&feeds);
-        server
-            .mount_points()
-            .ok_or_else(|| refused("the server has no mount points".into()))?
-            .add_factory(&address.path, factory);
-        server.connect_client_connected(move |_, client| {
-            tracing::debug!("RTSP client connected");
-            // The first picture after PLAY can be decoded.
-            let key_wanted = Arc::clone(&key_wanted);
-            client.connect_play_request(move |_, _| key_wanted.ask());
-        });
-        let source =
-            server.create_source(rtsp::gio::Cancellable::NONE).map_err(|e| refused(e.to_string()))?;
+        let streams = Arc::<Streams>::default();
+        let known = Arc::clone(&streams);
+        server.connect_client_connected(move |_, client| known.follow(client));
         source.attach(Some(&context));
         if let Some(pool) = server.session_pool() {
             pool.set_max_sessions(MAX_SESSIONS);
@@ -74,9 +133,8 @@ impl RtspServer {
             glib::timeout_source_new_seconds(CLEANUP_SECS, None, glib::Priority::DEFAULT, cleanup)
                 .attach(Some(&context));
         }
-        let port = u16::try_from(server.bound_port()).unwrap_or(address.socket.port());
         let over = Arc::new(AtomicBool::new(false));
-        let (ends, events) = (Arc::clone(&over), context.clone());
+        let (ends, events, ending) = (Arc::clone(&over), context.clone(), server.clone());
         let thread = std::thread::Builder::new()
             .name("rtsp-server".into())
             .spawn(move || {
@@ -89,45 +147,75 @@ impl RtspServer {
                 if let Err(error) = ran {
                     tracing::error!(%error, "the RTSP server's loop does not run");
                 }
-                server.client_filter(Some(&mut |_: &rtsp::RTSPServer, _: &rtsp::RTSPClient| {
-                    rtsp::RTSPFilterResult::Remove
-                }));
+                close(&ending, |_| true);
                 source.destroy();
                 // What the farewell left to do.
                 while events.iteration(false) {}
             })
-            .map_err(|e| refused(e.to_string()))?;
-        let socket = SocketAddr::new(address.socket.ip(), port);
-        Ok(RtspServer { feeds, context, over, thread: Some(thread), socket })
+            .map_err(|e| address.refused(e.to_string()))?;
+        Ok(RtspServer { address, server, mounts, streams, context, over, thread: Some(thread), socket })
     }
-}
 
-/// Makes the media that all clients share.
-fn factory(feeds: &Feeds) -> rtsp::RTSPMediaFactory {
-    let factory = rtsp::RTSPMediaFactory::new();
-    factory.set_launch(MEDIA);
-    factory.set_shared(true);
-    factory.set_latency(0);
-    let feeds = feeds.clone();
-    factory.connect_media_configure(move |_, media| {
-        let bin = media.element().downcast::<gstreamer::Bin>().ok();
-        let entry = bin.and_then(|bin| bin.by_name_recurse_up("units"));
-        let Some(entry) = entry.and_then(|e| e.downcast::<gst_app::AppSrc>().ok()) else {
-            tracing::error!("the RTSP media has no entry");
-            return;
+    /// Where a stream of this name is served.
+    fn path(&self, name: Option<&str>) -> String {
+        name.map_or_else(|| self.address.path.clone(), |name| format!("/{name}"))
+    }
+
+    /// Serves one more stream until the mount is dropped.
+    ///
+    /// # Errors
+    /// [`SinkError::Mounted`] if there is one of this address.
+    pub(super) fn mount(
+        self: &Arc<Self>,
+        name: Option<&str>,
+        key_wanted: &Arc<KeyWanted>,
+    ) -> Result<RtspMount, SinkError> {
+        let path = self.path(name);
+        let mut streams = self.streams.list();
+        if streams.iter().any(|stream| stream.path == path) {
+            return Err(SinkError::Mounted { url: format!("rtsp://{}{path}", self.socket) });
+        }
+        let stream = Arc::new(Stream::new(path, Arc::clone(key_wanted)));
+        self.mounts.add_factory(&stream.path, stream.factory());
+        streams.push(Arc::clone(&stream));
+        drop(streams);
+        Ok(RtspMount { server: Arc::clone(self), stream })
+    }
+
+    /// Serves a stream no longer: its clients get the end of it, and are let go if they stay.
+    pub(super) fn unmount(&self, stream: &Arc<Stream>) {
+        let mut streams = self.streams.list();
+        self.mounts.remove_factory(&stream.path);
+        streams.retain(|one| !Arc::ptr_eq(one, stream));
+        drop(streams);
+        stream.end();
+        let (server, stream, others) =
+            (self.server.downgrade(), Arc::clone(stream), Arc::clone(&self.streams));
+        let farewell = move || {
+            if let Some(server) = server.upgrade() {
+                // Who has gone on to another stream over the same connection stays.
+                close(&server, |client| {
+                    stream.has(client) && !others.list().iter().any(|other| other.has(client))
+                });
+            }
+            glib::ControlFlow::Break
         };
-        feeds.join(entry.clone(), true);
-        let feeds = feeds.clone();
-        media.connect_unprepared(move |_| feeds.leave(&entry));
-    });
-    factory
+        glib::timeout_source_new(FAREWELL, None, glib::Priority::DEFAULT, farewell)
+            .attach(Some(&self.context));
+    }
+
+    /// How many watch the stream of this name.
+    pub(super) fn viewers(&self, name: Option<&str>) -> usize {
+        let path = self.path(name);
+        self.streams.list().iter().find(|one| one.path == path).map_or(0, |stream| stream.viewers())
+    }
 }
 
-impl Outlet for RtspServer {
-    fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
-        self.feeds.offer(unit);
-        Ok(())
-    }
+/// Closes the connections of some clients.
+fn close(server: &rtsp::RTSPServer, which: impl Fn(&rtsp::RTSPClient) -> bool) {
+    server.client_filter(Some(&mut |_: &rtsp::RTSPServer, client: &rtsp::RTSPClient| {
+        if which(client) { rtsp::RTSPFilterResult::Remove } else { rtsp::RTSPFilterResult::Keep }
+    }));
 }
 
 impl Drop for RtspServer {
@@ -140,29 +228,5 @@ impl Drop for RtspServer {
         {
             tracing::error!("the RTSP server's thread panicked");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As when the next server's port is in use: this one has only just begun.
-    #[test]
-    fn a_server_that_has_only_just_started_ends() {
-        gstreamer::init().unwrap();
-        let (done, ended) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for _ in 0..20 {
-                let address = Address {
-                    key: "output.rtsp",
-                    socket: SocketAddr::from(([127, 0, 0, 1], 0)),
-                    path: "/farout".into(),
-                };
-                drop(RtspServer::start(&address, Arc::default()).unwrap());
-            }
-            done.send(()).unwrap();
-        });
-        ended.recv_timeout(std::time::Duration::from_secs(30)).expect("a server does not end");
     }
 }

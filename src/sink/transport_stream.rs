@@ -1,89 +1,15 @@
-//! Encoded pictures as an MPEG transport stream for any number of readers.
+//! Encoded pictures as an MPEG transport stream, multiplexed once for all readers, and only while there are any.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::SinkError;
 use super::feed::Feeds;
-use super::outlet::{AccessUnit, KeyWanted, bus_error};
-
-/// Chunks (about one per picture) that may wait for a reader before it loses some.
-const WAITING: usize = 60;
-
-/// Bytes shared by all readers.
-pub(super) type Chunk = Arc<[u8]>;
-
-/// One who reads.
-struct Reader {
-    send: Sender<Chunk>,
-    waits_for_key: bool,
-}
-
-/// The readers, and the tables that each must see first.
-#[derive(Default)]
-struct Readers {
-    list: Vec<Reader>,
-    tables: Option<Chunk>,
-}
-
-impl Readers {
-    /// Hands a chunk to all readers; those who are behind lose it and all up to the next key picture.
-    fn offer(&mut self, chunk: &Chunk, key: bool) {
-        let tables = self.tables.clone();
-        self.list.retain_mut(|reader| {
-            if reader.waits_for_key {
-                if !key {
-                    return true;
-                }
-                if let Some(tables) = &tables
-                    && matches!(reader.send.try_send(Arc::clone(tables)), Err(TrySendError::Disconnected(_)))
-                {
-                    return false;
-                }
-            }
-            match reader.send.try_send(Arc::clone(chunk)) {
-                Ok(()) => reader.waits_for_key = false,
-                Err(TrySendError::Full(_)) => reader.waits_for_key = true,
-                Err(TrySendError::Disconnected(_)) => return false,
-            }
-            true
-        });
-    }
-}
-
-/// Multiplexes once for all readers, and only while there are any.
-#[derive(Clone)]
-pub(super) struct TransportStream {
-    readers: Arc<Mutex<Readers>>,
-    key_wanted: Arc<KeyWanted>,
-}
-
-impl TransportStream {
-    /// A stream without readers.
-    pub(super) fn new(key_wanted: Arc<KeyWanted>) -> TransportStream {
-        TransportStream { readers: Arc::default(), key_wanted }
-    }
-
-    fn readers(&self) -> MutexGuard<'_, Readers> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// From the next key picture on, everything.
-    pub(super) fn subscribe(&self) -> Receiver<Chunk> {
-        let (send, receive) = bounded(WAITING);
-        self.readers().list.push(Reader { send, waits_for_key: true });
-        self.key_wanted.ask();
-        receive
-    }
-
-    fn is_read(&self) -> bool {
-        !self.readers().list.is_empty()
-    }
-}
+use super::outlet::{AccessUnit, bus_error};
+use super::readers::{Chunk, TransportStream};
 
 /// The pipeline that multiplexes.
 pub(super) struct Muxer {
@@ -124,11 +50,7 @@ impl Muxer {
             let sample = sink.pull_sample().ok().ok_or(gst::FlowError::Eos)?;
             let bytes = bytes(&sample);
             let key = starts_at_key(&bytes);
-            let mut readers = out.readers();
-            if readers.tables.is_none() {
-                readers.tables = tables(&sample);
-            }
-            readers.offer(&bytes.into(), key);
+            out.offer(&bytes.into(), key, || tables(&sample));
             Ok(gst::FlowSuccess::Ok)
         };
         sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(on_chunk).build());
@@ -145,7 +67,7 @@ impl Muxer {
     /// # Errors
     /// If the multiplexer failed.
     pub(super) fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
-        let is_read = self.stream.is_read();
+        let is_read = self.stream.viewers() > 0;
         if is_read != self.fed {
             // After a pause it starts with a key picture again.
             self.feeds.leave(&self.entry);

@@ -10,12 +10,10 @@ use super::config::OutputConfig;
 use super::encoder::Encoder;
 use super::encoding::Encoding;
 use super::fan_out::{EncodedHook, FanOut};
-use super::http::HttpServer;
 use super::mp4::Mp4;
-use super::outlet::{KeyWanted, Outlet};
 use super::picture::{NOMINAL_RATE, Picture, make_even};
 use super::recorder::Recorder;
-use super::rtsp::RtspServer;
+use super::servers::Mount;
 use super::state::StateHook;
 use crate::frame::{Frame, PixelFormat};
 
@@ -45,8 +43,7 @@ impl Haste {
     }
 }
 
-/// Encodes frames and hands the result to the RTSP server, the HTTP server and the recording
-/// that the config asks for.
+/// Encodes frames and hands the result to viewers at the servers and to the recording that the config asks for.
 pub struct VideoOut {
     config: OutputConfig,
     haste: Haste,
@@ -62,14 +59,15 @@ pub struct VideoOut {
 }
 
 impl VideoOut {
-    /// Finds an encoder, binds the ports and sees whether the file can be written. `rate` is the frames' rate if it
-    /// is constant. Encoding starts with the first frame, whose size the video keeps.
+    /// Finds an encoder and sees whether the file can be written. `mount` is where the video is watched, if it is; addresses
+    /// in `config` have been read by [`Servers::start`](super::Servers::start). `rate` is the frames' rate if it is constant.
+    /// Encoding starts with the first frame, whose size the video keeps.
     ///
     /// # Errors
-    /// Addresses that are none, ports that are taken, files that cannot be written, and
-    /// [`SinkError::NoEncoder`].
+    /// Files that cannot be written, and [`SinkError::NoEncoder`].
     pub fn open(
         config: &OutputConfig,
+        mount: Option<Mount>,
         haste: Haste,
         rate: Option<f64>,
         hook: Option<EncodedHook>,
@@ -79,19 +77,7 @@ impl VideoOut {
         let stage = |why: String| SinkError::Stage { stage: "encoding", why };
         gst::init().map_err(|e| stage(format!("GStreamer does not start: {e}")))?;
         let encoder = Encoder::choose(&config.encoder)?;
-        let key_wanted = Arc::<KeyWanted>::default();
-        let mut outlets: Vec<Box<dyn Outlet>> = Vec::new();
-        let mut urls = Vec::new();
-        if let Some(address) = config.rtsp_address()? {
-            let server = RtspServer::start(&address, Arc::clone(&key_wanted))?;
-            urls.push(format!("rtsp://{}{}", server.socket, address.path));
-            outlets.push(Box::new(server));
-        }
-        if let Some(address) = config.http_address()? {
-            let server = HttpServer::start(&address, Arc::clone(&key_wanted), &urls)?;
-            urls.push(format!("http://{}{}", server.socket, address.path));
-            outlets.push(Box::new(server));
-        }
+        let Mount { key_wanted, mut outlets, urls } = mount.unwrap_or_default();
         if let Some(path) = &config.record {
             outlets.push(match haste {
                 Haste::Live => Box::new(Recorder::start(path, haste.ends_within(), &state)?),

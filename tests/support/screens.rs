@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use farout::frame::{Colour, Frame, I420Layout, Matrix, PixelFormat};
 use farout::pool::Pool;
-use farout::sink::{EncodedHook, Haste, OutputConfig, VideoOut};
+use farout::sink::{EncodedHook, Haste, Mount, OutputConfig, Servers, VideoOut};
 
 /// Y'CbCr of the four quarters of a test picture: top left, top right, bottom left, bottom right.
 pub const QUARTERS: [[u8; 3]; 4] = [[200, 90, 90], [60, 200, 128], [120, 128, 220], [170, 60, 160]];
@@ -62,6 +62,11 @@ pub fn unserved() -> OutputConfig {
     OutputConfig { rtsp: "off".into(), http: "off".into(), ..OutputConfig::default() }
 }
 
+/// A stream without a name at servers of its own.
+fn mounted(config: &OutputConfig) -> Mount {
+    Servers::start(config).unwrap().mount(None).unwrap()
+}
+
 /// A live show of test pictures at 25 frames per second on a thread of its own, until dropped.
 pub struct Show {
     /// RTSP and HTTP address.
@@ -73,22 +78,28 @@ pub struct Show {
 impl Show {
     /// Starts at once.
     pub fn start(config: &OutputConfig, width: usize, height: usize, hook: Option<EncodedHook>) -> Show {
-        Self::start_with(config, width, height, hook, false)
+        Self::start_with(config, mounted(config), width, height, hook, false)
     }
 
     /// As `start`, with noise between the quarters.
     pub fn start_noisy(config: &OutputConfig, width: usize, height: usize) -> Show {
-        Self::start_with(config, width, height, None, true)
+        Self::start_with(config, mounted(config), width, height, None, true)
+    }
+
+    /// One of several at the same servers.
+    pub fn start_at(mount: Mount, width: usize, height: usize) -> Show {
+        Self::start_with(&OutputConfig::default(), mount, width, height, None, false)
     }
 
     fn start_with(
         config: &OutputConfig,
+        mount: Mount,
         width: usize,
         height: usize,
         hook: Option<EncodedHook>,
         noisy: bool,
     ) -> Show {
-        let mut out = VideoOut::open(config, Haste::Live, Some(25.0), hook, None).unwrap();
+        let mut out = VideoOut::open(config, Some(mount), Haste::Live, Some(25.0), hook, None).unwrap();
         let urls = out.urls().to_vec();
         let stop = farout::stop::Stop::new();
         let token = stop.clone();

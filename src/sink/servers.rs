@@ -1,0 +1,94 @@
+//! The RTSP and the HTTP server: one of each for all streams, which come and go while they run.
+
+use std::sync::Arc;
+
+use super::SinkError;
+use super::config::OutputConfig;
+use super::http::{HttpListener, HttpServer};
+use super::outlet::{KeyWanted, Outlet};
+use super::rtsp::{RtspListener, RtspServer};
+
+/// The servers that a config asks for; a clone is another handle of the same ones. They end when the last handle and the
+/// last [`Mount`] are dropped.
+#[derive(Clone)]
+pub struct Servers {
+    rtsp: Option<Arc<RtspServer>>,
+    http: Option<Arc<HttpServer>>,
+}
+
+impl Servers {
+    /// Binds all ports and then starts to serve: a port in use leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`SinkError::Address`] and [`SinkError::Listen`].
+    pub fn start(config: &OutputConfig) -> Result<Servers, SinkError> {
+        gstreamer::init()
+            .map_err(|e| SinkError::Stage { stage: "RTSP", why: format!("GStreamer does not start: {e}") })?;
+        let (rtsp, http) = (config.rtsp_address()?, config.http_address()?);
+        let rtsp = rtsp.map(RtspListener::bind).transpose()?;
+        let http = http.map(HttpListener::bind).transpose()?;
+        Ok(Servers {
+            rtsp: rtsp.map(RtspServer::start).transpose()?.map(Arc::new),
+            http: http.map(HttpServer::start).transpose()?.map(Arc::new),
+        })
+    }
+
+    /// Adds a stream: at `/NAME` over RTSP and `/NAME.ts` over HTTP; without a name at the paths in the config.
+    ///
+    /// # Errors
+    /// [`SinkError::Mounted`] if there is a stream of this name, [`SinkError::Name`] if it cannot be a name, and
+    /// [`SinkError::Stage`] if it cannot be multiplexed.
+    pub fn mount(&self, name: Option<&str>) -> Result<Mount, SinkError> {
+        if let Some(name) = name.filter(|name| !is_plain(name)) {
+            return Err(SinkError::Name { name: name.to_owned() });
+        }
+        let key_wanted = Arc::<KeyWanted>::default();
+        let mut mount = Mount { key_wanted, urls: Vec::new(), outlets: Vec::new() };
+        let mut also = None;
+        if let Some(server) = &self.rtsp {
+            let rtsp = server.mount(name, &mount.key_wanted)?;
+            also = Some(rtsp.at());
+            mount.urls.push(rtsp.url());
+            mount.outlets.push(Box::new(rtsp));
+        }
+        if let Some(server) = &self.http {
+            let http = server.mount(name, &mount.key_wanted, also)?;
+            mount.urls.push(http.url());
+            mount.outlets.push(Box::new(http));
+        }
+        Ok(mount)
+    }
+
+    /// How many watch the stream of this name now.
+    pub fn viewers(&self, name: Option<&str>) -> Viewers {
+        Viewers {
+            rtsp: self.rtsp.as_ref().map_or(0, |server| server.viewers(name)),
+            http: self.http.as_ref().map_or(0, |server| server.viewers(name)),
+        }
+    }
+}
+
+/// A stream's place at the servers. Dropped, or at the end of the `VideoOut` that has it, it is taken away: viewers get a
+/// proper end, those of other streams notice nothing, and the name is free again.
+#[derive(Default)]
+pub struct Mount {
+    pub(super) key_wanted: Arc<KeyWanted>,
+    pub(super) outlets: Vec<Box<dyn Outlet>>,
+    pub(super) urls: Vec<String>,
+}
+
+/// How many watch a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Viewers {
+    /// RTSP clients that play.
+    pub rtsp: usize,
+    /// HTTP clients that read.
+    pub http: usize,
+}
+
+/// Whether a name needs no quoting in an address and cannot be mistaken for a relative path.
+fn is_plain(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
