@@ -19,7 +19,8 @@ fn opened_with(steps: &[Shortcut], stream: &Arc<HostStream>) -> (Session, Vec<St
     let runtime = Runtime::load(None).unwrap();
     let loaded = model::load(&ModelConfig { path, ..ModelConfig::default() }).unwrap();
     assert!(matches!(loaded.size, SizeRule::Fixed(_)), "{}", loaded.size);
-    let mut providers = Providers { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
+    let mut providers =
+        Providers { runtime: &runtime, config: &config, loaded: &loaded, gpus: None, golden: None };
     let plain = providers.open(CPU).unwrap().session;
     let shared: Arc<dyn GpuStream> = stream.clone();
     let (session, withheld) = shortcut::apply(plain, steps, |now, step| providers.better(now, step, &shared));
@@ -84,12 +85,10 @@ fn without_a_stream_a_session_is_as_it_was() {
     let session = open(&model, &config, None).unwrap();
     let runtime = Runtime::load(None).unwrap();
     let loaded = model::load(&model).unwrap();
-    let mut providers = Providers { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
-    let (session, withheld) = shortcut::apply(session, &[Shortcut::Binding], |now, step| {
-        let streams = |_| Err("there is no GPU".to_owned());
-        let streams: &Streams<'_> = &streams;
-        providers.better(now, step, &streams(0)?)
-    });
+    let mut providers =
+        Providers { runtime: &runtime, config: &config, loaded: &loaded, gpus: None, golden: None };
+    let (session, withheld) =
+        shortcut::apply(session, &[Shortcut::Binding], |_, _| Err("there is no GPU".to_owned()));
     assert_eq!(withheld[0].why, "there is no GPU");
     assert!(session.stream().is_none() && providers.golden().is_ok());
 }
