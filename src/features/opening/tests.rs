@@ -1,14 +1,11 @@
 //! What a GPU session may have, taken step by step on the CPU, where a stream's memory is the host's.
 
-#[path = "../../../tests/support/host_stream.rs"]
-mod host_stream;
-
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
 use crate::grid::Features;
-use host_stream::HostStream;
+use crate::host_stream::HostStream;
 
 const CPU: Attempt = Attempt { provider: Provider::Cpu, precision: Precision::Fp32 };
 
