@@ -1,8 +1,34 @@
-//! A stream of a GPU that ONNX Runtime and the search share, and numbers in that GPU's memory: the words by which
-//! features pass from one to the other without leaving the GPU.
+//! A GPU, a stream of it that ONNX Runtime and the search share, and numbers in its memory: the words by which features
+//! pass from one to the other without leaving the GPU.
 
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What its driver says of a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// Its name.
+    pub name: String,
+    /// Its architecture, e.g. `sm_87`.
+    pub architecture: String,
+    /// The version of CUDA that the driver supports, as NVIDIA counts: 12060 is 12.6.
+    pub driver: i32,
+}
+
+/// Who knows the GPUs of this machine, by the numbers that the CUDA driver counts them with.
+pub trait Gpus {
+    /// The GPU with this number.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn gpu(&self, number: usize) -> Result<Gpu, String>;
+
+    /// A new stream of it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn stream(&self, number: usize) -> Result<Arc<dyn GpuStream>, String>;
+}
 
 /// A stream of a GPU: work that is given to it is done in that order. Whoever works on it holds it, so that it outlives
 /// them.

@@ -72,6 +72,9 @@ pub mod frame;
 pub mod gpu_stream;
 pub mod grid;
 pub mod health;
+#[cfg(test)]
+#[path = "../tests/support/host_stream.rs"]
+mod host_stream;
 pub mod identity;
 pub mod jpeg;
 pub mod library;

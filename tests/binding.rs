@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use farout::features::{Device, ModelInput, Placement, RuntimeConfig, Session, Shortcut};
+use farout::gpu_stream::{Gpu, GpuStream, Gpus};
 use farout::grid::{Features, Grid, Logits};
 use farout::model::ModelConfig;
 use host_stream::HostStream;
@@ -188,14 +189,25 @@ fn features_stay_there_where_nothing_has_to_be_cut_off() {
     }
 }
 
+struct Unasked;
+
+impl Gpus for Unasked {
+    fn gpu(&self, _: usize) -> Result<Gpu, String> {
+        panic!("a GPU is asked for");
+    }
+
+    fn stream(&self, _: usize) -> Result<Arc<dyn GpuStream>, String> {
+        panic!("a stream is asked for");
+    }
+}
+
 #[test]
-fn a_session_on_the_cpu_asks_for_no_stream() {
+fn a_session_on_the_cpu_asks_for_no_gpu() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tiny.onnx");
     Tiny::default().write(&path);
     let model = ModelConfig { path, features: Some("tokens".into()), ..Default::default() };
     let runtime = RuntimeConfig { device: Device::Cpu, cuda_graph: true, ..Default::default() };
-    let streams = |_| panic!("a stream is asked for");
-    let session = Session::open_on(&model, &runtime, &streams).unwrap();
+    let session = Session::open_on(&model, &runtime, &Unasked).unwrap();
     assert!(session.stream().is_none() && session.withheld().is_empty());
 }

@@ -177,8 +177,7 @@ fn wants_logits(engine: Option<&nearest::Gauge>, classes: Option<usize>) -> Resu
 /// # Errors
 /// As [`Session::open`].
 pub fn open_session(config: &Config) -> Result<Session> {
-    let streams = |gpu| nearest::cuda::stream(gpu).map_err(|why| why.to_string());
-    Session::open_on(&config.model, &config.runtime, &streams)
+    Session::open_on(&config.model, &config.runtime, &nearest::cuda::Driver)
 }
 
 /// Opens the model and says what runs it.

@@ -23,16 +23,14 @@ use super::session::Session;
 use super::shortcut::{self, Shortcut};
 use crate::digest::{digest_of, hex};
 use crate::file::cache_folder;
-use crate::gpu_stream::GpuStream;
+use crate::gpu_stream::{GpuStream, Gpus};
 use crate::model::{self, Loaded, ModelConfig, SizeRule};
-
-/// Gives a stream of the GPU with this number, or says why there is none.
-pub type Streams<'a> = dyn Fn(usize) -> Result<Arc<dyn GpuStream>, String> + 'a;
 
 impl Session {
     /// Reads the model, opens it the first way that works, and runs it once or twice on small (or the fixed
     /// size's) empty pictures to understand its outputs. What runs on a GPU is compared with the CPU on the
-    /// golden frame before. TensorRT may build for minutes; the log and systemd are told meanwhile.
+    /// golden frame before. TensorRT may build for minutes, and what it builds is not kept; the log and systemd are told
+    /// meanwhile.
     ///
     /// # Errors
     /// [`super::RuntimeError`] and [`crate::model::ModelError`] can be told apart by downcasting; else
@@ -41,17 +39,18 @@ impl Session {
         open(config, runtime_config, None)
     }
 
-    /// As [`Session::open`]. On a GPU, inputs and outputs stay at fixed places in its memory, on a stream that `streams`
-    /// gives, where the configuration allows that and it gives the same features.
+    /// As [`Session::open`]. What TensorRT builds is kept for this model, GPU and software. On a GPU, inputs and outputs
+    /// stay at fixed places in its memory, on a stream that `gpus` gives, where the configuration allows that and it gives
+    /// the same features.
     ///
     /// # Errors
     /// As [`Session::open`].
     pub fn open_on(
         config: &ModelConfig,
         runtime_config: &RuntimeConfig,
-        streams: &Streams<'_>,
+        gpus: &dyn Gpus,
     ) -> anyhow::Result<Session> {
-        open(config, runtime_config, Some(streams))
+        open(config, runtime_config, Some(gpus))
     }
 }
 
@@ -62,19 +61,20 @@ impl Session {
 pub(super) fn open(
     config: &ModelConfig,
     runtime_config: &RuntimeConfig,
-    streams: Option<&Streams<'_>>,
+    gpus: Option<&dyn Gpus>,
 ) -> anyhow::Result<Session> {
     runtime_config.check().map_err(|why| anyhow!(why))?;
     let runtime = Runtime::load(runtime_config.library.as_deref())?;
     let loaded = model::load(config)?;
     let attempts = runtime_config.attempts();
-    let mut opener = Providers { runtime: &runtime, config: runtime_config, loaded: &loaded, golden: None };
+    let mut opener =
+        Providers { runtime: &runtime, config: runtime_config, loaded: &loaded, gpus, golden: None };
     match first_that_works(&attempts, &mut opener) {
         Ok((opened, _, passed_over)) => {
             let mut session = opened.session;
             session.origin.passed_over = passed_over;
-            Ok(match streams {
-                Some(streams) => opener.shorten(session, streams),
+            Ok(match gpus {
+                Some(gpus) => opener.shorten(session, gpus),
                 None => session,
             })
         }
@@ -87,6 +87,8 @@ struct Providers<'a> {
     runtime: &'a Runtime,
     config: &'a RuntimeConfig,
     loaded: &'a Loaded,
+    /// Who knows the GPUs.
+    gpus: Option<&'a dyn Gpus>,
     /// What the CPU gives for the golden frame, once it is known.
     golden: Option<Golden>,
 }
@@ -221,10 +223,8 @@ impl Providers<'_> {
             self.loaded.config.path.display(),
             attempt.precision
         );
-        let kept = self.folder().and_then(|root| {
-            let gpu = gpu::look(self.config.gpu)?;
-            Ok((Engines::at(&root), self.key(attempt, &size.to_string(), gpu)))
-        });
+        let kept =
+            self.folder().and_then(|root| Ok((Engines::at(&root), self.key(attempt, &size.to_string())?)));
         let (engines, key) = match kept {
             Ok(kept) => kept,
             Err(why) => {
@@ -261,29 +261,31 @@ impl Providers<'_> {
             .ok_or_else(|| "no cache folder is known; set runtime.engines".to_owned())
     }
 
-    fn key(&self, attempt: Attempt, size: &str, gpu: gpu::Gpu) -> EngineKey {
-        EngineKey {
+    fn key(&self, attempt: Attempt, size: &str) -> Result<EngineKey, String> {
+        let gpus = self.gpus.ok_or("Session::open keeps none; use Session::open_on")?;
+        let gpu = gpus.gpu(self.config.gpu)?;
+        Ok(EngineKey {
             model_sha256: self.loaded.sha256.clone(),
             graph_sha256: hex(&digest_of(&[&self.loaded.bytes])),
             size: size.to_owned(),
             precision: attempt.precision.to_string(),
             workspace_mb: self.config.tensorrt_workspace_mb,
-            tensorrt: gpu.tensorrt,
-            cuda: gpu.cuda,
+            cuda: format!("{} of driver {}", gpu::cuda_runtime()?, gpu.driver),
+            tensorrt: gpu::tensorrt()?.to_string(),
             onnxruntime: self.runtime.version.clone(),
             gpu: gpu.name,
             architecture: gpu.architecture,
-        }
+        })
     }
 
     /// The session with the shortcuts that are wanted and work.
-    fn shorten(&self, session: Session, streams: &Streams<'_>) -> Session {
+    fn shorten(&self, session: Session, gpus: &dyn Gpus) -> Session {
         let (steps, mut withheld) = self.config.shortcuts(session.attempt().provider, self.loaded.size);
         let mut stream = None;
         let (mut session, more) = shortcut::apply(session, &steps, |now, step| {
             let stream = match &stream {
                 Some(known) => known,
-                None => stream.insert(streams(self.config.gpu)?),
+                None => stream.insert(gpus.stream(self.config.gpu)?),
             };
             self.better(now, step, stream)
         });

@@ -1,14 +1,11 @@
 //! What a GPU session may have, taken step by step on the CPU, where a stream's memory is the host's.
 
-#[path = "../../../tests/support/host_stream.rs"]
-mod host_stream;
-
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
 use crate::grid::Features;
-use host_stream::HostStream;
+use crate::host_stream::HostStream;
 
 const CPU: Attempt = Attempt { provider: Provider::Cpu, precision: Precision::Fp32 };
 
@@ -19,7 +16,8 @@ fn opened_with(steps: &[Shortcut], stream: &Arc<HostStream>) -> (Session, Vec<St
     let runtime = Runtime::load(None).unwrap();
     let loaded = model::load(&ModelConfig { path, ..ModelConfig::default() }).unwrap();
     assert!(matches!(loaded.size, SizeRule::Fixed(_)), "{}", loaded.size);
-    let mut providers = Providers { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
+    let mut providers =
+        Providers { runtime: &runtime, config: &config, loaded: &loaded, gpus: None, golden: None };
     let plain = providers.open(CPU).unwrap().session;
     let shared: Arc<dyn GpuStream> = stream.clone();
     let (session, withheld) = shortcut::apply(plain, steps, |now, step| providers.better(now, step, &shared));
@@ -84,12 +82,10 @@ fn without_a_stream_a_session_is_as_it_was() {
     let session = open(&model, &config, None).unwrap();
     let runtime = Runtime::load(None).unwrap();
     let loaded = model::load(&model).unwrap();
-    let mut providers = Providers { runtime: &runtime, config: &config, loaded: &loaded, golden: None };
-    let (session, withheld) = shortcut::apply(session, &[Shortcut::Binding], |now, step| {
-        let streams = |_| Err("there is no GPU".to_owned());
-        let streams: &Streams<'_> = &streams;
-        providers.better(now, step, &streams(0)?)
-    });
+    let mut providers =
+        Providers { runtime: &runtime, config: &config, loaded: &loaded, gpus: None, golden: None };
+    let (session, withheld) =
+        shortcut::apply(session, &[Shortcut::Binding], |_, _| Err("there is no GPU".to_owned()));
     assert_eq!(withheld[0].why, "there is no GPU");
     assert!(session.stream().is_none() && providers.golden().is_ok());
 }

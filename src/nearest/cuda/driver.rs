@@ -27,7 +27,8 @@ pub(in super::super) struct Found {
     /// Its compute capability.
     pub arch: Arch,
     processors: usize,
-    driver: i32,
+    /// The version of CUDA that the driver supports.
+    pub driver: i32,
 }
 
 /// The first CUDA device.

@@ -203,13 +203,16 @@ impl Drop for Lane {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Driver;
     use super::*;
+    use crate::gpu_stream::Gpus;
 
     #[test]
-    fn a_stream_without_a_gpu_is_a_reason() {
+    fn without_a_gpu_there_is_a_reason() {
         match stream(99) {
             Ok(stream) => panic!("a stream of a hundredth GPU: {stream:?}"),
             Err(why) => assert!(matches!(why, NoCuda::NoDriver | NoCuda::NoDevice(_)), "{why}"),
         }
+        assert_eq!(Driver.gpu(99).err(), stream(99).err().map(|why| why.to_string()));
     }
 }

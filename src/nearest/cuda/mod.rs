@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::device::NoCuda;
 use super::{Device, Nearest, SearchConfig};
 use crate::bank::References;
-use crate::gpu_stream::GpuStream;
+use crate::gpu_stream::{Gpu, GpuStream, Gpus};
 
 pub use code::build;
 pub use geometry::Arch;
@@ -65,6 +65,21 @@ pub(super) fn look() -> Result<String, NoCuda> {
         Err(why) => why.to_string(),
     };
     Ok(format!("{}, {cores}; {code}", found.describe()))
+}
+
+/// NVIDIA's driver.
+#[derive(Debug, Clone, Copy)]
+pub struct Driver;
+
+impl Gpus for Driver {
+    fn gpu(&self, number: usize) -> Result<Gpu, String> {
+        let found = driver::find_number(number).map_err(|why| why.to_string())?;
+        Ok(Gpu { name: found.name, architecture: found.arch.to_string(), driver: found.driver })
+    }
+
+    fn stream(&self, number: usize) -> Result<Arc<dyn GpuStream>, String> {
+        stream(number).map_err(|why| why.to_string())
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::super::card::{Card, Memory};
 use super::super::geometry::{Arch, THREADS};
 use super::super::problem::{Kernel, Problem};
 use super::super::source;
+use crate::host_stream::HostMemory;
 use crate::nearest::NoCuda;
 
 type Entry = unsafe extern "C" fn(*const c_void);
@@ -109,23 +110,23 @@ impl Machine {
         let library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
         call(&library, name.as_bytes())
     }
+}
 
-    /// Memory that kernels may use.
-    pub(super) fn allocate(&self, bytes: usize) -> u64 {
+/// What kernels may use; the emulator knows which of it is defined.
+impl HostMemory for Arc<Machine> {
+    fn allocate(&self, bytes: usize) -> u64 {
         // SAFETY: the function has this signature.
         self.with("emulation_alloc", |l, name| unsafe { l.get::<Allocate>(name).unwrap()(bytes) }) as u64
     }
 
-    /// Gives it back; an address that is not known is left alone.
-    pub(super) fn free(&self, address: u64) {
-        // SAFETY: the function has this signature.
+    fn free(&self, address: u64) {
+        // SAFETY: the function has this signature; an address that is not known is left alone.
         self.with("emulation_free", |l, name| unsafe {
             l.get::<Free>(name).unwrap()(address as *mut c_void);
         });
     }
 
-    /// These bytes were written by the host.
-    pub(super) fn defined(&self, address: u64, bytes: usize) {
+    fn written(&self, address: u64, bytes: usize) {
         // SAFETY: the function has this signature, and looks the memory up.
         self.with("emulation_defined", |l, name| unsafe {
             l.get::<Defined>(name).unwrap()(address as *mut c_void, bytes);
@@ -204,7 +205,7 @@ impl Card for EmulatedCard {
         let address = to.address + offset as u64;
         // SAFETY: within memory that this card owns.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
-        self.machine.defined(address, bytes.len());
+        self.machine.written(address, bytes.len());
         Ok(())
     }
 

@@ -1,76 +1,19 @@
 //! Features that are handed over in the card's memory, on a stream that the search shares.
 
-use std::ffi::c_void;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::super::engine::Engine;
 use super::super::spare::WithSpare;
 use super::agreement::{KINDS, engine};
 use super::emulated::{EmulatedCard, Machine};
 use crate::bank::{Affinity, Bank, DataType, FORMAT_WITH_RECIPE, Recipe};
-use crate::gpu_stream::{GpuStock, GpuStream};
+use crate::gpu_stream::GpuStock;
 use crate::grid::{Distances, Features, Grid};
+use crate::host_stream::HostStream;
 use crate::nearest::gauge::Gauge;
 use crate::nearest::tests::{Noise, bank, features};
 use crate::nearest::{CpuSearch, Device, Nearest, SearchConfig};
-
-/// The order of an emulated card's work: all is done at once.
-#[derive(Debug)]
-pub(super) struct EmulatedStream {
-    machine: Arc<Machine>,
-    turn: Mutex<()>,
-    pub(super) downloads: AtomicUsize,
-}
-
-impl EmulatedStream {
-    fn new(machine: &Arc<Machine>) -> Arc<EmulatedStream> {
-        let machine = Arc::clone(machine);
-        Arc::new(EmulatedStream { machine, turn: Mutex::default(), downloads: AtomicUsize::new(0) })
-    }
-}
-
-// SAFETY: the handle is used by nobody; memory is the emulator's, and stays until it is freed.
-unsafe impl GpuStream for EmulatedStream {
-    fn gpu(&self) -> usize {
-        0
-    }
-
-    fn handle(&self) -> *mut c_void {
-        (&raw const *self).cast_mut().cast()
-    }
-
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap()
-    }
-
-    fn allocate(&self, bytes: usize) -> Result<u64, String> {
-        Ok(self.machine.allocate(bytes))
-    }
-
-    unsafe fn free(&self, address: u64) {
-        self.machine.free(address);
-    }
-
-    unsafe fn upload(&self, numbers: &[f32], to: u64) -> Result<(), String> {
-        // SAFETY: the caller vouches for the room.
-        unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr(), to as *mut f32, numbers.len()) };
-        self.machine.defined(to, size_of_val(numbers));
-        Ok(())
-    }
-
-    unsafe fn copy(&self, from: u64, to: u64, count: usize) -> Result<(), String> {
-        // SAFETY: the caller vouches for both places.
-        unsafe { self.upload(std::slice::from_raw_parts(from as *const f32, count), to) }
-    }
-
-    unsafe fn download(&self, from: u64, numbers: &mut [f32]) -> Result<(), String> {
-        self.downloads.fetch_add(1, SeqCst);
-        // SAFETY: the caller vouches for the source.
-        unsafe { std::ptr::copy_nonoverlapping(from as *const f32, numbers.as_mut_ptr(), numbers.len()) };
-        Ok(())
-    }
-}
 
 /// The same features in the card's memory only.
 fn there(features: &Features, stock: &GpuStock) -> Features {
@@ -81,7 +24,7 @@ fn there(features: &Features, stock: &GpuStock) -> Features {
 
 struct Scene {
     machine: Arc<Machine>,
-    stream: Arc<EmulatedStream>,
+    stream: Arc<HostStream<Arc<Machine>>>,
     bank: Arc<Bank>,
     frame: Features,
     stock: GpuStock,
@@ -94,7 +37,7 @@ fn scene() -> Scene {
     let bank = bank(DataType::F16, 24, &noise.many(200 * 24, 1.0, 0.0));
     let frame = Features { grid: Grid { rows: 3, cols: 5 }, ..features(24, noise.many(15 * 24, 1.0, 0.0)) };
     let machine = Machine::of(KINDS[2]);
-    let stream = EmulatedStream::new(&machine);
+    let stream = Arc::new(HostStream::on(Arc::clone(&machine)));
     let stock = GpuStock::new(stream.clone(), frame.data.len());
     let mut out = Distances::default();
     engine(&machine, 3, &bank, 1).unwrap().distances(&frame, &mut out).unwrap();
