@@ -97,7 +97,7 @@ fn scored(
     };
     let mut record = Record::default();
     if let (Some(path), Some(_)) = (&config.output.events, &detector) {
-        record.events = Some(EventRecorder::new(&config.score, EventLog::append(path)?).live());
+        record.events = Some(EventRecorder::new(&config.score, EventLog::append(path)?));
     }
     let draw = detector.as_ref().map(|detector| Draw {
         overlay: Overlay::new(&config.overlay),

@@ -6,7 +6,6 @@ use anyhow::Result;
 
 use super::items::Judged;
 use super::status::Status;
-use crate::clock::Clock;
 use crate::flow::Stage;
 use crate::frame::Frame;
 use crate::health::Health;
@@ -33,28 +32,21 @@ pub struct EventRecorder {
     tracker: Tracker,
     log: EventLog,
     found: Vec<Event>,
-    /// Live: tells the time of day; the last frame's.
-    clock: Option<(Clock, Option<String>)>,
+    /// When the last frame was captured, if that is known.
+    utc: Option<jiff::Timestamp>,
 }
 
 impl EventRecorder {
     /// Events by the rules of `config`, into `log`.
     pub fn new(config: &ScoreConfig, log: EventLog) -> Self {
         let tracker = Tracker::new(config.event_frames, config.event_gap_frames);
-        EventRecorder { tracker, log, found: Vec::new(), clock: None }
-    }
-
-    /// The same with the time of day in each event: what a live run wants, and a replay must not have, whose events are
-    /// the same every time.
-    pub fn live(self) -> Self {
-        EventRecorder { clock: Some((Clock::now(), None)), ..self }
+        EventRecorder { tracker, log, found: Vec::new(), utc: None }
     }
 
     /// Logs what was found.
     fn write(&mut self) -> Result<()> {
-        let utc = self.clock.as_ref().and_then(|(_, utc)| utc.as_ref());
         for mut event in self.found.drain(..) {
-            event.utc = utc.cloned();
+            event.utc = self.utc.map(|utc| format!("{utc:.3}"));
             self.log.write(&event)?;
         }
         Ok(())
@@ -69,9 +61,7 @@ impl Stage for Record {
         let Judged { frame, verdict } = &judged;
         if let Some(verdict) = verdict {
             if let Some(events) = &mut self.events {
-                if let Some((clock, utc)) = &mut events.clock {
-                    *utc = Some(format!("{:.3}", clock.at(frame.captured)));
-                }
+                events.utc = frame.utc;
                 events.tracker.step(frame.id, frame.pts.as_secs_f64(), &verdict.regions, &mut events.found);
                 events.write()?;
             }

@@ -158,7 +158,7 @@ impl Detection<'_> {
         let mut record = Record::default();
         if let Some(path) = &config.output.events {
             let log = EventLog::append(path)?;
-            record.events = Some(EventRecorder::new(&config.score, log).live());
+            record.events = Some(EventRecorder::new(&config.score, log));
         }
         self.verdicts.opened(detector.scale, detector.summary.clone());
         // Its own token: a lane that ends must not end the pictures.
