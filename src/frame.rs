@@ -1,4 +1,4 @@
-//! A video frame: pixels in one of two layouts, its number, and the two clocks it carries.
+//! A video frame: pixels in one of two layouts, its number, and the clocks it carries.
 
 use std::time::{Duration, Instant};
 
@@ -156,6 +156,10 @@ pub struct Frame {
     pub pts: Duration,
     /// When the source delivered the frame; for paced files and synthetic frames: when it was due.
     pub captured: Instant,
+    /// Live: the time of day at which it was captured, by the camera's own clock where that is known and right, else by
+    /// [`crate::clock::Clock::of_run`]. None for recordings that are not played at their pace, whose results are the
+    /// same every time, and for pictures that stand in for others.
+    pub utc: Option<jiff::Timestamp>,
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
@@ -192,6 +196,7 @@ impl Frame {
             id: 0,
             pts: Duration::ZERO,
             captured: Instant::now(),
+            utc: None,
             width,
             height,
             format,

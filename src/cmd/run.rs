@@ -154,7 +154,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
             detector.alarms.add(0, &stream.score)?;
             if let Some(path) = &stream.output.events {
                 let log = Box::new(EventLog::append(path)?);
-                let recorder = EventRecorder::new(&stream.score, stream.name.clone(), log).live();
+                let recorder = EventRecorder::new(&stream.score, stream.name.clone(), log);
                 record.events = EventRecorders::one(recorder);
             }
             let status = Status::new(detector.summary.clone(), Some(Arc::clone(&health)));

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
-use crate::clock::Clock;
 use crate::frame::{Frame, StreamId};
 use crate::region::{Event, Region};
 use crate::score::{ScoreConfig, Tracker};
@@ -17,36 +16,27 @@ pub struct EventRecorder {
     tracker: Tracker,
     log: Box<dyn EventSink>,
     found: Vec<Event>,
-    /// Live: tells the time of day; the last frame's.
-    clock: Option<(Clock, Option<String>)>,
+    /// When the last frame was captured, if that is known.
+    utc: Option<jiff::Timestamp>,
 }
 
 impl EventRecorder {
     /// Events by the rules of `config`, into `log`; they name the stream, if it has a name.
     pub fn new(config: &ScoreConfig, name: Option<Arc<str>>, log: Box<dyn EventSink>) -> Self {
         let tracker = Tracker::new(config.event_frames, config.event_gap_frames);
-        EventRecorder { name, tracker, log, found: Vec::new(), clock: None }
-    }
-
-    /// The same with the time of day in each event: what a live run wants, and a replay must not have, whose events are
-    /// the same every time.
-    pub fn live(self) -> Self {
-        EventRecorder { clock: Some((Clock::now(), None)), ..self }
+        EventRecorder { name, tracker, log, found: Vec::new(), utc: None }
     }
 
     fn step(&mut self, frame: &Frame, regions: &[Region]) -> Result<()> {
-        if let Some((clock, utc)) = &mut self.clock {
-            *utc = Some(format!("{:.3}", clock.at(frame.captured)));
-        }
+        self.utc = frame.utc;
         self.tracker.step(frame.id, frame.pts.as_secs_f64(), regions, &mut self.found);
         self.write()
     }
 
     /// Logs what was found.
     fn write(&mut self) -> Result<()> {
-        let utc = self.clock.as_ref().and_then(|(_, utc)| utc.as_ref());
         for mut event in self.found.drain(..) {
-            event.utc = utc.cloned();
+            event.utc = self.utc.map(|utc| format!("{utc:.3}"));
             event.stream.clone_from(&self.name);
             self.log.write(&event)?;
         }

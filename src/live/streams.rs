@@ -98,7 +98,7 @@ impl Live {
             Arc::clone(&pictures),
         );
         if let (Some(events), true) = (events, shared.detection.is_some()) {
-            let recorder = EventRecorder::new(&config.score, config.name.clone(), events).live();
+            let recorder = EventRecorder::new(&config.score, config.name.clone(), events);
             shared.recorders.add(id, recorder);
         }
         let deliver = Deliver { pictures: None, video: Some(video), health: Arc::clone(&pictures) };

@@ -12,6 +12,7 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::address::masked;
+use super::capture::{Capture, SharedSender, is_live};
 use super::config::SourceConfig;
 use super::damage::{Care, Watch};
 use super::facts::{Facts, SharedFacts, lock};
@@ -123,8 +124,9 @@ impl Decode {
             passed: AtomicU64::new(0),
             facts: SharedFacts::default(),
         });
-        connect_decoder(&pipeline, &decodebin, &tail, input, (care, newest_only), &gate.facts);
-        connect_sink(&tail.sink, &gate);
+        let sender = SharedSender::default();
+        connect_decoder(&pipeline, &decodebin, &tail, input, (care, newest_only), (&gate.facts, &sender));
+        connect_sink(&tail.sink, &gate, Capture::new(sender));
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
         let run = Decode { pipeline, bus, gate, sink: tail.sink };
         match run.pipeline.set_state(gst::State::Playing) {
@@ -152,10 +154,7 @@ impl Decode {
 
     /// Whether the pipeline's source gives frames in its own time; known with the first frame.
     pub(super) fn is_live(&self) -> bool {
-        // Asked above the sink: one that does not wait for the clock says that nothing is live.
-        let mut query = gst::query::Latency::new();
-        let answered = self.sink.static_pad("sink").is_some_and(|pad| pad.peer_query(&mut query));
-        answered && query.result().0
+        is_live(&self.sink)
     }
 
     /// From now on frames that nobody took give way to newer ones.
@@ -253,7 +252,7 @@ fn explain(element: &str, error: &gst::glib::Error, debug: Option<&str>) -> Stri
 }
 
 /// Frames go from the sink's streaming thread into the gate, stamped as they arrive.
-fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
+fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>, mut capture: Capture) {
     // Without this answer decoders copy every frame to remove their padding.
     if let Some(pad) = sink.static_pad("sink") {
         pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
@@ -293,8 +292,10 @@ fn connect_sink(sink: &gst_app::AppSink, gate: &Arc<Gate>) {
             };
             let given = given.fetch_add(1, Ordering::Relaxed);
             frame.id = given + left_out;
+            let running = running_time(&sample, buffer);
             frame.captured = captured;
-            frame.pts = running_time(&sample, buffer).unwrap_or_default();
+            frame.utc = Some(capture.utc(sink, buffer, running, captured));
+            frame.pts = running.unwrap_or_default();
             if given == 0 {
                 let fps = info.fps();
                 let mut facts = lock(&on_frame.facts);

@@ -10,6 +10,8 @@ mod bitstream;
 #[cfg(feature = "media")]
 mod cameras;
 #[cfg(feature = "media")]
+mod capture;
+#[cfg(feature = "media")]
 mod colorimetry;
 pub mod config;
 #[cfg(feature = "media")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Source, SourceError, SourceStatus};
+use crate::clock::Clock;
 use crate::frame::Frame;
 use crate::stop::Stop;
 
@@ -12,7 +13,7 @@ use crate::stop::Stop;
 const FORGIVEN: Duration = Duration::from_secs(1);
 
 /// Gives out the frames of another source when they are due by their presentation times, and
-/// sets [`Frame::captured`] to that moment.
+/// sets [`Frame::captured`] and [`Frame::utc`] to that moment.
 pub struct Paced {
     inner: Box<dyn Source>,
     stop: Stop,
@@ -54,6 +55,7 @@ impl Source for Paced {
             std::thread::sleep(left.min(Duration::from_millis(50)));
         }
         frame.captured = due;
+        frame.utc = Some(Clock::of_run().at(due));
         Ok(Some(frame))
     }
 
@@ -126,6 +128,7 @@ mod tests {
             assert!(Instant::now() >= frame.captured);
             let first = *first.get_or_insert(frame.captured);
             assert_eq!(frame.captured, first + frame.pts);
+            assert_eq!(frame.utc, Some(Clock::of_run().at(frame.captured)));
         }
     }
 

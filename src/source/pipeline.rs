@@ -8,6 +8,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
+use super::capture::{self, SharedSender};
 use super::config::{Deinterlace, SourceConfig, Transport};
 use super::container::{Track, tracks};
 use super::damage::Care;
@@ -151,12 +152,12 @@ pub(super) fn connect_decoder(
     tail: &Tail,
     input: &Input,
     (care, live): (Care, bool),
-    facts: &SharedFacts,
+    (facts, sender): (&SharedFacts, &SharedSender),
 ) {
     let streams = SharedStreams::default();
     let tracks = input.tracks();
     entry::watch(&tail.entry, tail.square.clone(), tracks.clone(), streams.clone(), Arc::clone(facts));
-    let (shared, tracks) = (Arc::clone(facts), Arc::new(tracks));
+    let (shared, tracks, sender) = (Arc::clone(facts), Arc::new(tracks), Arc::clone(sender));
     pipeline.connect_deep_element_added(move |pipeline, _, element| {
         let Some(factory) = element.factory() else {
             return;
@@ -166,6 +167,9 @@ pub(super) fn connect_decoder(
         }
         if factory.name() == "souphttpsrc" {
             http::watch(element);
+        }
+        if factory.name() == "rtpjitterbuffer" {
+            capture::watch(element, &sender);
         }
         let class = factory.metadata("klass").unwrap_or_default();
         if class.contains("Demux") {

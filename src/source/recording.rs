@@ -335,6 +335,8 @@ impl Source for Recording {
                     frame.pts = frame.pts.max(before + Duration::from_micros(1));
                 }
                 frame.name = self.name.clone();
+                // It was captured long ago, nobody knows when.
+                frame.utc = None;
                 self.last = Some((frame.id, frame.pts));
                 Ok(Some(frame))
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::{Source, SourceError, SourceState, SourceStatus};
+use crate::clock::Clock;
 use crate::frame::{Frame, NoSignal, PixelFormat};
 use crate::pool::Pool;
 use crate::stop::Stop;
@@ -131,9 +132,7 @@ impl Steady {
             Some((since, _)) => since,
             None => {
                 // It was missing before that was noticed.
-                let missing = self.came.map_or(self.begun, |(at, _)| at).elapsed();
-                let since =
-                    jiff::Timestamp::now() - jiff::SignedDuration::try_from(missing).unwrap_or_default();
+                let since = Clock::of_run().at(self.came.map_or(self.begun, |(at, _)| at));
                 tracing::warn!(source = self.description, "no signal: a still picture is shown");
                 since
             }
@@ -155,6 +154,8 @@ impl Steady {
             frame.pts = last.pts + now.saturating_duration_since(last.captured);
         }
         frame.captured = now;
+        // No camera captured this one.
+        frame.utc = None;
         frame.no_signal = Some(Arc::new(NoSignal { since, why }));
         frame
     }
