@@ -65,11 +65,42 @@ pub struct FlowConfig {
     /// By how much threads of model and search give way to those of pictures, encoder and network: steps of `nice`, 0 to 19.
     /// Default 10.
     pub detection_nice: u32,
+    /// `run`: verdicts per second that each stream should get. With fewer for 10 seconds, though pictures wait, the
+    /// detector goes down the `ladder`. Default 0: it stays as configured.
+    pub least_verdicts: f64,
+    /// What a detector that is too slow works with instead, best first; it goes back up when it can. Default: nothing.
+    pub ladder: Vec<Rung>,
+}
+
+/// One step of the ladder: what differs from the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rung {
+    /// Input height of the model instead of `model.size` and `model.height`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<usize>,
+    /// Another bank: built at this height, or with fewer references.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bank: Option<PathBuf>,
+}
+
+impl std::fmt::Display for Rung {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let height = self.height.map(|height| format!("height {height}"));
+        let bank = self.bank.as_ref().map(|bank| format!("bank {}", bank.display()));
+        f.write_str(&height.into_iter().chain(bank).collect::<Vec<_>>().join(", "))
+    }
 }
 
 impl Default for FlowConfig {
     fn default() -> Self {
-        FlowConfig { in_flight: 3, drain_secs: 10.0, detection_nice: 10 }
+        FlowConfig {
+            in_flight: 3,
+            drain_secs: 10.0,
+            detection_nice: 10,
+            least_verdicts: 0.0,
+            ladder: Vec::new(),
+        }
     }
 }
 
@@ -81,7 +112,14 @@ impl FlowConfig {
     pub fn check(&self) -> Result<(), String> {
         let in_flight = ("in_flight", self.in_flight as f64, 1.0, 32.0);
         let nice = ("detection_nice", f64::from(self.detection_nice), 0.0, 19.0);
-        within("flow", &[in_flight, ("drain_secs", self.drain_secs, 0.0, 3600.0), nice])
+        let least = ("least_verdicts", self.least_verdicts, 0.0, 1000.0);
+        within("flow", &[in_flight, ("drain_secs", self.drain_secs, 0.0, 3600.0), nice, least])?;
+        match self.ladder.iter().any(|rung| *rung == Rung::default()) {
+            true => {
+                Err("flow.ladder has a step that changes nothing: give it a height, a bank or both".into())
+            }
+            false => Ok(()),
+        }
     }
 }
 
@@ -138,6 +176,7 @@ impl Config {
         self.runtime.engines.iter_mut().for_each(below);
         self.output.events.iter_mut().filter(|path| path.as_os_str() != "-").for_each(below);
         self.output.record.iter_mut().for_each(below);
+        self.flow.ladder.iter_mut().filter_map(|rung| rung.bank.as_mut()).for_each(below);
         for stream in &mut self.streams {
             for key in ["events", "record"] {
                 if let Some(toml::Value::String(own)) = stream.output.get_mut(key)
@@ -154,6 +193,19 @@ impl Config {
                 stream.source = folder.join(source).to_string_lossy().into_owned().into();
             }
         }
+    }
+
+    /// The configuration that many steps down the ladder; 0 is the configuration itself, and so is what lies below the
+    /// last step.
+    pub fn at_rung(&self, rung: usize) -> Config {
+        let mut config = self.clone();
+        if let Some(rung) = rung.checked_sub(1).and_then(|at| self.flow.ladder.get(at)) {
+            if let Some(height) = rung.height {
+                (config.model.size, config.model.height) = (None, Some(height));
+            }
+            config.bank.path = rung.bank.clone().unwrap_or(config.bank.path);
+        }
+        config
     }
 
     /// Checks what the types cannot.

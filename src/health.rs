@@ -232,6 +232,13 @@ impl Health {
         behind.map(|(_, counters)| counters.frames.load(Relaxed)).sum()
     }
 
+    /// How long the source was waited for in all.
+    pub fn waited_for_source(&self) -> Duration {
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = stages.iter().find(|(name, _)| name == SOURCE_STAGE);
+        source.map_or(Duration::ZERO, |(_, counters)| Duration::from_nanos(counters.busy_nanos.load(Relaxed)))
+    }
+
     /// Frames that the source delivered.
     pub fn frames_in(&self) -> u64 {
         self.frames_in.load(Relaxed)

@@ -60,6 +60,13 @@ fn no_key_is_missing_from_the_full_file() {
     // The fields with values for all that is optional: the default leaves those out.
     let text = r##"
         [[stream]]
+        name = "front"
+        [stream.score]
+        threshold = 12.0
+        [stream.overlay]
+        colormap = "viridis"
+        [stream.output]
+        record = "x"
         [model]
         size = "8x8"
         height = 8

@@ -2,23 +2,16 @@
 //! synthetic truth says a stranger is.
 #![cfg(feature = "media")]
 
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::players::{HEIGHT, Viewer, WIDTH, camera, free_port, is_grey, player};
 use crate::support::program::{Running, farout, program};
 
-const WIDTH: usize = 640;
-const HEIGHT: usize = 360;
 /// Rows that the status line may cover.
 const STATUS_ROWS: usize = 40;
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// The still scene that the daemon watches, and the pixels of its strangers.
 struct Scene {
@@ -82,19 +75,6 @@ impl Scene {
     }
 }
 
-/// ffmpeg playing an address: `frames` decoded pictures, raw RGB, to its standard output.
-fn player(url: &str, frames: usize) -> Child {
-    let transport: &[&str] = if url.starts_with("rtsp") { &["-rtsp_transport", "tcp"] } else { &[] };
-    Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin"])
-        .args(transport)
-        .args(["-i", url, "-frames:v", &frames.to_string(), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
 #[test]
 fn players_see_the_strangers_marked_and_a_signal_ends_it_in_order() {
     let scene = Scene::new();
@@ -126,49 +106,6 @@ fn players_see_the_strangers_marked_and_a_signal_ends_it_in_order() {
         number.parse::<f64>().unwrap();
     }
     dropped.parse::<u64>().unwrap();
-}
-
-/// A camera, played by a farout that judges nothing.
-fn camera(port: u16) -> Running {
-    let mut command = program();
-    let size = format!("synthetic:width={WIDTH},height={HEIGHT},fps=12");
-    command.args(["run", "--bypass", "--http", "off", "--source", &size]);
-    command.arg(format!("--rtsp=rtsp://127.0.0.1:{port}/farout"));
-    Running::start(command)
-}
-
-/// A player whose pictures are looked at one by one, for as long as it is wanted.
-struct Viewer(Child);
-
-impl Viewer {
-    fn start(url: &str) -> Viewer {
-        Viewer(player(url, 1_000_000))
-    }
-
-    /// Sees pictures until `count` of them are such; the stream must not end before.
-    fn until(&mut self, what: &str, count: usize, is: impl Fn(&[u8]) -> bool) {
-        let (mut picture, mut seen, begun) = (vec![0; WIDTH * HEIGHT * 3], 0, Instant::now());
-        while seen < count {
-            let ended = self.0.stdout.as_mut().unwrap().read_exact(&mut picture);
-            ended.unwrap_or_else(|e| panic!("the viewer waits for {what} and was let go: {e}"));
-            seen += usize::from(is(&picture));
-            assert!(begun.elapsed() < Duration::from_secs(60), "{what}: only {seen}");
-        }
-    }
-}
-
-impl Drop for Viewer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Whether a raw RGB picture has no colours.
-fn is_grey(picture: &[u8]) -> bool {
-    let coloured =
-        picture.as_chunks::<3>().0.iter().filter(|[r, g, b]| r.max(g).max(b) - r.min(g).min(b) > 24);
-    coloured.count() * 200 < WIDTH * HEIGHT
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod support {
     pub mod given;
     pub mod host_stream;
     pub mod judge;
+    #[cfg(feature = "media")]
+    pub mod players;
     pub mod program;
     #[cfg(feature = "media")]
     pub mod screens;
@@ -44,6 +46,7 @@ mod prepare;
 mod reconnect;
 mod replay;
 mod search_bench;
+mod several_cameras;
 mod shapes;
 mod sources;
 mod streams;

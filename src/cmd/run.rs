@@ -175,12 +175,8 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
 /// # Errors
 /// The two that meet.
 fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigError> {
-    let records: Vec<_> = streams
-        .iter()
-        .filter_map(|stream| {
-            Some(("the recording (--record, output.record)", stream.output.record.as_deref()?))
-        })
-        .collect();
+    let records: Vec<_> =
+        streams.iter().filter_map(|stream| Some(("--record", stream.output.record.as_deref()?))).collect();
     for stream in streams {
         let events = stream.output.events.as_deref().map(|path| ("the event log", path));
         let written: Vec<_> = records.iter().copied().chain(events).collect();
@@ -202,6 +198,11 @@ fn configured(args: &RunArgs) -> Result<Config, crate::config::ConfigError> {
         if let Some(flag) = flag {
             address.clone_from(flag);
         }
+    }
+    let banks = config.flow.ladder.iter().filter_map(|rung| rung.bank.as_ref());
+    if let Some(absent) = banks.into_iter().find(|bank| !bank.exists()) {
+        let why = format!("flow.ladder: there is no bank {}", absent.display());
+        return Err(ConfigError::Invalid(why));
     }
     if let Some(path) = &args.record {
         config.output.record = Some(path.clone());

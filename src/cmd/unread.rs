@@ -127,6 +127,8 @@ mod tests {
             "output.picture",
             "flow.in_flight",
             "flow.detection_nice",
+            "flow.ladder",
+            "flow.least_verdicts",
         ];
         let (mut got, mut want) = (unread(&full, REPLAY), replay.map(String::from).to_vec());
         got.sort();

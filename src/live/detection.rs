@@ -1,16 +1,18 @@
 //! The detection lane: one model, one bank and one search judge the newest pictures of all streams.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::ladder::{Finding, Ladder};
 use super::priority;
 use super::shared::Shared;
 use super::verdicts::{DetectionStatus, Scored};
 use crate::causes::in_one_line;
 use crate::detector::{Detector, Judged, Record};
 use crate::flow::{Flow, Pace, Stage};
+use crate::stop::Stop;
 
 /// A detector that fails more often than this in [`WINDOW`] is given up.
 const MOST_RESTARTS: usize = 3;
@@ -19,29 +21,45 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// How long the lane waits before it is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Opens the detector and lets it judge; opens it again where it fails, but not for ever.
+/// Opens the detector and lets it judge; opens it again where it fails, but not for ever, or where it is too slow and the
+/// configuration has a ladder.
 ///
 /// # Errors
 /// A detector that cannot be opened at the start, or fails again and again.
 pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>) -> Result<()> {
-    priority::lower(shared.config.flow.detection_nice);
+    let flow = &shared.config.flow;
+    priority::lower(flow.detection_nice);
     let mut failures: Vec<Instant> = Vec::new();
+    let ladder = Arc::new(Mutex::new(Ladder::new(flow.least_verdicts, flow.ladder.len(), Instant::now())));
     let mut detector = Some(Detector::open(&shared.config)?);
     loop {
+        let rung = lock(&ladder).at();
         let opened = match detector.take() {
             Some(detector) => Ok(detector),
-            None => Detector::open(&shared.config),
+            None => Detector::open(&shared.config.at_rung(rung)),
         };
-        let ended = opened.and_then(|detector| judge(shared, status, detector));
+        let could = opened.is_ok();
+        let ended = opened.and_then(|detector| judge(shared, status, detector, &ladder));
         shared.judge_by(None)?;
-        let Err(why) = ended else { return Ok(()) };
+        let Err(why) = ended else {
+            if lock(&ladder).at() == rung || shared.stop.asked() {
+                return Ok(());
+            }
+            status.reopens();
+            continue;
+        };
         if shared.stop.asked() {
             return Err(why);
+        }
+        let told = in_one_line(&why);
+        if rung > 0 && !could {
+            tracing::error!(why = told, rung, "flow.ladder: this step cannot be taken, nor those below");
+            lock(&ladder).refuse(Instant::now());
+            continue;
         }
         let now = Instant::now();
         failures.retain(|then| now.duration_since(*then) < WINDOW);
         failures.push(now);
-        let told = in_one_line(&why);
         if failures.len() > MOST_RESTARTS {
             return Err(why.context(format!(
                 "the detector failed {} times in {} minutes",
@@ -56,23 +74,67 @@ pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>) -> Result
     }
 }
 
-/// Judges the newest pictures until there are no more.
-fn judge(shared: &Arc<Shared>, status: &Arc<DetectionStatus>, detector: Detector) -> Result<()> {
+fn lock(ladder: &Mutex<Ladder>) -> MutexGuard<'_, Ladder> {
+    ladder.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Judges the newest pictures until there are no more, or another rung of the ladder is to be taken.
+fn judge(
+    shared: &Arc<Shared>,
+    status: &Arc<DetectionStatus>,
+    detector: Detector,
+    ladder: &Arc<Mutex<Ladder>>,
+) -> Result<()> {
     shared.judge_by(Some(detector.alarms.clone()))?;
     status.opened(detector.summary.clone());
     let record = Record { events: shared.recorders.clone(), ..Record::default() };
     // Its own token: a lane that ends must not end the pictures.
     let stop = shared.stop.of_part();
-    let source = shared.handovers.source(shared.stop.clone());
+    let source = shared.handovers.source(stop.clone());
     let pace = Pace::Pulled { in_flight: shared.config.flow.in_flight };
-    let frames = Flow::from_source(source, pace, Arc::clone(&status.health), stop)?;
-    let publish = Publish { shared: Arc::clone(shared) };
-    Ok(detector.chain(frames)?.stage("record", record)?.run("publish", publish, shared.patience())?)
+    let frames = Flow::from_source(source, pace, Arc::clone(&status.health), stop.clone())?;
+    let (shared, status, ladder) = (Arc::clone(shared), Arc::clone(status), Arc::clone(ladder));
+    let patience = shared.patience();
+    let publish = Publish { shared, status, ladder, stop };
+    Ok(detector.chain(frames)?.stage("record", record)?.run("publish", publish, patience)?)
 }
 
 /// The end of the detection lane.
 struct Publish {
     shared: Arc<Shared>,
+    status: Arc<DetectionStatus>,
+    ladder: Arc<Mutex<Ladder>>,
+    /// Ends the lane, for another rung.
+    stop: Stop,
+}
+
+impl Publish {
+    /// What came of one more verdict.
+    fn find(&self, found: Finding) {
+        let least = self.shared.config.flow.least_verdicts;
+        let on = |rung: usize| match self.shared.config.flow.ladder.get(rung.wrapping_sub(1)) {
+            Some(step) => step.to_string(),
+            None => "as configured".to_owned(),
+        };
+        let at = lock(&self.ladder).at();
+        let state = match found {
+            Finding::Enough if at == 0 => None,
+            Finding::Enough => return,
+            Finding::TooFew(rate) => Some(format!("{rate:.1} verdicts/s are fewer than {least}, {}", on(at))),
+            Finding::Down(rung, rate) => {
+                let why = format!("{} since {rate:.1} verdicts/s were fewer than {least}", on(rung));
+                tracing::warn!("overload: {why}");
+                self.stop.ask();
+                Some(why)
+            }
+            Finding::Up(rung) => {
+                tracing::info!("overload: {} is tried again", on(rung));
+                self.stop.ask();
+                (rung > 0).then(|| format!("{} for now", on(rung)))
+            }
+        };
+        self.status.health.problem("overload", state);
+    }
 }
 
 impl Stage for Publish {
@@ -83,6 +145,11 @@ impl Stage for Publish {
         // A stream that was taken away meanwhile has no verdict, or nobody who shows it.
         if let (Some(verdict), Some(verdicts)) = (verdict, self.shared.verdicts(frame.stream)) {
             verdicts.publish(Some(Scored { frame: frame.id, captured: frame.captured, verdict }));
+            let waited = self.status.health.waited_for_source();
+            let found = lock(&self.ladder).verdict(frame.stream, waited, Instant::now());
+            if let Some(found) = found.filter(|_| !self.stop.asked()) {
+                self.find(found);
+            }
         }
         Ok(())
     }

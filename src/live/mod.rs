@@ -9,6 +9,7 @@
 mod carry;
 mod detection;
 mod handover;
+mod ladder;
 mod priority;
 mod shared;
 mod show;

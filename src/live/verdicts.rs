@@ -75,6 +75,11 @@ impl DetectionStatus {
         state.summary = Some(summary);
     }
 
+    /// The detector is opened anew, with other settings.
+    pub(super) fn reopens(&self) {
+        self.state().lane = LaneState::Opening;
+    }
+
     /// The lane failed and is opened again.
     pub(super) fn failed(&self, why: String) {
         let mut state = self.state();
