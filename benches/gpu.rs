@@ -10,14 +10,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use farout::bank::{Bank, BankContents, BuildRecord, Extras, FORMAT, Metadata, Origin, RowsBuf};
+use farout::bank::{Bank, RowsBuf};
 use farout::gpu_stream::{GpuStock, GpuStream};
-use farout::grid::{Distances, Features, Grid};
-use farout::identity::ModelIdentity;
+use farout::grid::{Distances, Features};
 use farout::nearest::cuda::{self, CudaSearch};
 use farout::nearest::{self, Device, Nearest, SearchConfig};
-use farout::pool::Pooled;
 use half::f16;
+
+#[path = "../tests/support/made_up.rs"]
+mod made_up;
+
+use made_up::{Noise, bank_of, features};
 
 /// T, N, C, k.
 const SHAPES: [(usize, usize, usize, usize); 4] =
@@ -39,7 +42,7 @@ fn main() -> Result<()> {
         let (bank, bank_file) = load(given.as_deref(), &out, "bank", n, c)?;
         let (queries, query_file) = load(given.as_deref(), &out, "queries", t, c)?;
         let (n, t) = (bank.len() / c, queries.len() / c);
-        let bank = open(c, bank)?;
+        let bank = bank_of(RowsBuf::F16(bank), c);
         let started = Instant::now();
         let stream = cuda::stream(0)?;
         let mut search = CudaSearch::open_on(k, None, &bank, &stream)?;
@@ -82,56 +85,20 @@ fn load(
         data.truncate(rows * width);
         return Ok((data, path));
     }
-    let mut state = (rows * width) as u64;
-    let mut uniform = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 40) as f32 + 0.5) / (1u64 << 24) as f32
-    };
-    // Box and Muller.
-    let data: Vec<f16> = (0..rows * width)
-        .map(|_| f16::from_f32((-2.0 * uniform().ln()).sqrt() * (std::f32::consts::TAU * uniform()).cos()))
-        .collect();
+    let mut noise = Noise::new((rows * width) as u64);
+    let data: Vec<f16> = (0..rows * width).map(|_| f16::from_f32(noise.number())).collect();
     let path = out.join(format!("{name}-{rows}{suffix}"));
     std::fs::write(&path, bytemuck::cast_slice::<f16, u8>(&data))?;
     Ok((data, path))
 }
 
-fn open(width: usize, data: Vec<f16>) -> Result<Arc<Bank>> {
-    let model = ModelIdentity {
-        sha256: String::new(),
-        features: String::new(),
-        patch: 8,
-        input_size: String::new(),
-        normalisation: String::new(),
-        name: String::new(),
-        parts: Vec::new(),
-        width,
-    };
-    let metadata = Metadata {
-        format: FORMAT,
-        farout: String::new(),
-        model,
-        build: BuildRecord::default(),
-        recipe: None,
-        calibration: None,
-        sources: Vec::new(),
-    };
-    let origins = vec![Origin { source: 0, frame: 0, row: 0, col: 0 }; data.len() / width];
-    Ok(Arc::new(Bank::from_contents(
-        BankContents { features: RowsBuf::F16(data), origins, metadata, extras: Extras::default() },
-        1,
-    )?))
-}
-
-fn features(data: &[f16], width: usize) -> Features {
-    let plain: Vec<f32> = data.iter().map(|x| x.to_f32()).collect();
-    let grid = Grid { rows: 1, cols: data.len() / width };
-    Features { grid, width, data: Pooled::unpooled(plain), on_gpu: None }
+fn frame_of(width: usize, data: &[f16]) -> Features {
+    features(width, data.iter().map(|x| x.to_f32()).collect())
 }
 
 /// The largest relative difference of mean distances from the CPU search's.
 fn check(search: &mut CudaSearch, bank: &Arc<Bank>, queries: &[f16], c: usize, k: usize) -> Result<f64> {
-    let frame = features(&queries[..queries.len().min(CHECKED * c)], c);
+    let frame = frame_of(c, &queries[..queries.len().min(CHECKED * c)]);
     let (mut got, mut want) = (Distances::default(), Distances::default());
     search.distances(&frame, &mut got)?;
     let config = SearchConfig { k, device: Device::Cpu, ..SearchConfig::default() };
@@ -154,7 +121,7 @@ fn time(
     queries: &[f16],
     c: usize,
 ) -> Result<(f64, f64)> {
-    let (mut frame, mut out) = (features(queries, c), Distances::default());
+    let (mut frame, mut out) = (frame_of(c, queries), Distances::default());
     let host = median(|| search.distances(&frame, &mut out))?;
     let failed = anyhow::Error::msg::<String>;
     let address = stream.allocate(size_of_val(&frame.data[..])).map_err(failed)?;

@@ -10,11 +10,12 @@ mod measure;
 #[path = "../benches/nearest/report.rs"]
 mod report;
 
+use crate::support::made_up;
 use report::{Report, Row};
 
 #[test]
 fn the_report_has_its_keys() {
-    let work = data::gaussian(300, 24, 20).unwrap();
+    let work = data::gaussian(300, 24, 20);
     let config = measure::config(3, 1, None).unwrap();
     let ours = measure::ours(&work, &config, measure::Clock::Wall, 0.0).unwrap();
     assert!(ours.seconds > 0.0 && ours.distances.len() == 20);
@@ -60,7 +61,7 @@ fn the_report_has_its_keys() {
 
 #[test]
 fn a_wrong_answer_is_noticed() {
-    let work = data::gaussian(300, 24, 20).unwrap();
+    let work = data::gaussian(300, 24, 20);
     let ours =
         measure::ours(&work, &measure::config(3, 1, None).unwrap(), measure::Clock::Processor, 0.0).unwrap();
     assert!(measure::error(&work, 1, 3, &ours.distances) < 1e-5);

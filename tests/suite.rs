@@ -11,6 +11,7 @@ mod support {
     pub mod given;
     pub mod host_stream;
     pub mod judge;
+    pub mod made_up;
     #[cfg(feature = "media")]
     pub mod players;
     pub mod program;

@@ -1,10 +1,11 @@
 //! Our engine on some work: how long, and how far from the reference in double precision.
 
 use anyhow::{Context, Result, ensure};
-use farout::grid::{Distances, Features, Grid};
+use farout::grid::{Distances, Features};
 use farout::nearest::{SearchConfig, open};
 
 use super::data::Work;
+use super::made_up::{self, features};
 
 /// Patches of each checked frame that are compared with the reference: fewer of a large bank, never fewer than 4.
 fn checked(rows: usize, width: usize) -> usize {
@@ -65,21 +66,13 @@ pub fn config(k: usize, threads: usize, backend: Option<&str>) -> Result<SearchC
     serde_json::from_value(keys).context("this farout knows no such search configuration")
 }
 
-/// A frame as the engine takes it.
-pub fn features(frame: &[f32], width: usize) -> Features {
-    let mut features =
-        Features { grid: Grid { rows: 1, cols: frame.len() / width }, width, ..Features::default() };
-    features.data.extend_from_slice(frame);
-    features
-}
-
 /// Searches all frames in their order, over and over for at least `least` seconds. Frames of a video are all
 /// timed but the first; of other work, the median frame counts.
 pub fn ours(work: &Work, config: &SearchConfig, clock: Clock, least: f64) -> Result<Ours> {
     let start = clock.now();
     let mut engine = open(config, &work.bank)?.engine;
     let open_seconds = clock.now() - start;
-    let frames: Vec<Features> = work.frames.iter().map(|f| features(f, work.bank.width())).collect();
+    let frames: Vec<Features> = work.frames.iter().map(|f| features(work.bank.width(), f.clone())).collect();
     let mut out = Distances::default();
     let mut max_rel_error: f64 = 0.0;
     // Checked before anything is timed, on the first frame and on one that had a predecessor.
@@ -110,29 +103,13 @@ pub fn ours(work: &Work, config: &SearchConfig, clock: Clock, least: f64) -> Res
     Ok(Ours { backend: engine.name(), seconds, open_seconds, distances: out.data.to_vec(), max_rel_error })
 }
 
-/// The largest error of `got` among evenly picked patches of frame `number`, relative to the distance, after an
-/// allowance of 1e-6 of the query's norm.
+/// The largest error of `got` among evenly picked patches of frame `number`, see [`made_up::error`].
 pub fn error(work: &Work, number: usize, k: usize, got: &[f32]) -> f64 {
-    let (width, frame) = (work.bank.width(), &work.frames[number]);
-    let patches = frame.len() / width;
-    let mut row = vec![0.0; width];
-    let step = patches.div_ceil(checked(work.bank.rows(), width)).max(1);
-    let picked: Vec<usize> = (0..patches).step_by(step).collect();
-    let mut squares: Vec<Vec<f64>> = vec![Vec::with_capacity(work.bank.rows()); picked.len()];
-    for r in 0..work.bank.rows() {
-        work.bank.features().copy_to(r * width, &mut row);
-        for (squares, p) in squares.iter_mut().zip(&picked) {
-            let query = &frame[p * width..(p + 1) * width];
-            squares.push(query.iter().zip(&row).map(|(q, r)| (f64::from(*q) - f64::from(*r)).powi(2)).sum());
-        }
-    }
-    let errors = picked.iter().zip(&mut squares).map(|(p, squares)| {
-        squares.select_nth_unstable_by(k - 1, f64::total_cmp);
-        let want = squares[..k].iter().map(|s| s.sqrt()).sum::<f64>() / k as f64;
-        let norm =
-            frame[p * width..(p + 1) * width].iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-        let off = (f64::from(got[*p]) - want).abs() - 1e-6 * norm;
-        if off.is_nan() { f64::INFINITY } else { off.max(0.0) / want.max(f64::MIN_POSITIVE) }
-    });
+    let (bank, patches) = (&work.bank, work.frames[number].chunks(work.bank.width()));
+    let step = patches.len().div_ceil(checked(bank.rows(), bank.width())).max(1);
+    let errors = patches
+        .enumerate()
+        .step_by(step)
+        .map(|(p, patch)| made_up::error(got[p], made_up::mean(&made_up::nearest(bank, patch, k)), patch));
     errors.fold(0.0, f64::max)
 }

@@ -87,7 +87,7 @@ fn product(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nearest::tests::Noise;
+    use crate::nearest::made_up::Noise;
 
     /// The formula in double precision, over the whole grid.
     fn naive(how: &Affinity, grid: Grid, y: &[Vec<f64>], scores: &[f32]) -> Vec<f64> {
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn it_is_the_formula_and_passes_by_what_is_not_finite() {
         let grid = Grid { rows: 6, cols: 8 };
-        let mut noise = Noise(3);
+        let mut noise = Noise::new(3);
         let (stride, at, width) = (23, 2, 19);
         let mut features = noise.many(grid.len() * stride, 1.0, 0.2);
         let mut scores = noise.many(grid.len(), 1.0, 5.0);

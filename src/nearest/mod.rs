@@ -14,6 +14,9 @@ mod head;
 mod index;
 mod kernel;
 mod lines;
+#[cfg(test)]
+#[path = "../../tests/support/made_up.rs"]
+mod made_up;
 mod patches;
 mod product;
 mod projector;

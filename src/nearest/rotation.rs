@@ -178,21 +178,18 @@ fn reflect(v: &[f64], row: &mut [f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nearest::made_up::Noise;
 
     #[test]
     fn it_is_orthogonal_and_gathers_the_spread_in_front() {
         let (width, latent, rows) = (96, 5, 300);
-        let mut state = 3u64;
-        let mut noise = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        };
-        let basis: Vec<f32> = (0..latent * width).map(|_| noise()).collect();
+        let mut noise = Noise::new(3);
+        let basis = noise.many(latent * width, 1.0, 0.0);
         let mut sample = Vec::new();
         for _ in 0..rows {
-            let weights: Vec<f32> = (0..latent).map(|_| noise()).collect();
+            let weights = noise.many(latent, 1.0, 0.0);
             sample.extend((0..width).map(|c| {
-                (0..latent).map(|l| weights[l] * basis[l * width + c]).sum::<f32>() + 0.01 * noise()
+                (0..latent).map(|l| weights[l] * basis[l * width + c]).sum::<f32>() + 0.01 * noise.number()
             }));
         }
         let rotation = Rotation::new(&Directions::principal(&sample, width, 32), 32);

@@ -8,7 +8,7 @@ use crate::bank::{
     RecipePart, RowsBuf, Step, StepKind, Transform,
 };
 use crate::grid::Grid;
-use crate::nearest::tests::{Noise, bank, features};
+use crate::nearest::made_up::{Noise, bank, features};
 use crate::nearest::{Device, open};
 
 const WIDTH: usize = 22;
@@ -26,7 +26,7 @@ fn recipe(combine: Combine) -> (Recipe, Vec<Transform>) {
         baseline,
     };
     let normal = |mean, deviation| Some(Baseline { mean, deviation });
-    let mut noise = Noise(2);
+    let mut noise = Noise::new(2);
     let parts = vec![
         part("turned", 15, 7, 5, vec![StepKind::L2, StepKind::Pca(5)], normal(0.5, 0.25)),
         part("bare", 4, 11, 11, vec![StepKind::CenterImage], normal(3.0, 2.0)),
@@ -106,7 +106,7 @@ fn bank_of(recipe: &Recipe, transforms: &[Transform], raw: &[f32], strange: &[f3
 
 #[test]
 fn one_distance_of_several_parts_is_that_of_the_formula() {
-    let mut noise = Noise(7);
+    let mut noise = Noise::new(7);
     let (raw, strange) = (noise.many(300 * WIDTH, 1.0, 0.3), noise.many(40 * WIDTH, 1.2, 0.5));
     let frame =
         Features { grid: Grid { rows: 1, cols: 41 }, ..features(WIDTH, noise.many(41 * WIDTH, 1.0, 0.3)) };
@@ -207,7 +207,7 @@ fn views_are_centred_by_all_of_their_tiles_and_crops_by_the_picture() {
     use crate::nearest::ViewSearch;
     use crate::views::{Crop, Layout, Tiles, View, ViewsConfig};
 
-    let mut noise = Noise(11);
+    let mut noise = Noise::new(11);
     let raw = noise.many(200 * WIDTH, 1.0, 0.3);
     let (recipe, transforms) = recipe(Combine::Sum);
     let bank = bank_of(&recipe, &transforms, &raw, &raw[..WIDTH]);

@@ -1,19 +1,17 @@
 //! Faults planted in the kernels: the emulation must notice each.
 
 use super::super::geometry::Arch;
-use super::agreement::{KINDS, differences, engine};
+use super::agreement::{KINDS, engine};
 use super::emulated::{Edit, Machine};
 use crate::bank::DataType;
-use crate::nearest::tests::{Noise, bank, features};
+use crate::nearest::tests::solved::PLAIN;
 
 /// What the changed kernels give for a small problem: what differs, or the rule they break.
 fn verdict(arch: Arch, edit: Edit<'_>) -> String {
-    let mut noise = Noise(77);
-    let bank = bank(DataType::F16, 70, &noise.many(500 * 70, 1.0, 0.0));
-    let frame = features(70, noise.many(12 * 70, 1.0, 0.0));
+    let solved = PLAIN.solved((500, 70, 12, 3), DataType::F16);
     let machine = Machine::build(arch, &[edit]);
-    match engine(&machine, 3, &bank, 1) {
-        Ok(mut engine) => differences("changed", &mut engine, &bank, &frame, 3).join("\n"),
+    match engine(&machine, 3, &solved.bank, 1) {
+        Ok(mut engine) => solved.differences("changed", &mut engine).join("\n"),
         Err(why) => why.to_string(),
     }
 }
@@ -73,9 +71,8 @@ fn a_planted_race_is_noticed() {
         "Fact fact = {0, 0, infinity(), 0, query < p.t ? MEASURED : ABSENT};",
     );
     let machine = Machine::build(KINDS[0], &[far, ("rescan.cu", all_groups, one)]);
-    let bank = bank(DataType::F32, 3, &Noise(1).many(300, 1.0, 0.0));
-    let frame = features(3, Noise(2).many(15, 1.0, 0.0));
-    let found = differences("changed", &mut engine(&machine, 3, &bank, 1).unwrap(), &bank, &frame, 3);
+    let solved = PLAIN.solved((100, 3, 5, 3), DataType::F32);
+    let found = solved.differences("changed", &mut engine(&machine, 3, &solved.bank, 1).unwrap());
     assert!(found[0].contains("race on global memory"), "{found:?}");
 }
 

@@ -12,7 +12,7 @@ use crate::gpu_stream::GpuStock;
 use crate::grid::{Distances, Features, Grid};
 use crate::host_stream::HostStream;
 use crate::nearest::gauge::Gauge;
-use crate::nearest::tests::{Noise, bank, features};
+use crate::nearest::made_up::{Noise, bank, features};
 use crate::nearest::{CpuSearch, Device, Nearest, SearchConfig};
 
 /// The same features in the card's memory only.
@@ -33,7 +33,7 @@ struct Scene {
 }
 
 fn scene() -> Scene {
-    let mut noise = Noise(5);
+    let mut noise = Noise::new(5);
     let bank = bank(DataType::F16, 24, &noise.many(200 * 24, 1.0, 0.0));
     let frame = Features { grid: Grid { rows: 3, cols: 5 }, ..features(24, noise.many(15 * 24, 1.0, 0.0)) };
     let machine = Machine::of(KINDS[2]);
