@@ -16,8 +16,12 @@ mod support {
     pub mod players;
     pub mod program;
     #[cfg(feature = "media")]
+    pub mod rtsp_camera;
+    #[cfg(feature = "media")]
     pub mod screens;
     pub mod skipped;
+    #[cfg(feature = "media")]
+    pub mod stamps;
     pub mod tiny_model;
 }
 
@@ -25,6 +29,7 @@ mod bad_input;
 mod banks;
 mod binding;
 mod cameras;
+mod clock;
 mod colours;
 mod configs;
 mod daemon;

@@ -9,6 +9,7 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::SinkError;
+use super::capture_times::CaptureTimes;
 use super::config::OutputConfig;
 use super::encoder::Encoder;
 use super::fan_out::FanOut;
@@ -32,6 +33,7 @@ pub(super) struct Encoding {
     picture: Picture,
     last: Option<gst::ClockTime>,
     key_forced: Option<Instant>,
+    times: CaptureTimes,
 }
 
 impl Encoding {
@@ -86,10 +88,19 @@ impl Encoding {
         gst::Element::link_many(&chain).map_err(failed)?;
         watch_entry(&entry, shared);
         watch_encoder(&element, shared);
-        watch_sink(&sink, shared);
+        let times = CaptureTimes::default();
+        watch_sink(&sink, shared, times.clone());
         let bus = pipeline.bus().ok_or_else(|| stage("no bus".into()))?;
-        let running =
-            Encoding { pipeline, entry, encoder: element, bus, picture: first, last: None, key_forced: None };
+        let running = Encoding {
+            pipeline,
+            entry,
+            encoder: element,
+            bus,
+            picture: first,
+            last: None,
+            key_forced: None,
+            times,
+        };
         if running.pipeline.set_state(gst::State::Playing).is_err() {
             running.check()?;
             return Err(stage("the pipeline does not start".into()));
@@ -147,6 +158,7 @@ impl Encoding {
             time = time.max(last + gst::ClockTime::USECOND);
         }
         self.last = Some(time);
+        self.times.note(time, frame.utc);
         shared.progress().inside.push_back((time, frame.id, frame.captured));
         if shared.key_wanted.take() {
             if self.key_forced.is_none_or(|at| at.elapsed() >= KEY_INTERVAL) {
@@ -244,7 +256,7 @@ fn watch_encoder(encoder: &gst::Element, shared: &Arc<FanOut>) {
 }
 
 /// Hands encoded pictures to the outlets.
-fn watch_sink(sink: &gst_app::AppSink, shared: &Arc<FanOut>) {
+fn watch_sink(sink: &gst_app::AppSink, shared: &Arc<FanOut>, times: CaptureTimes) {
     let (on_unit, on_end) = (Arc::clone(shared), Arc::clone(shared));
     let callbacks = gst_app::AppSinkCallbacks::builder()
         .new_sample(move |sink| {
@@ -260,7 +272,7 @@ fn watch_sink(sink: &gst_app::AppSink, shared: &Arc<FanOut>) {
                 let own = buffer.make_mut();
                 own.set_pts(pts);
                 own.set_dts(dts.or(pts));
-                on_unit.distribute(&AccessUnit { buffer, caps, key });
+                on_unit.distribute(&AccessUnit { buffer: times.write(buffer), caps, key });
             }
             Ok(gst::FlowSuccess::Ok)
         })

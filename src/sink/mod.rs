@@ -1,6 +1,8 @@
 //! Where results go: video encoded once for RTSP and HTTP clients and a file; score maps, pictures
 //! and events as files.
 
+#[cfg(feature = "media")]
+mod capture_times;
 pub mod config;
 #[cfg(feature = "media")]
 mod connection;
@@ -20,10 +22,14 @@ mod http;
 #[cfg(feature = "media")]
 mod mp4;
 #[cfg(feature = "media")]
+mod ntp;
+#[cfg(feature = "media")]
 mod outlet;
 #[cfg(feature = "media")]
 mod picture;
 pub mod pictures;
+#[cfg(feature = "media")]
+mod precision_time;
 mod presence;
 #[cfg(feature = "media")]
 mod readers;

@@ -11,11 +11,12 @@ use gstreamer_rtsp_server::prelude::*;
 
 use super::SinkError;
 use super::feed::Feeds;
+use super::ntp;
 use super::outlet::{AccessUnit, KeyWanted, Outlet};
 use super::rtsp::RtspServer;
 
-/// What is between our encoder and a client. Time stamps are those of arrival, because clients
-/// may come at any time and frames' own times may jump.
+/// What is between our encoder and a client. Time stamps are those of capture (see [`ntp`]), and of arrival where that
+/// is not known, because clients may come at any time and frames' own times may jump.
 const MEDIA: &str = "( appsrc name=units is-live=true format=time do-timestamp=true max-bytes=0 \
     ! rtph264pay name=pay0 pt=96 config-interval=-1 aggregate-mode=zero-latency )";
 
@@ -105,6 +106,7 @@ impl Stream {
                 tracing::error!("the RTSP media has no entry");
                 return;
             };
+            ntp::tell(media, &entry);
             feeds.join(entry.clone(), true);
             let feeds = feeds.clone();
             media.connect_unprepared(move |_| feeds.leave(&entry));

@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use farout::clock::Clock;
 use farout::frame::{Colour, Frame, I420Layout, Matrix, PixelFormat};
 use farout::pool::Pool;
 use farout::sink::{EncodedHook, Haste, Mount, OutputConfig, Servers, VideoOut};
+use jiff::SignedDuration;
 
 /// Y'CbCr of the four quarters of a test picture: top left, top right, bottom left, bottom right.
 pub const QUARTERS: [[u8; 3]; 4] = [[200, 90, 90], [60, 200, 128], [120, 128, 220], [170, 60, 160]];
@@ -78,26 +80,31 @@ pub struct Show {
 impl Show {
     /// Starts at once.
     pub fn start(config: &OutputConfig, width: usize, height: usize, hook: Option<EncodedHook>) -> Show {
-        Self::start_with(config, mounted(config), width, height, hook, false)
+        Self::start_with(config, mounted(config), (width, height), hook, false, None)
     }
 
     /// As `start`, with noise between the quarters.
     pub fn start_noisy(config: &OutputConfig, width: usize, height: usize) -> Show {
-        Self::start_with(config, mounted(config), width, height, None, true)
+        Self::start_with(config, mounted(config), (width, height), None, true, None)
+    }
+
+    /// As `start`; pictures say that they were captured `late` before they come.
+    pub fn start_late(config: &OutputConfig, width: usize, height: usize, late: SignedDuration) -> Show {
+        Self::start_with(config, mounted(config), (width, height), None, false, Some(late))
     }
 
     /// One of several at the same servers.
     pub fn start_at(mount: Mount, width: usize, height: usize) -> Show {
-        Self::start_with(&OutputConfig::default(), mount, width, height, None, false)
+        Self::start_with(&OutputConfig::default(), mount, (width, height), None, false, None)
     }
 
     fn start_with(
         config: &OutputConfig,
         mount: Mount,
-        width: usize,
-        height: usize,
+        (width, height): (usize, usize),
         hook: Option<EncodedHook>,
         noisy: bool,
+        late: Option<SignedDuration>,
     ) -> Show {
         let mut out = VideoOut::open(config, Some(mount), Haste::Live, Some(25.0), hook, None).unwrap();
         let urls = out.urls().to_vec();
@@ -109,6 +116,7 @@ impl Show {
             let mut n = 0;
             while !token.asked() {
                 let mut frame = quarters(&pool, width, height, n, 25);
+                frame.utc = late.map(|late| Clock::of_run().at(frame.captured) - late);
                 if noisy {
                     let middle = height * 3 / 8 * width..height * 5 / 8 * width;
                     let mut state = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
