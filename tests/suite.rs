@@ -44,6 +44,7 @@ mod prepare;
 mod reconnect;
 mod replay;
 mod search_bench;
+mod servers;
 mod shapes;
 mod sources;
 mod streams;
