@@ -38,10 +38,11 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let stream = &config.streams[0];
     let source = source::open(stream.source.secret(), stream, Purpose::Live, stop.clone())?;
     tracing::info!("{}", source.describe());
-    let servers = outputs::servers(&config.output)?;
-    let video = outputs::live(&config.output, (&servers, None), source.is_live(), source.rate(), &health)?;
-    // They end with the video.
-    drop(servers);
+    let video = {
+        // They end with the video.
+        let servers = outputs::servers(&config.output)?;
+        outputs::live(&config.output, (&servers, None), source.is_live(), source.rate(), &health)?
+    };
     let lanes = source.is_live() && config.output.picture == ShownPictures::Live;
     let verdicts = (lanes && !args.detect.bypass).then(Arc::<Verdicts>::default);
     let watched = Watched { pictures: Arc::clone(&health), verdicts: verdicts.clone(), steady: lanes };
