@@ -18,21 +18,8 @@ use crate::support::skipped::skipped;
 use farout::frame::{Frame, PixelFormat};
 use farout::pool::Pool;
 use farout::sink::{Haste, OutputConfig, Servers, SinkError, VideoOut};
-use farout::source::{Purpose, Source, SourceConfig, open};
-use farout::stop::Stop;
 use support::clips::{assert_steady, drain, offline};
 use support::screens::*;
-
-/// Opens an address as our own live source, one GStreamer client.
-fn watch(url: &str) -> Box<dyn Source> {
-    open(url, &SourceConfig::default(), Purpose::Live, Stop::new()).unwrap()
-}
-
-fn ffprobe(args: &[&str]) -> String {
-    let output = Command::new("ffprobe").args(["-v", "error"]).args(args).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 #[test]
 fn clients_come_leave_and_come_back() {

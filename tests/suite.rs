@@ -53,6 +53,7 @@ mod reconnect;
 mod replay;
 mod search_bench;
 mod several_cameras;
+mod servers;
 mod shapes;
 mod sources;
 mod streams;

@@ -1,12 +1,15 @@
 //! Test pictures, and the players that watch them.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use farout::clock::Clock;
 use farout::frame::{Colour, Frame, I420Layout, Matrix, PixelFormat};
 use farout::pool::Pool;
 use farout::sink::{EncodedHook, Haste, Mount, OutputConfig, Servers, VideoOut};
+use farout::source::{Purpose, Source, SourceConfig, open};
+use farout::stop::Stop;
 use jiff::SignedDuration;
 
 /// Y'CbCr of the four quarters of a test picture: top left, top right, bottom left, bottom right.
@@ -64,6 +67,18 @@ pub fn unserved() -> OutputConfig {
     OutputConfig { rtsp: "off".into(), http: "off".into(), ..OutputConfig::default() }
 }
 
+/// Opens an address as our own live source, one GStreamer client.
+pub fn watch(url: &str) -> Box<dyn Source> {
+    open(url, &SourceConfig::default(), Purpose::Live, Stop::new()).unwrap()
+}
+
+/// What `ffprobe` tells.
+pub fn ffprobe(args: &[&str]) -> String {
+    let output = Command::new("ffprobe").args(["-v", "error"]).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// A stream without a name at servers of its own.
 fn mounted(config: &OutputConfig) -> Mount {
     Servers::start(config).unwrap().mount(None).unwrap()
@@ -73,7 +88,7 @@ fn mounted(config: &OutputConfig) -> Mount {
 pub struct Show {
     /// RTSP and HTTP address.
     pub urls: Vec<String>,
-    stop: farout::stop::Stop,
+    stop: Stop,
     thread: Option<std::thread::JoinHandle<u64>>,
 }
 
@@ -108,7 +123,7 @@ impl Show {
     ) -> Show {
         let mut out = VideoOut::open(config, Some(mount), Haste::Live, Some(25.0), hook, None).unwrap();
         let urls = out.urls().to_vec();
-        let stop = farout::stop::Stop::new();
+        let stop = Stop::new();
         let token = stop.clone();
         let thread = std::thread::spawn(move || {
             let pool = Pool::new();
