@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use jiff::{SignedDuration, Timestamp};
 use sd_notify::NotifyState;
 
+use crate::clock::Clock;
 use crate::frame::StreamId;
 use crate::health::Health;
 use crate::live::{DetectionStatus, LaneState, Standing};
@@ -26,6 +28,8 @@ const PICTURES: Duration = Duration::from_secs(10);
 /// A detection lane that takes pictures and finishes no step for so long hangs.
 const VERDICTS: Duration = Duration::from_secs(60);
 
+/// What the system's clock is off by without having been set: it and the monotonic one are slewed alike.
+const STEP: SignedDuration = SignedDuration::from_secs(1);
 /// A tick that takes longer is a pause of the whole process.
 const PAUSED: Duration = Duration::from_secs(3);
 
@@ -143,6 +147,27 @@ impl Stillness {
     }
 }
 
+/// Steps of the system's clock.
+#[derive(Default)]
+struct Steps {
+    /// By how much it was off when that was last told.
+    told: SignedDuration,
+}
+
+impl Steps {
+    /// Says once that the system's clock was set, and that the run's goes on as before.
+    fn look(&mut self, off: SignedDuration) {
+        if (off - self.told).abs() > STEP {
+            self.told = off;
+            tracing::warn!(
+                off_secs = off.as_secs_f64(),
+                "the system's clock was set; all times of this run go on by the clock it began with: start it again \
+                 to take the new one"
+            );
+        }
+    }
+}
+
 /// The watching thread; ends when dropped.
 pub struct Watch {
     done: Arc<AtomicBool>,
@@ -161,7 +186,8 @@ impl Watch {
         let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
             let mut ready: Option<Instant> = None;
             let (mut told, mut alive) = (Instant::now(), Instant::now());
-            let mut stillness = Stillness::new();
+            let (mut stillness, mut steps) = (Stillness::new(), Steps::default());
+            let clock = Clock::of_run();
             let (mut stopping, mut stuck) = (false, None);
             while !over.load(Ordering::Acquire) {
                 if ready.is_none() && watched.is_ready() {
@@ -191,6 +217,7 @@ impl Watch {
                 }
                 if told.elapsed() > STATUS_INTERVAL {
                     told = Instant::now();
+                    steps.look(clock.step(told, Timestamp::now()));
                     tell(&[NotifyState::Status(&watched.status())]);
                 }
                 let slept = Instant::now();

@@ -133,7 +133,7 @@ pub(super) struct Capture {
     sender: SharedSender,
     /// Whether presentation times are those of the pipeline's clock.
     is_live: Option<bool>,
-    /// Whether the camera's clock was found to be wrong.
+    /// Whether the camera's clock was found to be another than ours.
     is_wrong: bool,
 }
 
@@ -171,7 +171,7 @@ impl Capture {
             self.is_wrong = true;
             tracing::warn!(
                 ahead_secs = ahead.as_secs_f64(),
-                "the camera's clock is wrong: pictures get the time of their arrival; set it by NTP"
+                "the camera's clock and this machine's differ: pictures get the time of their arrival; keep both by NTP"
             );
         }
         !self.is_wrong
