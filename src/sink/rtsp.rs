@@ -14,8 +14,8 @@ use gstreamer_rtsp_server::prelude::*;
 
 use super::SinkError;
 use super::config::Address;
-use super::outlet::KeyWanted;
-use super::rtsp_mount::{RtspMount, Step, Stream};
+use super::outlet::{AccessUnit, KeyWanted, Outlet};
+use super::rtsp_stream::{Step, Stream};
 
 /// Seconds between searches for sessions whose clients are gone.
 const CLEANUP_SECS: u32 = 2;
@@ -228,5 +228,36 @@ impl Drop for RtspServer {
         {
             tracing::error!("the RTSP server's thread panicked");
         }
+    }
+}
+
+/// A stream at the server; dropped, its clients get the end of it.
+pub(super) struct RtspMount {
+    server: Arc<RtspServer>,
+    stream: Arc<Stream>,
+}
+
+impl RtspMount {
+    /// Port and path.
+    pub(super) fn at(&self) -> (SocketAddr, String) {
+        (self.server.socket, self.stream.path.clone())
+    }
+
+    /// Where it is watched.
+    pub(super) fn url(&self) -> String {
+        format!("rtsp://{}{}", self.server.socket, self.stream.path)
+    }
+}
+
+impl Outlet for RtspMount {
+    fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
+        self.stream.offer(unit);
+        Ok(())
+    }
+}
+
+impl Drop for RtspMount {
+    fn drop(&mut self) {
+        self.server.unmount(&self.stream);
     }
 }
