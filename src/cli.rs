@@ -44,6 +44,7 @@ const EXIT_CODES: &str = "Exit codes:
   1    failed; the last line says what, where and what to try
   2    wrong arguments or configuration
   3    the recording is cut off or damaged: all that could be decoded was processed
+  4    run: a part failed for good or stood still; start it again
   130  stopped at once by a second signal";
 
 /// How log lines look.

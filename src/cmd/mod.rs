@@ -32,6 +32,7 @@ mod watch;
 use crate::cli::{BankCommand, Command, DatasetCommand, EvalCommand, KernelsCommand, ModelCommand};
 use crate::config::ConfigError;
 use crate::flow::FlowError;
+use crate::live::GaveUp;
 use crate::source::SourceError;
 
 /// Runs one subcommand to its end.
@@ -64,6 +65,9 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
 
 /// The exit code of an error, as `farout --help` lists them.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<GaveUp>().is_some() {
+        return 4;
+    }
     let cut_off = |error: &SourceError| matches!(error, SourceError::CutOff { .. });
     for cause in error.chain() {
         if cause.is::<ConfigError>() {
@@ -94,6 +98,7 @@ mod tests {
             (anyhow::Error::from(ConfigError::Invalid("x".into())), 2),
             (anyhow::Error::from(ConfigError::Invalid("x".into())).context("reading"), 2),
             (anyhow::Error::from(cut()), 3),
+            (anyhow::anyhow!("the encoder").context(GaveUp).context("stream \"front\""), 4),
             (anyhow::Error::from(FlowError::Source(cut())).context("replay"), 3),
             (FlowError::Source(SourceError::unreadable("x", "y")).into(), 1),
         ] {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::apart::apart;
 use super::limited::limited;
@@ -34,13 +34,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let stop = Stop::new();
     signals::listen(&stop)?;
     // Cheap things first: a port in use or a missing camera should not wait for the model.
-    let mut opened = Vec::new();
-    for stream in streams {
-        let source =
-            source::open(stream.source.source.secret(), &stream.source, Purpose::Live, stop.clone())?;
-        tracing::info!(stream = stream.name.as_deref(), "{}", source.describe());
-        opened.push((stream, source));
-    }
+    let opened = open_sources(streams, &stop)?;
     let all_live = opened.iter().all(|(_, source)| source.is_live());
     let lanes = all_live && config.output.picture == ShownPictures::Live;
     if !lanes && opened.len() > 1 {
@@ -54,6 +48,32 @@ pub fn run(args: &RunArgs) -> Result<()> {
     reported.tell(args.detect.json)?;
     // What stands still is the cause of what comes of stopping it.
     stuck.map_or(result, Err)
+}
+
+/// Opens all sources at once: one that is slow to answer holds up no other.
+///
+/// # Errors
+/// The first that cannot be opened.
+fn open_sources(streams: Vec<StreamConfig>, stop: &Stop) -> Result<Vec<Open>> {
+    let open = |stream: &StreamConfig| {
+        source::open(stream.source.source.secret(), &stream.source, Purpose::Live, stop.clone())
+    };
+    let sources = std::thread::scope(|scope| -> Result<Vec<_>> {
+        let start = |stream| {
+            let named = std::thread::Builder::new().name("open".into());
+            named.spawn_scoped(scope, move || open(stream)).context("cannot start a thread")
+        };
+        let opening = streams.iter().map(start).collect::<Result<Vec<_>>>()?;
+        let panicked = |_| anyhow!("a source panicked; this is a bug in farout, please report it");
+        opening.into_iter().map(|one| one.join().map_err(panicked)).collect()
+    })?;
+    let mut opened = Vec::new();
+    for (stream, source) in streams.into_iter().zip(sources) {
+        let source = source?;
+        tracing::info!(stream = stream.name.as_deref(), "{}", source.describe());
+        opened.push((stream, source));
+    }
+    Ok(opened)
 }
 
 /// How a run ended, what stood still, and what is told of it.

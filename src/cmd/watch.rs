@@ -14,7 +14,7 @@ use sd_notify::NotifyState;
 use crate::clock::Clock;
 use crate::frame::StreamId;
 use crate::health::Health;
-use crate::live::{DetectionStatus, LaneState, Standing};
+use crate::live::{DetectionStatus, GaveUp, LaneState, Standing};
 use crate::stop::Stop;
 
 /// How often it looks.
@@ -240,7 +240,7 @@ impl Watch {
     pub fn end(mut self) -> Option<anyhow::Error> {
         self.done.store(true, Ordering::Release);
         let stuck = self.thread.take().and_then(|thread| thread.join().ok().flatten());
-        stuck.map(|why| anyhow!("{why}"))
+        stuck.map(|why| anyhow!("{why}").context(GaveUp))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::gave_up::GaveUp;
 use super::ladder::{Finding, Ladder};
 use super::priority;
 use super::shared::Shared;
@@ -61,11 +62,13 @@ pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>) -> Result
         failures.retain(|then| now.duration_since(*then) < WINDOW);
         failures.push(now);
         if failures.len() > MOST_RESTARTS {
-            return Err(why.context(format!(
-                "the detector failed {} times in {} minutes",
-                failures.len(),
-                WINDOW.as_secs() / 60
-            )));
+            return Err(why
+                .context(format!(
+                    "the detector failed {} times in {} minutes",
+                    failures.len(),
+                    WINDOW.as_secs() / 60
+                ))
+                .context(GaveUp));
         }
         tracing::error!(why = told, attempt = failures.len(), "detection failed; it is opened again");
         status.failed(told);

@@ -8,6 +8,7 @@
 
 mod carry;
 mod detection;
+mod gave_up;
 mod handover;
 mod ladder;
 mod priority;
@@ -16,6 +17,7 @@ mod show;
 mod streams;
 mod verdicts;
 
+pub use gave_up::GaveUp;
 pub use shared::Standing;
 pub use streams::{Live, Stream};
 pub use verdicts::{DetectionStatus, LaneState, Verdicts};

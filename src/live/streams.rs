@@ -9,12 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::detection;
+use super::gave_up::GaveUp;
 use super::shared::{Running, Shared, Standing};
 use super::show::Show;
 use super::verdicts::{DetectionStatus, Verdicts};
 use crate::config::{Config, ConfigError, StreamConfig};
 use crate::detector::{Deliver, EventRecorder, VideoEnd};
-use crate::flow::{Flow, Pace};
+use crate::flow::{Flow, FlowError, Pace};
 use crate::frame::StreamId;
 use crate::health::Health;
 use crate::sink::EventSink;
@@ -108,10 +109,14 @@ impl Live {
             let lane = || -> Result<()> {
                 let pace = Pace::Live { in_flight: PICTURES_IN_FLIGHT };
                 let frames = Flow::from_source(Box::new(source), pace, pictures, stop)?;
-                Ok(frames.stage("overlay", show)?.run("encode", deliver, patience)?)
+                frames.stage("overlay", show)?.run("encode", deliver, patience).map_err(|why| match why {
+                    FlowError::Source(_) => why.into(),
+                    _ => anyhow::Error::from(why).context(GaveUp),
+                })
             };
             let ended = catch_unwind(AssertUnwindSafe(lane)).unwrap_or_else(|_| {
-                Err(anyhow!("the picture lane panicked; this is a bug in farout, please report it"))
+                let why = "the picture lane panicked; this is a bug in farout, please report it";
+                Err(anyhow!(why).context(GaveUp))
             });
             told.ended(id, ended);
         };
@@ -160,7 +165,8 @@ impl Live {
                     shared.stop.ask();
                 }
                 ended.unwrap_or_else(|_| {
-                    Err(anyhow!("the detection lane panicked; this is a bug in farout, please report it"))
+                    let why = "the detection lane panicked; this is a bug in farout, please report it";
+                    Err(anyhow!(why).context(GaveUp))
                 })
             };
             std::thread::Builder::new().name("detection".into()).spawn(body)
