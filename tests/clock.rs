@@ -61,6 +61,14 @@ fn rtsp_clients_read_when_a_picture_was_captured() {
         assert!(seen.iter().all(|one| one.message.is_some()), "{transport}: {seen:?}");
         assert!(worst < FRAME, "{transport}: {apart:?}");
     }
+    // The same pictures in MPEG-TS.
+    let stream = Units::start(&format!(
+        "souphttpsrc location={} ! tsdemux ! h264parse ! video/x-h264,stream-format=byte-stream,alignment=au \
+         ! appsink name=units sync=false",
+        show.urls[1]
+    ));
+    until("pictures over HTTP", || stream.seen().len() >= 25);
+    assert!(stream.seen().iter().all(|one| one.message.is_some()));
     // By the sender reports alone: farout's own source reads nothing else.
     let mut source = open(&show.urls[0], &SourceConfig::default(), Purpose::Live, Stop::new()).unwrap();
     let (clock, late, start) = (Clock::of_run(), 1_500_000, Instant::now());

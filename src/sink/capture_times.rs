@@ -15,7 +15,10 @@ const MOST: usize = 256;
 
 /// The capture times of pictures by their presentation times, from the encoder's entry to its exit.
 #[derive(Clone, Default)]
-pub(super) struct CaptureTimes(Arc<Mutex<VecDeque<(gst::ClockTime, Option<Timestamp>)>>>);
+pub(super) struct CaptureTimes(Arc<Mutex<Inside>>);
+
+/// Presentation and capture times.
+type Inside = VecDeque<(gst::ClockTime, Option<Timestamp>)>;
 
 impl CaptureTimes {
     /// A picture goes in; times rise.

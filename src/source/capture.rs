@@ -1,7 +1,7 @@
 //! When a live picture was captured: by the sender reports of its camera, where they can be trusted, else by when it came.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -29,23 +29,32 @@ pub(super) type SharedSender = Arc<Mutex<Sender>>;
 
 /// See [`SharedSender`].
 #[derive(Default)]
-pub(super) struct Sender(VecDeque<(gst::ClockTime, Timestamp)>);
+pub(super) struct Sender {
+    pictures: VecDeque<(gst::ClockTime, Timestamp)>,
+    /// How long after its capture a picture comes, once that is known.
+    pub(super) delay: Option<SignedDuration>,
+}
+
+/// The sender, whatever happened to a thread that held it.
+pub(super) fn lock(sender: &SharedSender) -> MutexGuard<'_, Sender> {
+    sender.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Sender {
     fn note(&mut self, pts: gst::ClockTime, captured: Timestamp) {
         // A picture has many packets, and one time.
-        if self.0.back().is_some_and(|&(last, _)| last == pts) {
+        if self.pictures.back().is_some_and(|&(last, _)| last == pts) {
             return;
         }
-        if self.0.len() == PACKETS {
-            self.0.pop_front();
+        if self.pictures.len() == PACKETS {
+            self.pictures.pop_front();
         }
-        self.0.push_back((pts, captured));
+        self.pictures.push_back((pts, captured));
     }
 
     fn captured(&self, pts: gst::ClockTime) -> Option<Timestamp> {
         let apart = |of: gst::ClockTime| of.nseconds().abs_diff(pts.nseconds());
-        let nearest = self.0.iter().min_by_key(|one| apart(one.0))?;
+        let nearest = self.pictures.iter().min_by_key(|one| apart(one.0))?;
         (apart(nearest.0) <= ROUNDED).then_some(nearest.1)
     }
 }
@@ -106,7 +115,7 @@ pub(super) fn watch(jitterbuffer: &gst::Element, sender: &SharedSender) {
             && let Some(rtp) = rtp_time(packet)
             && let Some(captured) = report.at(rtp)
         {
-            sender.lock().unwrap_or_else(PoisonError::into_inner).note(pts, captured);
+            lock(&sender).note(pts, captured);
         }
         gst::PadProbeReturn::Ok
     });
@@ -156,11 +165,23 @@ impl Capture {
         let inside = now.zip(running).and_then(|(now, running)| now.checked_sub(running));
         let inside = inside.filter(|inside| *inside < DECODING).unwrap_or_default();
         let own = self.clock.at(came.checked_sub(inside).unwrap_or(came));
-        let said = {
-            let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-            buffer.pts().and_then(|pts| sender.captured(pts))
-        };
-        said.filter(|said| self.trusts(*said, own)).unwrap_or(own)
+        let said = buffer.pts().and_then(|pts| lock(&self.sender).captured(pts));
+        self.choose(said, own)
+    }
+
+    /// The camera's time, if it can be trusted; else that of the arrival less the delay that is known by it.
+    fn choose(&mut self, said: Option<Timestamp>, own: Timestamp) -> Timestamp {
+        let trusted = said.filter(|said| self.trusts(*said, own));
+        let mut sender = lock(&self.sender);
+        if self.is_wrong {
+            sender.delay = None;
+        } else if let Some(said) = trusted {
+            // Pictures come in bursts and with jitter: what is kept is a mean.
+            let (now, before) = (own.duration_since(said), sender.delay);
+            sender.delay = Some(before.map_or(now, |before| before + (now - before) / 16));
+        }
+        let estimate = || own.saturating_sub(sender.delay.unwrap_or_default()).unwrap_or(own);
+        trusted.unwrap_or_else(estimate)
     }
 
     /// Whether the camera's time can be true. One that was wrong once is not used again in this connection: times
@@ -225,7 +246,7 @@ mod tests {
         assert_eq!(sender.captured(time(5)), None);
         (10..1000).for_each(|n| sender.note(time(n), utc(n)));
         assert_eq!(
-            (sender.0.len(), sender.captured(time(1)), sender.captured(time(999))),
+            (sender.pictures.len(), sender.captured(time(1)), sender.captured(time(999))),
             (PACKETS, None, Some(utc(999)))
         );
     }
@@ -243,5 +264,20 @@ mod tests {
             assert!(!capture.trusts(own + ms(wrong), own), "{wrong} ms");
             assert!(!capture.trusts(own, own), "once wrong, not used again");
         }
+    }
+
+    #[test]
+    fn the_delay_that_a_camera_told_is_known_before_its_next_report() {
+        let (mut capture, own) = (Capture::new(SharedSender::default()), Timestamp::now());
+        let ms = SignedDuration::from_millis;
+        assert_eq!(capture.choose(None, own), own, "nothing is known yet");
+        assert_eq!(capture.choose(Some(own - ms(160)), own), own - ms(160));
+        assert_eq!(capture.choose(None, own), own - ms(160));
+        // One that came late weighs little, and gets its own time all the same.
+        assert_eq!(capture.choose(Some(own - ms(320)), own), own - ms(320));
+        assert_eq!(capture.choose(None, own), own - ms(170));
+        // A camera whose clock turns out to be wrong has told nothing.
+        assert_eq!(capture.choose(Some(own + ms(9000)), own), own);
+        assert_eq!(capture.choose(None, own), own);
     }
 }

@@ -10,9 +10,10 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
+use jiff::SignedDuration;
 
 use super::address::masked;
-use super::capture::{Capture, SharedSender, is_live};
+use super::capture::{self, Capture, SharedSender, is_live};
 use super::config::SourceConfig;
 use super::damage::{Care, Watch};
 use super::facts::{Facts, SharedFacts, lock};
@@ -84,6 +85,7 @@ pub(super) struct Decode {
     bus: gst::Bus,
     gate: Arc<Gate>,
     sink: gst_app::AppSink,
+    sender: SharedSender,
 }
 
 impl Decode {
@@ -126,9 +128,9 @@ impl Decode {
         });
         let sender = SharedSender::default();
         connect_decoder(&pipeline, &decodebin, &tail, input, (care, newest_only), (&gate.facts, &sender));
-        connect_sink(&tail.sink, &gate, Capture::new(sender));
+        connect_sink(&tail.sink, &gate, Capture::new(Arc::clone(&sender)));
         let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
-        let run = Decode { pipeline, bus, gate, sink: tail.sink };
+        let run = Decode { pipeline, bus, gate, sink: tail.sink, sender };
         match run.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(run),
             Err(_) => Err(run.error().unwrap_or_else(|| "the pipeline does not start".into())),
@@ -165,6 +167,16 @@ impl Decode {
     /// What is known of the stream so far.
     pub(super) fn facts(&self) -> Facts {
         lock(&self.gate.facts).clone()
+    }
+
+    /// How long after its capture a picture comes, if the camera has told.
+    pub(super) fn delay(&self) -> Option<SignedDuration> {
+        capture::lock(&self.sender).delay
+    }
+
+    /// Pictures come so long after their capture, until the camera tells.
+    pub(super) fn expect_delay(&self, delay: Option<SignedDuration>) {
+        capture::lock(&self.sender).delay = delay;
     }
 
     /// Frames that gave way to newer ones.

@@ -38,6 +38,8 @@ pub(super) struct Live {
     retry_at: Instant,
     timeline: Timeline,
     dropped_before: u64,
+    /// How long after its capture a picture comes, as the camera told in the last connection.
+    delay: Option<jiff::SignedDuration>,
     /// Damaged pictures of this connection that were left out.
     left_out: u64,
 }
@@ -69,6 +71,7 @@ impl Live {
             retry_at: now,
             timeline: Timeline::default(),
             dropped_before: 0,
+            delay: None,
             left_out: 0,
         }
     }
@@ -76,6 +79,7 @@ impl Live {
     fn lose(&mut self, why: &str) {
         if let Some(decode) = self.decode.take() {
             self.dropped_before += decode.dropped();
+            self.delay = decode.delay();
         }
         let why = &format!("{}{}", self.location.hide(why), self.location.hint(why));
         let wait = backoff(self.attempts, RandomState::new().hash_one(self.location.secret()));
@@ -99,7 +103,10 @@ impl Live {
         self.seen = Instant::now();
         self.left_out = 0;
         match Decode::start(&self.input, &self.config, true) {
-            Ok(decode) => self.decode = Some(decode),
+            Ok(decode) => {
+                decode.expect_delay(self.delay);
+                self.decode = Some(decode);
+            }
             Err(why) => self.lose(&why),
         }
     }
