@@ -31,7 +31,7 @@ mod recorder;
 #[cfg(feature = "media")]
 mod rtsp;
 #[cfg(feature = "media")]
-mod rtsp_mount;
+mod rtsp_stream;
 pub mod score_maps;
 #[cfg(feature = "media")]
 mod servers;

@@ -14,8 +14,8 @@ use gstreamer_rtsp_server::prelude::*;
 
 use super::SinkError;
 use super::config::Address;
-use super::outlet::KeyWanted;
-use super::rtsp_mount::{RtspMount, Step, Stream};
+use super::outlet::{AccessUnit, KeyWanted, Outlet};
+use super::rtsp_stream::{Step, Stream};
 
 /// Seconds between searches for sessions whose clients are gone.
 const CLEANUP_SECS: u32 = 2;
@@ -65,7 +65,7 @@ pub(super) struct RtspServer {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     /// Where it really listens.
-    pub(super) socket: SocketAddr,
+    socket: SocketAddr,
 }
 
 /// The streams that are served now.
@@ -183,7 +183,7 @@ impl RtspServer {
     }
 
     /// Serves a stream no longer: its clients get the end of it, and are let go if they stay.
-    pub(super) fn unmount(&self, stream: &Arc<Stream>) {
+    fn unmount(&self, stream: &Arc<Stream>) {
         let mut streams = self.streams.list();
         self.mounts.remove_factory(&stream.path);
         streams.retain(|one| !Arc::ptr_eq(one, stream));
@@ -228,5 +228,36 @@ impl Drop for RtspServer {
         {
             tracing::error!("the RTSP server's thread panicked");
         }
+    }
+}
+
+/// A stream at the server; dropped, its clients get the end of it.
+pub(super) struct RtspMount {
+    server: Arc<RtspServer>,
+    stream: Arc<Stream>,
+}
+
+impl RtspMount {
+    /// Port and path.
+    pub(super) fn at(&self) -> (SocketAddr, String) {
+        (self.server.socket, self.stream.path.clone())
+    }
+
+    /// Where it is watched.
+    pub(super) fn url(&self) -> String {
+        format!("rtsp://{}{}", self.server.socket, self.stream.path)
+    }
+}
+
+impl Outlet for RtspMount {
+    fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
+        self.stream.offer(unit);
+        Ok(())
+    }
+}
+
+impl Drop for RtspMount {
+    fn drop(&mut self) {
+        self.server.unmount(&self.stream);
     }
 }

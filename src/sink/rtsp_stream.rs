@@ -1,6 +1,5 @@
 //! One stream at the RTSP server: its shared media, fed with pictures that are already encoded, and its clients.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gstreamer::glib;
@@ -9,10 +8,8 @@ use gstreamer_app as gst_app;
 use gstreamer_rtsp_server as rtsp;
 use gstreamer_rtsp_server::prelude::*;
 
-use super::SinkError;
 use super::feed::Feeds;
-use super::outlet::{AccessUnit, KeyWanted, Outlet};
-use super::rtsp::RtspServer;
+use super::outlet::{AccessUnit, KeyWanted};
 
 /// What is between our encoder and a client. Time stamps are those of arrival, because clients
 /// may come at any time and frames' own times may jump.
@@ -86,6 +83,11 @@ impl Stream {
         self.clients().iter().filter(|known| known.plays && known.client.upgrade().is_some()).count()
     }
 
+    /// Hands a picture to all who watch.
+    pub(super) fn offer(&self, unit: &AccessUnit) {
+        self.feeds.offer(unit);
+    }
+
     /// The end for all who watch: the pipelines say good-bye over RTCP.
     pub(super) fn end(&self) {
         self.feeds.end();
@@ -110,36 +112,5 @@ impl Stream {
             media.connect_unprepared(move |_| feeds.leave(&entry));
         });
         factory
-    }
-}
-
-/// A stream at the server; dropped, its clients get the end of it.
-pub(super) struct RtspMount {
-    pub(super) server: Arc<RtspServer>,
-    pub(super) stream: Arc<Stream>,
-}
-
-impl RtspMount {
-    /// Port and path.
-    pub(super) fn at(&self) -> (SocketAddr, String) {
-        (self.server.socket, self.stream.path.clone())
-    }
-
-    /// Where it is watched.
-    pub(super) fn url(&self) -> String {
-        format!("rtsp://{}{}", self.server.socket, self.stream.path)
-    }
-}
-
-impl Outlet for RtspMount {
-    fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
-        self.stream.feeds.offer(unit);
-        Ok(())
-    }
-}
-
-impl Drop for RtspMount {
-    fn drop(&mut self) {
-        self.server.unmount(&self.stream);
     }
 }
