@@ -22,7 +22,7 @@ const CLEANUP_SECS: u32 = 2;
 /// Sessions at once.
 const MAX_SESSIONS: u32 = 64;
 /// Clients of a stream that has ended may take so long to hang up themselves.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A bound port on which nobody is served yet.
 pub(super) struct RtspListener {
