@@ -91,12 +91,8 @@ impl Watched {
 
 /// The figures of a stream, and what is wrong with it.
 fn of_stream(stream: &Standing) -> String {
-    let recent = stream.pictures.recent();
     let name = stream.name.iter().map(|name| format!("{name}: ")).collect::<String>();
-    let mut line = format!(
-        "{name}{:.1} fps, p50 {:.0} ms, p95 {:.0} ms, dropped {}",
-        recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
-    );
+    let mut line = format!("{name}{}", stream.pictures.recent());
     if stream.ended {
         line += ", ended";
     } else if let Some(why) = stream.pictures.lost() {

@@ -107,7 +107,7 @@ impl Alarms {
 
     /// Without model and bank.
     #[cfg(test)]
-    pub(super) fn of_test() -> Alarms {
+    pub(crate) fn of_test() -> Alarms {
         let facts =
             Facts { bank: None, searched: (1, String::new()), classes: None, class_names: Vec::new() };
         Alarms(Arc::new(Inner { facts, with_logits: Arc::default(), streams: Mutex::default() }))

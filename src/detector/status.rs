@@ -41,13 +41,7 @@ impl Status {
             Some((health, refreshed)) => {
                 if refreshed.is_none_or(|then| then.elapsed() > REFRESH) {
                     *refreshed = Some(Instant::now());
-                    let recent = health.recent();
-                    self.figures.clear();
-                    let _ = write!(
-                        self.figures,
-                        "{:.1} fps  p50 {:.0} ms p95 {:.0} ms  dropped {}",
-                        recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
-                    );
+                    self.figures = health.recent().fields();
                 }
                 let now = jiff::ZonedDateTime::now();
                 let _ = write!(self.line, "{}  {}  {}", now.strftime("%F %T"), self.figures, self.fixed);

@@ -17,6 +17,20 @@ pub struct Recent {
     pub dropped: u64,
 }
 
+impl std::fmt::Display for Recent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Recent { fps, p50_ms, p95_ms, dropped } = self;
+        write!(f, "{fps:.1} fps, p50 {p50_ms:.0} ms, p95 {p95_ms:.0} ms, dropped {dropped}")
+    }
+}
+
+impl Recent {
+    /// The same as fields of a status line, which are set apart by two blanks.
+    pub fn fields(&self) -> String {
+        self.to_string().replace(", ", "  ")
+    }
+}
+
 /// Figures of a whole run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {

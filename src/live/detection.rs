@@ -11,8 +11,10 @@ use super::priority;
 use super::shared::Shared;
 use super::verdicts::{DetectionStatus, Scored};
 use crate::causes::in_one_line;
-use crate::detector::{Detector, Judged, Record};
-use crate::flow::{Flow, Pace, Stage};
+use crate::config::Config;
+use crate::detector::{Alarms, Detector, Judged, Record};
+use crate::flow::{Flow, FlowError, Pace, Stage};
+use crate::frame::Frame;
 use crate::stop::Stop;
 
 /// A detector that fails more often than this in [`WINDOW`] is given up.
@@ -22,22 +24,42 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// How long the lane waits before it is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A detector that can be put to work.
+pub(super) struct Opened {
+    pub alarms: Alarms,
+    pub summary: String,
+    pub chain: Box<dyn FnOnce(Flow<Frame>) -> Result<Flow<Judged>, FlowError>>,
+}
+
+/// What opens it.
+pub(super) type Opener = dyn Fn(&Config) -> Result<Opened> + Send + Sync;
+
+/// The detector that a configuration describes.
+///
+/// # Errors
+/// As [`Detector::open`].
+pub(super) fn open(config: &Config) -> Result<Opened> {
+    let detector = Detector::open(config)?;
+    let (alarms, summary) = (detector.alarms.clone(), detector.summary.clone());
+    Ok(Opened { alarms, summary, chain: Box::new(|frames| detector.chain(frames)) })
+}
+
 /// Opens the detector and lets it judge; opens it again where it fails, but not for ever, or where it is too slow and the
 /// configuration has a ladder.
 ///
 /// # Errors
 /// A detector that cannot be opened at the start, or fails again and again.
-pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>) -> Result<()> {
+pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>, open: &Opener) -> Result<()> {
     let flow = &shared.config.flow;
     priority::lower(flow.detection_nice);
     let mut failures: Vec<Instant> = Vec::new();
     let ladder = Arc::new(Mutex::new(Ladder::new(flow.least_verdicts, flow.ladder.len(), Instant::now())));
-    let mut detector = Some(Detector::open(&shared.config)?);
+    let mut detector = Some(open(&shared.config)?);
     loop {
         let rung = lock(&ladder).at();
         let opened = match detector.take() {
             Some(detector) => Ok(detector),
-            None => Detector::open(&shared.config.at_rung(rung)),
+            None => open(&shared.config.at_rung(rung)),
         };
         let could = opened.is_ok();
         let ended = opened.and_then(|detector| judge(shared, status, detector, &ladder));
@@ -85,7 +107,7 @@ fn lock(ladder: &Mutex<Ladder>) -> MutexGuard<'_, Ladder> {
 fn judge(
     shared: &Arc<Shared>,
     status: &Arc<DetectionStatus>,
-    detector: Detector,
+    detector: Opened,
     ladder: &Arc<Mutex<Ladder>>,
 ) -> Result<()> {
     shared.judge_by(Some(detector.alarms.clone()))?;
@@ -99,7 +121,7 @@ fn judge(
     let (shared, status, ladder) = (Arc::clone(shared), Arc::clone(status), Arc::clone(ladder));
     let patience = shared.patience();
     let publish = Publish { shared, status, ladder, stop };
-    Ok(detector.chain(frames)?.stage("record", record)?.run("publish", publish, patience)?)
+    Ok((detector.chain)(frames)?.stage("record", record)?.run("publish", publish, patience)?)
 }
 
 /// The end of the detection lane.

@@ -21,3 +21,6 @@ pub use gave_up::GaveUp;
 pub use shared::Standing;
 pub use streams::{Live, Stream};
 pub use verdicts::{DetectionStatus, LaneState, Verdicts};
+
+#[cfg(test)]
+mod tests;

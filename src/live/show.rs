@@ -145,7 +145,7 @@ impl LiveStatus {
     ) -> &str {
         if self.refreshed.is_none_or(|then| then.elapsed() > REFRESH) {
             self.refreshed = Some(Instant::now());
-            let (recent, judged) = (pictures.recent(), verdicts.health.recent());
+            let judged = verdicts.health.recent();
             let lane = match (verdicts.detection.lane(), age) {
                 (LaneState::Failed { why }, _) => format!("NO DETECTION: {why}"),
                 (_, None) => "no verdict yet".to_owned(),
@@ -160,10 +160,7 @@ impl LiveStatus {
                 .chain(&verdicts.detection.health.problems())
                 .map(|(part, why)| format!("  {}: {why}", part.to_uppercase()))
                 .collect();
-            self.figures = format!(
-                "{:.1} fps  p50 {:.0} ms p95 {:.0} ms  dropped {}  {lane}{wrong}",
-                recent.fps, recent.p50_ms, recent.p95_ms, recent.dropped
-            );
+            self.figures = format!("{}  {lane}{wrong}", pictures.recent().fields());
         }
         let now = jiff::ZonedDateTime::now().strftime("%F %T").to_string();
         self.line = format!("{now}  {}  {summary}", self.figures);

@@ -43,22 +43,30 @@ pub struct Stream {
 
 /// A live run; cloning shares it.
 #[derive(Clone)]
-pub struct Live(Arc<Shared>);
+pub struct Live {
+    shared: Arc<Shared>,
+    opener: Arc<detection::Opener>,
+}
 
 impl Live {
     /// Without streams yet. Unless pictures pass unjudged, [`Live::run`] opens the detector. `stop` ends all.
     pub fn new(config: Config, judged: bool, stop: Stop) -> Live {
-        Live(Arc::new(Shared::new(config, judged, stop)))
+        Live::with(config, judged, stop, Arc::new(detection::open))
+    }
+
+    /// With detectors that `opener` opens.
+    pub(super) fn with(config: Config, judged: bool, stop: Stop, opener: Arc<detection::Opener>) -> Live {
+        Live { shared: Arc::new(Shared::new(config, judged, stop)), opener }
     }
 
     /// The detection lane, if pictures are judged.
     pub fn detection(&self) -> Option<&Arc<DetectionStatus>> {
-        self.0.detection.as_ref()
+        self.shared.detection.as_ref()
     }
 
     /// How all streams stand, in the order in which they came.
     pub fn streams(&self) -> Vec<Standing> {
-        self.0.streams().running.values().map(|stream| stream.standing.clone()).collect()
+        self.shared.streams().running.values().map(|stream| stream.standing.clone()).collect()
     }
 
     /// Watches one more stream from now on. Its number.
@@ -68,7 +76,7 @@ impl Live {
     /// system refuses. The others do not notice.
     pub fn add(&self, stream: Stream) -> Result<StreamId> {
         let Stream { config, source, video, events, pictures } = stream;
-        let shared = &self.0;
+        let shared = &self.shared;
         let mut streams = shared.streams();
         let alike = |other: &Running| !other.standing.ended && other.standing.name == config.name;
         if streams.running.values().any(alike) {
@@ -132,7 +140,7 @@ impl Live {
     /// # Errors
     /// If there is no such stream, or what its events left cannot be written.
     pub fn remove(&self, stream: StreamId) -> Result<()> {
-        let shared = &self.0;
+        let shared = &self.shared;
         let mut streams = shared.streams();
         let running = streams.running.get_mut(&stream);
         let running = running.with_context(|| format!("there is no stream number {stream}"))?;
@@ -155,11 +163,11 @@ impl Live {
     /// # Errors
     /// A detector that cannot be opened, or fails again and again; a picture lane that fails for good.
     pub fn run(&self) -> Result<()> {
-        let shared = &self.0;
+        let shared = &self.shared;
         let lane = self.detection().map(|status| {
-            let (shared, status) = (Arc::clone(shared), Arc::clone(status));
+            let (shared, status, opener) = (Arc::clone(shared), Arc::clone(status), Arc::clone(&self.opener));
             let body = move || {
-                let ended = catch_unwind(AssertUnwindSafe(|| detection::run(&shared, &status)));
+                let ended = catch_unwind(AssertUnwindSafe(|| detection::run(&shared, &status, &*opener)));
                 if !matches!(ended, Ok(Ok(()))) {
                     // Pictures without detection are no detector.
                     shared.stop.ask();

@@ -19,15 +19,21 @@ impl RtspCamera {
     /// Serves the pictures of the raw live video `source` (a launch description); its clock is `behind` by so many
     /// milliseconds, and its sender reports are in that time.
     pub fn start(source: &str, behind: i64) -> RtspCamera {
+        let coded = format!(
+            "{source} ! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast \
+             key-int-max=12 ! rtph264pay name=pay0 config-interval=-1"
+        );
+        RtspCamera::coded(&coded, behind, 0)
+    }
+
+    /// The same of packets that a payloader called `pay0` makes; at this port, or at a free one.
+    pub fn coded(launch: &str, behind: i64, port: u16) -> RtspCamera {
         gst::init().unwrap();
         let server = rtsp::RTSPServer::new();
         server.set_address("127.0.0.1");
-        server.set_service("0");
+        server.set_service(&port.to_string());
         let factory = rtsp::RTSPMediaFactory::new();
-        factory.set_launch(&format!(
-            "( {source} ! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast \
-             key-int-max=12 ! rtph264pay name=pay0 config-interval=-1 )"
-        ));
+        factory.set_launch(&format!("( {launch} )"));
         factory.set_shared(true);
         factory.set_latency(0);
         factory.connect_media_configure(move |_, media| {
@@ -46,11 +52,11 @@ impl RtspCamera {
                 }
             });
         });
-        server.mount_points().unwrap().add_factory("/camera", factory);
+        server.mount_points().unwrap().add_factory("/farout", factory);
         let context = glib::MainContext::new();
         let source = server.create_source(rtsp::gio::Cancellable::NONE).unwrap();
         source.attach(Some(&context));
-        let url = format!("rtsp://127.0.0.1:{}/camera", server.bound_port());
+        let url = format!("rtsp://127.0.0.1:{}/farout", server.bound_port());
         let events = glib::MainLoop::new(Some(&context), false);
         let run = events.clone();
         let thread = std::thread::spawn(move || {
