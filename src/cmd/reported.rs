@@ -52,7 +52,7 @@ impl Reported {
     /// If standard output cannot be written to.
     pub fn tell(&self, json: bool) -> Result<()> {
         if json {
-            return Ok(answer::print_json_line(self)?);
+            return answer::print_json_line(self);
         }
         let shown = self.streams.iter().map(|stream| &stream.pictures);
         for stage in shown.chain(&self.pictures).chain(&self.verdicts).flat_map(|report| &report.stages) {
@@ -64,7 +64,7 @@ impl Reported {
                 stage.frames
             );
         }
-        Ok(answer::print(format!("{self}\n"))?)
+        answer::print(format!("{self}\n"))
     }
 }
 

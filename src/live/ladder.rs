@@ -143,9 +143,9 @@ mod tests {
         let stands = minutes(&mut ladder, begun, &[0.5, 1.0, 3.0], 0.0, 3600);
         assert!(stands.iter().filter(|rung| **rung == 2).count() >= 50, "{stands:?}");
         // The load has gone.
-        let stands = minutes(&mut ladder, begun + Duration::from_secs(3700), &[4.0, 6.0, 8.0], 0.0, 3600);
+        let stands = minutes(&mut ladder, begun + Duration::from_secs(3600), &[4.0, 6.0, 8.0], 0.0, 3600);
         assert_eq!(stands.last(), Some(&0), "{stands:?}");
-        let stands = minutes(&mut ladder, begun + Duration::from_secs(7400), &[4.0, 6.0, 8.0], 0.0, 3600);
+        let stands = minutes(&mut ladder, begun + Duration::from_secs(7200), &[4.0, 6.0, 8.0], 0.0, 3600);
         assert!(stands.iter().all(|rung| *rung == 0), "{stands:?}");
     }
 
