@@ -127,7 +127,7 @@ pub struct DetectArgs {
     /// Bank of reference features, overrides bank.path
     #[arg(long, value_name = "FILE")]
     pub bank: Option<PathBuf>,
-    /// Of several [[stream]] tables, take only the one with this name
+    /// Of several streams in the configuration, take only the one with this name
     #[arg(long, value_name = "NAME")]
     pub stream: Option<String>,
     /// Anomaly score above which a region alarms ("auto": from the bank), overrides score.threshold
