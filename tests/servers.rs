@@ -32,7 +32,7 @@ fn player(words: &str, url: &str) -> (String, Child) {
         .args(parts)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     (words, child)
@@ -70,7 +70,11 @@ fn all_end(players: Vec<(String, Child)>, within: Duration) {
             std::thread::sleep(Duration::from_millis(10));
         };
         println!("ended {:?} after the stream: {words}", start.elapsed());
-        assert!(status.success(), "{words}: {status}");
+        let mut why = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+        // After the end gst-launch says TEARDOWN, the server hangs up, and a PAUSE that it sends then fails.
+        let too_late = words.starts_with("gst-launch") && why.contains("gst_rtspsrc_pause");
+        assert!(status.success() || too_late, "{words}: {status}: {why}");
     }
 }
 
