@@ -5,6 +5,7 @@
 #   alone    what the model reaches in a process of its own at lower priority, while another shows all pictures unjudged
 #   live     two lanes
 #   no-nice  two lanes, all threads of one priority
+#   two      live, two such cameras: what the worse of two viewers gets, and the verdicts of both together
 #
 #   benches/live.sh CONFIG [SECONDS] [JSON]      (default: configs/demo.toml, 20 seconds each)
 set -euo pipefail
@@ -39,6 +40,12 @@ variant() {
     python3 - "$config" "$out" "$2" <<'PYTHON'
 import re, sys
 text, (section, line) = open(sys.argv[1]).read(), sys.argv[3].split(":", 1)
+if section == "stream":
+    text = re.sub(r"(?ms)^\[\[stream\]\].*?(?=^\[(?!stream\.)|\Z)", "", text)
+    for name in ["front", "rear"]:
+        text += f'\n[[stream]]\nname = "{name}"\n{line}\n'
+    open(sys.argv[2], "w").write(text)
+    sys.exit()
 key = line.split("=")[0].strip()
 text = re.sub(rf"(?m)^{key} *=.*\n", "", text)
 if f"[{section}]" not in text:
@@ -48,49 +55,72 @@ PYTHON
     printf '%s' "$out"
 }
 
-# Runs a daemon with the further flags, and a viewer.
+# What a viewer of /$1 gets in that time, into file $2.
+view() {
+    timeout $((seconds + 15)) ffprobe -v error -rtsp_transport tcp -read_intervals "%+$seconds" -show_entries \
+        packet=pts_time -of csv=p=0 "rtsp://127.0.0.1:$port/$1" >"$work/$2.packets" || true
+}
+
+# Runs a daemon with the further flags, and a viewer; of two streams without a source given there are two.
 measure() {
-    local name=$1 file=$2
+    local name=$1 file=$2 viewers=()
     shift 2
-    "$farout" -q run -c "$file" "$@" --source "rtsp://127.0.0.1:$camera_port/camera" --http off \
-        --rtsp "rtsp://127.0.0.1:$port/farout" --seconds $((seconds + 4)) --json >"$work/$name.out" &
+    "$farout" -q run -c "$file" "$@" --http off --rtsp "rtsp://127.0.0.1:$port/farout" \
+        --seconds $((seconds + 4)) --json >"$work/$name.out" &
     local daemon=$!
     children+=("$daemon")
     sleep 4
-    # What a viewer gets in that time.
-    timeout $((seconds + 15)) ffprobe -v error -rtsp_transport tcp -read_intervals "%+$seconds" -show_entries \
-        packet=pts_time -of csv=p=0 "rtsp://127.0.0.1:$port/farout" >"$work/$name.packets" || true
+    if [ "$name" = two ]; then
+        view front two-front &
+        viewers+=($!)
+        view rear two-rear &
+        viewers+=($!)
+        wait "${viewers[@]}"
+    else
+        view farout "$name"
+    fi
     wait "$daemon" || true
     rm -f "$file"
 }
 
-measure scored "$(variant scored 'output:picture = "scored"')"
+watched=(--source "rtsp://127.0.0.1:$camera_port/camera")
+measure scored "$(variant scored 'output:picture = "scored"')" "${watched[@]}"
 alone=$(variant alone 'output:picture = "scored"')
 nice -n 10 "$farout" -q run -c "$alone" --source "$work/drive.mp4" --loop --fast --rtsp off --http off \
     --seconds $((seconds + 4)) --json >"$work/model.out" &
 model=$!
 children+=("$model")
-measure alone "$(variant bypass 'output:picture = "live"')" --bypass
+measure alone "$(variant bypass 'output:picture = "live"')" --bypass "${watched[@]}"
 wait "$model" || true
 rm -f "$alone"
-measure live "$(variant live 'output:picture = "live"')"
-measure no-nice "$(variant no-nice 'flow:detection_nice = 0')"
+measure live "$(variant live 'output:picture = "live"')" "${watched[@]}"
+measure no-nice "$(variant no-nice 'flow:detection_nice = 0')" "${watched[@]}"
+measure two "$(variant two "stream:source = \"rtsp://127.0.0.1:$camera_port/camera\"")"
 
 python3 - "$work" "$json" <<'PYTHON'
 import json, os, sys
 work, out = sys.argv[1:]
 rows = []
-for name in ["scored", "alone", "live", "no-nice"]:
-    told = json.loads(open(f"{work}/{name}.out").read().splitlines()[-1])
-    times = sorted(float(t) for line in open(f"{work}/{name}.packets") for t in [line.strip().strip(",")] if t and t != "N/A")
+
+
+def seen(name):
+    """Pictures per second of a viewer, and its longest gap in seconds."""
+    lines = (line.strip().strip(",") for line in open(f"{work}/{name}.packets"))
+    times = sorted(float(t) for t in lines if t and t != "N/A")
     span = times[-1] - times[0] if len(times) > 1 else 0.0
+    return (len(times) - 1) / span if span else 0.0, max((b - a for a, b in zip(times, times[1:])), default=0.0)
+
+
+for name in ["scored", "alone", "live", "no-nice", "two"]:
+    told = json.loads(open(f"{work}/{name}.out").read().splitlines()[-1])
+    viewers = [seen(one) for one in (["two-front", "two-rear"] if name == "two" else [name])]
     verdicts = told.get("verdicts") or told
     if name == "alone":
         verdicts = json.loads(open(f"{work}/model.out").read().splitlines()[-1])
     rows.append({
         "way": name,
-        "client_fps": (len(times) - 1) / span if span else 0.0,
-        "longest_gap_ms": max((b - a for a, b in zip(times, times[1:])), default=0.0) * 1e3,
+        "client_fps": min(fps for fps, _ in viewers),
+        "longest_gap_ms": max(gap for _, gap in viewers) * 1e3,
         "picture_p50_ms": told["p50_ms"],
         "picture_p95_ms": told["p95_ms"],
         "verdicts_per_second": verdicts["fps"],

@@ -65,7 +65,7 @@ pub struct FlowConfig {
     /// By how much threads of model and search give way to those of pictures, encoder and network: steps of `nice`, 0 to 19.
     /// Default 10.
     pub detection_nice: u32,
-    /// `run`: verdicts per second that each stream should get. With fewer for 10 seconds, though pictures wait, the
+    /// `run`: verdicts per second that the streams should get on average. With fewer for 10 seconds, though pictures wait, the
     /// detector goes down the `ladder`. Default 0: it stays as configured.
     pub least_verdicts: f64,
     /// What a detector that is too slow works with instead, best first; it goes back up when it can. Default: nothing.

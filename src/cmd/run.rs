@@ -1,13 +1,13 @@
 //! `farout run`: a live stream or a recording in, the overlay out over RTSP and HTTP.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::apart::apart;
+use super::apart::{apart, real};
 use super::limited::limited;
 use super::reported::Reported;
 use super::watch::{Watch, Watched};
@@ -15,9 +15,9 @@ use super::{outputs, settings, signals, unread};
 use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, StreamConfig};
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, EventRecorders, Record, Status, detect};
-use crate::flow::{Flow, Pace};
+use crate::flow::{Flow, FlowError, Pace};
 use crate::health::Health;
-use crate::live::{self, Live, Standing};
+use crate::live::{self, GaveUp, Live, Standing};
 use crate::overlay::Overlay;
 use crate::sink::{EventLog, EventQueue, EventSink, ShownPictures, StateHook};
 use crate::source::{self, Purpose, Source};
@@ -35,7 +35,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     signals::listen(&stop)?;
     // Cheap things first: a port in use or a missing camera should not wait for the model.
     let opened = open_sources(streams, &stop)?;
-    let all_live = opened.iter().all(|(_, source)| source.is_live());
+    let all_live = opened.iter().all(|one| one.source.is_live());
     let lanes = all_live && config.output.picture == ShownPictures::Live;
     if !lanes && opened.len() > 1 {
         let why = "several streams are watched live only: none may have pace = \"fast\", and output.picture is \"live\"";
@@ -55,31 +55,38 @@ pub fn run(args: &RunArgs) -> Result<()> {
 /// # Errors
 /// The first that cannot be opened.
 fn open_sources(streams: Vec<StreamConfig>, stop: &Stop) -> Result<Vec<Open>> {
-    let open = |stream: &StreamConfig| {
+    let parts: Vec<_> = streams.iter().map(|stream| (stream, stop.of_part())).collect();
+    let open = |(stream, stop): &(&StreamConfig, Stop)| {
         source::open(stream.source.source.secret(), &stream.source, Purpose::Live, stop.clone())
     };
     let sources = std::thread::scope(|scope| -> Result<Vec<_>> {
-        let start = |stream| {
+        let start = |part| {
             let named = std::thread::Builder::new().name("open".into());
-            named.spawn_scoped(scope, move || open(stream)).context("cannot start a thread")
+            named.spawn_scoped(scope, move || open(part)).context("cannot start a thread")
         };
-        let opening = streams.iter().map(start).collect::<Result<Vec<_>>>()?;
+        let opening = parts.iter().map(start).collect::<Result<Vec<_>>>()?;
         let panicked = |_| anyhow!("a source panicked; this is a bug in farout, please report it");
         opening.into_iter().map(|one| one.join().map_err(panicked)).collect()
     })?;
+    let stops: Vec<_> = parts.into_iter().map(|(_, stop)| stop).collect();
     let mut opened = Vec::new();
-    for (stream, source) in streams.into_iter().zip(sources) {
+    for ((config, source), stop) in streams.into_iter().zip(sources).zip(stops) {
         let source = source?;
-        tracing::info!(stream = stream.name.as_deref(), "{}", source.describe());
-        opened.push((stream, source));
+        tracing::info!(stream = config.name.as_deref(), "{}", source.describe());
+        opened.push(Open { config, source, stop });
     }
     Ok(opened)
 }
 
 /// How a run ended, what stood still, and what is told of it.
 type Ended = (Result<()>, Option<anyhow::Error>, Reported);
-/// A stream and its source.
-type Open = (StreamConfig, Box<dyn Source>);
+
+/// A stream, its source, and what ends that.
+struct Open {
+    config: StreamConfig,
+    source: Box<dyn Source>,
+    stop: Stop,
+}
 
 /// Every picture of all streams at its camera's rate, and the newest verdicts on them.
 ///
@@ -90,7 +97,7 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop) -> Re
     let live = Live::new(config, !args.detect.bypass, stop.clone());
     let mut logs: BTreeMap<PathBuf, EventQueue> = BTreeMap::new();
     let mut streams = Vec::new();
-    for (config, source) in opened {
+    for Open { config, source, stop } in opened {
         let pictures = Arc::new(Health::new());
         let video = outputs::live(
             &config.output,
@@ -104,7 +111,7 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop) -> Re
             _ => None,
         };
         let source = limited(source, args.detect.frames);
-        streams.push(live::Stream { config, source, video, events, pictures });
+        streams.push(live::Stream { config, source, video, events, pictures, stop });
     }
     for stream in streams {
         live.add(stream)?;
@@ -124,13 +131,14 @@ fn events(
     path: &Path,
     health: &Arc<Health>,
 ) -> Result<Box<dyn EventSink>> {
-    if let Some(known) = logs.get(path) {
+    let place = real(path);
+    if let Some(known) = logs.get(&place) {
         return Ok(Box::new(known.clone()));
     }
     let told = Arc::clone(health);
     let state: StateHook = Arc::new(move |part, problem| told.problem(part, problem));
     let queue = EventQueue::start(EventLog::append(path)?, state).context("cannot start a thread")?;
-    logs.insert(path.to_owned(), queue.clone());
+    logs.insert(place, queue.clone());
     Ok(Box::new(queue))
 }
 
@@ -139,7 +147,7 @@ fn events(
 /// # Errors
 /// Outputs that cannot be opened.
 fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Result<Ended> {
-    let (stream, source) =
+    let Open { config: stream, source, .. } =
         opened.into_iter().next().context("there is no stream; this is a bug in farout")?;
     let health = Arc::new(Health::new());
     // A recording played as fast as possible is not live: nothing is dropped.
@@ -173,7 +181,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
         if let Some(detector) = &detector {
             detector.alarms.add(0, &stream.score)?;
             if let Some(path) = &stream.output.events {
-                let log = Box::new(EventLog::append(path)?);
+                let log = events(&mut BTreeMap::new(), path, &health)?;
                 let recorder = EventRecorder::new(&stream.score, stream.name.clone(), log);
                 record.events = EventRecorders::one(recorder);
             }
@@ -183,7 +191,12 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
         let frames = Flow::from_source(source, pace, Arc::clone(&health), stop.clone())?;
         let deliver = Deliver { pictures: None, video: Some(video), health: Arc::clone(&health) };
         let patience = Duration::from_secs_f64(config.flow.drain_secs);
-        Ok(detect(frames, detector, record, draw, deliver, patience)?)
+        let ended = detect(frames, detector, record, draw, deliver, patience);
+        ended.map_err(|why| match why {
+            FlowError::Source(_) => why.into(),
+            _ if live => anyhow::Error::from(why).context(GaveUp),
+            _ => why.into(),
+        })
     };
     let result = chain();
     let stuck = watch.end();
@@ -197,9 +210,12 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
 fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigError> {
     let records: Vec<_> =
         streams.iter().filter_map(|stream| Some(("--record", stream.output.record.as_deref()?))).collect();
+    // Streams may share an event log.
+    let logs: BTreeSet<_> =
+        streams.iter().filter_map(|stream| stream.output.events.as_deref()).map(real).collect();
+    let logs = logs.iter().map(|path| ("the event log", path.as_path()));
+    let written: Vec<_> = records.iter().copied().chain(logs).collect();
     for stream in streams {
-        let events = stream.output.events.as_deref().map(|path| ("the event log", path));
-        let written: Vec<_> = records.iter().copied().chain(events).collect();
         apart(stream.source.source.secret(), &written)?;
     }
     Ok(())

@@ -131,8 +131,13 @@ impl Stillness {
                 return Some(format!("no picture{of} has left the encoder for {:.0} s", still.as_secs_f64()));
             }
         }
-        let detection = watched.detection.as_ref().filter(|one| one.lane() == LaneState::Running)?;
+        let detection = watched.detection.as_ref()?;
         let (steps, taken) = (detection.health.steps(), detection.pictures());
+        if detection.lane() != LaneState::Running {
+            // What comes while it is opened is nobody's fault.
+            (self.steps, self.taken) = (Progress { seen: steps, since: Instant::now() }, taken);
+            return None;
+        }
         let still = self.steps.still(steps);
         // Without pictures there is nothing to judge.
         if still < TICK {

@@ -82,6 +82,11 @@ impl Scoring {
         Ok(())
     }
 
+    /// Of how many streams there is a past.
+    pub fn remembered(&self) -> usize {
+        self.pasts.len()
+    }
+
     /// Streams that `known` does not know any more have no past.
     pub fn forget(&mut self, known: impl Fn(StreamId) -> bool) {
         self.pasts.retain(|stream, _| known(*stream));

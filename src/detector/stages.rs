@@ -85,19 +85,22 @@ pub struct Search {
     pub(super) views: Option<Views>,
     /// How many patches had features that are not finite, for the health of the flow.
     pub(super) faulty: Arc<AtomicU64>,
+    /// Those that are counted there already.
+    counted: u64,
     told: Option<Instant>,
 }
 
 impl Search {
     pub(super) fn new(engine: Option<Gauge>, numbers: Pool<Vec<f32>>, views: Option<Views>) -> Search {
-        Search { engine, numbers, classes: Vec::new(), views, faulty: Arc::default(), told: None }
+        Search { engine, numbers, classes: Vec::new(), views, faulty: Arc::default(), counted: 0, told: None }
     }
 
     fn count_faulty(&mut self) {
         let patches = self.engine.as_ref().map_or(0, Gauge::faulty);
-        if self.faulty.swap(patches, Relaxed) < patches
-            && self.told.is_none_or(|told| told.elapsed() > COMPLAINT_INTERVAL)
-        {
+        // The flow's count goes on where another detector takes over.
+        let new = patches.saturating_sub(std::mem::replace(&mut self.counted, patches));
+        self.faulty.fetch_add(new, Relaxed);
+        if new > 0 && self.told.is_none_or(|told| told.elapsed() > COMPLAINT_INTERVAL) {
             self.told = Some(Instant::now());
             tracing::warn!(
                 patches,
@@ -184,8 +187,10 @@ impl Stage for Score {
             self.enlarger.step(map, self.scoring.luma(), size, &mut scores);
         }
         let mut streams = self.alarms.streams();
-        let Some(alarm) = streams.get_mut(&frame.stream) else {
+        if self.scoring.remembered() > streams.len() {
             self.scoring.forget(|stream| streams.contains_key(&stream));
+        }
+        let Some(alarm) = streams.get_mut(&frame.stream) else {
             return Ok(Judged { frame, verdict: None });
         };
         let mut counted = self.masks.take();

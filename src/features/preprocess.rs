@@ -31,12 +31,16 @@ impl ModelInput {
     }
 }
 
-/// Turns frames, or one part of them, into inputs; keeps its tables as long as the frames keep their size.
+/// Kinds of frames whose tables are kept: cameras of one run that take turns.
+const KINDS: usize = 8;
+
+/// Turns frames, or one part of them, into inputs; keeps its tables for the kinds of frames that came last.
 #[derive(Debug)]
 pub struct Preprocessor {
     spec: InputSpec,
     window: Window,
-    tables: Option<Tables>,
+    /// The last kind first.
+    tables: Vec<Tables>,
     vertical: [Vec<f32>; 3],
     horizontal: [Vec<f32>; 3],
 }
@@ -93,7 +97,7 @@ impl Preprocessor {
         Preprocessor {
             spec: *spec,
             window,
-            tables: None,
+            tables: Vec::new(),
             vertical: Default::default(),
             horizontal: Default::default(),
         }
@@ -114,7 +118,10 @@ impl Preprocessor {
             frame.pixels.len()
         );
         let key = (frame.width, frame.height, frame.format, frame.colour.full_range);
-        if self.tables.as_ref().is_none_or(|tables| tables.frame != key) {
+        let known = self.tables.iter().position(|tables| tables.frame == key);
+        if let Some(at) = known {
+            self.tables.swap(0, at);
+        } else {
             let (width, height) = self.window.pixels(frame.width, frame.height);
             anyhow::ensure!(
                 width > 0 && height > 0,
@@ -123,9 +130,10 @@ impl Preprocessor {
                 frame.height,
                 frame.id
             );
-            self.tables = Some(Tables::new(&self.spec, &self.window, frame));
+            self.tables.truncate(KINDS - 1);
+            self.tables.insert(0, Tables::new(&self.spec, &self.window, frame));
         }
-        let Some(tables) = &self.tables else {
+        let Some(tables) = self.tables.first() else {
             return Ok(());
         };
         let place = tables.placement;

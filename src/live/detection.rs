@@ -55,15 +55,21 @@ pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>, open: &Op
     let mut failures: Vec<Instant> = Vec::new();
     let ladder = Arc::new(Mutex::new(Ladder::new(flow.least_verdicts, flow.ladder.len(), Instant::now())));
     let mut detector = Some(open(&shared.config)?);
+    // A stream that asks for what is not there is a wrong setting, no failure.
+    shared.judge_by(detector.as_ref().map(|detector| &detector.alarms), true)?;
     loop {
         let rung = lock(&ladder).at();
         let opened = match detector.take() {
             Some(detector) => Ok(detector),
-            None => open(&shared.config.at_rung(rung)),
+            None => open(&shared.config.at_rung(rung)).and_then(|detector| {
+                shared.judge_by(Some(&detector.alarms), rung > 0)?;
+                Ok(detector)
+            }),
         };
         let could = opened.is_ok();
+        lock(&ladder).begin();
         let ended = opened.and_then(|detector| judge(shared, status, detector, &ladder));
-        shared.judge_by(None)?;
+        shared.judge_by(None, false)?;
         let Err(why) = ended else {
             if lock(&ladder).at() == rung || shared.stop.asked() {
                 return Ok(());
@@ -75,9 +81,10 @@ pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>, open: &Op
             return Err(why);
         }
         let told = in_one_line(&why);
-        if rung > 0 && !could {
-            tracing::error!(why = told, rung, "flow.ladder: this step cannot be taken, nor those below");
-            lock(&ladder).refuse(Instant::now());
+        if !could && lock(&ladder).refuse(Instant::now()) {
+            tracing::error!(why = told, rung, "flow.ladder: this step cannot be taken now");
+            let why = format!("step {rung} of the ladder cannot be taken: {told}");
+            status.health.problem("overload", Some(why));
             continue;
         }
         let now = Instant::now();
@@ -110,7 +117,6 @@ fn judge(
     detector: Opened,
     ladder: &Arc<Mutex<Ladder>>,
 ) -> Result<()> {
-    shared.judge_by(Some(detector.alarms.clone()))?;
     status.opened(detector.summary.clone());
     let record = Record { events: shared.recorders.clone(), ..Record::default() };
     // Its own token: a lane that ends must not end the pictures.
@@ -167,13 +173,14 @@ impl Stage for Publish {
     type Out = ();
 
     fn step(&mut self, Judged { frame, verdict }: Judged) -> Result<()> {
-        // A stream that was taken away meanwhile has no verdict, or nobody who shows it.
+        // A stream that was taken away meanwhile has no verdict, or nobody who shows it. What was under way when another
+        // rung was chosen says nothing about that.
         if let (Some(verdict), Some(verdicts)) = (verdict, self.shared.verdicts(frame.stream)) {
             verdicts.publish(Some(Scored { frame: frame.id, captured: frame.captured, verdict }));
-            let waited = self.status.health.waited_for_source();
-            let found = lock(&self.ladder).verdict(frame.stream, waited, Instant::now());
-            if let Some(found) = found.filter(|_| !self.stop.asked()) {
-                self.find(found);
+            if !self.stop.asked() {
+                let waited = self.status.health.waited_for_source();
+                let found = lock(&self.ladder).verdict(frame.stream, waited, Instant::now());
+                found.into_iter().for_each(|found| self.find(found));
             }
         }
         Ok(())

@@ -61,10 +61,24 @@ impl Ladder {
         self.at
     }
 
-    /// This rung cannot be stood on: it and those below are given up.
-    pub(super) fn refuse(&mut self, now: Instant) {
-        self.rungs = self.at.saturating_sub(1);
-        self.go(self.rungs, false, now);
+    /// A detector is opened: what was counted before says nothing about it.
+    pub(super) fn begin(&mut self) {
+        self.window = None;
+    }
+
+    /// This rung cannot be stood on. Who came from below goes back there, for longer; who came from above goes back up,
+    /// and the rungs from this one down are given up. False if there is nowhere to go.
+    pub(super) fn refuse(&mut self, now: Instant) -> bool {
+        if self.climbed {
+            self.hold = (self.hold * 2).min(LONGEST_HOLD);
+            self.go(self.at + 1, false, now);
+        } else if self.at > 0 {
+            self.rungs = self.at - 1;
+            self.go(self.rungs, false, now);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Counts a verdict of `stream`; `waited` is how long the lane has waited for pictures in all. Now and then it finds
@@ -73,7 +87,7 @@ impl Ladder {
         if self.least <= 0.0 {
             return None;
         }
-        // The first verdict begins the window: before it, the detector was opened.
+        // The first verdict begins the window, and is not counted.
         let window = self.window.get_or_insert_with(|| Window {
             begun: now,
             verdicts: 0,
@@ -161,7 +175,7 @@ mod tests {
                 found.extend(ladder.verdict(tenth / 5 % 2, Duration::ZERO, now));
             }
             if ladder.at() == 2 {
-                ladder.refuse(now);
+                assert!(ladder.refuse(now));
             }
         }
         let rung = |finding: &Finding| match finding {
@@ -172,6 +186,29 @@ mod tests {
         let rungs: Vec<_> = found.iter().map(rung).collect();
         assert_eq!(rungs, [Some(1), Some(2), None], "{found:?}");
         assert_eq!(ladder.at(), 1);
+    }
+
+    #[test]
+    fn a_climb_that_fails_goes_back_and_loses_nothing() {
+        let begun = Instant::now();
+        let mut ladder = Ladder::new(2.0, 1, begun);
+        assert!(!ladder.refuse(begun), "there is nothing else");
+        let mut tried = 0;
+        for second in 0..7200_u32 {
+            // One verdict a second is too few, four are enough.
+            let now = begun + Duration::from_secs(1) * second;
+            let times = if ladder.at() == 0 { 1 } else { 4 };
+            for part in 0..times {
+                ladder.verdict(0, Duration::ZERO, now + Duration::from_millis(250) * part);
+            }
+            if ladder.at() == 0 && second > 60 {
+                tried += 1;
+                assert!(ladder.refuse(now));
+                assert_eq!(ladder.at(), 1);
+            }
+        }
+        // After 1, 2, 4, 8 and every 16 minutes.
+        assert!((6..=12).contains(&tried), "{tried}");
     }
 
     #[test]

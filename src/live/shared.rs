@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::gave_up::GaveUp;
 use super::handover::Handovers;
 use super::verdicts::{DetectionStatus, Verdicts};
+use crate::causes::in_one_line;
 use crate::config::{Config, StreamConfig};
 use crate::detector::{Alarms, EventRecorders};
 use crate::frame::StreamId;
@@ -82,16 +84,23 @@ impl Shared {
         Duration::from_secs_f64(self.config.flow.drain_secs)
     }
 
-    /// From now on all streams are judged by `alarms`; by nobody without.
+    /// From now on all streams are judged by `alarms`; by nobody without. A stream that asks for what model and bank do
+    /// not give is an error if `strict`; else it alone goes unjudged, and says why.
     ///
     /// # Errors
-    /// What a stream asks for and model and bank do not give.
-    pub fn judge_by(&self, alarms: Option<Alarms>) -> Result<()> {
+    /// See above.
+    pub fn judge_by(&self, alarms: Option<&Alarms>, strict: bool) -> Result<()> {
         let mut streams = self.streams();
-        for (id, stream) in alarms.iter().flat_map(|_| &streams.running) {
-            alarms.iter().try_for_each(|alarms| stream.judge_by(alarms, *id))?;
+        for (id, stream) in &streams.running {
+            let Some(alarms) = alarms.filter(|_| !stream.standing.ended) else { continue };
+            let judged = stream.judge_by(alarms, *id);
+            let why = judged.as_ref().err().map(in_one_line);
+            stream.standing.pictures.problem("detection", why);
+            if strict {
+                judged?;
+            }
         }
-        streams.alarms = alarms;
+        streams.alarms = alarms.cloned();
         Ok(())
     }
 
@@ -107,18 +116,35 @@ impl Shared {
         }
     }
 
-    /// A picture lane has ended; what failed ends the run.
+    /// A picture lane has ended. A part that failed ends the run; a source that failed ends its own stream only, and is
+    /// told at the end of the run.
     pub fn ended(&self, stream: StreamId, result: Result<()>) {
         let mut streams = self.streams();
         let Some(running) = streams.running.get_mut(&stream) else { return };
         running.standing.ended = true;
+        let verdicts = running.standing.verdicts.clone();
         if let Err(why) = result {
             let why = match &running.standing.name {
                 Some(name) => why.context(format!("stream {name:?}")),
                 None => why,
             };
+            tracing::error!("{}", in_one_line(&why));
+            if why.downcast_ref::<GaveUp>().is_some() {
+                self.stop.ask();
+            }
             streams.failure.get_or_insert(why);
-            self.stop.ask();
+        }
+        // The last stream's last frames are judged to the end; of others nothing is left behind.
+        let others = streams.running.values().any(|other| !other.standing.ended);
+        if others {
+            streams.alarms.iter().for_each(|alarms| alarms.remove(stream));
+        }
+        drop(streams);
+        if others {
+            verdicts.iter().for_each(|verdicts| verdicts.publish(None));
+            if let Err(why) = self.recorders.remove(stream) {
+                tracing::error!("events: {}", in_one_line(&why));
+            }
         }
         self.changed.notify_all();
     }

@@ -39,6 +39,8 @@ pub struct Stream {
     pub events: Option<Box<dyn EventSink>>,
     /// Counts its pictures: told by `video` as well.
     pub pictures: Arc<Health>,
+    /// Ends it alone: a part of the run's token, with which its source was opened.
+    pub stop: Stop,
 }
 
 /// A live run; cloning shares it.
@@ -75,7 +77,7 @@ impl Live {
     /// A name that is taken; a threshold or region of interest that model and bank do not give; a thread that the
     /// system refuses. The others do not notice.
     pub fn add(&self, stream: Stream) -> Result<StreamId> {
-        let Stream { config, source, video, events, pictures } = stream;
+        let Stream { config, source, video, events, pictures, stop } = stream;
         let shared = &self.shared;
         let mut streams = shared.streams();
         let alike = |other: &Running| !other.standing.ended && other.standing.name == config.name;
@@ -85,6 +87,8 @@ impl Live {
             return Err(ConfigError::Invalid(why).into());
         }
         let id = streams.next;
+        // Not given twice, whatever comes of it.
+        streams.next += 1;
         let verdicts = shared.detection.as_ref().map(|detection| Arc::new(Verdicts::of(detection)));
         let standing = Standing {
             id,
@@ -93,7 +97,6 @@ impl Live {
             verdicts: verdicts.clone(),
             ended: false,
         };
-        let stop = shared.stop.of_part();
         let mut running = Running { config, standing, stop: stop.clone(), thread: None };
         if let Some(alarms) = &streams.alarms {
             running.judge_by(alarms, id)?;
@@ -129,9 +132,16 @@ impl Live {
             told.ended(id, ended);
         };
         let thread = std::thread::Builder::new().name("pictures".into()).spawn(body);
-        running.thread = Some(thread.context("cannot start a thread")?);
+        match thread {
+            Ok(thread) => running.thread = Some(thread),
+            Err(why) => {
+                streams.alarms.iter().for_each(|alarms| alarms.remove(id));
+                drop(streams);
+                shared.recorders.remove(id)?;
+                return Err(why).context("cannot start a thread");
+            }
+        }
         streams.running.insert(id, running);
-        streams.next += 1;
         Ok(id)
     }
 

@@ -122,7 +122,7 @@ fn live(fails: &[u64], stop: &Stop) -> (Live, Arc<AtomicUsize>) {
 }
 
 /// A stream with a fixed threshold, and its screen.
-fn stream(name: &str) -> (Stream, Screen) {
+fn stream(name: &str, stop: &Stop) -> (Stream, Screen) {
     let source = SourceConfig { name: Some(name.to_owned()), ..SourceConfig::default() };
     let mut config = Config { streams: vec![source], ..Config::default() };
     config.score.threshold = crate::score::ThresholdSetting::Fixed(1.0);
@@ -133,6 +133,7 @@ fn stream(name: &str) -> (Stream, Screen) {
         video: Box::new(screen.clone()),
         events: None,
         pictures: Arc::new(Health::new()),
+        stop: stop.of_part(),
     };
     (stream, screen)
 }
@@ -154,14 +155,14 @@ fn verdicts(live: &Live, at: usize) -> u64 {
 fn streams_come_and_go_while_it_runs() {
     let stop = Stop::new();
     let (live, _) = live(&[], &stop);
-    let (front, front_screen) = stream("front");
+    let (front, front_screen) = stream("front", &stop);
     let front = live.add(front).unwrap();
     let running = live.clone();
     let run = std::thread::spawn(move || running.run());
     until("a verdict on the first", || verdicts(&live, 0) > 3);
-    let (rear, rear_screen) = stream("rear");
+    let (rear, rear_screen) = stream("rear", &stop);
     let rear = live.add(rear).unwrap();
-    assert!(live.add(stream("rear").0).unwrap_err().to_string().contains("\"rear\" already"));
+    assert!(live.add(stream("rear", &stop).0).unwrap_err().to_string().contains("\"rear\" already"));
     until("a verdict on the second", || verdicts(&live, 1) > 3);
     live.remove(front).unwrap();
     assert!(front_screen.ended() && !rear_screen.ended());
@@ -169,7 +170,7 @@ fn streams_come_and_go_while_it_runs() {
     let seen = rear_screen.pictures();
     until("pictures of the other", || rear_screen.pictures() > seen + 10);
     // The name is free again, and the number is not.
-    let (again, again_screen) = stream("front");
+    let (again, again_screen) = stream("front", &stop);
     let again = live.add(again).unwrap();
     assert!(again != front && again != rear);
     until("verdicts on both", || verdicts(&live, 1) > 3);
@@ -184,7 +185,7 @@ fn streams_come_and_go_while_it_runs() {
 fn pictures_go_on_while_a_detector_that_failed_is_opened_again() {
     let stop = Stop::new();
     let (live, opened) = live(&[8, 0], &stop);
-    let (front, screen) = stream("front");
+    let (front, screen) = stream("front", &stop);
     live.add(front).unwrap();
     let states = Arc::new(Mutex::new(Vec::new()));
     let (running, seen) = (live.clone(), Arc::clone(&states));
@@ -214,7 +215,7 @@ fn pictures_go_on_while_a_detector_that_failed_is_opened_again() {
 fn a_detector_that_fails_again_and_again_ends_the_run_for_a_supervisor() {
     let stop = Stop::new();
     let (live, opened) = live(&[2, 2, 2, 2, 2, 2], &stop);
-    let (front, screen) = stream("front");
+    let (front, screen) = stream("front", &stop);
     live.add(front).unwrap();
     let why = live.run().unwrap_err();
     assert!(why.downcast_ref::<GaveUp>().is_some(), "{why:#}");
@@ -228,7 +229,7 @@ fn a_detector_that_fails_again_and_again_ends_the_run_for_a_supervisor() {
 fn a_detector_that_cannot_be_opened_at_the_start_ends_the_run_with_its_reason() {
     let stop = Stop::new();
     let (live, _) = live(&[0], &stop);
-    let (front, screen) = stream("front");
+    let (front, screen) = stream("front", &stop);
     live.add(front).unwrap();
     let why = live.run().unwrap_err();
     assert_eq!(why.to_string(), "there is no GPU");
@@ -242,9 +243,14 @@ fn a_detector_that_is_too_slow_goes_down_its_ladder_and_says_so() {
     config.flow.least_verdicts = 15.0;
     config.flow.ladder = vec![crate::config::Rung { height: Some(252), bank: None }];
     // At 252 it is fast enough.
-    let opener = |config: &Config| Ok(opened(if config.model.height == Some(252) { 20 } else { 100 }, None));
+    let heights = Arc::<Mutex<Vec<Option<usize>>>>::default();
+    let seen = Arc::clone(&heights);
+    let opener = move |config: &Config| {
+        seen.lock().unwrap().push(config.model.height);
+        Ok(opened(if config.model.height == Some(252) { 20 } else { 100 }, None))
+    };
     let live = Live::with(config, true, stop.clone(), Arc::new(opener));
-    let (front, screen) = stream("front");
+    let (front, screen) = stream("front", &stop);
     live.add(front).unwrap();
     let running = live.clone();
     let run = std::thread::spawn(move || running.run());
@@ -252,10 +258,12 @@ fn a_detector_that_is_too_slow_goes_down_its_ladder_and_says_so() {
     until("overload", || problems().contains_key("overload"));
     let told = problems()["overload"].clone();
     assert!(told.contains("height 252") && told.contains("fewer than 15"), "{told}");
-    until("the other height", || live.detection().unwrap().lane() == LaneState::Running);
+    until("the other height", || heights.lock().unwrap().len() == 2);
+    until("an open detector", || live.detection().unwrap().lane() == LaneState::Running);
     let (before, shown) = (verdicts(&live, 0), screen.pictures());
     until("verdicts again", || verdicts(&live, 0) > before + 5);
     assert!(screen.pictures() > shown && !screen.ended());
+    assert_eq!(*heights.lock().unwrap(), [None, Some(252)]);
     stop.ask();
     run.join().unwrap().unwrap();
 }

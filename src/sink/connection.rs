@@ -52,9 +52,11 @@ pub(super) fn write_within(
 ) -> std::io::Result<()> {
     let start = Instant::now();
     while !bytes.is_empty() {
-        if start.elapsed() > most {
+        let left = most.saturating_sub(start.elapsed());
+        if left.is_zero() {
             return Err(std::io::Error::new(ErrorKind::TimedOut, "the client takes too long"));
         }
+        connection.set_write_timeout(Some(left))?;
         match connection.write(bytes) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),

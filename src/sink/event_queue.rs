@@ -1,7 +1,7 @@
 //! Events on their way to the log, behind a queue of their own: a slow or full disk holds up nobody.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -31,6 +31,10 @@ enum Order {
 pub struct EventQueue {
     give: Sender<Order>,
     lost: Arc<AtomicU64>,
+    /// Something was lost since the last event that was written.
+    failed: Arc<AtomicBool>,
+    /// The disk did not answer in time at an end: nobody waits for it once more.
+    hangs: Arc<AtomicBool>,
     state: StateHook,
 }
 
@@ -42,20 +46,26 @@ impl EventQueue {
     pub fn start(log: EventLog, state: StateHook) -> std::io::Result<EventQueue> {
         let (give, orders) = bounded(WAITING);
         let lost = Arc::<AtomicU64>::default();
-        let (told, count) = (Arc::clone(&state), Arc::clone(&lost));
+        let failed = Arc::<AtomicBool>::default();
+        let (told, count, failing) = (Arc::clone(&state), Arc::clone(&lost), Arc::clone(&failed));
         // It ends by itself with the last queue: a disk that hangs must not hold up the end.
-        std::thread::Builder::new().name("events".into()).spawn(move || work(log, &orders, &count, &told))?;
-        Ok(EventQueue { give, lost, state })
+        std::thread::Builder::new()
+            .name("events".into())
+            .spawn(move || work(log, &orders, (&count, &failing), &told))?;
+        Ok(EventQueue { give, lost, failed, hangs: Arc::default(), state })
     }
 }
 
-fn work(mut log: EventLog, orders: &Receiver<Order>, lost: &AtomicU64, state: &StateHook) {
-    let mut failed = false;
+fn work(
+    mut log: EventLog,
+    orders: &Receiver<Order>,
+    (lost, failed): (&AtomicU64, &AtomicBool),
+    state: &StateHook,
+) {
     for order in orders {
         match order {
             Order::Write(event) => match log.write(&event) {
-                Ok(()) if failed => {
-                    failed = false;
+                Ok(()) if failed.swap(false, Ordering::Relaxed) => {
                     tracing::warn!(
                         lost = lost.load(Ordering::Relaxed),
                         "events are written again, some are missing"
@@ -65,7 +75,7 @@ fn work(mut log: EventLog, orders: &Receiver<Order>, lost: &AtomicU64, state: &S
                 Ok(()) => {}
                 Err(error) => {
                     let count = lost.fetch_add(1, Ordering::Relaxed) + 1;
-                    if !std::mem::replace(&mut failed, true) {
+                    if !failed.swap(true, Ordering::Relaxed) {
                         tracing::error!(%error, "events are not written");
                     }
                     state(PART, Some(format!("{error}; {count} are lost")));
@@ -84,6 +94,7 @@ impl EventSink for EventQueue {
     fn write(&mut self, event: &Event) -> Result<(), FileError> {
         if self.give.try_send(Order::Write(event.clone())).is_err() {
             let count = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            self.failed.store(true, Ordering::Relaxed);
             (self.state)(PART, Some(format!("the disk is too slow for them; {count} are lost")));
         }
         Ok(())
@@ -91,14 +102,16 @@ impl EventSink for EventQueue {
 
     /// Waits until all is written, but not for ever.
     fn finish(&mut self) -> Result<(), FileError> {
-        let (done, ended) = bounded(1);
-        let until = Instant::now() + ENDS_WITHIN;
-        if self.give.send_deadline(Order::Finish(done), until).is_err() {
-            tracing::error!("the disk took the last events not in time");
+        if self.hangs.load(Ordering::Relaxed) {
             return Ok(());
         }
-        ended.recv_deadline(until).unwrap_or_else(|_| {
-            tracing::error!("the disk took the last events not in time");
+        let (done, ended) = bounded(1);
+        let until = Instant::now() + ENDS_WITHIN;
+        let sent = self.give.send_deadline(Order::Finish(done), until);
+        let finished = sent.ok().and_then(|()| ended.recv_deadline(until).ok());
+        finished.unwrap_or_else(|| {
+            self.hangs.store(true, Ordering::Relaxed);
+            tracing::error!("the disk did not take the last events in time");
             Ok(())
         })
     }

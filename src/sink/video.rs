@@ -193,11 +193,6 @@ impl VideoOut {
         self.dropped
     }
 
-    /// The encoder's element name.
-    pub fn encoder(&self) -> &str {
-        &self.encoder.name
-    }
-
     /// Where the video can be watched.
     pub fn urls(&self) -> &[String] {
         &self.urls
