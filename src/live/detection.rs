@@ -28,9 +28,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Opened {
     pub alarms: Alarms,
     pub summary: String,
-    pub chain: Box<dyn FnOnce(Flow<Frame>) -> Result<Flow<Judged>, FlowError>>,
+    pub chain: Box<Chain>,
 }
 
+/// The way of frames through it.
+pub(super) type Chain = dyn FnOnce(Flow<Frame>) -> Result<Flow<Judged>, FlowError>;
 /// What opens it.
 pub(super) type Opener = dyn Fn(&Config) -> Result<Opened> + Send + Sync;
 
