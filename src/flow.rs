@@ -19,7 +19,7 @@ use crate::frame::{Frame, FrameId};
 use crate::health::{Health, SOURCE_STAGE, StageHealth};
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
-use parcel::Parcel;
+use parcel::{Over, Parcel};
 use reading::{Reading, Unread};
 
 /// One step of the way. It runs on a thread of its own and sees every item in order.
@@ -106,6 +106,7 @@ pub struct Flow<T> {
     pace: Pace,
     health: Arc<Health>,
     stop: Stop,
+    over: Over,
 }
 
 /// Depth of the queue in front of each stage.
@@ -141,7 +142,8 @@ impl Flow<Frame> {
         if let Some(status) = source.status() {
             health.watch(status);
         }
-        let reading = Reading::new(source, sender, Arc::clone(&health), stop.clone());
+        let over = Over::default();
+        let reading = Reading::new(source, sender, Arc::clone(&health), stop.clone(), over.clone());
         let body = move || match pace {
             Pace::Offline => reading.all(),
             Pace::Live { in_flight } => reading.newest(in_flight),
@@ -159,7 +161,7 @@ impl Flow<Frame> {
             })
         };
         let workers = vec![spawn("source", body)?];
-        Ok(Flow { output, workers, pace, health, stop })
+        Ok(Flow { output, workers, pace, health, stop, over })
     }
 }
 
@@ -174,12 +176,16 @@ impl<T: Send + 'static> Flow<T> {
     /// # Errors
     /// If the system refuses a thread.
     pub fn stage<S: Stage<In = T>>(self, name: &str, stage: S) -> Result<Flow<S::Out>, FlowError> {
-        let Flow { output: input, mut workers, pace, health, stop } = self;
+        let Flow { output: input, mut workers, pace, health, stop, over } = self;
         let (sender, output) = bounded(DEPTH);
         let work =
             Work { name: name.to_owned(), pace, health: health.stage(name), faults: Arc::clone(&health) };
-        workers.push(spawn(name, move || work.run(stage, &input, Some(&sender)))?);
-        Ok(Flow { output, workers, pace, health, stop })
+        let end = over.at_end();
+        workers.push(spawn(name, move || {
+            let _end = end;
+            work.run(stage, &input, Some(&sender))
+        })?);
+        Ok(Flow { output, workers, pace, health, stop, over })
     }
 
     /// Runs the last stage on this thread until the flow ends, then waits for all threads.
@@ -188,9 +194,13 @@ impl<T: Send + 'static> Flow<T> {
     /// # Errors
     /// The first failure along the way, in the order of the stages.
     pub fn run<S: Stage<In = T>>(self, name: &str, stage: S, patience: Duration) -> Result<(), FlowError> {
-        let Flow { output: input, mut workers, pace, health, stop } = self;
+        let Flow { output: input, mut workers, pace, health, stop, over } = self;
         let work = Work { name: name.to_owned(), pace, health: health.stage(name), faults: health };
-        workers.push(spawn(name, move || work.run::<S>(stage, &input, None))?);
+        let end = over.at_end();
+        workers.push(spawn(name, move || {
+            let _end = end;
+            work.run::<S>(stage, &input, None)
+        })?);
         join_all(workers, &stop, patience)
     }
 }

@@ -1,11 +1,36 @@
 //! What goes through the queues: an item and what the flow itself needs to know of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::frame::FrameId;
 use crate::health::Health;
+
+/// Raised once a stage has ended: nobody waits for further frames then, though a frame that was lost with it may hold the last
+/// permit.
+#[derive(Clone, Default)]
+pub(super) struct Over(Arc<AtomicBool>);
+
+impl Over {
+    /// Whether a stage has ended.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Raises it when what is given back is dropped: at the end of a stage's thread, by a panic, too.
+    pub fn at_end(&self) -> impl Drop + use<> {
+        struct Raise(Over);
+        impl Drop for Raise {
+            fn drop(&mut self) {
+                self.0.0.store(true, Ordering::Release);
+            }
+        }
+        Raise(self.clone())
+    }
+}
 
 /// An item on its way, with what the flow itself needs to know of it.
 pub(super) struct Parcel<T> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 
-use super::parcel::{Parcel, Permit, Permits};
+use super::parcel::{Over, Parcel, Permit, Permits};
 use crate::frame::Frame;
 use crate::health::{Health, SOURCE_STAGE, StageHealth};
 use crate::source::{Source, SourceError};
@@ -29,6 +29,7 @@ pub(super) struct Reading {
     stage: StageHealth,
     health: Arc<Health>,
     stop: Stop,
+    over: Over,
 }
 
 /// Reads one frame, measuring how long that took.
@@ -48,14 +49,15 @@ fn send(sender: &Sender<Parcel<Frame>>, item: Frame, permit: Option<Permit>) -> 
 }
 
 impl Reading {
-    /// Frames of `source` go to `sender` until `stop` is asked.
+    /// Frames of `source` go to `sender` until `stop` is asked, or `over` is raised.
     pub fn new(
         source: Box<dyn Source>,
         sender: Sender<Parcel<Frame>>,
         health: Arc<Health>,
         stop: Stop,
+        over: Over,
     ) -> Reading {
-        Reading { source, sender, stage: health.stage(SOURCE_STAGE), health, stop }
+        Reading { source, sender, stage: health.stage(SOURCE_STAGE), health, stop, over }
     }
 
     /// Every frame.
@@ -72,7 +74,7 @@ impl Reading {
     /// First the permit, then the frame, from a source that has its newest one ready.
     pub fn pulled(mut self, in_flight: usize) -> Result<(), Unread> {
         let mut permits = Permits::new(in_flight);
-        while !self.stop.asked() {
+        while !self.stop.asked() && !self.over.is_raised() {
             let Some(permit) = permits.take(&self.health) else { continue };
             let frame = read(self.source.as_mut(), &self.stage, &self.health).map_err(Unread::Source)?;
             if frame.is_none_or(|frame| !send(&self.sender, frame, Some(permit))) {
@@ -85,7 +87,7 @@ impl Reading {
     /// A thread of its own reads the source, so that a camera is never left unread; the newest frame
     /// waits in a slot until fewer than `in_flight` frames are under way.
     pub fn newest(self, in_flight: usize) -> Result<(), Unread> {
-        let Reading { mut source, sender, stage, health, stop } = self;
+        let Reading { mut source, sender, stage, health, stop, over } = self;
         let mut permits = Permits::new(in_flight);
         let (slot_in, slot) = bounded::<Frame>(1);
         let older = slot.clone();
@@ -109,6 +111,9 @@ impl Reading {
             loop {
                 // First the permit, then the frame: what goes on is the newest at that moment.
                 let Some(permit) = permits.take(health) else {
+                    if over.is_raised() {
+                        stop.ask();
+                    }
                     if reader.is_finished() && stop.asked() {
                         break;
                     }
