@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::players::{HEIGHT, Viewer, WIDTH, camera, free_port, is_grey, player};
 use crate::support::program::{Running, farout, program};
+use crate::support::rtsp_camera::RtspCamera;
 
 /// Rows that the status line may cover.
 const STATUS_ROWS: usize = 40;
@@ -126,12 +127,20 @@ fn a_viewer_stays_while_the_camera_goes_and_comes_back() {
     viewer.until("pictures that say that there is no signal", 5, is_grey);
     let second = camera(camera_port);
     viewer.until("the camera's pictures again", 10, |picture| !is_grey(picture));
+    second.signal(libc::SIGTERM);
+    drop(second.outcome());
+    viewer.until("that it has gone", 5, is_grey);
+    // Another camera in its place: other codec, size, shape and rate. The viewer's stream stays what it is. RTP carries no
+    // JPEG of 4:4:4, which jpegenc would take.
+    let jpegs = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 ! jpegenc \
+                 ! rtpjpegpay name=pay0";
+    let third = RtspCamera::coded(jpegs, 0, camera_port);
+    viewer.until("the other camera's pictures", 10, |picture| !is_grey(picture));
     drop(viewer);
-    for (one, signal) in [(daemon, libc::SIGTERM), (second, libc::SIGTERM)] {
-        one.signal(signal);
-        let ended = one.outcome().succeeded();
-        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
-    }
+    daemon.signal(libc::SIGTERM);
+    let ended = daemon.outcome().succeeded();
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    drop(third);
 }
 
 #[test]

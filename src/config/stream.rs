@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Config, ConfigError};
 use crate::overlay::OverlayConfig;
 use crate::score::ScoreConfig;
-use crate::sink::OutputConfig;
+use crate::sink::{OutputConfig, is_stream_name};
 use crate::source::SourceConfig;
 
 /// Keys of `[score]` that a stream may have of its own; the rest shapes score maps, which one model and one bank make.
@@ -26,8 +26,6 @@ const SCORE: &[&str] = &[
 ];
 /// Keys of `[output]` that a stream may have of its own; the servers are one for all.
 const OUTPUT: &[&str] = &["record", "events", "bitrate_kbps", "keyframe_secs", "width", "height"];
-/// Length of the longest name.
-const LONGEST_NAME: usize = 64;
 
 /// What holds for one stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +62,12 @@ impl Config {
         let mut found = Vec::new();
         for (at, source) in self.streams.iter().enumerate() {
             if let Some(name) = &source.name {
-                check_name(name).map_err(invalid)?;
+                if !is_stream_name(name) {
+                    return Err(invalid(format!(
+                        "stream.name is {name:?}, give 1 to 64 letters, digits, - and _, a letter or digit first, such as \
+                         \"front\""
+                    )));
+                }
                 if !names.insert(name) {
                     return Err(invalid(format!("stream.name is {name:?} twice: give each stream its own")));
                 }
@@ -134,19 +137,6 @@ impl Config {
             ))),
         }
     }
-}
-
-/// A name is part of an address and of file names.
-fn check_name(name: &str) -> Result<(), String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if !begins || name.len() > LONGEST_NAME || !name.chars().all(fits) {
-        return Err(format!(
-            "stream.name is {name:?}, give up to {LONGEST_NAME} letters, digits, - and _, beginning with a letter or digit, \
-             such as \"front\""
-        ));
-    }
-    Ok(())
 }
 
 /// What is wrong with a section that a stream has of its own.

@@ -56,18 +56,16 @@ pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>, open: &Op
     priority::lower(flow.detection_nice);
     let mut failures: Vec<Instant> = Vec::new();
     let ladder = Arc::new(Mutex::new(Ladder::new(flow.least_verdicts, flow.ladder.len(), Instant::now())));
-    let mut detector = Some(open(&shared.config)?);
-    // A stream that asks for what is not there is a wrong setting, no failure.
-    shared.judge_by(detector.as_ref().map(|detector| &detector.alarms), true)?;
+    let opened = |rung, strict| -> Result<Opened> {
+        let detector = open(&shared.config.at_rung(rung))?;
+        shared.judge_by(Some(&detector.alarms), strict)?;
+        Ok(detector)
+    };
+    // At the start, a stream that asks for what is not there is a wrong setting, no failure.
+    let mut first = Some(opened(0, true)?);
     loop {
         let rung = lock(&ladder).at();
-        let opened = match detector.take() {
-            Some(detector) => Ok(detector),
-            None => open(&shared.config.at_rung(rung)).and_then(|detector| {
-                shared.judge_by(Some(&detector.alarms), rung > 0)?;
-                Ok(detector)
-            }),
-        };
+        let opened = first.take().map_or_else(|| opened(rung, rung > 0), Ok);
         let could = opened.is_ok();
         lock(&ladder).begin();
         let ended = opened.and_then(|detector| judge(shared, status, detector, &ladder));

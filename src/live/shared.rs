@@ -136,17 +136,23 @@ impl Shared {
         }
         // The last stream's last frames are judged to the end; of others nothing is left behind.
         let others = streams.running.values().any(|other| !other.standing.ended);
-        if others {
-            streams.alarms.iter().for_each(|alarms| alarms.remove(stream));
-        }
         drop(streams);
         if others {
             verdicts.iter().for_each(|verdicts| verdicts.publish(None));
-            if let Err(why) = self.recorders.remove(stream) {
+            if let Err(why) = self.judge_no_more(stream) {
                 tracing::error!("events: {}", in_one_line(&why));
             }
         }
         self.changed.notify_all();
+    }
+
+    /// A stream is judged no more, and its events end.
+    ///
+    /// # Errors
+    /// If what is left of its events cannot be written.
+    pub fn judge_no_more(&self, stream: StreamId) -> Result<()> {
+        self.streams().alarms.iter().for_each(|alarms| alarms.remove(stream));
+        self.recorders.remove(stream)
     }
 }
 

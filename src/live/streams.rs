@@ -103,7 +103,9 @@ impl Live {
         }
         let config = &running.config;
         let size = (config.output.width, config.output.height);
-        let source = Steady::new(source, size, stop.clone()).context("cannot start a thread")?;
+        let source = Steady::new(source, size, stop.clone())
+            .inspect_err(|_| streams.alarms.iter().for_each(|alarms| alarms.remove(id)))
+            .context("cannot start a thread")?;
         let show = Show::new(
             &config.overlay,
             verdicts.map(|verdicts| (shared.handovers.join(id), verdicts)),
@@ -135,9 +137,8 @@ impl Live {
         match thread {
             Ok(thread) => running.thread = Some(thread),
             Err(why) => {
-                streams.alarms.iter().for_each(|alarms| alarms.remove(id));
                 drop(streams);
-                shared.recorders.remove(id)?;
+                shared.judge_no_more(id)?;
                 return Err(why).context("cannot start a thread");
             }
         }
@@ -161,11 +162,8 @@ impl Live {
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(stream, "a picture lane panicked");
         }
-        let mut streams = shared.streams();
-        streams.running.remove(&stream);
-        streams.alarms.iter().for_each(|alarms| alarms.remove(stream));
-        drop(streams);
-        shared.recorders.remove(stream)
+        shared.streams().running.remove(&stream);
+        shared.judge_no_more(stream)
     }
 
     /// Runs until all streams have ended or stopping is asked, and everything is drained.

@@ -99,6 +99,14 @@ pub enum ShownPictures {
     Scored,
 }
 
+/// Whether a stream may be called so: a part of addresses and of file names that needs no quoting, 1 to 64 letters, digits, `-` and
+/// `_`, a letter or digit first.
+pub fn is_stream_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
 /// Where a server listens and under which path it serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {

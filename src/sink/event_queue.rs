@@ -123,22 +123,10 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::region::{EventKind, Rect};
+    use crate::sink::events::tests::event as made_up;
 
     fn event(number: u64) -> Event {
-        Event {
-            kind: EventKind::Start,
-            stream: Some("front".into()),
-            event: number,
-            frame: 30,
-            time_secs: 1.2,
-            utc: None,
-            first_frame: 28,
-            last_frame: 30,
-            rect: Rect::default(),
-            area: 12,
-            peak: 17.25,
-        }
+        Event { stream: Some("front".into()), ..made_up(number) }
     }
 
     fn states() -> (Arc<Mutex<Vec<Option<String>>>>, StateHook) {

@@ -169,11 +169,11 @@ fn mend(file: &mut File) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::region::{EventKind, Rect};
 
-    fn event(number: u64) -> Event {
+    pub fn event(number: u64) -> Event {
         Event {
             kind: EventKind::Start,
             stream: None,

@@ -50,7 +50,7 @@ mod video;
 
 use std::path::PathBuf;
 
-pub use config::{Address, OutputConfig, ShownPictures};
+pub use config::{Address, OutputConfig, ShownPictures, is_stream_name};
 pub use event_queue::EventQueue;
 pub use events::{EventLog, EventSink};
 #[cfg(feature = "media")]
@@ -96,7 +96,7 @@ pub enum SinkError {
     },
     /// A stream's name cannot be a part of an address.
     #[error(
-        "stream name \"{name}\": write 1 to 64 letters, digits, \".\", \"_\" and \"-\", a letter or digit first"
+        "stream name \"{name}\": write 1 to 64 letters, digits, \"_\" and \"-\", a letter or digit first"
     )]
     Name {
         /// The name.

@@ -12,10 +12,8 @@ use gstreamer_rtsp_server as rtsp;
 use gstreamer_rtsp_server::prelude::*;
 use jiff::Timestamp;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, NTP_TO_UNIX};
 
-/// From 1900, where NTP begins, to 1970 (RFC 5905).
-const NTP_UNIX: gst::ClockTime = gst::ClockTime::from_seconds(2_208_988_800);
 /// What GStreamer calls such times.
 const NTP: &str = "timestamp/x-ntp";
 /// So long before they enter may pictures have been captured: a camera's own delay, the network, judging.
@@ -27,7 +25,8 @@ const EXTENSION: &str = "urn:ietf:params:rtp-hdrext:ntp-64";
 
 /// Nanoseconds since 1900.
 fn ntp(utc: Timestamp) -> gst::ClockTime {
-    gst::ClockTime::from_nseconds(u64::try_from(utc.as_nanosecond()).unwrap_or_default()) + NTP_UNIX
+    let unix = gst::ClockTime::from_nseconds(u64::try_from(utc.as_nanosecond()).unwrap_or_default());
+    unix + gst::ClockTime::from_seconds(NTP_TO_UNIX.into())
 }
 
 /// Notes on a picture when it was captured.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::SinkError;
-use super::config::OutputConfig;
+use super::config::{OutputConfig, is_stream_name};
 use super::http::{HttpListener, HttpServer};
 use super::outlet::{KeyWanted, Outlet};
 use super::rtsp::{RtspListener, RtspServer};
@@ -39,7 +39,7 @@ impl Servers {
     /// [`SinkError::Mounted`] if there is a stream of this name, [`SinkError::Name`] if it cannot be a name, and
     /// [`SinkError::Stage`] if it cannot be multiplexed.
     pub fn mount(&self, name: Option<&str>) -> Result<Mount, SinkError> {
-        if let Some(name) = name.filter(|name| !is_plain(name)) {
+        if let Some(name) = name.filter(|name| !is_stream_name(name)) {
             return Err(SinkError::Name { name: name.to_owned() });
         }
         let key_wanted = Arc::<KeyWanted>::default();
@@ -84,11 +84,4 @@ pub struct Viewers {
     pub rtsp: usize,
     /// HTTP clients that read.
     pub http: usize,
-}
-
-/// Whether a name needs no quoting in an address and cannot be mistaken for a relative path.
-fn is_plain(name: &str) -> bool {
-    name.len() <= 64
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }

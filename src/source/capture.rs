@@ -9,7 +9,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, NTP_TO_UNIX};
 
 /// Packets of pictures that may be inside the decoder.
 const PACKETS: usize = 256;
@@ -21,8 +21,6 @@ const AFTER: SignedDuration = SignedDuration::from_millis(100);
 const DECODING: Duration = Duration::from_secs(10);
 /// Decoders in hardware round presentation times.
 const ROUNDED: u64 = 1_000_000;
-/// Seconds from 1900, where NTP begins, to 1970 (RFC 5905).
-const NTP_UNIX: i64 = 2_208_988_800;
 
 /// When each of the last pictures was captured, by presentation time, as its camera says.
 pub(super) type SharedSender = Arc<Mutex<Sender>>;
@@ -79,7 +77,8 @@ impl Report {
         // Times of the next era begin in 2036; those of this one have the highest bit set since 1968.
         let era = if seconds >> 31 == 1 { 0 } else { 1_i64 << 32 };
         let nanoseconds = (u64::from(fraction) * 1_000_000_000) >> 32;
-        let utc = Timestamp::new(i64::from(seconds) + era - NTP_UNIX, nanoseconds as i32).ok()?;
+        let utc =
+            Timestamp::new(i64::from(seconds) + era - i64::from(NTP_TO_UNIX), nanoseconds as i32).ok()?;
         Some(Report { utc, rtp, rate })
     }
 
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_report_gives_rtp_times_their_time_of_day() {
-        let seconds = 1_700_000_000_u32 + NTP_UNIX as u32;
+        let seconds = 1_700_000_000_u32 + NTP_TO_UNIX;
         let report = Report::read(&packet(seconds, 1000), 90_000).unwrap();
         assert_eq!(report.utc.as_millisecond(), 1_700_000_000_500);
         assert_eq!(report.at(1000 + 9000).unwrap().as_millisecond(), 1_700_000_000_600);
