@@ -63,10 +63,12 @@ view() {
 
 # Runs a daemon with the further flags, and a viewer; of two streams without a source given there are two.
 measure() {
-    local name=$1 file=$2 viewers=()
+    local name=$1 file=$2 viewers=() span=$((seconds + 4))
     shift 2
+    # The pictures outlast the model, which first finishes what it has begun: else it has the cores to itself at the end.
+    if [ "$name" = alone ]; then span=3600; fi
     "$farout" -q run -c "$file" "$@" --http off --rtsp "rtsp://127.0.0.1:$port/farout" \
-        --seconds $((seconds + 4)) --json >"$work/$name.out" &
+        --seconds "$span" --json >"$work/$name.out" &
     local daemon=$!
     children+=("$daemon")
     sleep 4
@@ -78,6 +80,10 @@ measure() {
         wait "${viewers[@]}"
     else
         view farout "$name"
+    fi
+    if [ "$name" = alone ]; then
+        wait "$model" || true
+        kill "$daemon"
     fi
     wait "$daemon" || true
     rm -f "$file"
@@ -91,7 +97,6 @@ nice -n 10 "$farout" -q run -c "$alone" --source "$work/drive.mp4" --loop --fast
 model=$!
 children+=("$model")
 measure alone "$(variant bypass 'output:picture = "live"')" --bypass "${watched[@]}"
-wait "$model" || true
 rm -f "$alone"
 measure live "$(variant live 'output:picture = "live"')" "${watched[@]}"
 measure no-nice "$(variant no-nice 'flow:detection_nice = 0')" "${watched[@]}"
