@@ -121,10 +121,12 @@ fn one_of_several_is_chosen_by_its_name() {
         farout(all.into_iter().chain(more.iter().copied())).succeeded().stdout
     };
     let told = |out: &str| serde_json::from_str::<serde_json::Value>(out.lines().last().unwrap()).unwrap();
+    // A machine under load drops pictures.
+    let frames = |told: &serde_json::Value| Some(told["frames"].as_u64()? + told["dropped"].as_u64()?);
     let both = told(&run(&[]));
-    assert_eq!((both["frames"].as_u64(), both["streams"].as_array().map(Vec::len)), (Some(10), Some(2)));
+    assert_eq!((frames(&both), both["streams"].as_array().map(Vec::len)), (Some(10), Some(2)), "{both}");
     let one = told(&run(&["--stream", "rear"]));
-    assert_eq!((one["frames"].as_u64(), one.get("streams")), (Some(5), None));
+    assert_eq!((frames(&one), one.get("streams")), (Some(5), None), "{one}");
     let video = folder.path().join("rear.mp4");
     let replayed = ["replay", "--bypass", "--frames", "5", "-c", config, "--stream", "rear", "--video"];
     farout(replayed.into_iter().chain([video.to_str().unwrap()])).succeeded();
