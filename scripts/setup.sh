@@ -3,6 +3,7 @@
 #
 # setup PACKAGE...   installs the build's and the given apt packages, checks Rust, fetches ONNX Runtime
 
+# As scripts/fetch-onnxruntime has it.
 ONNXRUNTIME_VERSION=1.23.2
 NVRTC_VERSION=12.9.86
 RUST_MINIMUM=1.92
@@ -43,27 +44,7 @@ fetch_onnxruntime() {
     library=$folder/libonnxruntime.so.$ONNXRUNTIME_VERSION
     if [ ! -e "$library" ]; then
         say "Fetching ONNX Runtime $ONNXRUNTIME_VERSION"
-        local machine temporary
-        machine=$(uname -m)
-        mkdir -p "$folder"
-        temporary=$(mktemp -d "$folder/.download-XXXXXX")
-        python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
-            --platform "manylinux_2_28_$machine" --platform "manylinux_2_27_$machine" --platform "manylinux2014_$machine" \
-            -d "$temporary" "onnxruntime==$ONNXRUNTIME_VERSION" ||
-            { rm -rf "$temporary"; die "cannot download onnxruntime $ONNXRUNTIME_VERSION; put libonnxruntime.so into $folder by hand, or set ORT_DYLIB_PATH"; }
-        python3 - "$temporary" <<'PYTHON'
-import pathlib, sys, zipfile
-folder = pathlib.Path(sys.argv[1])
-(wheel,) = folder.glob("*.whl")
-with zipfile.ZipFile(wheel) as archive:
-    (name,) = [n for n in archive.namelist() if "/libonnxruntime.so." in n]
-    (folder / "library").write_bytes(archive.read(name))
-    for notice in [n for n in archive.namelist() if n.endswith(("LICENSE", "ThirdPartyNotices.txt"))]:
-        (folder / pathlib.Path(notice).name).write_bytes(archive.read(notice))
-PYTHON
-        mv "$temporary"/LICENSE "$temporary"/ThirdPartyNotices.txt "$folder"/ 2>/dev/null || true
-        mv "$temporary/library" "$library"
-        rm -rf "$temporary"
+        scripts/fetch-onnxruntime cpu "$folder" >/dev/null || die "ONNX Runtime $ONNXRUNTIME_VERSION could not be fetched"
     fi
     # Whoever has chosen a library keeps it.
     export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$PWD/$library}

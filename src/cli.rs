@@ -81,6 +81,8 @@ pub enum Command {
     Dataset(DatasetCommand),
     /// Judge score maps of any program against truth masks
     Metrics(MetricsArgs),
+    /// Time the model on every execution provider and precision, and tell which to configure
+    Bench(BenchArgs),
     /// Tell what this machine has: ONNX Runtime, devices, codecs, cameras, ports, with remedies
     Doctor(DoctorArgs),
 }
@@ -112,6 +114,8 @@ pub enum Device {
     Auto,
     /// The processor
     Cpu,
+    /// The processor through OpenVINO, or what [runtime.provider.openvino] names
+    Openvino,
     /// An NVIDIA GPU through CUDA
     Cuda,
     /// An NVIDIA GPU through TensorRT

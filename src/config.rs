@@ -174,6 +174,7 @@ impl Config {
         self.search.kernels.iter_mut().for_each(below);
         self.runtime.library.iter_mut().for_each(below);
         self.runtime.engines.iter_mut().for_each(below);
+        self.runtime.provider.values_mut().filter_map(|one| one.library.as_mut()).for_each(below);
         self.output.events.iter_mut().filter(|path| path.as_os_str() != "-").for_each(below);
         self.output.record.iter_mut().for_each(below);
         self.flow.ladder.iter_mut().filter_map(|rung| rung.bank.as_mut()).for_each(below);

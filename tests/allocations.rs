@@ -170,7 +170,7 @@ fn large_blocks(source: &str, score: ScoreConfig, end: Option<Box<dyn VideoEnd>>
     let mut config = Config::default();
     config.model.path.clone_from(&given().model);
     config.bank.path.clone_from(&given().bank);
-    config.runtime.device = farout::features::Device::Cpu;
+    config.runtime.device = farout::features::Device::CPU;
     config.runtime.threads = 1;
     config.search.device = farout::nearest::Device::Cpu;
     config.search.threads = 1;

@@ -26,7 +26,7 @@ fn open(path: &Path, features: &str) -> Session {
         logits: Some("logits".into()),
         ..Default::default()
     };
-    let runtime = RuntimeConfig { device: Device::Cpu, threads: 1, ..Default::default() };
+    let runtime = RuntimeConfig { device: Device::CPU, threads: 1, ..Default::default() };
     Session::open(&model, &runtime).unwrap()
 }
 
@@ -207,7 +207,7 @@ fn a_session_on_the_cpu_asks_for_no_gpu() {
     let path = dir.path().join("tiny.onnx");
     Tiny::default().write(&path);
     let model = ModelConfig { path, features: Some("tokens".into()), ..Default::default() };
-    let runtime = RuntimeConfig { device: Device::Cpu, cuda_graph: true, ..Default::default() };
+    let runtime = RuntimeConfig { device: Device::CPU, cuda_graph: true, ..Default::default() };
     let session = Session::open_on(&model, &runtime, &Unasked).unwrap();
     assert!(session.stream().is_none() && session.withheld().is_empty());
 }

@@ -17,7 +17,7 @@ use prost::Message;
 use tiny_model::{CLASSES, Tiny, WIDTH, weights};
 
 fn cpu() -> RuntimeConfig {
-    RuntimeConfig { device: Device::Cpu, threads: 1, ..Default::default() }
+    RuntimeConfig { device: Device::CPU, threads: 1, ..Default::default() }
 }
 
 fn config(path: &Path, features: &str) -> ModelConfig {
@@ -354,7 +354,8 @@ fn devices_that_are_not_there_are_named_with_reasons() {
         Session::open(&config(&path, "map"), &RuntimeConfig { threads: 1, ..Default::default() }).unwrap();
     if standing("cuda") == Some(Standing::Absent) {
         assert!(all.iter().all(|f| f.standing == Standing::Good || f.remedy.is_some()));
-        let insisting = RuntimeConfig { device: Device::Cuda, ..Default::default() };
+        let insisting =
+            RuntimeConfig { device: Device::Only(farout::features::Provider::Cuda), ..Default::default() };
         let fault = format!(
             "{:#}",
             Session::open(&config(&path, "map"), &insisting).map(|s| s.describe()).unwrap_err()
@@ -362,8 +363,8 @@ fn devices_that_are_not_there_are_named_with_reasons() {
         assert!(fault.contains("device = \"cuda\""), "{fault}");
         assert_eq!(findings(&insisting)[2].standing, Standing::Bad);
         if standing("tensorrt") == Some(Standing::Absent) {
-            // Two precisions of each.
-            assert_eq!((auto.provider(), auto.fallbacks().len()), ("cpu", 4));
+            // Two precisions of each, and OpenVINO.
+            assert_eq!((auto.provider(), auto.fallbacks().len()), ("cpu", 5));
         }
     }
 }

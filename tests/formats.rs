@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::program::{Outcome, farout};
-use farout::model::onnx::{Dimension, DimensionValue, ModelProto, type_proto};
+use farout::model::onnx::{Dimension, DimensionValue, ModelProto, data_type, type_proto};
 use farout::model::{ModelConfig, read};
 use prost::Message;
 
@@ -81,6 +81,16 @@ fn a_model_of_bytes_is_fed_bytes() {
     let told = told.succeeded().json();
     assert_eq!(told["normalisation_assumed"], false, "{told}");
     assert_eq!(told["normalisation"], "rgb x 1.0000000 - [0.0, 0.0, 0.0] / [1.0, 1.0, 1.0]", "{told}");
+    // They are rounded as floats and stay floats: TensorRT takes bytes nowhere inside a graph.
+    for file in ["timm-vit-bytes.dy.onnx", "timm-vit-bytes.ts.onnx"] {
+        let out = dir.path().join(file);
+        prepare(&tiny(file), &out, &["--features", "norm"]).succeeded();
+        let (model, _): (ModelProto, String) = read::read(&out).unwrap();
+        let graph = model.graph.unwrap();
+        let bytes = Some(i64::from(data_type::UINT8));
+        assert!(!graph.node.iter().any(|node| node.op_type() == "Cast" && node.int("to") == bytes), "{file}");
+        assert!(graph.node.iter().any(|node| node.op_type() == "Floor"), "{file}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ const WIDTH: usize = 8;
 const TOKENS: i64 = 24;
 
 fn cpu() -> RuntimeConfig {
-    RuntimeConfig { device: Device::Cpu, threads: 1, ..Default::default() }
+    RuntimeConfig { device: Device::CPU, threads: 1, ..Default::default() }
 }
 
 fn numbers(count: usize, seed: u32) -> Vec<f32> {

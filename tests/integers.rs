@@ -12,7 +12,7 @@ use farout::model::unsigned::unsigned_weights;
 use prost::Message;
 
 fn cpu() -> RuntimeConfig {
-    RuntimeConfig { device: Device::Cpu, threads: 1, ..Default::default() }
+    RuntimeConfig { device: Device::CPU, threads: 1, ..Default::default() }
 }
 
 /// Runs the only image input on waves; node by node, or optimised.

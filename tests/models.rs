@@ -58,7 +58,7 @@ fn folder() -> PathBuf {
 }
 
 fn cpu() -> RuntimeConfig {
-    RuntimeConfig { device: Device::Cpu, threads: 1, ..Default::default() }
+    RuntimeConfig { device: Device::CPU, threads: 1, ..Default::default() }
 }
 
 /// The input of `tools/tiny_models.py`.

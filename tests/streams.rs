@@ -12,7 +12,7 @@ use farout::prepare::{Examined, Look, examine};
 use prost::Message;
 
 fn cpu() -> RuntimeConfig {
-    RuntimeConfig { device: Device::Cpu, threads: 1, ..Default::default() }
+    RuntimeConfig { device: Device::CPU, threads: 1, ..Default::default() }
 }
 
 fn examined(model: &ModelProto) -> Examined {

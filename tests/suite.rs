@@ -49,6 +49,7 @@ mod metrics_input;
 mod models;
 mod motion_jpeg;
 mod prepare;
+mod providers;
 mod reconnect;
 mod replay;
 mod search_bench;

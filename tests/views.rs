@@ -239,7 +239,7 @@ fn tiles_show_a_small_stranger_in_more_cells() {
         build(&path, &bank, &[]).succeeded();
         let mut config = Config::read(&path).unwrap();
         config.bank.path = bank;
-        config.runtime.device = farout::features::Device::Cpu;
+        config.runtime.device = farout::features::Device::CPU;
         config.search.device = farout::nearest::Device::Cpu;
         config
     };

@@ -27,6 +27,29 @@ pub struct ModelWarmArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub config: ConfigArgs,
+    /// Runs of the model, of which the median is told
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub runs: u16,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `farout bench`
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub config: ConfigArgs,
+    /// Heights of the model's input to try besides the configured one
+    #[arg(long, value_name = "PIXELS,PIXELS", value_delimiter = ',')]
+    pub heights: Vec<usize>,
+    /// Runs of the model in each round, of which the median counts
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub runs: u16,
+    /// Rounds: each opens and times every way once
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub rounds: u16,
     /// Report in JSON
     #[arg(long)]
     pub json: bool,

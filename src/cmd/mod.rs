@@ -6,6 +6,7 @@ mod bank_build;
 mod bank_inspect;
 mod bank_merge;
 mod bank_prune;
+mod bench;
 mod compare;
 mod dataset_check;
 mod doctor;
@@ -59,6 +60,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Compare(args) => compare::compare(&args),
         Command::Dataset(DatasetCommand::Check(args)) => dataset_check::check(&args),
         Command::Metrics(args) => metrics::metrics(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }

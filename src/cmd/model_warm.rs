@@ -30,7 +30,7 @@ pub fn warm(args: &ModelWarmArgs) -> Result<()> {
     }
     let bar = progress::bar(None, "");
     bar.set_message(match config.runtime.device {
-        Device::Cpu => "opening the model",
+        Device::CPU => "opening the model",
         _ => "opening the model; TensorRT may build for minutes",
     });
     let start = Instant::now();
@@ -38,7 +38,7 @@ pub fn warm(args: &ModelWarmArgs) -> Result<()> {
     bar.finish_and_clear();
     let mut session = session?;
     let opened_secs = start.elapsed().as_secs_f64();
-    let run_ms = session.warm_up(FRAME.0, FRAME.1)?.as_secs_f64() * 1e3;
+    let run_ms = session.warm_up(FRAME.0, FRAME.1, args.runs)?.as_secs_f64() * 1e3;
     let warmed = Warmed {
         model: session.describe(),
         runs_on: session.attempt().to_string(),
@@ -49,6 +49,8 @@ pub fn warm(args: &ModelWarmArgs) -> Result<()> {
         off_golden_frame: session.parity(),
         opened_secs,
         run_ms,
+        input_size: session.identity().input_size.clone(),
+        peak_memory_mb: peak_memory_mb(),
     };
     answer(args.json, &warmed)
 }
@@ -72,8 +74,12 @@ struct Warmed {
     off_golden_frame: Option<f32>,
     /// Seconds until the model was open.
     opened_secs: f64,
-    /// Milliseconds of one run on a frame of 1280x720.
+    /// Milliseconds of one run on a frame of 1280x720: median.
     run_ms: f64,
+    /// Size of the model's input.
+    input_size: String,
+    /// Most memory that the process has had, in MB; 0 where the system does not tell.
+    peak_memory_mb: f64,
 }
 
 impl fmt::Display for Warmed {
@@ -94,8 +100,16 @@ impl fmt::Display for Warmed {
         }
         writeln!(
             f,
-            "  opened in    {:.1} s; one run of a {}x{} frame {:.1} ms",
-            self.opened_secs, FRAME.0, FRAME.1, self.run_ms
+            "  opened in    {:.1} s; one run of a {}x{} frame {:.1} ms; at most {:.0} MB of memory",
+            self.opened_secs, FRAME.0, FRAME.1, self.run_ms, self.peak_memory_mb
         )
     }
+}
+
+/// Most memory that this process has had, in MB; 0 where the system does not tell.
+fn peak_memory_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
+    kib.unwrap_or_default() * 1024.0 / 1e6
 }

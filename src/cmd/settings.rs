@@ -5,6 +5,7 @@ use std::path::Path;
 use super::unread::{self, Reads};
 use crate::cli::{ConfigArgs, DetectArgs, Device};
 use crate::config::{Config, ConfigError};
+use crate::features::{Device as Wanted, Provider};
 
 /// The configuration with its common keys overridden by flags. What `command` does not read of the file is said.
 ///
@@ -31,10 +32,11 @@ pub fn read(args: &ConfigArgs, (command, reads): (&str, &Reads)) -> Result<Confi
     }
     if let Some(device) = args.device {
         (config.runtime.device, config.search.device) = match device {
-            Device::Auto => (crate::features::Device::Auto, crate::nearest::Device::Auto),
-            Device::Cpu => (crate::features::Device::Cpu, crate::nearest::Device::Cpu),
-            Device::Cuda => (crate::features::Device::Cuda, crate::nearest::Device::Cuda),
-            Device::Tensorrt => (crate::features::Device::TensorRt, crate::nearest::Device::Cuda),
+            Device::Auto => (Wanted::Auto, crate::nearest::Device::Auto),
+            Device::Cpu => (Wanted::CPU, crate::nearest::Device::Cpu),
+            Device::Openvino => (Wanted::Only(Provider::OpenVino), crate::nearest::Device::Auto),
+            Device::Cuda => (Wanted::Only(Provider::Cuda), crate::nearest::Device::Cuda),
+            Device::Tensorrt => (Wanted::Only(Provider::TensorRt), crate::nearest::Device::Cuda),
         };
     }
     config.check()?;

@@ -1,9 +1,10 @@
 //! What a session may run on, best first, and the options that ONNX Runtime is given for it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::config::{Device, Precision, Provider, RuntimeConfig};
+use super::config::RuntimeConfig;
+use super::device::{Device, Options, Precision, Provider};
+use super::openvino;
 
 /// One way to run a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +18,10 @@ pub struct Attempt {
 impl std::fmt::Display for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.provider {
-            Provider::Cpu => write!(f, "{}", self.provider),
-            Provider::Cuda | Provider::TensorRt => write!(f, "{} ({})", self.provider, self.precision),
+            Provider::Cpu | Provider::PlugIn(_) => write!(f, "{}", self.provider),
+            Provider::Cuda | Provider::TensorRt | Provider::OpenVino => {
+                write!(f, "{} ({})", self.provider, self.precision)
+            }
         }
     }
 }
@@ -33,34 +36,37 @@ pub struct OnStream {
 }
 
 impl OnStream {
-    fn options(self) -> [(&'static str, String); 2] {
-        [("has_user_compute_stream", flag(true)), ("user_compute_stream", self.stream.to_string())]
+    fn options(self) -> [(String, String); 2] {
+        [
+            ("has_user_compute_stream".into(), flag(true)),
+            ("user_compute_stream".into(), self.stream.to_string()),
+        ]
     }
 }
-
-/// Options of an execution provider by ONNX Runtime's names.
-pub type Options = BTreeMap<&'static str, String>;
 
 impl RuntimeConfig {
     /// All ways to try, best first.
     pub fn attempts(&self) -> Vec<Attempt> {
-        let providers = match self.device {
+        let providers = match &self.device {
             Device::Auto => &self.providers[..],
-            Device::Cpu => &[Provider::Cpu],
-            Device::Cuda => &[Provider::Cuda],
-            Device::TensorRt => &[Provider::TensorRt],
+            Device::Only(provider) => std::slice::from_ref(provider),
         };
         providers
             .iter()
             .flat_map(|&provider| {
-                let precisions: &[Precision] = match (provider, self.precision) {
-                    (Provider::TensorRt, Precision::Fp16) => &[Precision::Fp16, Precision::Fp32],
-                    (Provider::Cuda, Precision::Fp16 | Precision::Tf32) => {
-                        &[Precision::Tf32, Precision::Fp32]
-                    }
-                    _ => &[Precision::Fp32],
+                let at_all: &[Precision] = match provider {
+                    // A plug-in is told its precision by its options, if at all.
+                    _ if self.plugin(provider).is_some() => &[Precision::Fp32],
+                    Provider::TensorRt => &[Precision::Fp16, Precision::Fp32],
+                    Provider::Cuda => &[Precision::Tf32, Precision::Fp32],
+                    Provider::OpenVino => openvino::precisions(self.openvino_hardware()),
+                    Provider::Cpu | Provider::PlugIn(_) => &[Precision::Fp32],
                 };
-                precisions.iter().map(move |&precision| Attempt { provider, precision })
+                let allowed = |precision: &&Precision| **precision >= self.precision;
+                // Where it has nothing as exact, its best is compared like all others.
+                let best = at_all.last().filter(|best| !allowed(best));
+                let all = at_all.iter().filter(allowed).chain(best);
+                all.map(move |&precision| Attempt { provider, precision }).collect::<Vec<_>>()
             })
             .collect()
     }
@@ -68,19 +74,19 @@ impl RuntimeConfig {
     /// Options of the CUDA provider.
     pub fn cuda_options(&self, precision: Precision, on: Option<OnStream>) -> Options {
         let mut options = Options::from([
-            ("device_id", self.gpu.to_string()),
-            ("use_tf32", flag(precision != Precision::Fp32)),
+            ("device_id".into(), self.gpu.to_string()),
+            ("use_tf32".into(), flag(precision != Precision::Fp32)),
             // The exhaustive search may choose otherwise at every start.
-            ("cudnn_conv_algo_search", "HEURISTIC".to_owned()),
-            ("arena_extend_strategy", "kSameAsRequested".to_owned()),
+            ("cudnn_conv_algo_search".into(), "HEURISTIC".to_owned()),
+            ("arena_extend_strategy".into(), "kSameAsRequested".to_owned()),
         ]);
         if self.gpu_memory_mb > 0 {
-            options.insert("gpu_mem_limit", bytes(self.gpu_memory_mb));
+            options.insert("gpu_mem_limit".into(), bytes(self.gpu_memory_mb));
         }
         if let Some(on) = on {
             options.extend(on.options());
             if on.graph {
-                options.insert("enable_cuda_graph", flag(true));
+                options.insert("enable_cuda_graph".into(), flag(true));
             }
         }
         options
@@ -95,28 +101,28 @@ impl RuntimeConfig {
     ) -> Options {
         let half = precision == Precision::Fp16;
         let mut options = Options::from([
-            ("device_id", self.gpu.to_string()),
-            ("trt_fp16_enable", flag(half)),
+            ("device_id".into(), self.gpu.to_string()),
+            ("trt_fp16_enable".into(), flag(half)),
             // Sums over thousands of squares overflow in half precision.
-            ("trt_layer_norm_fp32_fallback", flag(half)),
+            ("trt_layer_norm_fp32_fallback".into(), flag(half)),
         ]);
         if self.tensorrt_workspace_mb > 0 {
-            options.insert("trt_max_workspace_size", bytes(self.tensorrt_workspace_mb));
+            options.insert("trt_max_workspace_size".into(), bytes(self.tensorrt_workspace_mb));
         }
         if let Some(folder) = engines {
             let folder = folder.display().to_string();
             options.extend([
-                ("trt_engine_cache_enable", flag(true)),
-                ("trt_engine_cache_path", folder.clone()),
-                ("trt_engine_cache_prefix", "farout".to_owned()),
-                ("trt_timing_cache_enable", flag(true)),
-                ("trt_timing_cache_path", folder),
+                ("trt_engine_cache_enable".into(), flag(true)),
+                ("trt_engine_cache_path".into(), folder.clone()),
+                ("trt_engine_cache_prefix".into(), "farout".to_owned()),
+                ("trt_timing_cache_enable".into(), flag(true)),
+                ("trt_timing_cache_path".into(), folder),
             ]);
         }
         if let Some(on) = on {
             options.extend(on.options());
             if on.graph {
-                options.insert("trt_cuda_graph_enable", flag(true));
+                options.insert("trt_cuda_graph_enable".into(), flag(true));
             }
         }
         options
@@ -141,16 +147,16 @@ mod tests {
             config.attempts().iter().map(Attempt::to_string).collect::<Vec<_>>().join(", ")
         };
         let mut config = RuntimeConfig::default();
-        let all = "tensorrt (fp16), tensorrt (fp32), cuda (tf32), cuda (fp32), cpu";
+        let all = "tensorrt (fp16), tensorrt (fp32), cuda (tf32), cuda (fp32), openvino (fp32), cpu";
         assert_eq!(named(&config), all);
         config.precision = Precision::Tf32;
-        assert_eq!(named(&config), "tensorrt (fp32), cuda (tf32), cuda (fp32), cpu");
+        assert_eq!(named(&config), "tensorrt (fp32), cuda (tf32), cuda (fp32), openvino (fp32), cpu");
         config.precision = Precision::Fp32;
-        assert_eq!(named(&config), "tensorrt (fp32), cuda (fp32), cpu");
-        config.device = Device::Cuda;
+        assert_eq!(named(&config), "tensorrt (fp32), cuda (fp32), openvino (fp32), cpu");
+        config.device = Device::Only(Provider::Cuda);
         config.precision = Precision::Fp16;
         assert_eq!(named(&config), "cuda (tf32), cuda (fp32)");
-        config.device = Device::Cpu;
+        config.device = Device::CPU;
         assert_eq!(named(&config), "cpu");
     }
 

@@ -10,7 +10,7 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::{IoBinding, NoSelectedOutputs, RunOptions};
 use ort::value::Tensor;
 
-use super::config::Provider;
+use super::device::Provider;
 use super::preprocess::ModelInput;
 use crate::gpu_stream::{GpuNumbers, GpuStock, GpuStream};
 
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Binding {
 fn memory(provider: Provider, stream: &dyn GpuStream) -> ort::Result<MemoryInfo<'static>> {
     let gpu = i32::try_from(stream.gpu()).unwrap_or(i32::MAX);
     match provider {
-        Provider::Cpu => {
+        Provider::Cpu | Provider::OpenVino | Provider::PlugIn(_) => {
             MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)
         }
         Provider::Cuda | Provider::TensorRt => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use super::binding::Binding;
-use super::config::Provider;
+use super::device::Provider;
 use super::outputs::output;
 use super::preprocess::ModelInput;
 use super::shortcut::close;

@@ -77,7 +77,8 @@ pub fn first_that_works<O: Opener>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::config::{Precision, Provider, RuntimeConfig};
+    use crate::features::config::RuntimeConfig;
+    use crate::features::device::{Precision, Provider};
 
     /// Opens what is listed; a session's number is how far it is off.
     struct Bench {
@@ -151,8 +152,8 @@ mod tests {
         assert_eq!(name, "cuda (fp32)");
         assert_eq!(passed, ["no tensorrt (fp16) here", "no tensorrt (fp32) here", "off by 0.3"]);
         let (name, passed, _) = chosen(&[(Cpu, Fp32, 0.0)]);
-        assert_eq!((name.as_str(), passed.len()), ("cpu", 4));
+        assert_eq!((name.as_str(), passed.len()), ("cpu", 5));
         let (name, passed, _) = chosen(&[]);
-        assert_eq!((name.as_str(), passed.len()), ("none", 5));
+        assert_eq!((name.as_str(), passed.len()), ("none", 6));
     }
 }

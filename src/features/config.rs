@@ -1,7 +1,10 @@
 //! The `[runtime]` section: which ONNX Runtime, on what device, with how many threads.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use super::device::{Device, Precision, Provider};
+use super::plugin::ProviderConfig;
 use crate::ranges::within;
 use serde::{Deserialize, Serialize};
 
@@ -13,19 +16,23 @@ pub struct RuntimeConfig {
     /// [`crate::features::runtime`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<PathBuf>,
-    /// `"auto"` tries `providers` in order and says why one is passed over; `"cpu"`, `"cuda"` and
-    /// `"tensorrt"` insist. Default: auto.
+    /// `"auto"` tries `providers` in order and says why one is passed over; the name of a provider insists on it.
+    /// Default: auto.
     pub device: Device,
-    /// Execution providers that `auto` tries, best first. Default: tensorrt, cuda, cpu.
+    /// Execution providers that `auto` tries, best first. Default: tensorrt, cuda, openvino, cpu.
     pub providers: Vec<Provider>,
+    /// Libraries, hardware and options of execution providers, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub provider: BTreeMap<String, ProviderConfig>,
     /// Threads of the CPU provider; 0: one per core. Results are the same from run to run
     /// for the same number. Default: 0, the best where it was measured, on two cores: with one thread less, `replay` of
     /// DINOv2-S at height 364 with a bank of 100,000 gives 0.55 times the frames per second.
     pub threads: usize,
     /// The GPU's number as the CUDA driver counts. Default: 0.
     pub gpu: usize,
-    /// The lowest precision that a GPU may use: `"fp16"` (TensorRT only), `"tf32"` or `"fp32"`. Higher ones
-    /// are taken where a lower one fails the comparison with the CPU. Default: fp16.
+    /// The lowest precision that an accelerator may use: `"bf16"` (OpenVINO on processors that have it), `"fp16"`
+    /// (TensorRT; OpenVINO on graphics), `"tf32"` or `"fp32"`. Higher ones are taken where a lower one fails the
+    /// comparison with the CPU. Default: fp16.
     pub precision: Precision,
     /// How far features of the golden frame may be off on a GPU, as part of their length; more, and the
     /// next precision or provider is taken. Default: 0.02.
@@ -51,7 +58,8 @@ impl Default for RuntimeConfig {
         RuntimeConfig {
             library: None,
             device: Device::Auto,
-            providers: vec![Provider::TensorRt, Provider::Cuda, Provider::Cpu],
+            providers: Provider::KNOWN.to_vec(),
+            provider: BTreeMap::new(),
             threads: 0,
             gpu: 0,
             precision: Precision::Fp16,
@@ -74,6 +82,12 @@ impl RuntimeConfig {
         }
     }
 
+    /// The library that brings `provider`, if it is not to be built into ONNX Runtime.
+    pub fn plugin(&self, provider: Provider) -> Option<(&Path, &ProviderConfig)> {
+        let own = self.provider.get(provider.name())?;
+        Some((own.library.as_deref()?, own))
+    }
+
     /// What is wrong with these settings, if anything.
     ///
     /// # Errors
@@ -91,23 +105,29 @@ impl RuntimeConfig {
             ("gpu_memory_mb", self.gpu_memory_mb as f64, 0.0, 1e7),
             ("tensorrt_workspace_mb", self.tensorrt_workspace_mb as f64, 0.0, 1e7),
         ];
-        within("runtime", &numbers)
+        within("runtime", &numbers)?;
+        if self.provider.contains_key("cpu") {
+            return Err("runtime.provider.cpu: the CPU takes no library and no options; see runtime.threads"
+                .to_owned());
+        }
+        for name in self.provider.keys() {
+            Provider::named(name).map_err(|why| format!("runtime.provider.{name}: {why}"))?;
+        }
+        let insisted = match self.device {
+            Device::Auto => None,
+            Device::Only(provider) => Some(provider),
+        };
+        let named = self.providers.iter().map(|one| ("providers", one));
+        for (key, one) in named.chain(insisted.iter().map(|one| ("device", one))) {
+            if matches!(one, Provider::PlugIn(_)) && self.plugin(*one).is_none() {
+                return Err(format!(
+                    "runtime.{key} names \"{one}\", which is neither \"tensorrt\", \"cuda\", \"openvino\" nor \"cpu\": say where \
+                     it comes from with library = \"...\" in [runtime.provider.{one}]"
+                ));
+            }
+        }
+        Ok(())
     }
-}
-
-/// Where the model is to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Device {
-    /// The first provider that works.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// CUDA or nothing.
-    Cuda,
-    /// TensorRT or nothing.
-    TensorRt,
 }
 
 /// Whether inputs and outputs stay at fixed places in a GPU's memory.
@@ -119,57 +139,6 @@ pub enum IoBinding {
     Auto,
     /// They are copied from and to the host by ONNX Runtime.
     Off,
-}
-
-/// A number format of products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 16-bit floats.
-    Fp16,
-    /// 32-bit floats with 10 bits of mantissa, accumulated in 32 bits.
-    Tf32,
-    /// 32-bit floats. TensorRT may use TF32 for them.
-    Fp32,
-}
-
-impl std::fmt::Display for Precision {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Precision::Fp16 => "fp16",
-            Precision::Tf32 => "tf32",
-            Precision::Fp32 => "fp32",
-        })
-    }
-}
-
-/// An execution provider of ONNX Runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// NVIDIA TensorRT.
-    TensorRt,
-    /// NVIDIA CUDA.
-    Cuda,
-    /// The CPU.
-    Cpu,
-}
-
-impl Provider {
-    /// The name that the configuration uses.
-    pub fn name(self) -> &'static str {
-        match self {
-            Provider::TensorRt => "tensorrt",
-            Provider::Cuda => "cuda",
-            Provider::Cpu => "cpu",
-        }
-    }
-}
-
-impl std::fmt::Display for Provider {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 #[cfg(test)]
@@ -194,5 +163,27 @@ mod tests {
         assert!(
             toml::from_str::<RuntimeConfig>("provider='cuda'").unwrap_err().to_string().contains("provider")
         );
+    }
+
+    #[test]
+    fn plug_ins_are_named_with_where_they_come_from() {
+        let read = |text: &str| toml::from_str::<RuntimeConfig>(text).map_err(|why| why.to_string());
+        let text = "providers = ['tensorrt-rtx', 'cpu']\n[provider.tensorrt-rtx]\nlibrary = 'lib/x.so'\nhardware = 'gpu'\n\
+                    options = { nv_target_sm = 'sm89' }";
+        let config = read(text).unwrap();
+        config.check().unwrap();
+        let (library, own) = config.plugin(config.providers[0]).unwrap();
+        assert_eq!((library, own.options["nv_target_sm"].as_str()), (Path::new("lib/x.so"), "sm89"));
+        assert_eq!(toml::from_str::<RuntimeConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
+        for (text, told) in [
+            ("providers = ['rtx', 'cpu']", "runtime.providers names \"rtx\""),
+            ("device = 'rtx'", "[runtime.provider.rtx]"),
+            ("[provider.cpu]\noptions = { x = '1' }", "runtime.provider.cpu"),
+            ("[provider.'A B']\nlibrary = 'x'", "runtime.provider.A B"),
+        ] {
+            let why = read(text).unwrap().check().unwrap_err();
+            assert!(why.contains(told), "{why}");
+        }
+        assert!(read("[provider.rtx]\nhardware = 'tpu'").unwrap_err().contains("tpu"));
     }
 }

@@ -1,6 +1,8 @@
 //! What `farout doctor` tells about ONNX Runtime and its execution providers.
 
-use super::config::{Device, Provider, RuntimeConfig};
+use super::attempt::Attempt;
+use super::config::RuntimeConfig;
+use super::device::{Device, Precision, Provider};
 use super::runtime::{REMEDY, Runtime, RuntimeError};
 use super::{byte_products, provider};
 use crate::finding::{Finding, Standing};
@@ -23,25 +25,32 @@ pub fn findings(config: &RuntimeConfig) -> Vec<Finding> {
         detail: format!("{} in {}", runtime.version, runtime.path.display()),
         remedy: None,
     }];
-    for provider in [Provider::TensorRt, Provider::Cuda, Provider::Cpu] {
+    let plugins = config.provider.keys().filter_map(|name| Provider::named(name).ok());
+    let others = plugins.filter(|one| !Provider::KNOWN.contains(one));
+    for provider in Provider::KNOWN.into_iter().chain(others) {
         let needed = insists && attempts.iter().any(|one| one.provider == provider);
         let name = provider.name().to_owned();
-        findings.push(match provider::loads(&runtime, provider, config) {
-            Ok(_) => Finding {
-                topic: TOPIC,
-                name,
-                standing: Standing::Good,
-                detail: "loads".to_owned(),
-                remedy: None,
+        findings.push(
+            match provider::loads(&runtime, Attempt { provider, precision: Precision::Fp32 }, config) {
+                Ok(_) => Finding {
+                    topic: TOPIC,
+                    name,
+                    standing: Standing::Good,
+                    detail: match config.plugin(provider) {
+                        Some((library, _)) => format!("loads from {}", library.display()),
+                        None => "loads".to_owned(),
+                    },
+                    remedy: None,
+                },
+                Err(why) => Finding {
+                    topic: TOPIC,
+                    name,
+                    standing: if needed { Standing::Bad } else { Standing::Absent },
+                    detail: why,
+                    remedy: Some(provider::remedy(provider).to_owned()),
+                },
             },
-            Err(why) => Finding {
-                topic: TOPIC,
-                name,
-                standing: if needed { Standing::Bad } else { Standing::Absent },
-                detail: why,
-                remedy: Some(provider::remedy(provider).to_owned()),
-            },
-        });
+        );
     }
     findings.push(byte_products(&runtime));
     findings

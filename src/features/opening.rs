@@ -12,7 +12,8 @@ use super::attempt::{Attempt, OnStream};
 use super::building::Building;
 use super::byte_products;
 use super::choose::{Opener, PassedOver, first_that_works, grouped};
-use super::config::{Device, Precision, Provider, RuntimeConfig};
+use super::config::RuntimeConfig;
+use super::device::{Device, Precision, Provider};
 use super::engines::{EngineKey, Engines, Kept, Making};
 use super::golden::{self, Golden};
 use super::gpu;
@@ -105,8 +106,8 @@ impl Opener for Providers<'_> {
 
     fn open(&mut self, attempt: Attempt) -> Result<Opened, String> {
         let (place, told) = match attempt.provider {
-            Provider::TensorRt => self.place(attempt)?,
-            Provider::Cuda | Provider::Cpu => (Place::None, None),
+            Provider::TensorRt if self.config.plugin(attempt.provider).is_none() => self.place(attempt)?,
+            _ => (Place::None, None),
         };
         let _telling = told.map(Building::start);
         let folder = match &place {
@@ -118,7 +119,9 @@ impl Opener for Providers<'_> {
         let bytes = match attempt.provider {
             Provider::Cpu => byte_products::exact(self.runtime, &self.loaded.bytes),
             // They have kernels of their own, and TensorRT takes signed weights only.
-            Provider::Cuda | Provider::TensorRt => Cow::Borrowed(&self.loaded.bytes[..]),
+            Provider::Cuda | Provider::TensorRt | Provider::OpenVino | Provider::PlugIn(_) => {
+                Cow::Borrowed(&self.loaded.bytes[..])
+            }
         };
         let inner = builder.commit_from_memory(&bytes).map_err(|e| self.refused(&e.to_string()))?;
         let threads = self.config.cpu_threads();
@@ -172,10 +175,8 @@ impl Providers<'_> {
     fn nothing_opens(&self, passed: &[PassedOver]) -> String {
         let what = self.loaded.config.path.display().to_string();
         let insists = match self.config.device {
-            Device::Auto => "",
-            Device::Cpu => "device = \"cpu\" is asked for: ",
-            Device::Cuda => "device = \"cuda\" is asked for: ",
-            Device::TensorRt => "device = \"tensorrt\" is asked for: ",
+            Device::Auto => String::new(),
+            Device::Only(provider) => format!("device = \"{provider}\" is asked for: "),
         };
         let listed = |passed: &[PassedOver]| -> String {
             let reasons: Vec<String> =
@@ -197,8 +198,7 @@ impl Providers<'_> {
             [one] => one.why.clone(),
             _ => format!("no execution provider of [runtime] providers opens it: {}", listed(passed)),
         };
-        let absent =
-            |one: &&PassedOver| provider::loads(self.runtime, one.attempt.provider, self.config).is_err();
+        let absent = |one: &&PassedOver| provider::loads(self.runtime, one.attempt, self.config).is_err();
         let remedy =
             passed.iter().find(absent).map(|one| format!("; {}", provider::remedy(one.attempt.provider)));
         named(format!("{why}{}", remedy.unwrap_or_default()))

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use ort::ep::{ArbitrarilyConfigurableExecutionProvider, CUDA, ExecutionProvider, TensorRT};
+use ort::ep::{ArbitrarilyConfigurableExecutionProvider, CUDA, ExecutionProvider, OpenVINO, TensorRT};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::attempt::{Attempt, OnStream, Options};
-use super::config::{Precision, Provider, RuntimeConfig};
+use super::attempt::{Attempt, OnStream};
+use super::config::RuntimeConfig;
+use super::device::{Options, Provider};
 use super::runtime::Runtime;
+use super::{openvino, plugin};
+use crate::file::cache_folder;
 
 /// Whether the library was built with `provider`; otherwise the reason why it cannot be used.
 ///
@@ -15,7 +18,8 @@ use super::runtime::Runtime;
 /// The reason; [`remedy`] tells what to try.
 pub fn built_in(runtime: &Runtime, provider: Provider) -> Result<(), String> {
     let available = match provider {
-        Provider::Cpu => return Ok(()),
+        Provider::Cpu | Provider::PlugIn(_) => return Ok(()),
+        Provider::OpenVino => OpenVINO::is_available(),
         Provider::Cuda => CUDA::is_available(),
         Provider::TensorRt => TensorRT::is_available(),
     };
@@ -30,6 +34,12 @@ pub fn built_in(runtime: &Runtime, provider: Provider) -> Result<(), String> {
 pub fn remedy(provider: Provider) -> &'static str {
     match provider {
         Provider::Cpu => "any build of ONNX Runtime has it",
+        Provider::OpenVino => {
+            "take the library of the PyPI package onnxruntime-openvino: scripts/setup.sh --provider openvino"
+        }
+        Provider::PlugIn(_) => {
+            "name its library in [runtime.provider.NAME], a build for this machine and this ONNX Runtime, and its hardware"
+        }
         Provider::Cuda => {
             "take the library of the PyPI package onnxruntime-gpu (on a Jetson: NVIDIA's wheel) with the CUDA and cuDNN that it names"
         }
@@ -73,22 +83,45 @@ pub fn builder_for(
     engines: Option<&Path>,
     on: Option<OnStream>,
 ) -> Result<SessionBuilder, String> {
-    built_in(runtime, attempt.provider)?;
     let mut builder = builder(runtime, config.cpu_threads())?;
+    if let Some((library, own)) = config.plugin(attempt.provider) {
+        let name = attempt.provider.name();
+        return plugin::register(runtime, builder, (name, library), own, config.gpu);
+    }
+    built_in(runtime, attempt.provider)?;
+    let told = |mut options: Options| {
+        let own = config.provider.get(attempt.provider.name());
+        options.extend(own.into_iter().flat_map(|own| own.options.clone()));
+        options
+    };
     let register = |provider: Provider, done: ort::Result<()>| {
         done.map_err(|e| format!("{provider} does not load: {e}"))
     };
-    let cuda = |on| configured(CUDA::default(), config.cuda_options(attempt.precision, on));
+    let cuda = |options: Options| configured(CUDA::default(), options);
     match attempt.provider {
         Provider::Cpu => {}
-        Provider::Cuda => register(Provider::Cuda, cuda(on).register(&mut builder))?,
+        Provider::PlugIn(_) => {
+            return Err(format!("no library is named in [runtime.provider.{}]", attempt.provider));
+        }
+        Provider::OpenVino => {
+            openvino::load_needed(runtime);
+            let cache =
+                config.engines.clone().or_else(|| cache_folder().map(|folder| folder.join("openvino")));
+            let options = told(config.openvino_options(attempt.precision, cache.as_deref()));
+            let openvino = configured(OpenVINO::default(), options);
+            register(Provider::OpenVino, openvino.register(&mut builder))?;
+        }
+        Provider::Cuda => register(
+            Provider::Cuda,
+            cuda(told(config.cuda_options(attempt.precision, on))).register(&mut builder),
+        )?,
         Provider::TensorRt => {
-            let options = config.tensorrt_options(attempt.precision, engines, on);
+            let options = told(config.tensorrt_options(attempt.precision, engines, on));
             let tensorrt = configured(TensorRT::default(), options);
             register(Provider::TensorRt, tensorrt.register(&mut builder))?;
             // Nodes that TensorRT does not take are better off on CUDA than on the CPU.
             let on = on.map(|on| OnStream { graph: false, ..on });
-            if let Err(why) = cuda(on).register(&mut builder) {
+            if let Err(why) = cuda(config.cuda_options(attempt.precision, on)).register(&mut builder) {
                 tracing::warn!(%why, "nodes that TensorRT does not take run on the CPU");
             }
         }
@@ -100,11 +133,10 @@ fn configured<E: ArbitrarilyConfigurableExecutionProvider>(provider: E, options:
     options.into_iter().fold(provider, |provider, (key, value)| provider.with_arbitrary_config(key, value))
 }
 
-/// Whether `provider` loads.
+/// Whether the provider of `attempt` loads.
 ///
 /// # Errors
 /// The reason why not.
-pub fn loads(runtime: &Runtime, provider: Provider, config: &RuntimeConfig) -> Result<(), String> {
-    let attempt = Attempt { provider, precision: Precision::Fp32 };
+pub fn loads(runtime: &Runtime, attempt: Attempt, config: &RuntimeConfig) -> Result<(), String> {
     builder_for(runtime, attempt, config, None, None).map(drop)
 }

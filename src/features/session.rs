@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::attempt::Attempt;
 use super::bound::{Bound, Runs};
 use super::choose::PassedOver;
-use super::config::Provider;
+use super::device::Provider;
 use super::outputs::{infer, output};
 use super::placement::InputSpec;
 use super::preprocess::ModelInput;
@@ -135,14 +135,24 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::run`].
-    pub fn warm_up(&mut self, frame_width: usize, frame_height: usize) -> anyhow::Result<Duration> {
+    pub fn warm_up(
+        &mut self,
+        frame_width: usize,
+        frame_height: usize,
+        runs: u16,
+    ) -> anyhow::Result<Duration> {
         let mut input = ModelInput::default();
         input.reset(self.model.spec.place(frame_width, frame_height));
         let mut features = Features::default();
         self.run(&input, &mut features, None)?;
-        let start = Instant::now();
-        self.run(&input, &mut features, None)?;
-        Ok(start.elapsed())
+        let mut took = Vec::with_capacity(usize::from(runs));
+        for _ in 0..runs {
+            let start = Instant::now();
+            self.run(&input, &mut features, None)?;
+            took.push(start.elapsed());
+        }
+        took.sort();
+        Ok(took.get(took.len() / 2).copied().unwrap_or_default())
     }
 
     fn runs(&mut self) -> (Runs<'_>, Option<&mut Bound>) {

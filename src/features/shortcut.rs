@@ -1,7 +1,8 @@
 //! What spares a GPU session copies and launches, step by step: each step is taken only if the session then gives the
 //! same features as before it.
 
-use super::config::{IoBinding, Provider, RuntimeConfig};
+use super::config::{IoBinding, RuntimeConfig};
+use super::device::Provider;
 use crate::grid::Features;
 use crate::model::SizeRule;
 
@@ -41,7 +42,9 @@ impl std::fmt::Display for Withheld {
 impl RuntimeConfig {
     /// The steps to try, in their order, for a model whose input follows `size`; and why others that are asked for are not.
     pub fn shortcuts(&self, provider: Provider, size: SizeRule) -> (Vec<Shortcut>, Vec<Withheld>) {
-        if provider == Provider::Cpu {
+        // Places in CUDA's memory are of use to CUDA's own providers.
+        let cuda = matches!(provider, Provider::Cuda | Provider::TensorRt) && self.plugin(provider).is_none();
+        if !cuda {
             return (Vec::new(), Vec::new());
         }
         let no_graph = |why: &str| vec![Withheld { shortcut: Shortcut::Graph, why: why.to_owned() }];

@@ -60,12 +60,53 @@ pub fn set_input_size(graph: &mut GraphProto, name: &str, rule: SizeRule, change
             false => Vec::new(),
         };
         let from = steps.last().map_or(name, |one| one.out(0)).to_owned();
-        steps.push(cast(&from, &inner, inner_type));
+        match steps.is_empty() || !without_cast(graph, &inner) {
+            true => steps.push(cast(&from, &inner, inner_type)),
+            false => rename_uses(graph, &inner, &from),
+        }
         graph.node.splice(0..0, steps);
     }
     if changed {
         forget_shapes(graph);
     }
+}
+
+/// Whether all that reads the whole numbers of `from` only moves them about before it turns them into 32-bit floats: then
+/// those casts are made copies, and no other number format is left. TensorRT takes bytes nowhere inside a graph.
+fn without_cast(graph: &mut GraphProto, from: &str) -> bool {
+    let (mut moved, mut casts, mut at) = (vec![from.to_owned()], Vec::new(), 0);
+    while let Some(name) = moved.get(at).cloned() {
+        at += 1;
+        if graph.output.iter().any(|value| value.name() == name) {
+            return false;
+        }
+        for (place, node) in graph.node.iter().enumerate() {
+            let inner = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs));
+            if inner.into_iter().any(|graph| graph.any_name(&|known| known == name)) {
+                return false;
+            }
+            if !node.input.contains(&name) {
+                continue;
+            }
+            match node.op_type() {
+                "Cast" if node.int("to") == Some(i64::from(data_type::FLOAT)) => casts.push(place),
+                "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Identity"
+                    if node.arg(0) == Some(&name) =>
+                {
+                    moved.push(node.out(0).to_owned());
+                }
+                _ => return false,
+            }
+        }
+    }
+    for place in casts {
+        let node = &mut graph.node[place];
+        node.op_type = Some("Identity".to_owned());
+        node.attribute.clear();
+    }
+    // They are declared as what they were.
+    graph.value_info.retain(|value| !moved.iter().any(|name| name == value.name()));
+    true
 }
 
 /// Nodes that round `from` to the nearest whole numbers, of bytes within 0..255, ready to be cast: a cast alone cuts

@@ -12,7 +12,7 @@ const CPU: Attempt = Attempt { provider: Provider::Cpu, precision: Precision::Fp
 /// Opens the demo's model of one size on the CPU and takes `steps` with it, as a GPU would.
 fn opened_with(steps: &[Shortcut], stream: &Arc<HostStream>) -> (Session, Vec<String>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/synthetic-vit.onnx");
-    let config = RuntimeConfig { device: Device::Cpu, threads: 1, ..RuntimeConfig::default() };
+    let config = RuntimeConfig { device: Device::CPU, threads: 1, ..RuntimeConfig::default() };
     let runtime = Runtime::load(None).unwrap();
     let loaded = model::load(&ModelConfig { path, ..ModelConfig::default() }).unwrap();
     assert!(matches!(loaded.size, SizeRule::Fixed(_)), "{}", loaded.size);
@@ -77,7 +77,7 @@ fn a_stream_that_loses_its_inputs_is_noticed_before_the_session_goes_live() {
 #[test]
 fn without_a_stream_a_session_is_as_it_was() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/synthetic-vit.onnx");
-    let config = RuntimeConfig { device: Device::Cpu, threads: 1, ..RuntimeConfig::default() };
+    let config = RuntimeConfig { device: Device::CPU, threads: 1, ..RuntimeConfig::default() };
     let model = ModelConfig { path, ..ModelConfig::default() };
     let session = open(&model, &config, None).unwrap();
     let runtime = Runtime::load(None).unwrap();
