@@ -32,6 +32,9 @@ VARIANTS = {
     "timm-vit": ["fp16", "bf16", "qdq", "qoperator", "dynamic", "fused"],
     "segmenter": ["fp16", "fused16"],
     "timm-dinov3": ["fp16", "qdq"],
+    "hf-dinov2-any": ["faster"],
+    "hf-dinov2-reg": ["faster"],
+    "hf-vit": ["faster"],
 }
 
 

@@ -1,5 +1,6 @@
 """Other number formats of a tiny export, as the tools of the field make them: 16-bit floats, brain floats, and 8-bit
-integers in the three forms that ONNX Runtime's quantiser writes; and with operators fused by its optimiser."""
+integers in the three forms that ONNX Runtime's quantiser writes; and with operators fused by its optimiser,
+or by tools/speed_up.py."""
 
 import contextlib
 import io
@@ -60,6 +61,14 @@ def fused(model, _size, half_precision=False):
     return made.model
 
 
+def faster(model, _size):
+    """As tools/speed_up.py writes it."""
+    import speed_up
+
+    speed_up.rewrite(model)
+    return model
+
+
 class Pictures:
     """Pictures to measure the ranges of tensors on."""
 
@@ -94,6 +103,7 @@ VARIANTS = {
     "fp16": half,
     "bf16": brain,
     "fused": fused,
+    "faster": faster,
     "fused16": lambda model, size: fused(model, size, half_precision=True),
     "qdq": quantised("qdq"),
     "qoperator": quantised("operators"),
