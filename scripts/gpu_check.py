@@ -90,7 +90,7 @@ class Check:
         site = pathlib.Path(sysconfig.get_paths()["purelib"])
         folders = [*glob.glob(f"{site}/nvidia/*/lib"), *glob.glob(f"{site}/tensorrt_libs"), "/usr/local/cuda/lib64"]
         paths = [*filter(os.path.isdir, folders), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-        env = {"LD_LIBRARY_PATH": ":".join(paths), "XDG_CACHE_HOME": str(self.out / "cache")}
+        env = {"LD_LIBRARY_PATH": ":".join(paths), "XDG_CACHE_HOME": str(self.out / "cache"), "RUST_BACKTRACE": "0"}
         found = [lib for folder in folders for lib in sorted(glob.glob(f"{folder}/libnvrtc.so.1[23]"))]
         if found and "NVRTC_DYLIB_PATH" not in os.environ:
             env["NVRTC_DYLIB_PATH"] = found[0]
@@ -115,9 +115,18 @@ class Check:
             raise Skip(self.lacks.get(kind, f"there is no {full}"))
         return full
 
+    def log(self, name):
+        return self.out / "logs" / (name.replace(" ", "-").replace("/", "-").replace(",", "") + ".log")
+
+    def said(self, name):
+        """The last words of a command on standard error."""
+        lines = [line.strip() for line in self.log(name).read_text().split("\n== standard output")[0].splitlines() if line.strip()]
+        errors = [line for line in lines if line.lower().startswith(("error", "traceback")) or "Error: " in line]
+        return (errors[-1:] or lines[-1:] or ["it said nothing"])[0][:400]
+
     def run(self, log, command, limit, fine=(0,)):
         """Standard output of a command that ends in time, and with one of the codes that are `fine`."""
-        path = self.out / "logs" / (log.replace(" ", "-").replace("/", "-").replace(",", "") + ".log")
+        path = self.log(log)
         with open(path, "w") as words:
             child = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=words, env=self.env, text=True, start_new_session=True)
             try:
@@ -132,23 +141,19 @@ class Check:
             words.write(told or "")
             words.write(f"== ended with {child.returncode}\n")
         if child.returncode not in fine:
-            lines = [line for line in path.read_text().split("\n== standard")[0].splitlines() if line.strip()]
-            why = lines[-1].strip()[:400] if lines else "it said nothing"
             ended = f"ended by signal {-child.returncode}" if child.returncode < 0 else f"code {child.returncode}"
-            raise Failed(f"{why} ({ended}; see {path})")
+            raise Failed(f"{self.said(log)} ({ended}; see {path})")
         return told, child.returncode
 
     def answers(self, log, command, limit):
         """The lines of JSON that the Rust program prints; every one must be right, and there must be one."""
-        told, code = self.run(log, [self.program("gpu_check"), "--device", self.device, *command], limit, fine=(0, 1))
+        told, code = self.run(log, [self.program("gpu_check"), "--device", self.device, "--patience", 50 if self.rehearsal else 2000, *command], limit, fine=(0, 1))
         lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
         wrong = [f"{line.get('case', line.get('model', 'answer'))}: {'; '.join(line['wrong'])}" for line in lines if line.get("wrong")]
         if wrong:
             raise Failed(f"{len(wrong)} of {len(lines)} wrong: " + " | ".join(wrong)[:600])
         if code or not lines:
-            path = self.out / "logs"
-            text = (path / (log.replace(" ", "-").replace("/", "-").replace(",", "") + ".log")).read_text().split("\n== standard")[0]
-            raise Failed((text.strip().splitlines() or ["it said nothing"])[-1][:400])
+            raise Failed(self.said(log))
         return lines
 
     def falsify(self, part):

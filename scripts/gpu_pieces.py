@@ -13,7 +13,7 @@ import shutil
 import struct
 import sys
 
-# Compressed blocks: small enough to fill pieces, large enough to compress well.
+# Compressed blocks at most: small enough to fill pieces, large enough to compress well.
 BLOCK = 8 << 20
 
 
@@ -58,15 +58,15 @@ def pack(folder, limit, everywhere):
     """Parts FOLDER/whole into FOLDER/1, FOLDER/2, ..., the programs first, each below `limit` bytes."""
     from concurrent.futures import ProcessPoolExecutor
 
-    whole, files, blocks = folder / "whole", [], []
+    whole, files, blocks, most = folder / "whole", [], [], min(BLOCK, limit // 4)
     order = ["programs", "kernels", "models", "onnxruntime"]
     names = sorted((path.relative_to(whole) for path in whole.rglob("*") if path.is_file()), key=lambda n: (order.index(kind_of(n)), n))
     for name in names:
         data = (whole / name).read_bytes()
-        count = max(1, -(-len(data) // BLOCK))
+        count = max(1, -(-len(data) // most))
         files.append({"name": str(name), "kind": kind_of(name), "mode": (whole / name).stat().st_mode & 0o777,
                       "sha256": hashlib.sha256(data).hexdigest(), "parts": []})
-        blocks += [(files[-1], data[at * BLOCK:(at + 1) * BLOCK]) for at in range(count)]
+        blocks += [(files[-1], data[at * most:(at + 1) * most]) for at in range(count)]
     own = sum(path.stat().st_size for path in everywhere) + (1 << 16)
     piece, size = 1, own
     with ProcessPoolExecutor() as pool:

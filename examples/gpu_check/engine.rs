@@ -23,6 +23,8 @@ pub struct Opener {
     pub kernels: Option<PathBuf>,
     /// Whether answers are falsified.
     pub falsify: bool,
+    /// Milliseconds that are spent on each figure.
+    pub patience: f64,
 }
 
 impl Opener {

@@ -31,6 +31,9 @@ struct Args {
     /// Falsify one distance of each search, to see that it is noticed
     #[arg(long, global = true)]
     falsify: bool,
+    /// Milliseconds to spend on each figure
+    #[arg(long, global = true, default_value_t = 2000.0)]
+    patience: f64,
 }
 
 #[derive(Subcommand)]
@@ -82,7 +85,12 @@ fn tell(answer: &serde_json::Value) {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let on = engine::Opener { on: args.device, kernels: args.kernels, falsify: args.falsify };
+    let on = engine::Opener {
+        on: args.device,
+        kernels: args.kernels,
+        falsify: args.falsify,
+        patience: args.patience,
+    };
     let four = |shape: Vec<usize>| -> Result<[usize; 4]> {
         shape.try_into().map_err(|_| anyhow!("--shape takes patches,rows,width,k"))
     };

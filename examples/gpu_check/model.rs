@@ -33,7 +33,7 @@ pub fn model(on: &Opener, config: &Path, source: &str, runs: usize, numbers: &Pa
     let frame = source.next()?.context("the source has no frame")?;
     let mut preprocessor = Preprocessor::new(session.input_spec());
     let mut input = ModelInput::default();
-    let preprocess = median(|| preprocessor.step(&frame, &mut input))?;
+    let preprocess = median(on.patience, || preprocessor.step(&frame, &mut input))?;
 
     let bank = Arc::new(Bank::open_in_memory(&config.bank.path, config.search.k)?);
     bank.check_model(session.identity())?;
@@ -55,14 +55,14 @@ pub fn model(on: &Opener, config: &Path, source: &str, runs: usize, numbers: &Pa
     for _ in 0..runs {
         chain(&mut session, &mut search)?;
     }
-    let together = median(|| chain(&mut session, &mut search))?;
+    let together = median(on.patience, || chain(&mut session, &mut search))?;
     let mut apart = open(None)?.engine;
     session.keep_on_gpu(false);
-    let read_back = median(|| chain(&mut session, &mut apart))?;
+    let read_back = median(on.patience, || chain(&mut session, &mut apart))?;
 
     let mut copy = Features::default();
-    let run = median(|| session.run(&input, &mut features, None))?;
-    let alone = median(|| apart.distances(&features, &mut out))?;
+    let run = median(on.patience, || session.run(&input, &mut features, None))?;
+    let alone = median(on.patience, || apart.distances(&features, &mut out))?;
     let mut bytes: Vec<u8> = bytemuck::cast_slice(&features.data).to_vec();
     session.keep_on_gpu(shares);
     session.run(&input, &mut features, None)?;
@@ -77,7 +77,7 @@ pub fn model(on: &Opener, config: &Path, source: &str, runs: usize, numbers: &Pa
     bytes.extend(bytemuck::cast_slice::<f32, u8>(&out.data));
     std::fs::write(numbers, bytes).with_context(|| numbers.display().to_string())?;
 
-    let steps = copies(&mut session, &input, &features, shares)?;
+    let steps = copies(on, &mut session, &input, &features, shares)?;
     tell(&json!({
         "model": session.describe(), "runs_on": session.attempt().to_string(),
         "off_golden_frame": session.parity(),
@@ -107,6 +107,7 @@ struct Steps {
 /// # Errors
 /// What the driver says.
 fn copies(
+    on: &Opener,
     session: &mut Session,
     input: &ModelInput,
     features: &Features,
@@ -124,12 +125,12 @@ fn copies(
         // SAFETY: the place was written to before.
         let wait = || unsafe { stream.download(place, &mut [0.0f32]) }.map_err(failed);
         send()?;
-        let waiting = median(wait)?;
-        let upload = median(|| send().and_then(|()| wait()))? - waiting;
+        let waiting = median(on.patience, wait)?;
+        let upload = median(on.patience, || send().and_then(|()| wait()))? - waiting;
         // SAFETY: the place has as many numbers.
-        let download = median(|| unsafe { stream.download(place, &mut all) }.map_err(failed))?;
+        let download = median(on.patience, || unsafe { stream.download(place, &mut all) }.map_err(failed))?;
         let mut kept = Features::default();
-        let run = median(|| session.run(input, &mut kept, None).and_then(|()| wait()))?;
+        let run = median(on.patience, || session.run(input, &mut kept, None).and_then(|()| wait()))?;
         Ok(Steps { upload, model: run - waiting - upload, download })
     };
     let steps = time();

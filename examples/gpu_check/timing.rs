@@ -49,13 +49,15 @@ fn worst(got: &[f32], frame: &Features, at: &[usize], want: impl Fn(usize) -> f6
     at.par_iter().map(|&p| error(got[p], want(p), patch(p))).reduce(|| 0.0, f64::max)
 }
 
-/// Median milliseconds of `work`, which is done a few times before.
-pub fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
-    for _ in 0..3 {
+/// Median milliseconds of `work`, done again and again for about as many milliseconds as given.
+pub fn median(patience: f64, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    // Who has no time wants to see it work, not to know how fast.
+    let least = if patience < 1000.0 { 1 } else { 5 };
+    for _ in 0..least.min(3) {
         work()?;
     }
     let mut times = Vec::new();
-    while times.len() < 5 || (times.len() < 50 && times.iter().sum::<f64>() < 2000.0) {
+    while times.len() < least || (times.len() < 50 && times.iter().sum::<f64>() < patience) {
         let started = Instant::now();
         work()?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
@@ -93,7 +95,7 @@ pub fn search(on: &Opener, [t, n, c, k]: [usize; 4], folder: &Path) -> Result<us
     let at = checked(t);
     let patch = |p: usize| &frame.data[p * c..][..c];
     let off = worst(&out.data, &frame, &at, |p| mean(&nearest(&bank, patch(p), k)));
-    let host = median(|| engine.distances(&frame, &mut out))?;
+    let host = median(on.patience, || engine.distances(&frame, &mut out))?;
     let mut answer = json!({
         "engine": engine.name(), "t": t, "n": n, "c": c, "k": k, "open_seconds": opened,
         "ms_from_host": host, "checked": at.len(), "max_rel_error": off, "files": files,
@@ -101,12 +103,12 @@ pub fn search(on: &Opener, [t, n, c, k]: [usize; 4], folder: &Path) -> Result<us
     });
     if let Some(there) = on_card(&mut engine, &frame) {
         let there = there.map_err(anyhow::Error::msg)?;
-        answer["ms_from_card"] = json!(median(|| engine.distances(&there, &mut out))?);
+        answer["ms_from_card"] = json!(median(on.patience, || engine.distances(&there, &mut out))?);
         if let Some((gpu, _)) = engine.on_gpu() {
             gpu.time_kernels();
             let (mut frames, before) = (0, gpu.rescans());
             let mut kernels: Vec<(&str, Vec<f64>)> = Vec::new();
-            median(|| {
+            median(on.patience, || {
                 gpu.distances(&there, &mut out)?;
                 frames += 1;
                 for (name, ms) in gpu.kernel_ms()? {
@@ -135,7 +137,11 @@ pub fn search(on: &Opener, [t, n, c, k]: [usize; 4], folder: &Path) -> Result<us
 pub fn recipe(on: &Opener, [t, n, c, k]: [usize; 4]) -> Result<usize> {
     ensure!(t > 0 && n >= k && c > 0 && k > 0, "a shape of patches, rows, width, k, all above 0");
     let width = PARTS * c;
-    let (rows, strange, queries) = (halves(n, width, 3), halves(n, width, 4), halves(t, width, 5));
+    // Table by table, as a bank keeps them.
+    let made = |rows: usize, seed: u64| -> Vec<Vec<f16>> {
+        (0..PARTS as u64).map(|part| halves(rows, c, seed + part)).collect()
+    };
+    let (rows, strange, queries) = (made(n, 10), made(n, 20), made(t, 30));
     let part = |number: usize| RecipePart {
         name: format!("part {number}"),
         from: number * c,
@@ -145,7 +151,7 @@ pub fn recipe(on: &Opener, [t, n, c, k]: [usize; 4]) -> Result<usize> {
         baseline: Some(Baseline { mean: 0.0, deviation: 1.0 }),
     };
     let (weight, outlier_k) = (OUTLIERS.0, OUTLIERS.1.min(n));
-    let mut contents = Arc::into_inner(bank_of(RowsBuf::F16(rows.clone()), width))
+    let mut contents = Arc::into_inner(bank_of(RowsBuf::F16(rows.concat()), width))
         .context("nobody else has the bank")?
         .into_contents()
         .context("the bank is in memory")?;
@@ -155,7 +161,8 @@ pub fn recipe(on: &Opener, [t, n, c, k]: [usize; 4]) -> Result<usize> {
         ..Recipe::of((0..PARTS).map(part).collect(), Combine::Sum)
     });
     contents.metadata.format = FORMAT_WITH_RECIPE;
-    contents.extras.outliers = Some(OutlierRows { rows: RowsBuf::F16(strange.clone()), means: None });
+    contents.extras.transforms.clear();
+    contents.extras.outliers = Some(OutlierRows { rows: RowsBuf::F16(strange.concat()), means: None });
     let bank = Arc::new(Bank::from_contents(contents, k)?);
     let device = match on.on {
         On::Cpu => Device::Cpu,
@@ -163,12 +170,8 @@ pub fn recipe(on: &Opener, [t, n, c, k]: [usize; 4]) -> Result<usize> {
     };
     let config = SearchConfig { k, device, kernels: on.kernels.clone(), ..SearchConfig::default() };
     let mut gauge = search::open(&config, &bank)?.engine;
-    let columns = |numbers: &[f16], part: usize| -> Vec<f16> {
-        numbers.chunks(width).flat_map(|row| row[part * c..][..c].to_vec()).collect()
-    };
-    let tables: Vec<Features> = (0..PARTS)
-        .map(|part| features(c, columns(&queries, part).iter().map(|x| x.to_f32()).collect()))
-        .collect();
+    let tables: Vec<Features> =
+        queries.iter().map(|numbers| features(c, numbers.iter().map(|x| x.to_f32()).collect())).collect();
     let mut out = Distances::default();
     gauge.distances_of_rows(&tables, &[], &mut out)?;
     if on.falsify
@@ -177,21 +180,20 @@ pub fn recipe(on: &Opener, [t, n, c, k]: [usize; 4]) -> Result<usize> {
         *last += 1.0;
     }
     // The same in double precision, table by table.
-    let banks: Vec<_> = (0..PARTS)
-        .map(|part| [&rows, &strange].map(|all| bank_of(RowsBuf::F16(columns(all, part)), c)))
-        .collect();
+    let alone = |numbers: Vec<f16>| bank_of(RowsBuf::F16(numbers), c);
+    let banks: Vec<_> = rows.into_iter().map(alone).zip(strange.into_iter().map(alone)).collect();
     let at = checked(t);
     let truth = |p: usize| -> f64 {
         let tables = banks.iter().zip(&tables);
         tables
-            .map(|([plain, strange], table)| {
+            .map(|((plain, strange), table)| {
                 let patch = &table.data[p * c..][..c];
                 mean(&nearest(plain, patch, k)) - weight * mean(&nearest(strange, patch, outlier_k))
             })
             .sum()
     };
     let off = worst(&out.data, &tables[0], &at, truth);
-    let ms = median(|| gauge.distances_of_rows(&tables, &[], &mut out))?;
+    let ms = median(on.patience, || gauge.distances_of_rows(&tables, &[], &mut out))?;
     tell(&json!({
         "engine": gauge.name(), "t": t, "n": n, "c": c, "k": k, "tables": 2 * PARTS,
         "ms_from_host": ms, "checked": at.len(), "max_rel_error": off,
