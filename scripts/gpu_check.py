@@ -41,6 +41,8 @@ WAYS = {
 PRECISIONS = {"cuda": ["tf32", "fp32"], "tensorrt": ["fp16", "fp32"], "cpu": ["fp32"]}
 # Small models that hold their numbers in other formats.
 FORMATS = ["timm-vit.fp16", "timm-vit.bf16", "timm-dinov3.qdq", "timm-vit.qoperator"]
+# Whose code is tried as far as the card can run it: each way that the kernels are written or cut.
+ARCHITECTURES = [61, 70, 75, 80, 86, 87, 89, 90, 100, 103, 120]
 # How far a frame's numbers may be off the CPU's, as part of their length.
 OFF = 0.02
 
@@ -80,7 +82,7 @@ class Check:
         self.out = pathlib.Path(args.out).resolve()
         for folder in ("logs", "configs", "features", "kernels"):
             (self.out / folder).mkdir(parents=True, exist_ok=True)
-        self.steps, self.started, self.dead, self.card = [], time.time(), None, {}
+        self.steps, self.started, self.dead, self.no_gpu, self.card = [], time.time(), None, False, {}
         self.lacks = unpack(pathlib.Path(args.packed), self.out / "unpacked") if args.packed else {}
         self.home = self.out / "unpacked" if args.packed else pathlib.Path(__file__).resolve().parent.parent
         self.env = dict(os.environ, **self.environment())
@@ -90,7 +92,7 @@ class Check:
         site = pathlib.Path(sysconfig.get_paths()["purelib"])
         folders = [*glob.glob(f"{site}/nvidia/*/lib"), *glob.glob(f"{site}/tensorrt_libs"), "/usr/local/cuda/lib64"]
         paths = [*filter(os.path.isdir, folders), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-        env = {"LD_LIBRARY_PATH": ":".join(paths), "XDG_CACHE_HOME": str(self.out / "cache"), "RUST_BACKTRACE": "0"}
+        env = {"LD_LIBRARY_PATH": ":".join(paths), "FAROUT_CACHE": str(self.out / "cache"), "RUST_BACKTRACE": "0"}
         found = [lib for folder in folders for lib in sorted(glob.glob(f"{folder}/libnvrtc.so.1[23]"))]
         if found and "NVRTC_DYLIB_PATH" not in os.environ:
             env["NVRTC_DYLIB_PATH"] = found[0]
@@ -174,7 +176,7 @@ class Check:
         except Skip as reason:
             result, why = "skipped", str(reason)
         except NoGpu as reason:
-            result, why, self.dead = "failed", str(reason), "there is no GPU"
+            result, why, self.dead, self.no_gpu = "failed", str(reason), "there is no GPU", True
         except Failed as reason:
             result, why = "failed", str(reason)
         except Exception as error:  # noqa: BLE001: a fault of this script must not look like a pass
@@ -187,7 +189,7 @@ class Check:
 
     def verdict(self):
         count = {word: sum(step["result"] == word for step in self.steps) for word in ("passed", "failed", "skipped")}
-        code = 4 if self.dead else 1 if count["failed"] else 3 if count["skipped"] else 0
+        code = 4 if self.no_gpu else 1 if count["failed"] else 3 if count["skipped"] else 0
         why = next((step["why"] for step in self.steps if step["result"] == "failed"), "")
         words = {0: "PASSED", 1: "FAILED", 3: "INCOMPLETE", 4: f"THERE IS NO GPU HERE ({why}), nothing of it was checked"}[code]
         kind = "rehearsal on the CPU, which says nothing of a GPU: " if self.rehearsal else ""
@@ -230,35 +232,48 @@ class Check:
 
         self.findings = {}
         if self.step("machine", "GPU", gpu) is None and not self.rehearsal:
-            self.dead = self.dead or "the GPU was not recognised"
+            self.dead = self.dead or self.lacks.get("programs", "the GPU was not recognised")
         self.step("machine", "software", software)
 
     def paths(self):
         """The ways to have code for this card, by name: a folder of code and a word of the engine's name."""
         if self.rehearsal:
             return {"CPU": (None, "")}
-        own = int(self.card["architecture"].removeprefix("sm_")) if self.card else 0
-        found = {"compiled by NVRTC here": (None, "NVRTC")}
-        shutil.rmtree(self.out / "cache" / "farout" / "kernels", ignore_errors=True)
-        for arch in (61, 70, 75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121):
+        own, found = int(self.card["architecture"].removeprefix("sm_")), {}
+        for arch in sorted({own, *ARCHITECTURES}, reverse=True):
             if arch > own:
-                break
+                continue
             ready = self.home / "kernels" / str(arch)
             if not ready.exists():
                 ready = self.out / "kernels" / f"{arch}-made"
                 try:
                     self.run(f"kernels {arch}", [self.program("farout"), "kernels", "build", "--arch", f"sm_{arch}", "-o", ready], 120)
                 except (Skip, Failed) as why:
-                    found[f"sm_{arch}"] = (Skip(f"no code for it: {self.lacks.get('kernels', why)}"), "")
+                    found[f"sm_{arch}" if arch == own else f"compute_{arch}"] = (Skip(f"no code for it: {self.lacks.get('kernels', why)}"), "")
                     continue
-            # A folder with one file, so that it is the one that is taken.
-            for name, here in ((f"sm_{arch}", arch == own), (f"compute_{arch}", True)):
+            for name, words in ([(f"sm_{arch}", f"sm_{arch}")] if arch == own else []) + [(f"compute_{arch}", f"compute_{arch}, translated by the driver")]:
+                # A folder with one file, so that it is the one that is taken.
                 folder = self.out / "kernels" / name
                 folder.mkdir(exist_ok=True)
-                if here and (ready / f"{name}.kernels").exists():
-                    shutil.copy(ready / f"{name}.kernels", folder)
-                    found[name if here and name.startswith("sm") else f"{name}, translated by the driver"] = (folder, f"{name}.kernels")
+                shutil.copy(ready / f"{name}.kernels", folder)
+                found[words] = (folder, f"{name}.kernels")
         return found
+
+    def by_nvrtc(self):
+        """The daemon's first start without ready code."""
+        if self.rehearsal:
+            raise Skip("it needs a GPU")
+        shutil.rmtree(self.out / "cache" / "kernels", ignore_errors=True)
+        try:
+            lines = self.answers("answers NVRTC", ["answers", "--small"], 300)
+        except Failed as why:
+            if "NVRTC is not installed" in str(why):
+                raise Skip("NVRTC is not installed") from None
+            raise
+        engines = [line["engine"] for line in lines if "engine" in line]
+        if "NVRTC" not in engines[0] or "/cache/" not in engines[1]:
+            raise Failed(f"it was not compiled and then taken from the cache: {engines[0]}; {engines[1]}")
+        return {"cases": len(lines)}
 
     def with_code(self, folder):
         if isinstance(folder, Skip):
@@ -274,27 +289,19 @@ class Check:
 
     def check_answers(self, paths):
         for name, (folder, word) in paths.items():
-            own = self.rehearsal or name.startswith("sm_") or word == "NVRTC"
 
-            def work(folder=folder, word=word, own=own):
-                size = [] if own and not self.rehearsal else ["--small"]
+            def work(folder=folder, word=word, own=folder is self.best):
                 if self.args.plant == "death":
                     self.run("death", ["sh", "-c", "kill -9 $$"], 10)
-                command = [*self.with_code(folder), "answers", *size, *self.falsify("answers")]
-                try:
-                    lines = self.held(self.answers(f"answers {name}", command, 300), word)
-                except Failed as why:
-                    if word == "NVRTC" and "NVRTC is not installed" in str(why):
-                        raise Skip("NVRTC is not installed") from None
-                    raise
+                command = [*self.with_code(folder), "answers", *([] if own and not self.rehearsal else ["--small"]), *self.falsify("answers")]
+                lines = self.held(self.answers(f"answers {name}", command, 300), word)
                 return {"cases": len(lines), "rescans": sum(line.get("rescans_per_frame", 0) for line in lines)}
 
             self.step("answers", f"hard cases against double precision, {name}", work)
 
-    def check_sanitizer(self, paths):
+    def check_sanitizer(self):
         places = ["/usr/local/cuda*/bin", "/usr/local/cuda*/compute-sanitizer", "/opt/nvidia/*/*/compute-sanitizer"]
         tool = shutil.which("compute-sanitizer") or next((p for f in places for p in sorted(glob.glob(f"{f}/compute-sanitizer"))), None)
-        folder = next((folder for name, (folder, _) in paths.items() if name.startswith("sm_")), None)
         for kind in ("memcheck", "racecheck", "synccheck", "initcheck"):
 
             def work(kind=kind):
@@ -302,7 +309,7 @@ class Check:
                     raise Skip("it needs a GPU")
                 if not tool:
                     raise Skip("compute-sanitizer is not installed")
-                program = [self.program("gpu_check"), *self.with_code(folder), "answers", "--small"]
+                program = [self.program("gpu_check"), *self.with_code(self.best), "answers", "--small"]
                 told, _ = self.run(kind, [tool, "--tool", kind, "--error-exitcode", "86", *program], 240)
                 summary = [line.strip("= ") for line in told.splitlines() if "SUMMARY" in line]
                 if not summary:
@@ -315,9 +322,7 @@ class Check:
         shapes = [(150, 1000, 48, 3)] if self.rehearsal else SHAPES
         measured = []
         for name, (folder, word) in paths.items():
-            own = self.rehearsal or name.startswith("sm_")
-            if word == "NVRTC":
-                continue
+            own = folder is self.best
             for shape in shapes if own else shapes[:1]:
 
                 def work(shape=shape, folder=folder, word=word):
@@ -329,11 +334,12 @@ class Check:
                 figures = self.step("search", f"{shape[0]} x {shape[1]} x {shape[2]}, k = {shape[3]}, {name}", work)
                 if figures and own:
                     measured.append(figures)
-        recipe = (100, 800, 32, 3) if self.rehearsal else RECIPE
-        folder = next((folder for name, (folder, _) in paths.items() if name.startswith("sm_")), None)
-        self.step("search", "the default recipe's tables, {} x {} x {}".format(*recipe), lambda: self.answers(
-            "recipe", [*self.with_code(folder), "recipe", "--shape", ",".join(map(str, recipe)), *self.falsify("recipe")], 240)[0])
         return measured
+
+    def check_recipe(self):
+        recipe = (100, 800, 32, 3) if self.rehearsal else RECIPE
+        self.step("search", "the default recipe's tables, {} x {} x {}".format(*recipe), lambda: self.answers(
+            "recipe", [*self.with_code(self.best), "recipe", "--shape", ",".join(map(str, recipe)), *self.falsify("recipe")], 240)[0])
 
     def check_peers(self, measured):
         if not measured:
@@ -358,8 +364,7 @@ class Check:
         """Writes a configuration."""
         search = "cpu" if 'device = "cpu"' in runtime else "cuda"
         bank_lines = f'[bank]\npath = "{bank}"\n' if bank else ""
-        kernels = next((f for n, (f, _) in self.all_paths.items() if n.startswith("sm_") and not isinstance(f, Skip)), None)
-        code = f'kernels = "{kernels}"\n' if kernels else ""
+        code = f'kernels = "{self.best}"\n' if self.best else ""
         path = self.out / "configs" / f"{name}.toml"
         path.write_text(
             f'[[stream]]\nsource = "{source}"\n[model]\npath = "{model}"\n{bank_lines}[runtime]\n{runtime}\n'
@@ -424,7 +429,7 @@ class Check:
                     def work(provider=provider, precision=precision, way=way):
                         line, numbers = timed(f"{provider}-{precision}-{way}", provider, precision, way, "model")
                         if self.reference is None:
-                            raise Failed("there is nothing of the CPU's to compare it with")
+                            raise Skip("there is nothing of the CPU's to compare it with")
                         line["off_features"], line["off_distances"] = off(self.reference, numbers, line["patches"] * line["width"])
                         worst = max(line["off_features"], line["off_distances"])
                         if not worst <= OFF:
@@ -479,11 +484,21 @@ class Check:
             self.all_paths = {"this card's code": (None, "")} if self.dead else self.paths()
         except Exception as why:  # noqa: BLE001
             self.all_paths = {"this card's code": (Skip(f"no code: {why}"), "")}
-        self.check_answers(self.all_paths)
-        self.check_sanitizer(self.all_paths)
-        self.check_peers(self.check_search(self.all_paths))
+        # What matters most comes first: time may be short.
+        best = next((name for name, (folder, _) in self.all_paths.items() if not isinstance(folder, Skip)), None)
+        self.best = self.all_paths.get(best, (None, ""))[0]
+        own = {name: path for name, path in self.all_paths.items() if name == best or name.startswith("sm_") or best is None}
+        older = {name: path for name, path in self.all_paths.items() if name not in own}
+        self.check_answers(own)
+        measured = self.check_search(own)
+        self.check_recipe()
+        self.check_peers(measured)
         self.check_model()
         self.check_live()
+        self.step("answers", "compiled by NVRTC at the first start, cached at the second", self.by_nvrtc)
+        self.check_answers(older)
+        self.check_sanitizer()
+        self.check_search(older)
         code, verdict = self.verdict()
         if self.lacks:
             print("not all pieces are here: " + "; ".join(f"{kind}: {why}" for kind, why in self.lacks.items()))

@@ -138,7 +138,8 @@ fn hold(name: &str, check: impl FnOnce()) -> usize {
     })
 }
 
-/// Asks for the answer of one problem, three times: the same bits must come, from the host and from the card's memory.
+/// Asks for the answer of one problem, on a card five times in all: the same bits must come, from the host and from the
+/// card's memory.
 fn ask(on: &Opener, name: &str, solved: impl FnOnce() -> Solved) -> usize {
     told(name, || {
         let solved = solved();
@@ -153,7 +154,7 @@ fn ask(on: &Opener, name: &str, solved: impl FnOnce() -> Solved) -> usize {
                 wrong.extend(solved.differences(name, &mut engine));
                 wrong.extend(again(&mut engine, frame));
                 if let Some((search, _)) = engine.on_gpu() {
-                    answer["rescans_per_frame"] = json!(search.rescans() as f64 / 4.0);
+                    answer["rescans_per_frame"] = json!(search.rescans() as f64 / 5.0);
                 }
             }
             Err(why) => wrong.push(format!("{why:#}")),
