@@ -80,11 +80,15 @@ class Check:
         self.args, self.rehearsal = args, args.rehearse
         self.device = "cpu" if args.rehearse else "cuda"
         self.out = pathlib.Path(args.out).resolve()
+        self.work = (pathlib.Path(args.packed).resolve() if args.packed else self.out) / "work"
+        self.out.mkdir(parents=True, exist_ok=True)
         for folder in ("logs", "configs", "features", "kernels"):
-            (self.out / folder).mkdir(parents=True, exist_ok=True)
+            (self.work / folder).mkdir(parents=True, exist_ok=True)
+        self.logs = self.out / "gpu-check.log"
+        self.logs.write_text("")
         self.steps, self.started, self.dead, self.no_gpu, self.card = [], time.time(), None, False, {}
-        self.lacks = unpack(pathlib.Path(args.packed), self.out / "unpacked") if args.packed else {}
-        self.home = self.out / "unpacked" if args.packed else pathlib.Path(__file__).resolve().parent.parent
+        self.home = self.work / "unpacked" if args.packed else pathlib.Path(__file__).resolve().parent.parent
+        self.lacks = unpack(pathlib.Path(args.packed), self.home) if args.packed else {}
         self.env = dict(os.environ, **self.environment())
 
     def environment(self):
@@ -92,7 +96,7 @@ class Check:
         site = pathlib.Path(sysconfig.get_paths()["purelib"])
         folders = [*glob.glob(f"{site}/nvidia/*/lib"), *glob.glob(f"{site}/tensorrt_libs"), "/usr/local/cuda/lib64"]
         paths = [*filter(os.path.isdir, folders), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-        env = {"LD_LIBRARY_PATH": ":".join(paths), "FAROUT_CACHE": str(self.out / "cache"), "RUST_BACKTRACE": "0"}
+        env = {"LD_LIBRARY_PATH": ":".join(paths), "FAROUT_CACHE": str(self.work / "cache"), "RUST_BACKTRACE": "0"}
         found = [lib for folder in folders for lib in sorted(glob.glob(f"{folder}/libnvrtc.so.1[23]"))]
         if found and "NVRTC_DYLIB_PATH" not in os.environ:
             env["NVRTC_DYLIB_PATH"] = found[0]
@@ -118,33 +122,32 @@ class Check:
         return full
 
     def log(self, name):
-        return self.out / "logs" / (name.replace(" ", "-").replace("/", "-").replace(",", "") + ".log")
+        return self.work / "logs" / (name.replace(" ", "-").replace("/", "-").replace(",", "") + ".log")
 
     def said(self, name):
         """The last words of a command on standard error."""
-        lines = [line.strip() for line in self.log(name).read_text().split("\n== standard output")[0].splitlines() if line.strip()]
+        lines = [line.strip() for line in self.log(name).read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith(("error", "traceback")) or "Error: " in line]
         return (errors[-1:] or lines[-1:] or ["it said nothing"])[0][:400]
 
     def run(self, log, command, limit, fine=(0,)):
         """Standard output of a command that ends in time, and with one of the codes that are `fine`."""
-        path = self.log(log)
-        with open(path, "w") as words:
-            child = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=words, env=self.env, text=True, start_new_session=True)
+        words = self.log(log)
+        told = ""
+        with open(words, "w") as stderr:
+            child = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=stderr, env=self.env, text=True, start_new_session=True)
             try:
                 told, _ = child.communicate(timeout=limit)
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 told, _ = child.communicate()
-                raise Failed(f"it took longer than {limit} s and was ended; see {path}") from None
+                raise Failed(f"it took longer than {limit} s and was ended; see {self.logs}") from None
             finally:
-                words.write(f"\n== standard output of {' '.join(map(str, command))}\n")
-        with open(path, "a") as words:
-            words.write(told or "")
-            words.write(f"== ended with {child.returncode}\n")
+                with open(self.logs, "a") as logs:
+                    logs.write(f"== {' '.join(map(str, command))}\n{words.read_text(errors='replace')}{told or ''}== {child.returncode}\n\n")
         if child.returncode not in fine:
             ended = f"ended by signal {-child.returncode}" if child.returncode < 0 else f"code {child.returncode}"
-            raise Failed(f"{self.said(log)} ({ended}; see {path})")
+            raise Failed(f"{self.said(log)} ({ended}; see {self.logs})")
         return told, child.returncode
 
     def answers(self, log, command, limit):
@@ -245,7 +248,7 @@ class Check:
                 continue
             ready = self.home / "kernels" / str(arch)
             if not ready.exists():
-                ready = self.out / "kernels" / f"{arch}-made"
+                ready = self.work / "kernels" / f"{arch}-made"
                 try:
                     self.run(f"kernels {arch}", [self.program("farout"), "kernels", "build", "--arch", f"sm_{arch}", "-o", ready], 120)
                 except (Skip, Failed) as why:
@@ -253,7 +256,7 @@ class Check:
                     continue
             for name, words in ([(f"sm_{arch}", f"sm_{arch}")] if arch == own else []) + [(f"compute_{arch}", f"compute_{arch}, translated by the driver")]:
                 # A folder with one file, so that it is the one that is taken.
-                folder = self.out / "kernels" / name
+                folder = self.work / "kernels" / name
                 folder.mkdir(exist_ok=True)
                 shutil.copy(ready / f"{name}.kernels", folder)
                 found[words] = (folder, f"{name}.kernels")
@@ -263,7 +266,7 @@ class Check:
         """The daemon's first start without ready code."""
         if self.rehearsal:
             raise Skip("it needs a GPU")
-        shutil.rmtree(self.out / "cache" / "kernels", ignore_errors=True)
+        shutil.rmtree(self.work / "cache" / "kernels", ignore_errors=True)
         try:
             lines = self.answers("answers NVRTC", ["answers", "--small"], 300)
         except Failed as why:
@@ -327,7 +330,7 @@ class Check:
 
                 def work(shape=shape, folder=folder, word=word):
                     text = ",".join(map(str, shape))
-                    command = [*self.with_code(folder), "search", "--shape", text, "--features", self.out / "features"]
+                    command = [*self.with_code(folder), "search", "--shape", text, "--features", self.work / "features"]
                     (line,) = self.held(self.answers(f"search {name} {text}", [*command, *self.falsify("search")], 240), word)
                     return dict(line, code=name)
 
@@ -365,10 +368,10 @@ class Check:
         search = "cpu" if 'device = "cpu"' in runtime else "cuda"
         bank_lines = f'[bank]\npath = "{bank}"\n' if bank else ""
         code = f'kernels = "{self.best}"\n' if self.best else ""
-        path = self.out / "configs" / f"{name}.toml"
+        path = self.work / "configs" / f"{name}.toml"
         path.write_text(
             f'[[stream]]\nsource = "{source}"\n[model]\npath = "{model}"\n{bank_lines}[runtime]\n{runtime}\n'
-            f'engines = "{self.out / "engines"}"\n[search]\ndevice = "{search}"\n{code}[output]\nrtsp = "off"\nhttp = "off"\n')
+            f'engines = "{self.work / "engines"}"\n[search]\ndevice = "{search}"\n{code}[output]\nrtsp = "off"\nhttp = "off"\n')
         return path
 
     def provider_is_there(self, provider):
@@ -394,7 +397,7 @@ class Check:
             self.provider_is_there(provider)
             model, bank = self.pair()
             runtime = f'device = "{provider}"\nprecision = "{precision}"\n{WAYS[way]}'
-            numbers = self.out / "features" / f"{name}.f32"
+            numbers = self.work / "features" / f"{name}.f32"
             command = ["model", "--config", self.config(name, source, runtime, model, bank), "--source", source, "--runs", runs]
             (line,) = self.answers(f"model {name}", [*command, "--numbers", numbers, *self.falsify(plant)], 420)
             wanted = "cpu" if provider == "cpu" else f"{provider} ({precision})"
@@ -509,7 +512,7 @@ class Check:
 def main():
     parser = argparse.ArgumentParser(prog="gpu-check", description="Checks and times farout's GPU search and model on this machine.")
     parser.add_argument("--rehearse", action="store_true", help="the same on the CPU with small problems; says nothing of a GPU")
-    parser.add_argument("--out", default="target/gpu-check", help="folder of gpu-check.json, gpu-check.md and the logs (default: %(default)s)")
+    parser.add_argument("--out", default=pathlib.Path(__file__).resolve().parent.parent / "target/gpu-check", help="folder of gpu-check.md, gpu-check.json and gpu-check.log (default: %(default)s)")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to take, of %(default)s; the others count as skipped")
     parser.add_argument("--minutes", type=float, default=0, help="take no further step after so many minutes")
     parser.add_argument("--model", type=lambda p: pathlib.Path(p).resolve(), help="time this model instead of the small shipped one")

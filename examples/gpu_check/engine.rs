@@ -38,7 +38,7 @@ impl Opener {
             On::Cuda => {
                 let stream = cuda::stream(0)?;
                 let search = CudaSearch::open_on(k, self.kernels.as_deref(), bank, &stream)?;
-                Inner::Cuda(search, stream)
+                Inner::Cuda(Box::new(search), stream)
             }
         };
         Ok(Engine { search, falsify: self.falsify })
@@ -47,7 +47,7 @@ impl Opener {
 
 enum Inner {
     Cpu(Box<CpuSearch>),
-    Cuda(CudaSearch, Arc<dyn GpuStream>),
+    Cuda(Box<CudaSearch>, Arc<dyn GpuStream>),
 }
 
 /// A search, honest or falsified.
@@ -60,7 +60,7 @@ impl Engine {
     fn inner(&mut self) -> &mut dyn Nearest {
         match &mut self.search {
             Inner::Cpu(search) => &mut **search,
-            Inner::Cuda(search, _) => search,
+            Inner::Cuda(search, _) => &mut **search,
         }
     }
 
@@ -77,7 +77,7 @@ impl Nearest for Engine {
     fn name(&self) -> String {
         match &self.search {
             Inner::Cpu(search) => search.name(),
-            Inner::Cuda(search, _) => Nearest::name(search),
+            Inner::Cuda(search, _) => Nearest::name(&**search),
         }
     }
 

@@ -92,7 +92,8 @@ fn main() -> Result<()> {
         patience: args.patience,
     };
     let four = |shape: Vec<usize>| -> Result<[usize; 4]> {
-        shape.try_into().map_err(|_| anyhow!("--shape takes patches,rows,width,k"))
+        <[usize; 4]>::try_from(shape)
+            .map_err(|given| anyhow!("--shape takes patches,rows,width,k, not {} numbers", given.len()))
     };
     let wrong = match args.part {
         Part::Card => {
