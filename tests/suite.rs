@@ -40,6 +40,7 @@ mod floors;
 mod formats;
 mod fused;
 mod fuzz_corpus;
+mod gpu_check;
 mod heads;
 mod integers;
 mod loading;

@@ -29,10 +29,11 @@ pub fn servers(output: &OutputConfig) -> Result<Servers> {
 /// The servers as configured, for all streams.
 ///
 /// # Errors
-/// Always: there are none without video.
+/// If there is to be one: there are none without video.
 #[cfg(not(feature = "media"))]
-pub fn servers(_: &OutputConfig) -> Result<Servers> {
-    no_video()
+pub fn servers(output: &OutputConfig) -> Result<Servers> {
+    nothing_to_show(output)?;
+    Ok(Servers)
 }
 
 /// A stream at the servers, at `/NAME` and `/NAME.ts` or without a name where the config says, and in the recording of
@@ -111,18 +112,38 @@ fn open(
     Ok(Box::new(Video { out, health: Arc::clone(health), dropped: 0 }))
 }
 
+/// What is judged is not shown; events are written all the same.
 #[cfg(not(feature = "media"))]
 fn open(
-    _: &OutputConfig,
+    output: &OutputConfig,
     _: Option<(&Servers, Option<&str>)>,
     _: bool,
     _: Option<f64>,
-    _: &Arc<Health>,
+    health: &Arc<Health>,
 ) -> Result<Box<dyn VideoEnd>> {
-    no_video()
+    struct Unseen(Arc<Health>);
+
+    impl VideoEnd for Unseen {
+        fn push(&mut self, frame: crate::frame::Frame) -> Result<()> {
+            self.0.frame_done(frame.captured);
+            Ok(())
+        }
+
+        fn finish(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    nothing_to_show(output)?;
+    Ok(Box::new(Unseen(Arc::clone(health))))
 }
 
 #[cfg(not(feature = "media"))]
-fn no_video<T>() -> Result<T> {
-    anyhow::bail!("this farout was built without video; build it with the feature \"media\"")
+fn nothing_to_show(output: &OutputConfig) -> Result<()> {
+    anyhow::ensure!(
+        output.rtsp == "off" && output.http == "off" && output.record.is_none(),
+        "this farout was built without video: it can only write events, with --rtsp off --http off and nothing to record; \
+         for video build it with the feature \"media\""
+    );
+    Ok(())
 }

@@ -63,4 +63,10 @@ pub(super) trait Card: Send {
     /// # Safety
     /// `stream` is a stream of this card's device.
     unsafe fn follow(&mut self, stream: *mut std::ffi::c_void) -> Result<(), NoCuda>;
+
+    /// Marks the moment at which all that was started so far is done, under this number.
+    fn mark(&mut self, moment: usize) -> Result<(), NoCuda>;
+
+    /// Milliseconds between two moments that were marked; waits for the later one.
+    fn between(&mut self, from: usize, to: usize) -> Result<f32, NoCuda>;
 }

@@ -10,6 +10,7 @@ use super::card::{Card, Memory};
 use super::code::Code;
 use super::fault::{failed, words};
 use super::geometry::{Arch, THREADS};
+use super::moments::Moments;
 use super::pinned::Pinned;
 use super::problem::{Kernel, Problem};
 
@@ -101,6 +102,7 @@ pub(super) struct DriverCard {
     incoming: Pinned,
     /// Marks where another stream is.
     event: sys::CUevent,
+    moments: Moments,
     code: Arch,
     origin: String,
 }
@@ -137,6 +139,7 @@ impl DriverCard {
             outgoing: Pinned::NONE,
             incoming: Pinned::NONE,
             event: std::ptr::null_mut(),
+            moments: Moments::NONE,
             code: code.target.arch(),
             origin: code.origin.clone(),
         };
@@ -307,6 +310,17 @@ impl Card for DriverCard {
             .map_err(failed("following a stream"))
         }
     }
+
+    fn mark(&mut self, moment: usize) -> Result<(), NoCuda> {
+        self.enter()?;
+        // SAFETY: the context was entered above, and the stream is alive.
+        unsafe { self.moments.mark(moment, self.stream) }
+    }
+
+    fn between(&mut self, from: usize, to: usize) -> Result<f32, NoCuda> {
+        self.enter()?;
+        self.moments.between(from, to)
+    }
 }
 
 impl Drop for DriverCard {
@@ -321,6 +335,7 @@ impl Drop for DriverCard {
         }
         self.outgoing.free();
         self.incoming.free();
+        self.moments.free();
         // SAFETY: each was made by `open` and is destroyed once; after a loss of the device there is nobody
         // to tell of failures.
         unsafe {

@@ -85,6 +85,9 @@ pub(super) struct Engine<C: Card> {
     patches: usize,
     pub(super) faulty: u64,
     pub(super) rescans: u64,
+    /// Whether kernels are timed, and those of the last frame.
+    pub(super) timed: bool,
+    launched: Vec<Kernel>,
     /// The stream that the card works on, if others do too; dropped after the card.
     shared: Option<Arc<dyn GpuStream>>,
 }
@@ -104,7 +107,19 @@ impl<C: Card> Engine<C> {
         bank::place(&mut card, &bank, &mut problem)?;
         let memory = FrameMemory::default();
         let read = Vec::new();
-        Ok(Engine { card, bank, problem, memory, read, patches: 0, faulty: 0, rescans: 0, shared: None })
+        Ok(Engine {
+            card,
+            bank,
+            problem,
+            memory,
+            read,
+            patches: 0,
+            faulty: 0,
+            rescans: 0,
+            timed: false,
+            launched: Vec::new(),
+            shared: None,
+        })
     }
 
     /// From now on it takes features that are written in the order of `stream`, on which its card works.
@@ -300,6 +315,10 @@ impl<C: Card> Engine<C> {
     /// # Safety
     /// The problem is described and its patches are in place.
     unsafe fn launch(&mut self, count: usize, padded: usize) -> Result<(), NoCuda> {
+        self.launched.clear();
+        if self.timed {
+            self.card.mark(0)?;
+        }
         self.card.zero(self.memory.results, COUNTER_BYTES)?;
         let geometry = self.card.arch().geometry();
         let groups = (self.card.processors() * 2 / RESCAN_SPLITS).clamp(1, 8);
@@ -317,8 +336,26 @@ impl<C: Card> Engine<C> {
             // SAFETY: the caller has put everything in place, and buffers are only freed by `make_room`,
             // before the next frame is described.
             unsafe { self.card.launch(kernel, grid, shared, &self.problem) }?;
+            if self.timed {
+                self.launched.push(kernel);
+                self.card.mark(self.launched.len())?;
+            }
         }
         Ok(())
+    }
+
+    /// Milliseconds of each kernel of the last frame, if they are timed; those that ran several times are summed. The first
+    /// one's hold the clearing of the counters.
+    pub(super) fn kernel_ms(&mut self) -> Result<Vec<(&'static str, f32)>, NoCuda> {
+        let mut times: Vec<(&'static str, f32)> = Vec::new();
+        for (number, kernel) in self.launched.iter().enumerate() {
+            let ms = self.card.between(number, number + 1)?;
+            match times.iter_mut().find(|(name, _)| *name == kernel.name()) {
+                Some((_, sum)) => *sum += ms,
+                None => times.push((kernel.name(), ms)),
+            }
+        }
+        Ok(times)
     }
 }
 

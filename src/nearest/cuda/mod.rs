@@ -12,6 +12,7 @@ mod engine;
 mod fault;
 mod geometry;
 mod lane;
+mod moments;
 mod pinned;
 mod problem;
 mod search;

@@ -87,6 +87,19 @@ impl CudaSearch {
     pub fn rescans(&self) -> u64 {
         self.0.rescans
     }
+
+    /// From now on the kernels of each frame are timed by the GPU, for [`CudaSearch::kernel_ms`].
+    pub fn time_kernels(&mut self) {
+        self.0.timed = true;
+    }
+
+    /// Milliseconds of each kernel of the last frame by its name, in their order; none if they are not timed.
+    ///
+    /// # Errors
+    /// [`NoCuda`] if the GPU does not answer.
+    pub fn kernel_ms(&mut self) -> Result<Vec<(&'static str, f32)>, NoCuda> {
+        self.0.kernel_ms()
+    }
 }
 
 fn fill<C: Card>(engine: &Engine<C>, grid: crate::grid::Grid, out: &mut Distances) {

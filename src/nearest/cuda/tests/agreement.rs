@@ -125,6 +125,25 @@ fn the_schedule_changes_nothing() {
 }
 
 #[test]
+fn kernels_are_timed_where_that_is_asked_for() {
+    let solved = PLAIN.solved((260, 16, 9, 3), DataType::F16);
+    let mut engine = engine(&Machine::of(KINDS[2]), 3, &solved.bank, 1).unwrap();
+    let mut out = Distances::default();
+    engine.distances(&solved.frame, &mut out).unwrap();
+    assert_eq!(engine.kernel_ms().unwrap(), []);
+    engine.timed = true;
+    let started = std::time::Instant::now();
+    for _ in 0..2 {
+        engine.distances(&solved.frame, &mut out).unwrap();
+        let times = engine.kernel_ms().unwrap();
+        let names: Vec<&str> = times.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["prepare_queries", "propose", "refine", "rescan", "gather"]);
+        let sum: f32 = times.iter().map(|(_, ms)| ms).sum();
+        assert!(times.iter().all(|(_, ms)| *ms > 0.0) && sum <= started.elapsed().as_secs_f32() * 1e3);
+    }
+}
+
+#[test]
 fn faulty_patches_are_infinite_counted_and_harm_no_other() {
     solved::faulty_patches_harm_no_other(|bank| engine(&Machine::of(KINDS[2]), 3, bank, 4).unwrap());
 }

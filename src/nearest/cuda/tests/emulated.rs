@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use super::super::card::{Card, Memory};
 use super::super::geometry::{Arch, THREADS};
@@ -148,6 +149,7 @@ pub(super) struct EmulatedCard {
     seed: u64,
     allocated: Vec<Memory>,
     fetched: Vec<u8>,
+    moments: Vec<Instant>,
     /// Bytes that it has, and whether it still answers.
     pub(super) room: usize,
     pub(super) lost: Arc<AtomicBool>,
@@ -161,6 +163,7 @@ impl EmulatedCard {
             seed,
             allocated: vec![],
             fetched: vec![],
+            moments: vec![],
             room: 1 << 30,
             lost: Arc::default(),
         }
@@ -266,6 +269,17 @@ impl Card for EmulatedCard {
 
     unsafe fn follow(&mut self, _: *mut c_void) -> Result<(), NoCuda> {
         Ok(())
+    }
+
+    fn mark(&mut self, moment: usize) -> Result<(), NoCuda> {
+        self.moments.truncate(moment);
+        assert_eq!(self.moments.len(), moment, "moments are marked one after another");
+        self.moments.push(Instant::now());
+        Ok(())
+    }
+
+    fn between(&mut self, from: usize, to: usize) -> Result<f32, NoCuda> {
+        Ok((self.moments[to] - self.moments[from]).as_secs_f32() * 1e3)
     }
 }
 
