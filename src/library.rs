@@ -1,10 +1,16 @@
 //! Libraries that are loaded while the program runs, and stay loaded.
 
+mod needs;
+mod wheels;
+
 use std::ffi::{CStr, OsStr};
 use std::mem::ManuallyDrop;
 
 use libloading::Error;
 use libloading::os::unix::{self, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
+
+pub use needs::{At, Need, needed, supply, supply_names};
+pub use wheels::folders as wheel_folders;
 
 /// Who finds the functions of a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +20,8 @@ pub enum SeenBy {
     /// Every library that is loaded later, too.
     All,
 }
+
+const RTLD_NOLOAD: std::ffi::c_int = libc::RTLD_NOLOAD;
 
 /// A loaded library.
 pub struct Library(ManuallyDrop<unix::Library>);
@@ -35,6 +43,13 @@ impl Library {
             Err(Error::DlOpen { source }) => Err(source.to_string()),
             Err(other) => Err(other.to_string()),
         }
+    }
+
+    /// Loads `name` only as far as it is loaded already, by its own name.
+    pub fn loaded(name: impl AsRef<OsStr>) -> Option<Library> {
+        // SAFETY: nothing is loaded, and no initialiser runs; finalisers never run.
+        let found = unsafe { unix::Library::open(Some(name.as_ref()), RTLD_NOW | RTLD_NOLOAD) };
+        found.ok().map(|library| Library(ManuallyDrop::new(library)))
     }
 
     /// The function `name`, if there is one.

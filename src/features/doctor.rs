@@ -2,7 +2,7 @@
 
 use super::config::{Device, Provider, RuntimeConfig};
 use super::runtime::{REMEDY, Runtime, RuntimeError};
-use super::{byte_products, provider};
+use super::{byte_products, provider, supplies};
 use crate::finding::{Finding, Standing};
 
 const TOPIC: &str = "ONNX Runtime";
@@ -31,7 +31,7 @@ pub fn findings(config: &RuntimeConfig) -> Vec<Finding> {
                 topic: TOPIC,
                 name,
                 standing: Standing::Good,
-                detail: "loads".to_owned(),
+                detail: format!("loads{}", supplies::of(&runtime, provider).notes()),
                 remedy: None,
             },
             Err(why) => Finding {

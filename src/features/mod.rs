@@ -28,6 +28,7 @@ pub mod resample;
 pub mod runtime;
 pub mod session;
 pub mod shortcut;
+mod supplies;
 mod understood;
 
 pub use attempt::Attempt;

@@ -8,6 +8,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use super::attempt::{Attempt, OnStream, Options};
 use super::config::{Precision, Provider, RuntimeConfig};
 use super::runtime::Runtime;
+use super::supplies;
 
 /// Whether the library was built with `provider`; otherwise the reason why it cannot be used.
 ///
@@ -31,10 +32,10 @@ pub fn remedy(provider: Provider) -> &'static str {
     match provider {
         Provider::Cpu => "any build of ONNX Runtime has it",
         Provider::Cuda => {
-            "take the library of the PyPI package onnxruntime-gpu (on a Jetson: NVIDIA's wheel) with the CUDA and cuDNN that it names"
+            "take the library of the PyPI package onnxruntime-gpu (on a Jetson: NVIDIA's wheel, docs/jetson.md) with the CUDA (12 or 13) and cuDNN that it is built for, from the system or from PyPI's wheels in the same Python environment"
         }
         Provider::TensorRt => {
-            "take the library of the PyPI package onnxruntime-gpu (on a Jetson: NVIDIA's wheel) and install the TensorRT that it names"
+            "take the library of the PyPI package onnxruntime-gpu (on a Jetson: NVIDIA's wheel, docs/jetson.md) and install the TensorRT that it is built for (libnvinfer.so.10 or .11), on the system or as PyPI's tensorrt-cu12 or tensorrt-cu13 in the same Python environment"
         }
     }
 }
@@ -75,8 +76,12 @@ pub fn builder_for(
 ) -> Result<SessionBuilder, String> {
     built_in(runtime, attempt.provider)?;
     let mut builder = builder(runtime, config.cpu_threads())?;
+    let missing = supplies::of(runtime, attempt.provider).missing();
     let register = |provider: Provider, done: ort::Result<()>| {
-        done.map_err(|e| format!("{provider} does not load: {e}"))
+        done.map_err(|e| match &missing {
+            Some(missing) => format!("{provider} does not load: {missing} ({e})"),
+            None => format!("{provider} does not load: {e}"),
+        })
     };
     let cuda = |on| configured(CUDA::default(), config.cuda_options(attempt.precision, on));
     match attempt.provider {
@@ -88,6 +93,7 @@ pub fn builder_for(
             register(Provider::TensorRt, tensorrt.register(&mut builder))?;
             // Nodes that TensorRT does not take are better off on CUDA than on the CPU.
             let on = on.map(|on| OnStream { graph: false, ..on });
+            supplies::of(runtime, Provider::Cuda);
             if let Err(why) = cuda(on).register(&mut builder) {
                 tracing::warn!(%why, "nodes that TensorRT does not take run on the CPU");
             }

@@ -58,7 +58,7 @@ impl CudaSearch {
         stream: Option<*mut c_void>,
     ) -> Result<CudaSearch, NoCuda> {
         let found = driver::find_number(gpu)?;
-        let code = code::code_for(found.arch, kernels, crate::file::cache_folder().as_deref())?;
+        let code = code::code_for((found.arch, found.driver), kernels, crate::file::cache_folder().as_deref())?;
         // SAFETY: the caller vouches for the stream.
         let card = unsafe { DriverCard::open(found, &code, stream) }?;
         Ok(CudaSearch(Engine::new(card, k, bank)?))
