@@ -11,6 +11,7 @@ mod binding;
 mod bound;
 pub mod building;
 pub mod byte_products;
+mod capture;
 pub mod choose;
 pub mod config;
 pub mod doctor;
