@@ -1,31 +1,10 @@
-//! A session that captures its runs as a CUDA graph, kept beside the one that runs until it is known in which thread the
-//! model runs: ONNX Runtime captures for each thread anew, and while it does the driver refuses calls of all other threads.
-
-use std::time::Duration;
+//! The thread that a model runs in is known late: what ONNX Runtime captures as a CUDA graph, it captures for each thread
+//! anew, and while it does the driver refuses calls of all other threads.
 
 use super::agreement::agree;
-use super::preprocess::ModelInput;
 use super::session::Session;
 use super::shortcut::{Shortcut, Withheld};
-
-/// How often a run is tried that the capture of a graph in another thread has spoiled, and the pause between.
-const TRIES: usize = 4;
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// A session that is opened and has never run.
-#[derive(Debug)]
-pub(super) struct Pending {
-    session: Box<Session>,
-    /// What it is compared on with the one that runs.
-    inputs: Vec<ModelInput>,
-    tolerance: f32,
-}
-
-impl Pending {
-    pub(super) fn new(session: Session, inputs: Vec<ModelInput>, tolerance: f32) -> Pending {
-        Pending { session: Box::new(session), inputs, tolerance }
-    }
-}
+use super::spoiled::tried_again;
 
 impl Session {
     /// From now on the model runs in this thread. Where a CUDA graph is wanted it is captured here and now, and taken if the
@@ -48,64 +27,5 @@ impl Session {
             }
         }
         self.keep_on_gpu(keep);
-    }
-}
-
-/// Does `run`, some times more while what `text` finds in its error is that of a capture.
-///
-/// # Errors
-/// What the last try gives.
-pub(super) fn tried_again<T, E>(
-    mut run: impl FnMut() -> Result<T, E>,
-    text: impl Fn(&E) -> &str,
-) -> Result<T, E> {
-    for _ in 1..TRIES {
-        match run() {
-            Err(why) if is_of_capture(text(&why)) => std::thread::sleep(PAUSE),
-            done => return done,
-        }
-    }
-    run()
-}
-
-/// Whether ONNX Runtime tells an error of a call that the capture of a graph did not allow, or of a capture that such a call
-/// has spoiled: cudaErrorStreamCaptureUnsupported (900) to cudaErrorStreamCaptureWrongThread (908) of driver_types.h.
-pub(super) fn is_of_capture(why: &str) -> bool {
-    let number = |rest: &str| {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
-        digits.parse::<u32>().is_ok_and(|code| (900..=908).contains(&code))
-    };
-    why.split("CUDA failure ").skip(1).any(number)
-        || why.contains("cudaErrorStreamCapture")
-        || why.contains("CUDA_ERROR_STREAM_CAPTURE")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_of_captures_are_tried_again_and_others_are_not() {
-        let said = "Non-zero status code: CUDA failure 900: operation not permitted when stream is capturing ; GPU=0";
-        assert!(is_of_capture(said) && is_of_capture("cudaErrorStreamCaptureInvalidated"));
-        for other in [
-            "CUDA failure 700: an illegal memory access",
-            "CUDA failure 2: out of memory",
-            "900",
-            "CUDA failure 9001",
-        ] {
-            assert!(!is_of_capture(other), "{other}");
-        }
-        let tries = |refused: usize, why: &'static str| {
-            let mut count = 0;
-            let run = || {
-                count += 1;
-                if count > refused { Ok(count) } else { Err(why) }
-            };
-            tried_again(run, |why| why).map_err(|_| count)
-        };
-        assert_eq!(tries(2, said), Ok(3));
-        assert_eq!(tries(99, said), Err(TRIES));
-        assert_eq!(tries(1, "CUDA failure 700: an illegal memory access"), Err(1));
     }
 }

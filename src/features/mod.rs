@@ -29,6 +29,7 @@ pub mod resample;
 pub mod runtime;
 pub mod session;
 pub mod shortcut;
+mod spoiled;
 mod supplies;
 mod understood;
 

@@ -11,7 +11,6 @@ use super::agreement::{agree, golden_size, on_golden_frame};
 use super::attempt::{Attempt, OnStream};
 use super::building::Building;
 use super::byte_products;
-use super::capture::Pending;
 use super::choose::{Opener, PassedOver, first_that_works, grouped};
 use super::config::{Device, Precision, Provider, RuntimeConfig};
 use super::engines::{EngineKey, Engines, Kept, Making};
@@ -20,7 +19,7 @@ use super::gpu;
 use super::provider;
 use super::refusal::Refusal;
 use super::runtime::Runtime;
-use super::session::Session;
+use super::session::{Pending, Session};
 use super::shortcut::{self, Shortcut};
 use crate::digest::{digest_of, hex};
 use crate::file::cache_folder;
@@ -320,7 +319,7 @@ impl Providers<'_> {
         match (made, step) {
             (Ok(better), Shortcut::Binding) => Ok(better),
             (Ok(graph), Shortcut::Graph) => {
-                now.pending = Some(Pending::new(graph, inputs, tolerance));
+                now.pending = Some(Pending { session: Box::new(graph), inputs, tolerance });
                 Ok(now)
             }
             (Err(why), _) => Err((now, why)),

@@ -8,7 +8,6 @@ use anyhow::Context;
 
 use super::attempt::Attempt;
 use super::bound::{Bound, Runs};
-use super::capture::{Pending, is_of_capture, tried_again};
 use super::choose::PassedOver;
 use super::config::Provider;
 use super::outputs::{infer, output};
@@ -16,6 +15,7 @@ use super::placement::InputSpec;
 use super::preprocess::ModelInput;
 use super::runtime::Runtime;
 use super::shortcut::{Shortcut, Withheld};
+use super::spoiled::{is_of_capture, tried_again};
 use super::understood::Understood;
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Features, Logits, LogitsKind};
@@ -32,6 +32,16 @@ pub struct Session {
     bound: Option<Bound>,
     /// What takes over in the thread that runs it.
     pub(super) pending: Option<Pending>,
+}
+
+/// A session that captures its runs as a CUDA graph, opened and not run yet: kept beside the one that runs until it is known
+/// in which thread.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) session: Box<Session>,
+    /// What it is compared on with the one that runs, and how far it may be off.
+    pub(super) inputs: Vec<ModelInput>,
+    pub(super) tolerance: f32,
 }
 
 /// How a session came about.
