@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use object::Endianness;
-use object::elf::{DT_NEEDED, FileHeader64};
+use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, FileHeader64};
 use object::read::elf::{Dyn, FileHeader};
 
 use super::{Library, SeenBy};
@@ -47,6 +47,14 @@ impl fmt::Display for Need {
 /// # Errors
 /// If it cannot be read, or is no library of a 64-bit system.
 pub fn needed(library: &Path) -> Result<Vec<String>, String> {
+    entries_of(library, &[DT_NEEDED])
+}
+
+/// The texts of these entries in the dynamic section of the file `library`.
+///
+/// # Errors
+/// As [`needed`].
+fn entries_of(library: &Path, tags: &[u32]) -> Result<Vec<String>, String> {
     let told = |e: &dyn fmt::Display| format!("{}: {e}", library.display());
     let file = File::open(library).map_err(|e| told(&e))?;
     // SAFETY: as for the loader, which maps the same file next: whoever cuts an installed library short while it is in use
@@ -59,8 +67,9 @@ pub fn needed(library: &Path) -> Result<Vec<String>, String> {
         let sections = header.sections(endian, file)?;
         let Some((entries, strings)) = sections.dynamic(endian, file)? else { return Ok(Vec::new()) };
         let strings = sections.strings(endian, file, strings)?;
-        let names = entries.iter().filter(|entry| entry.tag32(endian) == Some(DT_NEEDED));
-        names.map(|entry| Ok(String::from_utf8_lossy(entry.string(endian, strings)?).into_owned())).collect()
+        let wanted =
+            entries.iter().filter(|entry| entry.tag32(endian).is_some_and(|tag| tags.contains(&tag)));
+        wanted.map(|entry| Ok(String::from_utf8_lossy(entry.string(endian, strings)?).into_owned())).collect()
     };
     read().map_err(|e| told(&e))
 }
@@ -141,12 +150,15 @@ unsafe fn find(name: &str, folders: &[PathBuf], seen: &mut BTreeSet<String>, nee
     At::Nowhere(faults.join("; "))
 }
 
-/// Loads the libraries beside `path` that are named after it, `libcudnn_ops.so.9` after `libcudnn.so.9`: cuDNN and TensorRT
-/// look for theirs by name when they need them.
+/// Loads the libraries beside `path` that are named after it, `libnvinfer_plugin.so.10` after `libnvinfer.so.10`, unless it
+/// says itself where its own are: it opens them by name when it needs them.
 ///
 /// # Safety
 /// As [`supply`].
 unsafe fn load_siblings(path: &Path) {
+    if entries_of(path, &[DT_RPATH, DT_RUNPATH]).is_ok_and(|places| !places.is_empty()) {
+        return;
+    }
     let text = path.to_string_lossy();
     let Some((stem, _)) = text.split_once(".so") else { return };
     for sibling in
