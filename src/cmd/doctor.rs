@@ -15,7 +15,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<()> {
     let given = ConfigArgs { config: args.config.clone(), ..Default::default() };
     let config = super::settings::read(&given, ("doctor", super::unread::DOCTOR))?;
     let mut findings = features::findings(&config.runtime);
-    findings.extend(nearest::findings());
+    findings.extend(nearest::findings(config.runtime.gpu));
     findings.extend(source::findings());
     findings.extend(sink::findings(&config.output));
     match args.json {

@@ -37,6 +37,7 @@ pub fn warm(args: &ModelWarmArgs) -> Result<()> {
     let session = detector::open_session(&config);
     bar.finish_and_clear();
     let mut session = session?;
+    session.settle();
     let opened_secs = start.elapsed().as_secs_f64();
     let run_ms = session.warm_up(FRAME.0, FRAME.1, args.runs)?.as_secs_f64() * 1e3;
     let warmed = Warmed {

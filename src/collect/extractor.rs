@@ -37,6 +37,7 @@ impl FeatureExtractor {
 impl Extract for FeatureExtractor {
     fn extract(&mut self, frame: &Frame, out: &mut Features, logits: Option<&mut Logits>) -> Result<()> {
         self.preprocessor.step(frame, &mut self.input)?;
+        self.session.settle();
         self.session.run(&self.input, out, logits)
     }
 

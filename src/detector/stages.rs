@@ -59,6 +59,8 @@ impl Stage for Extract {
     type Out = Featured;
 
     fn step(&mut self, Prepared { frame, input, views }: Prepared) -> Result<Featured> {
+        // The flow runs a stage in one thread, and this is it.
+        self.session.settle();
         let mut features = Features { data: self.numbers.take(), ..Default::default() };
         let mut logits = self
             .with_logits

@@ -4,7 +4,7 @@ use super::attempt::Attempt;
 use super::config::RuntimeConfig;
 use super::device::{Device, Precision, Provider};
 use super::runtime::{REMEDY, Runtime, RuntimeError};
-use super::{byte_products, provider};
+use super::{byte_products, provider, supplies};
 use crate::finding::{Finding, Standing};
 
 const TOPIC: &str = "ONNX Runtime";
@@ -38,7 +38,7 @@ pub fn findings(config: &RuntimeConfig) -> Vec<Finding> {
                     standing: Standing::Good,
                     detail: match config.plugin(provider) {
                         Some((library, _)) => format!("loads from {}", library.display()),
-                        None => "loads".to_owned(),
+                        None => format!("loads{}", supplies::of(&runtime, provider).notes()),
                     },
                     remedy: None,
                 },

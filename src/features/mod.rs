@@ -11,6 +11,7 @@ mod binding;
 mod bound;
 pub mod building;
 pub mod byte_products;
+mod capture;
 pub mod choose;
 pub mod config;
 pub mod device;
@@ -31,6 +32,8 @@ pub mod resample;
 pub mod runtime;
 pub mod session;
 pub mod shortcut;
+mod spoiled;
+mod supplies;
 mod understood;
 
 pub use attempt::Attempt;

@@ -20,7 +20,7 @@ use super::gpu;
 use super::provider;
 use super::refusal::Refusal;
 use super::runtime::Runtime;
-use super::session::Session;
+use super::session::{Pending, Session};
 use super::shortcut::{self, Shortcut};
 use crate::digest::{digest_of, hex};
 use crate::file::cache_folder;
@@ -270,8 +270,8 @@ impl Providers<'_> {
             size: size.to_owned(),
             precision: attempt.precision.to_string(),
             workspace_mb: self.config.tensorrt_workspace_mb,
-            cuda: format!("{} of driver {}", gpu::cuda_runtime()?, gpu.driver),
-            tensorrt: gpu::tensorrt()?.to_string(),
+            cuda: format!("{} of driver {}", gpu::cuda_runtime(self.runtime)?, gpu.driver),
+            tensorrt: gpu::tensorrt(self.runtime)?.to_string(),
             onnxruntime: self.runtime.version.clone(),
             gpu: gpu.name,
             architecture: gpu.architecture,
@@ -285,7 +285,10 @@ impl Providers<'_> {
         let (mut session, more) = shortcut::apply(session, &steps, |now, step| {
             let stream = match &stream {
                 Some(known) => known,
-                None => stream.insert(gpus.stream(self.config.gpu)?),
+                None => match gpus.stream(self.config.gpu) {
+                    Ok(new) => stream.insert(new),
+                    Err(why) => return Err((now, why)),
+                },
             };
             self.better(now, step, stream)
         });
@@ -294,12 +297,42 @@ impl Providers<'_> {
         session
     }
 
-    /// The same session with one more shortcut, if it then gives the same features.
+    /// The same session with one more shortcut, if it then gives the same features; a graph waits for
+    /// [`Session::settle`]. The session as it was where that fails, and why.
     fn better(
         &self,
-        now: &mut Session,
+        mut now: Session,
         step: Shortcut,
         stream: &Arc<dyn GpuStream>,
+    ) -> Result<Session, (Session, String)> {
+        // The same provider at the same precision: what differs is order of summation at most.
+        let tolerance = self.config.parity_tolerance / 10.0;
+        let (width, height) = golden_size(&now, self.loaded);
+        let frame = golden::input(width, height);
+        let mut reversed = frame.clone();
+        reversed.data.reverse();
+        let inputs = vec![frame, reversed];
+        let made = self.made(&now, step, stream, tolerance).and_then(|mut better| match step {
+            Shortcut::Binding => agree(&mut now, &mut better, &inputs, tolerance).map(|()| better),
+            Shortcut::Graph => Ok(better),
+        });
+        match (made, step) {
+            (Ok(better), Shortcut::Binding) => Ok(better),
+            (Ok(graph), Shortcut::Graph) => {
+                now.pending = Some(Pending { session: Box::new(graph), inputs, tolerance });
+                Ok(now)
+            }
+            (Err(why), _) => Err((now, why)),
+        }
+    }
+
+    /// The same model opened with one more shortcut, not run yet.
+    fn made(
+        &self,
+        now: &Session,
+        step: Shortcut,
+        stream: &Arc<dyn GpuStream>,
+        tolerance: f32,
     ) -> Result<Session, String> {
         let attempt = now.attempt();
         let folder = now.engines().map(|(folder, _)| folder.to_owned());
@@ -311,17 +344,10 @@ impl Providers<'_> {
             provider::builder_for(self.runtime, attempt, self.config, folder.as_deref(), Some(on))?;
         let inner = builder.commit_from_memory(&self.loaded.bytes).map_err(|e| e.to_string())?;
         let mut better = now.reopened(inner);
-        // The same provider at the same precision: what differs is order of summation at most.
-        let tolerance = self.config.parity_tolerance / 10.0;
         match step {
             Shortcut::Binding => better.bind(Arc::clone(stream), tolerance),
             Shortcut::Graph => better.bind_as(now)?,
         }
-        let (width, height) = golden_size(now, self.loaded);
-        let frame = golden::input(width, height);
-        let mut reversed = frame.clone();
-        reversed.data.reverse();
-        agree(now, &mut better, &[frame, reversed], tolerance)?;
         Ok(better)
     }
 

@@ -1,13 +1,10 @@
-//! Intel's OpenVINO, where it is built into ONNX Runtime (PyPI's onnxruntime-openvino): what it is told, and the libraries
-//! that it needs.
+//! Intel's OpenVINO, where it is built into ONNX Runtime (PyPI's onnxruntime-openvino): what it is told.
 
 use std::path::Path;
 
 use super::config::RuntimeConfig;
 use super::device::{Options, Precision, Provider};
 use super::plugin::Hardware;
-use super::runtime::Runtime;
-use crate::library::Library;
 
 /// The precisions that it computes in on `hardware`, lowest first.
 pub(super) fn precisions(hardware: Hardware) -> &'static [Precision] {
@@ -66,19 +63,6 @@ impl RuntimeConfig {
             }
         }
         options
-    }
-}
-
-/// Loads what the provider's library needs from beside ONNX Runtime: it does not say itself where that lies. What is
-/// missing ONNX Runtime tells when it loads the provider.
-pub(super) fn load_needed(runtime: &Runtime) {
-    let provider = runtime.path.with_file_name("libonnxruntime_providers_openvino.so");
-    if !provider.is_file() {
-        return;
-    }
-    // SAFETY: loading runs the initialisers of libraries that ONNX Runtime loads next.
-    if let Err(why) = unsafe { Library::load_beside(&provider) } {
-        tracing::debug!(why, "not loaded before ONNX Runtime loads it");
     }
 }
 

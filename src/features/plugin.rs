@@ -10,7 +10,7 @@ use ort::session::builder::SessionBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Runtime;
-use crate::library::Library;
+use crate::library::{At, Need, supply, wheel_folders};
 
 /// A `[runtime.provider.NAME]` section: what an execution provider is told beyond what farout says itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -115,8 +115,13 @@ fn registered(runtime: &Runtime, name: &str, library: &Path) -> Result<Vec<Strin
     if !library.is_file() {
         return Err(format!("there is no library {}", library.display()));
     }
-    // SAFETY: loading runs the initialisers of libraries that ONNX Runtime loads next.
-    unsafe { Library::load_beside(library) }.map_err(|why| format!("it cannot be loaded: {why}"))?;
+    // SAFETY: ONNX Runtime loads the same libraries next.
+    let needs = unsafe { supply(library, &wheel_folders()) }?;
+    let missing: Vec<String> =
+        needs.iter().filter(|need| matches!(need.at, At::Nowhere(_))).map(Need::to_string).collect();
+    if !missing.is_empty() {
+        return Err(format!("it cannot be loaded: {}", missing.join(", ")));
+    }
     let names = || -> Vec<String> {
         runtime.environment.devices().filter_map(|device| device.ep().ok().map(str::to_owned)).collect()
     };

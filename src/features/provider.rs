@@ -9,7 +9,7 @@ use super::attempt::{Attempt, OnStream};
 use super::config::RuntimeConfig;
 use super::device::{Options, Provider};
 use super::runtime::Runtime;
-use super::{openvino, plugin};
+use super::{plugin, supplies};
 use crate::file::cache_folder;
 
 /// Whether the library was built with `provider`; otherwise the reason why it cannot be used.
@@ -41,10 +41,10 @@ pub fn remedy(provider: Provider) -> &'static str {
             "name its library in [runtime.provider.NAME], a build for this machine and this ONNX Runtime, and its hardware"
         }
         Provider::Cuda => {
-            "take the library of the PyPI package onnxruntime-gpu (on a Jetson: NVIDIA's wheel) with the CUDA and cuDNN that it names"
+            "take the library of the PyPI package onnxruntime-gpu (on a Jetson: NVIDIA's wheel, docs/jetson.md) with the CUDA (12 or 13) and cuDNN that it is built for, from the system or from PyPI's wheels in the same Python environment"
         }
         Provider::TensorRt => {
-            "take the library of the PyPI package onnxruntime-gpu (on a Jetson: NVIDIA's wheel) and install the TensorRT that it names"
+            "take the library of the PyPI package onnxruntime-gpu (on a Jetson: NVIDIA's wheel, docs/jetson.md) and install the TensorRT that it is built for (libnvinfer.so.10 or .11), on the system or as PyPI's tensorrt-cu12 or tensorrt-cu13 in the same Python environment"
         }
     }
 }
@@ -94,8 +94,12 @@ pub fn builder_for(
         options.extend(own.into_iter().flat_map(|own| own.options.clone()));
         options
     };
+    let missing = supplies::of(runtime, attempt.provider).missing();
     let register = |provider: Provider, done: ort::Result<()>| {
-        done.map_err(|e| format!("{provider} does not load: {e}"))
+        done.map_err(|e| match &missing {
+            Some(missing) => format!("{provider} does not load: {missing} ({e})"),
+            None => format!("{provider} does not load: {e}"),
+        })
     };
     let cuda = |options: Options| configured(CUDA::default(), options);
     match attempt.provider {
@@ -104,7 +108,6 @@ pub fn builder_for(
             return Err(format!("no library is named in [runtime.provider.{}]", attempt.provider));
         }
         Provider::OpenVino => {
-            openvino::load_needed(runtime);
             let cache =
                 config.engines.clone().or_else(|| cache_folder().map(|folder| folder.join("openvino")));
             let options = told(config.openvino_options(attempt.precision, cache.as_deref()));
@@ -121,6 +124,7 @@ pub fn builder_for(
             register(Provider::TensorRt, tensorrt.register(&mut builder))?;
             // Nodes that TensorRT does not take are better off on CUDA than on the CPU.
             let on = on.map(|on| OnStream { graph: false, ..on });
+            supplies::of(runtime, Provider::Cuda);
             if let Err(why) = cuda(config.cuda_options(attempt.precision, on)).register(&mut builder) {
                 tracing::warn!(%why, "nodes that TensorRT does not take run on the CPU");
             }

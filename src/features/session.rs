@@ -15,6 +15,7 @@ use super::placement::InputSpec;
 use super::preprocess::ModelInput;
 use super::runtime::Runtime;
 use super::shortcut::{Shortcut, Withheld};
+use super::spoiled::{is_of_capture, tried_again};
 use super::understood::Understood;
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Features, Logits, LogitsKind};
@@ -29,6 +30,18 @@ pub struct Session {
     pub(super) origin: Origin,
     /// Its places in a GPU's memory; dropped after what uses them.
     bound: Option<Bound>,
+    /// What takes over in the thread that runs it.
+    pub(super) pending: Option<Pending>,
+}
+
+/// A session that captures its runs as a CUDA graph, opened and not run yet: kept beside the one that runs until it is known
+/// in which thread.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) session: Box<Session>,
+    /// What it is compared on with the one that runs, and how far it may be off.
+    pub(super) inputs: Vec<ModelInput>,
+    pub(super) tolerance: f32,
 }
 
 /// How a session came about.
@@ -69,13 +82,13 @@ impl Session {
             passed_over: Vec::new(),
             withheld: Vec::new(),
         };
-        Ok(Session { inner, model: Arc::new(model), origin, bound: None })
+        Ok(Session { inner, model: Arc::new(model), origin, bound: None, pending: None })
     }
 
     /// The same model opened once more, with all that is known of it.
     pub(super) fn reopened(&self, inner: ort::session::Session) -> Session {
         let origin = Origin { withheld: Vec::new(), ..self.origin.clone() };
-        Session { inner, model: Arc::clone(&self.model), origin, bound: None }
+        Session { inner, model: Arc::clone(&self.model), origin, bound: None, pending: None }
     }
 
     /// Runs the model. `features` and, if asked for, `logits` are overwritten; they cover the
@@ -92,14 +105,16 @@ impl Session {
         features.on_gpu = None;
         let (mut runs, bound) = self.runs();
         if let Some(bound) = bound.filter(|bound| bound.is_for(input)) {
-            let ran = bound.run(&mut runs, input, features, logits.as_deref_mut());
-            let Err(why) = ran else { return Ok(()) };
-            if bound.is_needed() {
+            let mut run = || bound.run(&mut runs, input, features, logits.as_deref_mut());
+            let ran = tried_again(|| run().map_err(|why| (format!("{why:#}"), why)), |(told, _)| told);
+            let Err((told, why)) = ran else { return Ok(()) };
+            // What a capture elsewhere has spoiled is not the places' fault.
+            if bound.is_needed() || is_of_capture(&told) {
                 return Err(why);
             }
             // What fails both ways is the input's fault.
             self.run_plain(input, features, logits)?;
-            self.give_up(format!("{why:#}"));
+            self.give_up(told);
             return Ok(());
         }
         self.run_plain(input, features, logits)?;
@@ -191,11 +206,9 @@ impl Session {
     }
 
     /// Whether features shall stay in the GPU's memory where they can: if there are fixed places and nothing of them is
-    /// padding. They are then in [`Features::on_gpu`] only.
-    pub fn keep_on_gpu(&mut self, keep: bool) {
-        if let Some(bound) = &mut self.bound {
-            bound.keep = keep;
-        }
+    /// padding. They are then in [`Features::on_gpu`] only. Gives what held before.
+    pub fn keep_on_gpu(&mut self, keep: bool) -> bool {
+        self.bound.as_mut().is_some_and(|bound| std::mem::replace(&mut bound.keep, keep))
     }
 
     /// The stream of its fixed places, if it has or will have any.

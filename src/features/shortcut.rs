@@ -67,17 +67,17 @@ impl RuntimeConfig {
     }
 }
 
-/// Takes the steps one after another, up to the first that fails: `better` makes the next session beside the present
-/// one, which is kept where that fails.
+/// Takes the steps one after another, up to the first that fails: `better` makes the next session of the present
+/// one, which it gives back where that fails.
 pub(super) fn apply<S>(
     mut session: S,
     steps: &[Shortcut],
-    mut better: impl FnMut(&mut S, Shortcut) -> Result<S, String>,
+    mut better: impl FnMut(S, Shortcut) -> Result<S, (S, String)>,
 ) -> (S, Vec<Withheld>) {
     for (number, &step) in steps.iter().enumerate() {
-        match better(&mut session, step) {
+        match better(session, step) {
             Ok(next) => session = next,
-            Err(why) => {
+            Err((session, why)) => {
                 let after = steps[number + 1..].iter().map(|&later| Withheld {
                     shortcut: later,
                     why: format!("it needs the {step}, which does not work"),
@@ -150,7 +150,7 @@ mod tests {
         use Shortcut::{Binding, Graph};
         let taken = |fails: &[Shortcut]| {
             let (session, withheld) = apply("plain".to_owned(), &[Binding, Graph], |now, step| {
-                if fails.contains(&step) { Err("no".to_owned()) } else { Ok(format!("{now}, {step}")) }
+                if fails.contains(&step) { Err((now, "no".to_owned())) } else { Ok(format!("{now}, {step}")) }
             });
             (session, withheld.iter().map(Withheld::to_string).collect::<Vec<_>>())
         };

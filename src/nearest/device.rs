@@ -66,6 +66,14 @@ pub enum NoCuda {
         /// What the driver said.
         why: String,
     },
+    /// Another thread captures a CUDA graph, during which the driver refuses calls of all threads; a later try works.
+    #[error("the CUDA device was busy with the capture of a graph while {what}: {why}")]
+    Busy {
+        /// What was under way.
+        what: &'static str,
+        /// What the driver said.
+        why: String,
+    },
     /// The driver refuses something else.
     #[error("CUDA fails at {what}: {why}")]
     Failed {

@@ -4,10 +4,10 @@ use super::backend::Backend;
 use super::device::NoCuda;
 use crate::finding::{Finding, Standing};
 
-/// What `farout doctor` tells about the search.
-pub fn findings() -> Vec<Finding> {
+/// What `farout doctor` tells about the search, on GPU number `gpu` if it is on one.
+pub fn findings(gpu: usize) -> Vec<Finding> {
     let mut findings = backends();
-    let (standing, detail, remedy) = match super::cuda::look() {
+    let (standing, detail, remedy) = match super::cuda::look(gpu) {
         Ok(device) => (Standing::Good, device, None),
         Err(why) => {
             let remedy = match why {
@@ -19,6 +19,11 @@ pub fn findings() -> Vec<Finding> {
         }
     };
     findings.push(Finding { topic: "search", name: "cuda".to_owned(), standing, detail, remedy });
+    let (standing, detail) = match super::cuda::compilers() {
+        Ok(found) => (Standing::Good, found),
+        Err(why) => (Standing::Absent, why.to_string()),
+    };
+    findings.push(Finding { topic: "search", name: "nvrtc".to_owned(), standing, detail, remedy: None });
     findings
 }
 

@@ -92,6 +92,14 @@ impl Gauge {
         self.bank.recipe().by_class
     }
 
+    /// Whether the features of a model are searched for in `bank` as they are, on one engine's stream: nothing is done to
+    /// them before, and no patches are picked from them.
+    pub(super) fn takes_as_they_are(bank: &Bank) -> bool {
+        let recipe = bank.recipe();
+        let by_class = recipe.by_class && !bank.classes().is_empty();
+        recipe.affinity.is_none() && !by_class && recipe.keeps_features(bank.width())
+    }
+
     /// Whether it searches features where they are, in memory of the GPU of this stream and in its order: if nothing is done
     /// to them before. Others are read back.
     pub fn shares(&self, stream: &dyn GpuStream) -> bool {

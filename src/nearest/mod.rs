@@ -166,8 +166,9 @@ pub fn open(config: &SearchConfig, bank: &Arc<Bank>) -> Result<Search, SearchErr
     open_on(config, bank, None)
 }
 
-/// As [`open`]; on a GPU, the search works on `stream` if that is one of the GPU that is searched on, and takes features
-/// that are in its memory.
+/// As [`open`]; on a GPU, the search works on `stream` and takes features that are in its memory, if that is one of the GPU
+/// that is searched on and `bank` is searched for features as they are. Otherwise it has a stream of its own: on a shared one
+/// it would only wait for the next run of the model.
 ///
 /// # Errors
 /// As [`open`].
@@ -176,11 +177,29 @@ pub fn open_on(
     bank: &Arc<Bank>,
     stream: Option<&Arc<dyn GpuStream>>,
 ) -> Result<Search, SearchError> {
+    open_with(config, bank, stream, &cuda::open)
+}
+
+/// Opens an engine on a GPU, on this stream if there is one.
+type OpenCard<'a> =
+    dyn Fn(&SearchConfig, &References, Option<&Arc<dyn GpuStream>>) -> Result<Box<dyn Nearest>, NoCuda> + 'a;
+
+/// As [`open_on`], with `card` for the engines on a GPU.
+///
+/// # Errors
+/// As [`open`].
+fn open_with(
+    config: &SearchConfig,
+    bank: &Arc<Bank>,
+    stream: Option<&Arc<dyn GpuStream>>,
+    card: &OpenCard<'_>,
+) -> Result<Search, SearchError> {
     if config.k == 0 || config.k > bank.rows() {
         return Err(SearchError::Neighbours { k: config.k, rows: bank.rows() });
     }
+    let stream = stream.filter(|_| Gauge::takes_as_they_are(bank));
     let on_card = &|_: &Arc<ThreadPool>, k: usize, references: &References| {
-        Ok(cuda::open(&SearchConfig { k, ..config.clone() }, references, stream)?)
+        Ok(card(&SearchConfig { k, ..config.clone() }, references, stream)?)
     };
     let fallback = match config.device {
         Device::Cpu => None,

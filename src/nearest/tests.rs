@@ -160,7 +160,7 @@ fn opening_chooses_and_says_why() {
         open(&SearchConfig { k: 11, ..config }, &bank),
         Err(SearchError::Neighbours { k: 11, rows: 10 })
     ));
-    let search = findings();
+    let search = findings(0);
     assert!(search.iter().any(|f| f.name == "portable") && search.iter().any(|f| f.name == "cuda"));
     assert_eq!(search.iter().filter(|f| f.detail.starts_with("chosen")).count(), 1);
 }

@@ -37,6 +37,8 @@ mod facts;
 mod http;
 pub mod images;
 #[cfg(feature = "media")]
+mod jetson;
+#[cfg(feature = "media")]
 mod jpeg_decoder;
 #[cfg(feature = "media")]
 mod jpegs;

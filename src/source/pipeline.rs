@@ -14,7 +14,7 @@ use super::container::{Track, tracks};
 use super::damage::Care;
 use super::facts::{SharedFacts, lock};
 use super::streams::{SharedStreams, choose};
-use super::{entry, http, sdp};
+use super::{entry, http, jetson, sdp};
 
 /// What a pipeline reads.
 pub(super) enum Input {
@@ -186,6 +186,7 @@ pub(super) fn connect_decoder(
                     element.set_property(property, value);
                 }
             }
+            jetson::settle_decoder(element, live);
             let watch = streams.watch_decoder(element, care, live);
             // Until a picture shows which stream is read: perhaps none is whole.
             let mut facts = lock(&shared);
@@ -246,13 +247,6 @@ fn link(pipeline: &gst::Pipeline, pad: &gst::Pad, entry: &gst::Element) -> Resul
     if !in_nvmm {
         return pad.link(&target).map(drop).map_err(|e| format!("the decoder's {caps} cannot be used: {e}"));
     }
-    let converter = ["nvvidconv", "nvvideoconvert"]
-        .iter()
-        .find_map(|name| gst::ElementFactory::make(name).build().ok())
-        .ok_or("frames lie in NVMM memory and neither nvvidconv nor nvvideoconvert is installed")?;
-    pipeline.add(&converter).map_err(|e| e.to_string())?;
-    converter.link(entry).map_err(|e| e.to_string())?;
-    converter.sync_state_with_parent().map_err(|e| e.to_string())?;
-    let target = converter.static_pad("sink").ok_or("the converter has no sink")?;
+    let target = jetson::out_of_nvmm(pipeline, entry)?;
     pad.link(&target).map(drop).map_err(|e| format!("the decoder's {caps} cannot be used: {e}"))
 }

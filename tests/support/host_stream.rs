@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
+use std::thread::ThreadId;
 
 use farout::gpu_stream::GpuStream;
 
@@ -46,6 +47,8 @@ pub struct HostStream<M = Pieces> {
     pub uploads: AtomicUsize,
     /// Outputs that were copied out.
     pub downloads: AtomicUsize,
+    /// The threads that have copied in.
+    pub threads: Mutex<Vec<ThreadId>>,
     /// Copies in fail from now on.
     pub broken: AtomicBool,
     /// Copies in are forgotten from now on.
@@ -62,8 +65,9 @@ impl HostStream {
 impl<M> HostStream<M> {
     /// A stream on this memory.
     pub fn on(memory: M) -> HostStream<M> {
-        let HostStream { turn, uploads, downloads, broken, forgetful, .. } = HostStream::<()>::default();
-        HostStream { memory, turn, uploads, downloads, broken, forgetful }
+        let HostStream { turn, uploads, downloads, threads, broken, forgetful, .. } =
+            HostStream::<()>::default();
+        HostStream { memory, turn, uploads, downloads, threads, broken, forgetful }
     }
 }
 
@@ -91,6 +95,7 @@ unsafe impl<M: HostMemory> GpuStream for HostStream<M> {
 
     unsafe fn upload(&self, numbers: &[f32], to: u64) -> Result<(), String> {
         self.uploads.fetch_add(1, SeqCst);
+        self.threads.lock().unwrap().push(std::thread::current().id());
         if self.broken.load(SeqCst) {
             return Err("the cable is out".to_owned());
         }

@@ -50,6 +50,7 @@ fn each_step_gives_the_same_features_and_the_last_runs_at_its_places_only() {
     for steps in [&[Binding][..], &[Binding, Graph]] {
         let (mut session, withheld) = opened_with(steps, &stream);
         assert!(withheld.is_empty(), "{withheld:?}");
+        session.settle();
         let before = stream.uploads.load(SeqCst);
         for (got, want) in both(&mut session).into_iter().zip(&wanted) {
             assert_eq!(*got.unwrap().data, *want.as_ref().unwrap().data);
@@ -62,6 +63,46 @@ fn each_step_gives_the_same_features_and_the_last_runs_at_its_places_only() {
         stream.broken.store(false, SeqCst);
         assert_eq!(session.withheld().len(), if steps.len() == 2 { 0 } else { 1 });
     }
+}
+
+#[test]
+fn a_graph_is_captured_in_the_thread_that_runs_and_nowhere_else() {
+    let steps = [Shortcut::Binding, Shortcut::Graph];
+    let ids = |stream: &HostStream| stream.threads.lock().unwrap().clone();
+    let stream = Arc::new(HostStream::default());
+    let (bound, _) = opened_with(&steps[..1], &stream);
+    let opened = stream.uploads.load(SeqCst);
+    drop(bound);
+    let stream = Arc::new(HostStream::default());
+    let (mut session, withheld) = opened_with(&steps, &stream);
+    assert!(withheld.is_empty() && session.pending.is_some(), "{withheld:?}");
+    // Only the session without a graph has run so far, and goes on to.
+    assert_eq!(stream.uploads.load(SeqCst), opened);
+    session.warm_up(64, 64).unwrap();
+    assert!(session.pending.is_some());
+    assert!(!session.keep_on_gpu(true));
+    stream.threads.lock().unwrap().clear();
+    let before = stream.uploads.load(SeqCst);
+    let (mut session, runner) = std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            session.settle();
+            (session, std::thread::current().id())
+        });
+        run.join().unwrap()
+    });
+    assert!(stream.uploads.load(SeqCst) > before && session.pending.is_none());
+    assert!(ids(&stream).iter().all(|id| *id == runner));
+    assert!(session.withheld().is_empty() && session.keep_on_gpu(false), "features stay where they were");
+
+    // Where it fails, the session runs as before and says why.
+    let stream = Arc::new(HostStream::default());
+    let (mut session, _) = opened_with(&steps, &stream);
+    stream.forgetful.store(true, SeqCst);
+    session.settle();
+    assert_eq!(session.withheld().len(), 1, "{:?}", session.withheld());
+    assert_eq!(session.withheld()[0].shortcut, Shortcut::Graph);
+    stream.forgetful.store(false, SeqCst);
+    assert!(both(&mut session).iter().all(Result::is_ok));
 }
 
 #[test]
@@ -85,7 +126,7 @@ fn without_a_stream_a_session_is_as_it_was() {
     let mut providers =
         Providers { runtime: &runtime, config: &config, loaded: &loaded, gpus: None, golden: None };
     let (session, withheld) =
-        shortcut::apply(session, &[Shortcut::Binding], |_, _| Err("there is no GPU".to_owned()));
+        shortcut::apply(session, &[Shortcut::Binding], |now, _| Err((now, "there is no GPU".to_owned())));
     assert_eq!(withheld[0].why, "there is no GPU");
     assert!(session.stream().is_none() && providers.golden().is_ok());
 }

@@ -127,12 +127,16 @@ fn ready(folder: &Path, arch: Arch) -> Result<Code, String> {
     }
 }
 
-/// Code for a card of architecture `arch`: ready from `folder` if one is named and holds it, else from
-/// the cache, else compiled now and put into the cache.
+/// Code for a card of architecture `arch` whose driver is for this version of CUDA: ready from `folder` if one is named and
+/// holds it, else from the cache, else compiled now and put into the cache.
 ///
 /// # Errors
 /// [`NoCuda::NoKernels`] if there is neither, with all reasons.
-pub(super) fn code_for(arch: Arch, folder: Option<&Path>, cache: Option<&Path>) -> Result<Code, NoCuda> {
+pub(super) fn code_for(
+    (arch, driver): (Arch, i32),
+    folder: Option<&Path>,
+    cache: Option<&Path>,
+) -> Result<Code, NoCuda> {
     let mut missing = None;
     if let Some(folder) = folder {
         match ready(folder, arch) {
@@ -147,8 +151,7 @@ pub(super) fn code_for(arch: Arch, folder: Option<&Path>, cache: Option<&Path>) 
         (NoCuda::NoKernels(why), Some(missing)) => NoCuda::NoKernels(format!("{missing}; {why}")),
         (error, _) => error,
     };
-    let compiler = Compiler::load().map_err(both)?;
-    let target = compiler.target_for(arch).map_err(both)?;
+    let (compiler, target) = Compiler::for_card(arch, driver).map_err(both)?;
     let version = compiler.version();
     let cached = cache.map(|folder| folder.join("kernels").join(cache_name(target, &version)));
     if let Some(path) = &cached
@@ -159,7 +162,7 @@ pub(super) fn code_for(arch: Arch, folder: Option<&Path>, cache: Option<&Path>) 
             Err(why) => tracing::warn!(path = %path.display(), %why, "compiling the GPU code again"),
         }
     }
-    tracing::info!(target = target.name(), compiler = version, "compiling the GPU code");
+    tracing::info!(target = target.name(), compiler = compiler.describe(), "compiling the GPU code");
     let bytes = compiler.compile(target).map_err(both)?.code;
     if let Some(path) = &cached {
         let kept = path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|e| e.to_string());
@@ -177,17 +180,8 @@ pub(super) fn code_for(arch: Arch, folder: Option<&Path>, cache: Option<&Path>) 
 /// # Errors
 /// If there is no compiler, it does not know an architecture, or a file cannot be written.
 pub fn build(archs: &[Arch], folder: &Path, mut done: impl FnMut(&Path)) -> anyhow::Result<()> {
-    let compiler = Compiler::load()?;
     let archs = if archs.is_empty() { &Arch::USUAL[..] } else { archs };
-    let known = compiler.known()?;
-    if let Some(unknown) = archs.iter().find(|arch| !known.contains(arch)) {
-        let known: Vec<String> = known.iter().map(Arch::to_string).collect();
-        anyhow::bail!(
-            "NVRTC {} does not compile for {unknown}; it knows {}",
-            compiler.version(),
-            known.join(", ")
-        );
-    }
+    let compiler = Compiler::for_all(archs)?;
     std::fs::create_dir_all(folder).map_err(|source| WriteError { path: folder.to_owned(), source })?;
     let newest = archs.iter().max().map(|arch| Target::Ptx(*arch));
     for target in archs.iter().map(|arch| Target::Cubin(*arch)).chain(newest) {

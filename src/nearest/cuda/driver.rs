@@ -32,18 +32,10 @@ pub(in super::super) struct Found {
     pub driver: i32,
 }
 
-/// The first CUDA device.
-///
-/// # Errors
-/// [`NoCuda`]: no driver, one that is too old, or no device.
-pub(in super::super) fn find() -> Result<Found, NoCuda> {
-    find_number(0)
-}
-
 /// The CUDA device with this number.
 ///
 /// # Errors
-/// As [`find`].
+/// [`NoCuda`]: no driver, one that is too old, or no such device.
 pub(super) fn find_number(number: usize) -> Result<Found, NoCuda> {
     // SAFETY: loads libcuda by its usual names and drops it again; its initialisers are NVIDIA's.
     if !unsafe { sys::is_culib_present() } {
@@ -89,6 +81,44 @@ impl Found {
     }
 }
 
+/// The primary context of a device, which its user releases. Who waits for the device in it sleeps, unless another has
+/// chosen otherwise: the driver's own choice may be to keep a processor busy.
+///
+/// # Errors
+/// [`NoCuda`] if the driver refuses.
+pub(super) fn context_of(device: sys::CUdevice) -> Result<sys::CUcontext, NoCuda> {
+    let (mut flags, mut active) = (0, 0);
+    let chosen = sys::CUctx_flags::CU_CTX_SCHED_MASK as u32;
+    let sleep = sys::CUctx_flags::CU_CTX_SCHED_BLOCKING_SYNC as u32;
+    // SAFETY: the driver gave the device; both places live through the call.
+    let known = unsafe { sys::cuDevicePrimaryCtxGetState(device, &raw mut flags, &raw mut active) }.result();
+    if known.is_ok() && flags & chosen == 0 {
+        // SAFETY: as above.
+        if let Err(e) = unsafe { sys::cuDevicePrimaryCtxSetFlags_v2(device, flags | sleep) }.result() {
+            tracing::debug!(why = words(e), "whoever waits for the GPU may keep a processor busy");
+        }
+    }
+    // SAFETY: as above.
+    unsafe { result::primary_ctx::retain(device) }.map_err(failed("opening the device"))
+}
+
+/// A mark in a stream, whose waiter sleeps.
+///
+/// # Errors
+/// [`NoCuda`] if the driver refuses.
+pub(super) fn event() -> Result<sys::CUevent, NoCuda> {
+    let (still, sleep) = (
+        sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32,
+        sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32,
+    );
+    let mut event = std::ptr::null_mut();
+    // SAFETY: the place lives through the call.
+    unsafe { sys::cuEventCreate(&raw mut event, still | sleep) }
+        .result()
+        .map_err(failed("making an event"))?;
+    Ok(event)
+}
+
 /// A device with the kernels loaded, and a stream.
 pub(super) struct DriverCard {
     found: Found,
@@ -103,6 +133,9 @@ pub(super) struct DriverCard {
     /// Marks where another stream is.
     event: sys::CUevent,
     moments: Moments,
+    /// The last copies to and from the card are done.
+    gone: sys::CUevent,
+    come: sys::CUevent,
     code: Arch,
     origin: String,
 }
@@ -125,9 +158,7 @@ impl DriverCard {
         code: &Code,
         stream: Option<*mut c_void>,
     ) -> Result<DriverCard, NoCuda> {
-        // SAFETY: the driver gave the device; released by `drop`.
-        let context =
-            unsafe { result::primary_ctx::retain(found.device) }.map_err(failed("opening the device"))?;
+        let context = context_of(found.device)?;
         let mut card = DriverCard {
             found,
             context,
@@ -140,6 +171,8 @@ impl DriverCard {
             incoming: Pinned::NONE,
             event: std::ptr::null_mut(),
             moments: Moments::NONE,
+            gone: std::ptr::null_mut(),
+            come: std::ptr::null_mut(),
             code: code.target.arch(),
             origin: code.origin.clone(),
         };
@@ -149,12 +182,15 @@ impl DriverCard {
             card.stream = result::stream::create(kind).map_err(failed("making a stream"))?;
             card.owns_stream = true;
         }
-        card.event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
-            .map_err(failed("making an event"))?;
+        (card.event, card.gone, card.come) = (event()?, event()?, event()?);
         // SAFETY: the code is a whole cubin, or PTX that ends with a zero, and was checked against its digest
         // or just compiled.
-        card.module = unsafe { result::module::load_data(code.bytes.as_ptr().cast()) }
-            .map_err(failed("loading the kernels"))?;
+        card.module = unsafe { result::module::load_data(code.bytes.as_ptr().cast()) }.map_err(|e| {
+            match failed("loading the kernels")(e) {
+                NoCuda::Failed { what, why } => NoCuda::Failed { what, why: card.refused(&why) },
+                other => other,
+            }
+        })?;
         for kernel in Kernel::ALL {
             let name = CString::new(kernel.name()).unwrap_or_default();
             // SAFETY: the module is loaded.
@@ -179,9 +215,26 @@ impl DriverCard {
         unsafe { result::ctx::set_current(self.context) }.map_err(failed("entering the context"))
     }
 
-    fn wait(&self) -> Result<(), NoCuda> {
-        // SAFETY: the stream is alive.
-        unsafe { result::stream::synchronize(self.stream) }.map_err(failed("searching"))
+    /// Why the driver may not load the code, and what to try.
+    fn refused(&self, why: &str) -> String {
+        let (major, minor) = (self.found.driver / 1000, self.found.driver % 1000 / 10);
+        format!(
+            "{why}; the code is from {}, the driver for CUDA {major}.{minor}: install NVRTC of CUDA {major} \
+             (libnvrtc.so.{major}) or a newer driver",
+            self.origin
+        )
+    }
+
+    /// Marks with `event` where the stream is now.
+    fn mark(&self, event: sys::CUevent) -> Result<(), NoCuda> {
+        // SAFETY: both are alive.
+        unsafe { result::event::record(event, self.stream) }.map_err(failed("marking a stream"))
+    }
+
+    /// Waits until the stream has come to the last mark of `event`; without one it has.
+    fn reach(&self, event: sys::CUevent) -> Result<(), NoCuda> {
+        // SAFETY: the event is alive.
+        unsafe { result::event::synchronize(event) }.map_err(failed("searching"))
     }
 }
 
@@ -226,8 +279,8 @@ impl Card for DriverCard {
             return Err(NoCuda::Failed { what: "copying to the device", why: "it does not fit".to_owned() });
         }
         for (number, part) in bytes.chunks(STAGE).enumerate() {
-            // What was copied before may still be on its way.
-            self.wait()?;
+            // What was copied before may still be on its way; what others gave the stream since is theirs.
+            self.reach(self.gone)?;
             let staged = self.outgoing.grow(part.len())?;
             staged.copy_from_slice(part);
             let address = to.address + (offset + number * STAGE) as u64;
@@ -235,6 +288,7 @@ impl Card for DriverCard {
             // after a wait.
             unsafe { result::memcpy_htod_async(address, staged, self.stream) }
                 .map_err(failed("copying to the device"))?;
+            self.mark(self.gone)?;
         }
         Ok(())
     }
@@ -273,22 +327,12 @@ impl Card for DriverCard {
         // SAFETY: the source holds the bytes, and the destination is left alone until `fetched`.
         unsafe { result::memcpy_dtoh_async(staged, from.address, self.stream) }
             .map_err(failed("copying from the device"))?;
-        if !self.owns_stream {
-            // SAFETY: both are alive.
-            unsafe { result::event::record(self.event, self.stream) }.map_err(failed("marking a stream"))?;
-        }
-        Ok(())
+        self.mark(self.come)
     }
 
     fn fetched(&mut self, to: &mut [u8]) -> Result<(), NoCuda> {
         self.enter()?;
-        if self.owns_stream {
-            self.wait()?;
-        } else {
-            // Others may have given the stream more to do since.
-            // SAFETY: the event is alive.
-            unsafe { result::event::synchronize(self.event) }.map_err(failed("searching"))?;
-        }
+        self.reach(self.come)?;
         to.copy_from_slice(self.incoming.grow(to.len())?);
         Ok(())
     }
@@ -328,7 +372,8 @@ impl Drop for DriverCard {
         if self.enter().is_err() {
             return;
         }
-        let _ = self.wait();
+        // SAFETY: the stream is alive, or the default one if it could not be made.
+        let _ = unsafe { result::stream::synchronize(self.stream) };
         for memory in std::mem::take(&mut self.allocated) {
             self.allocated.push(memory);
             self.free(memory);
@@ -339,8 +384,10 @@ impl Drop for DriverCard {
         // SAFETY: each was made by `open` and is destroyed once; after a loss of the device there is nobody
         // to tell of failures.
         unsafe {
-            if !self.event.is_null() {
-                let _ = result::event::destroy(self.event);
+            for event in [self.event, self.gone, self.come] {
+                if !event.is_null() {
+                    let _ = result::event::destroy(event);
+                }
             }
             if !self.module.is_null() {
                 let _ = result::module::unload(self.module);

@@ -13,6 +13,7 @@ use anyhow::ensure;
 use super::super::device::NoCuda;
 use super::bank::{self, type_bytes, type_number};
 use super::card::{Card, Memory};
+use super::fault::patiently;
 use super::geometry::{LIST, MOST_NEAR, RESCAN_BYTES, RESCAN_SPLITS, TILE, WARPS, WAVE};
 use super::problem::{FACT_BYTES, Kernel, Problem};
 use crate::bank::{DataType, References};
@@ -171,6 +172,26 @@ impl<C: Card> Engine<C> {
         if count == 0 {
             return Ok(());
         }
+        // SAFETY: passed on.
+        patiently(|| unsafe { self.search_once(count, patches, with_lists) }, |why| Some(why))?;
+        self.rescans += u64::from(self.counter(0));
+        self.faulty += u64::from(self.counter(1));
+        Ok(())
+    }
+
+    /// One try of [`Engine::search`], of `count` patches; another may follow it.
+    ///
+    /// # Errors
+    /// [`NoCuda`] if the card fails.
+    ///
+    /// # Safety
+    /// As [`Engine::search`].
+    unsafe fn search_once(
+        &mut self,
+        count: usize,
+        patches: &Patches<'_>,
+        with_lists: bool,
+    ) -> Result<(), NoCuda> {
         let padded = count.next_multiple_of(TILE);
         let k = self.k();
         let bytes = COUNTER_BYTES + count * 4 * if with_lists { 1 + 2 * k } else { 1 };
@@ -185,10 +206,7 @@ impl<C: Card> Engine<C> {
         self.card.fetch(self.memory.results, bytes)?;
         drop(turn);
         self.read.resize(bytes, 0);
-        self.card.fetched(&mut self.read)?;
-        self.rescans += u64::from(self.counter(0));
-        self.faulty += u64::from(self.counter(1));
-        Ok(())
+        self.card.fetched(&mut self.read)
     }
 
     fn counter(&self, at: usize) -> u32 {

@@ -1,13 +1,14 @@
 //! A stream of the driver's that ONNX Runtime and the search share. Not yet run on a machine with a GPU.
 
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::{result, sys};
 
 use super::super::device::NoCuda;
-use super::driver::find_number;
-use super::fault::failed;
+use super::driver::{context_of, event, find_number};
+use super::fault::{failed, patiently};
 use super::pinned::Pinned;
 use crate::gpu_stream::GpuStream;
 
@@ -17,29 +18,19 @@ use crate::gpu_stream::GpuStream;
 /// Why there is none.
 pub fn stream(gpu: usize) -> Result<Arc<dyn GpuStream>, NoCuda> {
     let device = find_number(gpu)?.device;
-    // SAFETY: the driver gave the device; released by `drop`.
-    let context = unsafe { result::primary_ctx::retain(device) }.map_err(failed("opening the device"))?;
+    let context = context_of(device)?;
     let mut lane = Lane {
         gpu,
         device,
         context,
         stream: std::ptr::null_mut(),
-        copies: Mutex::new(Copies {
-            outgoing: Pinned::NONE,
-            incoming: Pinned::NONE,
-            gone: std::ptr::null_mut(),
-            come: std::ptr::null_mut(),
-        }),
+        outgoing: Mutex::default(),
+        incoming: Mutex::default(),
         turn: Mutex::new(()),
     };
     lane.enter()?;
     lane.stream =
         result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("making a stream"))?;
-    let copies = lane.copies.get_mut().unwrap_or_else(PoisonError::into_inner);
-    let event = || {
-        result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(failed("making an event"))
-    };
-    (copies.gone, copies.come) = (event()?, event()?);
     Ok(Arc::new(lane))
 }
 
@@ -49,17 +40,21 @@ struct Lane {
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
-    copies: Mutex<Copies>,
+    /// Memory that copies to the device go through, the longest unused first, and such for copies from it. Nobody waits for
+    /// the device while the list is locked.
+    outgoing: Mutex<VecDeque<Stage>>,
+    incoming: Mutex<VecDeque<Stage>>,
     turn: Mutex<()>,
 }
 
-/// Memory of the host that copies go through, and when they are done.
-struct Copies {
-    outgoing: Pinned,
-    incoming: Pinned,
-    gone: sys::CUevent,
-    come: sys::CUevent,
+/// Memory of the host that copies go through, and when the last of them is done.
+struct Stage {
+    memory: Pinned,
+    done: sys::CUevent,
 }
+
+/// So many copies may be on their way before another waits for the oldest.
+const STAGES: usize = 2;
 
 // SAFETY: the driver's handles may be used by any thread in whose context they are, and every method makes the
 // context current first; the page-locked memory is reached through a lock.
@@ -79,47 +74,72 @@ impl Lane {
         unsafe { result::ctx::set_current(self.context) }.map_err(failed("entering the context"))
     }
 
-    fn copies(&self) -> MutexGuard<'_, Copies> {
-        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The oldest of `stages`, or a new one if there are fewer than `enough`. A context is current.
+    fn take(&self, stages: &Mutex<VecDeque<Stage>>, enough: usize) -> Result<Stage, NoCuda> {
+        let mut free = stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = if free.len() >= enough { free.pop_front() } else { None };
+        drop(free);
+        match oldest {
+            Some(stage) => Ok(stage),
+            None => Ok(Stage { memory: Pinned::NONE, done: event()? }),
+        }
+    }
+
+    /// Works with one of `stages`, which goes back whatever comes of it.
+    fn with<T>(
+        &self,
+        stages: &Mutex<VecDeque<Stage>>,
+        enough: usize,
+        work: impl FnOnce(&mut Stage) -> Result<T, NoCuda>,
+    ) -> Result<T, NoCuda> {
+        self.enter()?;
+        let mut stage = self.take(stages, enough)?;
+        let done = work(&mut stage);
+        stages.lock().unwrap_or_else(PoisonError::into_inner).push_back(stage);
+        done
     }
 
     /// # Safety
     /// `to` has room for the numbers.
     unsafe fn send(&self, numbers: &[f32], to: u64) -> Result<(), NoCuda> {
-        self.enter()?;
-        let mut copies = self.copies();
-        // What was copied before may still be on its way.
-        // SAFETY: the event is alive; one that was never recorded counts as passed.
-        unsafe { result::event::synchronize(copies.gone) }.map_err(failed("copying to the device"))?;
-        let bytes: &[u8] = bytemuck::cast_slice(numbers);
-        let gone = copies.gone;
-        let staged = copies.outgoing.grow(bytes.len())?;
-        staged.copy_from_slice(bytes);
-        // SAFETY: the caller vouches for the room; the source is only written to again after the event.
-        unsafe {
-            result::memcpy_htod_async(to, staged, self.stream).map_err(failed("copying to the device"))?;
-            result::event::record(gone, self.stream).map_err(failed("marking a stream"))
-        }
+        self.with(&self.outgoing, STAGES, |stage| {
+            // What was copied before may still be on its way.
+            // SAFETY: the event is alive; one that was never recorded counts as passed.
+            unsafe { result::event::synchronize(stage.done) }.map_err(failed("copying to the device"))?;
+            let bytes: &[u8] = bytemuck::cast_slice(numbers);
+            let staged = stage.memory.grow(bytes.len())?;
+            staged.copy_from_slice(bytes);
+            // SAFETY: the caller vouches for the room; the source is only written to again after the event.
+            unsafe {
+                result::memcpy_htod_async(to, staged, self.stream)
+                    .map_err(failed("copying to the device"))?;
+                result::event::record(stage.done, self.stream).map_err(failed("marking a stream"))
+            }
+        })
     }
 
     /// # Safety
     /// `from` holds as many numbers.
     unsafe fn receive(&self, from: u64, numbers: &mut [f32]) -> Result<(), NoCuda> {
-        self.enter()?;
-        let mut copies = self.copies();
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(numbers);
-        let come = copies.come;
-        let staged = copies.incoming.grow(bytes.len())?;
-        // SAFETY: the caller vouches for the source; the destination is left alone until the event has passed.
-        unsafe {
-            result::memcpy_dtoh_async(staged, from, self.stream)
-                .map_err(failed("copying from the device"))?;
-            result::event::record(come, self.stream).map_err(failed("marking a stream"))?;
-            result::event::synchronize(come).map_err(failed("running the model"))?;
-        }
-        bytes.copy_from_slice(staged);
-        Ok(())
+        self.with(&self.incoming, 1, |stage| {
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(numbers);
+            let staged = stage.memory.grow(bytes.len())?;
+            // SAFETY: the caller vouches for the source; the destination is left alone until the event has passed.
+            unsafe {
+                result::memcpy_dtoh_async(staged, from, self.stream)
+                    .map_err(failed("copying from the device"))?;
+                result::event::record(stage.done, self.stream).map_err(failed("marking a stream"))?;
+                result::event::synchronize(stage.done).map_err(failed("running the model"))?;
+            }
+            bytes.copy_from_slice(staged);
+            Ok(())
+        })
     }
+}
+
+/// Does `work`, in what a capture elsewhere does not allow again and again; what the driver says as text.
+fn told<T>(work: impl FnMut() -> Result<T, NoCuda>) -> Result<T, String> {
+    patiently(work, |why| Some(why)).map_err(|why| why.to_string())
 }
 
 // SAFETY: the stream was made in the device's primary context, which is retained, and both last until `drop`; cuMemAlloc
@@ -138,39 +158,40 @@ unsafe impl GpuStream for Lane {
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64, String> {
-        let given = self.enter().and_then(|()| {
+        told(|| {
+            self.enter()?;
             // SAFETY: freed by `free`.
             unsafe { result::malloc_sync(bytes.max(16)) }.map_err(failed("memory for features"))
-        });
-        given.map_err(|why| why.to_string())
+        })
     }
 
     unsafe fn free(&self, address: u64) {
-        if self.enter().is_ok() {
-            // SAFETY: the caller vouches for the address; cuMemFree waits for work that uses it. After a loss of the
-            // device there is nobody to tell of a failure.
-            let _ = unsafe { result::free_sync(address) };
-        }
+        // After a loss of the device there is nobody to tell of a failure.
+        let _ = told(|| {
+            self.enter()?;
+            // SAFETY: the caller vouches for the address; cuMemFree waits for work that uses it.
+            unsafe { result::free_sync(address) }.map_err(failed("giving memory back"))
+        });
     }
 
     unsafe fn upload(&self, numbers: &[f32], to: u64) -> Result<(), String> {
         // SAFETY: passed on.
-        unsafe { self.send(numbers, to) }.map_err(|why| why.to_string())
+        told(|| unsafe { self.send(numbers, to) })
     }
 
     unsafe fn copy(&self, from: u64, to: u64, count: usize) -> Result<(), String> {
         let bytes = count * size_of::<f32>();
-        let copied = self.enter().and_then(|()| {
+        told(|| {
+            self.enter()?;
             // SAFETY: the caller vouches for both places.
             unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) }
                 .map_err(failed("copying on the device"))
-        });
-        copied.map_err(|why| why.to_string())
+        })
     }
 
     unsafe fn download(&self, from: u64, numbers: &mut [f32]) -> Result<(), String> {
         // SAFETY: passed on.
-        unsafe { self.receive(from, numbers) }.map_err(|why| why.to_string())
+        told(|| unsafe { self.receive(from, numbers) })
     }
 }
 
@@ -179,19 +200,17 @@ impl Drop for Lane {
         if self.enter().is_err() {
             return;
         }
-        let copies = self.copies.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let [outgoing, incoming] = [&mut self.outgoing, &mut self.incoming]
+            .map(|stages| std::mem::take(stages.get_mut().unwrap_or_else(PoisonError::into_inner)));
         // SAFETY: each was made by `stream` and is destroyed once, after all work; after a loss of the device there is
         // nobody to tell of failures.
         unsafe {
             if !self.stream.is_null() {
                 let _ = result::stream::synchronize(self.stream);
             }
-            copies.outgoing.free();
-            copies.incoming.free();
-            for event in [copies.gone, copies.come] {
-                if !event.is_null() {
-                    let _ = result::event::destroy(event);
-                }
+            for mut stage in outgoing.into_iter().chain(incoming) {
+                stage.memory.free();
+                let _ = result::event::destroy(stage.done);
             }
             if !self.stream.is_null() {
                 let _ = result::stream::destroy(self.stream);

@@ -13,6 +13,7 @@ mod fault;
 mod geometry;
 mod lane;
 mod moments;
+mod nvrtc;
 mod pinned;
 mod problem;
 mod search;
@@ -54,18 +55,23 @@ pub(super) fn open(
     Ok(Box::new(spare::WithSpare::new(engine, Box::new(spare))))
 }
 
-/// The first device, and what its code would be compiled with; for `farout doctor`.
+/// GPU number `gpu`; for `farout doctor`.
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn look() -> Result<String, NoCuda> {
-    let found = driver::find()?;
+pub(super) fn look(gpu: usize) -> Result<String, NoCuda> {
+    let found = driver::find_number(gpu)?;
     let cores = if found.arch.has_tensor_cores() { "tensor cores" } else { "no tensor cores" };
-    let code = match compiler::Compiler::load() {
-        Ok(compiler) => format!("NVRTC {}", compiler.version()),
-        Err(why) => why.to_string(),
-    };
-    Ok(format!("{}, {cores}; {code}", found.describe()))
+    Ok(format!("{}, {cores}", found.describe()))
+}
+
+/// The compilers of the GPU code, for `farout doctor`.
+///
+/// # Errors
+/// Why there is none, with the remedy.
+pub(super) fn compilers() -> Result<String, NoCuda> {
+    let all: Vec<String> = compiler::Compiler::all()?.iter().map(compiler::Compiler::describe).collect();
+    Ok(all.join(", "))
 }
 
 /// NVIDIA's driver.

@@ -10,6 +10,7 @@ use super::card::Card;
 use super::code;
 use super::driver::{self, DriverCard};
 use super::engine::{Engine, Patches};
+use super::fault::patiently;
 use crate::bank::References;
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
@@ -58,10 +59,15 @@ impl CudaSearch {
         stream: Option<*mut c_void>,
     ) -> Result<CudaSearch, NoCuda> {
         let found = driver::find_number(gpu)?;
-        let code = code::code_for(found.arch, kernels, crate::file::cache_folder().as_deref())?;
-        // SAFETY: the caller vouches for the stream.
-        let card = unsafe { DriverCard::open(found, &code, stream) }?;
-        Ok(CudaSearch(Engine::new(card, k, bank)?))
+        let code =
+            code::code_for((found.arch, found.driver), kernels, crate::file::cache_folder().as_deref())?;
+        let bank = bank.into();
+        let open = || {
+            // SAFETY: the caller vouches for the stream.
+            let card = unsafe { DriverCard::open(found.clone(), &code, stream) }?;
+            Engine::new(card, k, bank.clone())
+        };
+        Ok(CudaSearch(patiently(open, |why| Some(why))?))
     }
 
     /// As [`CudaSearch::open`], on a stream that others work on too, and its GPU. It takes features that are

@@ -24,6 +24,8 @@ impl WithSpare {
     /// Lets the engine work; if its device fails, the spare one, from then on.
     fn work(&mut self, mut work: impl FnMut(&mut dyn Nearest) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let error = match work(&mut *self.engine) {
+            // What a capture does not allow was tried long enough: it costs this frame, and the device is there.
+            Err(error) if matches!(error.downcast_ref(), Some(NoCuda::Busy { .. })) => return Err(error),
             Err(error) if error.is::<NoCuda>() => error,
             done => return done,
         };
@@ -133,6 +135,31 @@ mod tests {
         }
         // There is no third engine: the error is told.
         assert!(search.distances(&frame, &mut out).unwrap_err().to_string().contains("gone"));
+    }
+
+    #[test]
+    fn a_capture_costs_a_frame_and_no_device() {
+        struct Busy;
+        impl Nearest for Busy {
+            fn name(&self) -> String {
+                "gpu".to_owned()
+            }
+
+            fn distances(&mut self, _: &Features, _: &mut Distances) -> anyhow::Result<()> {
+                Err(NoCuda::Busy { what: "searching", why: "capturing".to_owned() }.into())
+            }
+
+            fn neighbours(&mut self, _: &Features, _: &mut Vec<u32>, _: &mut Vec<f32>) -> anyhow::Result<()> {
+                Ok(())
+            }
+
+            fn faulty(&self) -> u64 {
+                0
+            }
+        }
+        let mut search = WithSpare::new(Box::new(Busy), Box::new(|| Ok(engine(1, true, "cpu"))));
+        let why = search.distances(&Features::default(), &mut Distances::default()).unwrap_err();
+        assert!(why.to_string().contains("capture") && search.name() == "gpu", "{why}");
     }
 
     #[test]

@@ -5,3 +5,4 @@ mod compiled;
 mod emulated;
 mod faults;
 mod shared;
+mod stand_in;

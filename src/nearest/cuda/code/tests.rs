@@ -70,29 +70,29 @@ fn ready_code_is_its_own_or_the_newest_that_the_card_can_translate() {
 
 #[test]
 fn code_is_compiled_once_and_again_after_damage() {
-    if let Err(why) = Compiler::load() {
+    if let Err(why) = Compiler::all() {
         assert!(std::env::var_os("FAROUT_TEST_NVRTC").is_none(), "{why}");
         skipped("GPU code that is compiled and kept", &why.to_string());
         return;
     }
     let cache = tempfile::tempdir().unwrap();
-    let first = code_for(ARCH, None, Some(cache.path())).unwrap();
+    let first = code_for((ARCH, 13_000), None, Some(cache.path())).unwrap();
     assert!(first.origin.starts_with("NVRTC") && first.target == Target::Cubin(ARCH));
     let files: Vec<_> =
         std::fs::read_dir(cache.path().join("kernels")).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(files.len(), 1);
-    let second = code_for(ARCH, None, Some(cache.path())).unwrap();
+    let second = code_for((ARCH, 13_000), None, Some(cache.path())).unwrap();
     assert_eq!((second.origin, &second.bytes), (files[0].display().to_string(), &first.bytes));
     let whole = std::fs::read(&files[0]).unwrap();
     std::fs::write(&files[0], &whole[..whole.len() / 2]).unwrap();
-    assert!(code_for(ARCH, None, Some(cache.path())).unwrap().origin.starts_with("NVRTC"));
+    assert!(code_for((ARCH, 13_000), None, Some(cache.path())).unwrap().origin.starts_with("NVRTC"));
     assert_eq!(std::fs::read(&files[0]).unwrap(), whole, "the damaged file is replaced");
 
     let folder = tempfile::tempdir().unwrap();
     let mut made = Vec::new();
     build(&[ARCH], folder.path(), |path| made.push(path.to_owned())).unwrap();
     assert_eq!(made.len(), 2);
-    let ready = code_for(ARCH, Some(folder.path()), None).unwrap();
+    let ready = code_for((ARCH, 13_000), Some(folder.path()), None).unwrap();
     assert_eq!((ready.origin, ready.bytes), (made[0].display().to_string(), first.bytes));
     let why = build(&[Arch::of(999)], folder.path(), |_| ()).unwrap_err().to_string();
     assert!(why.contains("sm_999") && why.contains("sm_87"), "{why}");

@@ -20,14 +20,14 @@ fn shared_limit(arch: Arch) -> usize {
     }
 }
 
-/// The compiler. Without one the test is skipped, loudly, unless `FAROUT_TEST_NVRTC` insists.
-fn compiler() -> Option<Compiler> {
-    match Compiler::load() {
-        Ok(compiler) => Some(compiler),
+/// The compilers. Without one the test is skipped, loudly, unless `FAROUT_TEST_NVRTC` insists.
+fn compilers() -> &'static [Compiler] {
+    match Compiler::all() {
+        Ok(compilers) => compilers,
         Err(why) => {
             assert!(std::env::var_os("FAROUT_TEST_NVRTC").is_none(), "{why}");
             skipped("the kernels compiled for every GPU", &why.to_string());
-            None
+            &[]
         }
     }
 }
@@ -70,7 +70,7 @@ fn shared_of_processor(arch: Arch) -> usize {
     }
 }
 
-fn faults(compiler: Compiler, arch: Arch) -> Vec<String> {
+fn faults(compiler: &Compiler, arch: Arch) -> Vec<String> {
     let log = match compiler.compile(Target::Cubin(arch)) {
         Ok(compiled) if compiled.code.starts_with(b"\x7fELF") => compiled.log,
         Ok(_) => return vec![format!("{arch}: the code is no cubin")],
@@ -114,27 +114,29 @@ fn faults(compiler: Compiler, arch: Arch) -> Vec<String> {
 
 #[test]
 fn every_kernel_compiles_for_every_architecture_within_its_means() {
-    let Some(compiler) = compiler() else { return };
-    let known = compiler.known().unwrap();
-    let mut archs = Arch::USUAL.to_vec();
-    assert!(archs.iter().all(|arch| known.contains(arch)), "{known:?}");
-    // The plain kernel's, and what is newer, as far as this compiler goes.
-    archs.extend([52, 61, 70, 100, 120].map(Arch::of).iter().filter(|arch| known.contains(arch)));
-    let faults: Vec<String> = archs.par_iter().flat_map(|arch| faults(compiler, *arch)).collect();
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    for compiler in compilers() {
+        let known = compiler.known().unwrap();
+        let mut archs = Arch::USUAL.to_vec();
+        assert!(archs.iter().all(|arch| known.contains(arch)), "{known:?}");
+        // The plain kernel's, and what is newer, as far as this compiler goes.
+        archs.extend([52, 61, 70, 100, 110, 120].map(Arch::of).iter().filter(|arch| known.contains(arch)));
+        let faults: Vec<String> = archs.par_iter().flat_map(|arch| faults(compiler, *arch)).collect();
+        assert!(faults.is_empty(), "{}:\n{}", compiler.describe(), faults.join("\n"));
+    }
 }
 
 #[test]
 fn newer_cards_get_code_that_their_driver_translates() {
-    let Some(compiler) = compiler() else { return };
-    assert_eq!(compiler.target_for(Arch::of(87)).unwrap(), Target::Cubin(Arch::of(87)));
-    let newest = *compiler.known().unwrap().iter().max().unwrap();
-    assert_eq!(compiler.target_for(Arch::of(999)).unwrap(), Target::Ptx(newest));
-    assert!(compiler.target_for(Arch::of(20)).is_err());
-    let ptx = compiler.compile(Target::Ptx(Arch::of(90))).unwrap().code;
-    let text = std::ffi::CStr::from_bytes_with_nul(&ptx).unwrap().to_string_lossy();
-    assert!(text.contains(".target sm_90") && text.contains("mma.sync") && text.contains("cp.async"));
-    assert!(Kernel::ALL.iter().all(|kernel| text.contains(&format!(".entry {}(", kernel.name()))));
+    for compiler in compilers() {
+        assert_eq!(compiler.target_for(Arch::of(87)).unwrap(), Target::Cubin(Arch::of(87)));
+        let newest = *compiler.known().unwrap().iter().max().unwrap();
+        assert_eq!(compiler.target_for(Arch::of(999)).unwrap(), Target::Ptx(newest));
+        assert!(compiler.target_for(Arch::of(20)).is_err());
+        let ptx = compiler.compile(Target::Ptx(Arch::of(90))).unwrap().code;
+        let text = std::ffi::CStr::from_bytes_with_nul(&ptx).unwrap().to_string_lossy();
+        assert!(text.contains(".target sm_90") && text.contains("mma.sync") && text.contains("cp.async"));
+        assert!(Kernel::ALL.iter().all(|kernel| text.contains(&format!(".entry {}(", kernel.name()))));
+    }
 }
 
 #[test]

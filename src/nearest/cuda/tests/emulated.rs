@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -153,6 +153,8 @@ pub(super) struct EmulatedCard {
     /// Bytes that it has, and whether it still answers.
     pub(super) room: usize,
     pub(super) lost: Arc<AtomicBool>,
+    /// So many launches are refused, as while a graph is captured.
+    pub(super) busy: Arc<AtomicUsize>,
 }
 
 impl EmulatedCard {
@@ -166,6 +168,7 @@ impl EmulatedCard {
             moments: vec![],
             room: 1 << 30,
             lost: Arc::default(),
+            busy: Arc::default(),
         }
     }
 }
@@ -225,6 +228,9 @@ impl Card for EmulatedCard {
     ) -> Result<(), NoCuda> {
         if self.lost.load(SeqCst) {
             return Err(NoCuda::Lost { what: "searching", why: "unplugged".to_owned() });
+        }
+        if self.busy.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(NoCuda::Busy { what: "searching", why: "capturing".to_owned() });
         }
         self.seed += 1;
         let mut message = [0 as c_char; 600];

@@ -8,7 +8,7 @@ use super::super::spare::WithSpare;
 use super::agreement::{KINDS, engine};
 use super::emulated::{EmulatedCard, Machine};
 use crate::bank::{Affinity, Bank, DataType, FORMAT_WITH_RECIPE, Recipe};
-use crate::gpu_stream::GpuStock;
+use crate::gpu_stream::{GpuStock, GpuStream};
 use crate::grid::{Distances, Features, Grid};
 use crate::host_stream::HostStream;
 use crate::nearest::gauge::Gauge;
@@ -113,6 +113,61 @@ fn a_gauge_reads_back_what_its_engines_do_not_take() {
     gauge.distances(&there, &mut out).unwrap();
     assert_eq!(*out.data, *want.data);
     assert_ne!(*out.data, scene.want, "they are smoothed");
+}
+
+#[test]
+fn a_search_among_changed_features_has_a_stream_of_its_own() {
+    let scene = scene();
+    let stream: Arc<dyn GpuStream> = scene.stream.clone();
+    let mut rows = vec![0.0; 200 * 24];
+    scene.bank.features().copy_to(0, &mut rows);
+    let with = |recipe: &dyn Fn(&mut Recipe)| {
+        let bank = self::bank(DataType::F16, 24, &rows);
+        let mut contents = Arc::into_inner(bank).unwrap().into_contents().unwrap();
+        let mut changed = contents.metadata.recipe();
+        recipe(&mut changed);
+        contents.metadata.recipe = Some(changed);
+        contents.metadata.format = FORMAT_WITH_RECIPE;
+        Arc::new(Bank::from_contents(contents, 3).unwrap())
+    };
+    let smoothed = with(&|recipe| {
+        recipe.affinity = Some(Affinity { part: 0, temperature: 0.3, radius: 2.0, share: 0.6 });
+    });
+    for (bank, shares) in [(&scene.bank, true), (&smoothed, false)] {
+        let opened = std::cell::RefCell::new(Vec::new());
+        let card =
+            |_: &SearchConfig, references: &crate::bank::References, given: Option<&Arc<dyn GpuStream>>| {
+                opened.borrow_mut().push(given.is_some());
+                let engine = Engine::new(EmulatedCard::new(&scene.machine, 2, 1), 3, references.clone())?;
+                Ok(Box::new(engine) as Box<dyn Nearest>)
+            };
+        let config = SearchConfig { threads: 1, ..SearchConfig::default() };
+        let search = crate::nearest::open_with(&config, bank, Some(&stream), &card).unwrap();
+        assert!(search.fallback.is_none());
+        assert_eq!(*opened.borrow(), [shares]);
+    }
+}
+
+#[test]
+fn a_capture_elsewhere_delays_a_frame_and_changes_nothing() {
+    let scene = scene();
+    let card = EmulatedCard::new(&scene.machine, 2, 1);
+    let busy = Arc::clone(&card.busy);
+    let engine = Engine::new(card, 3, &scene.bank).unwrap();
+    let mut search = WithSpare::new(Box::new(engine), Box::new(|| panic!("the card is there")));
+    let mut out = Distances::default();
+    // One call that is refused costs the whole try.
+    for refused in [1, 3, 0] {
+        busy.store(refused, SeqCst);
+        search.distances(&scene.frame, &mut out).unwrap();
+        assert_eq!(*out.data, scene.want);
+    }
+    busy.store(usize::MAX, SeqCst);
+    let why = search.distances(&scene.frame, &mut out).unwrap_err().to_string();
+    assert!(why.contains("busy with the capture"), "{why}");
+    busy.store(0, SeqCst);
+    search.distances(&scene.frame, &mut out).unwrap();
+    assert_eq!(*out.data, scene.want);
 }
 
 #[test]
