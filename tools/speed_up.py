@@ -324,6 +324,10 @@ def main():
     parser.add_argument("--integers", action="store_true", help="products with weights in 8-bit integers")
     args = parser.parse_args()
     model = onnx.load(args.model)
+    initial = {tensor.name for tensor in model.graph.initializer}
+    inputs = [one for one in model.graph.input if one.name not in initial]
+    if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
+        sys.exit(f"{args.model} does not take one picture of 32-bit floats; farout model prepare makes such a file of it")
     old = onnx.ModelProto.FromString(model.SerializeToString())
     counts = rewrite(model)
     off = difference(old, model)
@@ -331,6 +335,8 @@ def main():
         sys.exit(f"the new graph of {args.model} gives other features ({off:.2g}): not written")
     if args.integers:
         counts["products in integers"] = take_integers(Graph(model))
+        if not counts["products in integers"]:
+            sys.exit(f"{args.model} has no products of 32-bit floats with constant weights of {LEAST}x{LEAST} or more")
         off = difference(old, model)
     kept = [entry for entry in model.metadata_props if entry.key != GOLDEN]
     del model.metadata_props[:]
