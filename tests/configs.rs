@@ -85,6 +85,12 @@ fn no_key_is_missing_from_the_full_file() {
         [runtime]
         library = "x"
         engines = "x"
+        [runtime.provider.openvino]
+        hardware = "cpu"
+        options = { num_streams = "1" }
+        [runtime.provider.tensorrt-rtx]
+        library = "x"
+        hardware = "gpu"
         [search]
         kernels = "x"
         [score]

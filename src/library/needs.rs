@@ -158,7 +158,8 @@ fn named_in(folder: &Path, name: &str) -> Option<PathBuf> {
     }
     let longer = format!("{name}.");
     let files = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let begins = |file: &PathBuf| file.file_name().is_some_and(|own| own.to_string_lossy().starts_with(&longer));
+    let begins =
+        |file: &PathBuf| file.file_name().is_some_and(|own| own.to_string_lossy().starts_with(&longer));
     files.filter(begins).max()
 }
 

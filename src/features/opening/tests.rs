@@ -78,7 +78,7 @@ fn a_graph_is_captured_in_the_thread_that_runs_and_nowhere_else() {
     assert!(withheld.is_empty() && session.pending.is_some(), "{withheld:?}");
     // Only the session without a graph has run so far, and goes on to.
     assert_eq!(stream.uploads.load(SeqCst), opened);
-    session.warm_up(64, 64).unwrap();
+    session.warm_up(64, 64, 1).unwrap();
     assert!(session.pending.is_some());
     assert!(!session.keep_on_gpu(true));
     stream.threads.lock().unwrap().clear();

@@ -226,7 +226,7 @@ impl DriverCard {
     }
 
     /// Marks with `event` where the stream is now.
-    fn mark(&self, event: sys::CUevent) -> Result<(), NoCuda> {
+    fn signal(&self, event: sys::CUevent) -> Result<(), NoCuda> {
         // SAFETY: both are alive.
         unsafe { result::event::record(event, self.stream) }.map_err(failed("marking a stream"))
     }
@@ -288,7 +288,7 @@ impl Card for DriverCard {
             // after a wait.
             unsafe { result::memcpy_htod_async(address, staged, self.stream) }
                 .map_err(failed("copying to the device"))?;
-            self.mark(self.gone)?;
+            self.signal(self.gone)?;
         }
         Ok(())
     }
@@ -327,7 +327,7 @@ impl Card for DriverCard {
         // SAFETY: the source holds the bytes, and the destination is left alone until `fetched`.
         unsafe { result::memcpy_dtoh_async(staged, from.address, self.stream) }
             .map_err(failed("copying from the device"))?;
-        self.mark(self.come)
+        self.signal(self.come)
     }
 
     fn fetched(&mut self, to: &mut [u8]) -> Result<(), NoCuda> {
