@@ -69,7 +69,7 @@ fn a_library_that_is_no_plug_in_is_named_and_the_next_provider_taken() {
     assert!(told.contains(&format!("other: there is no library {}", beside.display())), "{told}");
     std::fs::write(&beside, "no library").unwrap();
     let told = warm("none.so", "").succeeded().stdout;
-    assert!(told.contains("invalid ELF header") || told.contains("file too short"), "{told}");
+    assert!(told.contains("ELF header"), "{told}");
     let told = warm("/proc/self/exe", "").succeeded().stdout;
     assert!(told.contains("passed over  other: "), "{told}");
     let insisted = warm("none.so", "device = \"other\"\n");

@@ -76,9 +76,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_named() {
-        // SAFETY: it is not there.
         let missing = |files: &[&str]| {
             let files: Vec<Cow<'_, str>> = files.iter().map(|file| Cow::from(*file)).collect();
+            // SAFETY: it is not there.
             unsafe { function::<unsafe extern "C" fn()>(&files, c"getInferLibVersion") }
         };
         let why = missing(&["no-such-library.so", "libc.so.6"]).unwrap_err();

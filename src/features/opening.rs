@@ -287,7 +287,7 @@ impl Providers<'_> {
                 Some(known) => known,
                 None => match gpus.stream(self.config.gpu) {
                     Ok(new) => stream.insert(new),
-                    Err(why) => return Err((now, why)),
+                    Err(why) => return Err(Box::new((now, why))),
                 },
             };
             self.better(now, step, stream)
@@ -304,7 +304,7 @@ impl Providers<'_> {
         mut now: Session,
         step: Shortcut,
         stream: &Arc<dyn GpuStream>,
-    ) -> Result<Session, (Session, String)> {
+    ) -> Result<Session, Box<(Session, String)>> {
         // The same provider at the same precision: what differs is order of summation at most.
         let tolerance = self.config.parity_tolerance / 10.0;
         let (width, height) = golden_size(&now, self.loaded);
@@ -322,7 +322,7 @@ impl Providers<'_> {
                 now.pending = Some(Pending { session: Box::new(graph), inputs, tolerance });
                 Ok(now)
             }
-            (Err(why), _) => Err((now, why)),
+            (Err(why), _) => Err(Box::new((now, why))),
         }
     }
 

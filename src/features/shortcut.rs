@@ -72,12 +72,13 @@ impl RuntimeConfig {
 pub(super) fn apply<S>(
     mut session: S,
     steps: &[Shortcut],
-    mut better: impl FnMut(S, Shortcut) -> Result<S, (S, String)>,
+    mut better: impl FnMut(S, Shortcut) -> Result<S, Box<(S, String)>>,
 ) -> (S, Vec<Withheld>) {
     for (number, &step) in steps.iter().enumerate() {
         match better(session, step) {
             Ok(next) => session = next,
-            Err((session, why)) => {
+            Err(refused) => {
+                let (session, why) = *refused;
                 let after = steps[number + 1..].iter().map(|&later| Withheld {
                     shortcut: later,
                     why: format!("it needs the {step}, which does not work"),
@@ -150,7 +151,11 @@ mod tests {
         use Shortcut::{Binding, Graph};
         let taken = |fails: &[Shortcut]| {
             let (session, withheld) = apply("plain".to_owned(), &[Binding, Graph], |now, step| {
-                if fails.contains(&step) { Err((now, "no".to_owned())) } else { Ok(format!("{now}, {step}")) }
+                if fails.contains(&step) {
+                    Err(Box::new((now, "no".to_owned())))
+                } else {
+                    Ok(format!("{now}, {step}"))
+                }
             });
             (session, withheld.iter().map(Withheld::to_string).collect::<Vec<_>>())
         };

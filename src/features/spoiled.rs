@@ -57,7 +57,10 @@ mod tests {
                 count += 1;
                 if count > refused { Ok(count) } else { Err(why) }
             };
-            tried_again(run, |why| why).map_err(|_| count)
+            match tried_again(run, |why| why) {
+                Ok(done) => Ok(done),
+                Err(_) => Err(count),
+            }
         };
         assert_eq!(tries(2, said), Ok(3));
         assert_eq!(tries(99, said), Err(TRIES));

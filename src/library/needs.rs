@@ -114,6 +114,10 @@ unsafe fn find_all(
 ) {
     for name in names {
         if !seen.insert(name.clone()) {
+            // Another needed it, too, and it was with the loader.
+            if all && needs.iter().all(|need| need.name != name) {
+                needs.push(Need { name, at: At::Loader });
+            }
             continue;
         }
         // SAFETY: passed on.

@@ -125,8 +125,9 @@ fn without_a_stream_a_session_is_as_it_was() {
     let loaded = model::load(&model).unwrap();
     let mut providers =
         Providers { runtime: &runtime, config: &config, loaded: &loaded, gpus: None, golden: None };
-    let (session, withheld) =
-        shortcut::apply(session, &[Shortcut::Binding], |now, _| Err((now, "there is no GPU".to_owned())));
+    let (session, withheld) = shortcut::apply(session, &[Shortcut::Binding], |now, _| {
+        Err(Box::new((now, "there is no GPU".to_owned())))
+    });
     assert_eq!(withheld[0].why, "there is no GPU");
     assert!(session.stream().is_none() && providers.golden().is_ok());
 }

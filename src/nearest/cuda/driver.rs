@@ -10,7 +10,7 @@ use super::card::{Card, Memory};
 use super::code::Code;
 use super::fault::{failed, words};
 use super::geometry::{Arch, THREADS};
-use super::moments::Moments;
+use super::moments::{Moments, event};
 use super::pinned::Pinned;
 use super::problem::{Kernel, Problem};
 
@@ -100,23 +100,6 @@ pub(super) fn context_of(device: sys::CUdevice) -> Result<sys::CUcontext, NoCuda
     }
     // SAFETY: as above.
     unsafe { result::primary_ctx::retain(device) }.map_err(failed("opening the device"))
-}
-
-/// A mark in a stream, whose waiter sleeps.
-///
-/// # Errors
-/// [`NoCuda`] if the driver refuses.
-pub(super) fn event() -> Result<sys::CUevent, NoCuda> {
-    let (still, sleep) = (
-        sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32,
-        sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32,
-    );
-    let mut event = std::ptr::null_mut();
-    // SAFETY: the place lives through the call.
-    unsafe { sys::cuEventCreate(&raw mut event, still | sleep) }
-        .result()
-        .map_err(failed("making an event"))?;
-    Ok(event)
 }
 
 /// A device with the kernels loaded, and a stream.

@@ -80,7 +80,10 @@ mod tests {
                 tries += 1;
                 if tries > refused { Ok(tries) } else { Err(error.clone()) }
             };
-            patiently(work, |why: &NoCuda| Some(why)).map_err(|_| tries)
+            match patiently(work, |why: &NoCuda| Some(why)) {
+                Ok(done) => Ok(done),
+                Err(_) => Err(tries),
+            }
         };
         assert_eq!(tried(0, busy()), Ok(1));
         assert_eq!(tried(4, busy()), Ok(5));

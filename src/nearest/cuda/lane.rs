@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cudarc::driver::{result, sys};
 
 use super::super::device::NoCuda;
-use super::driver::{context_of, event, find_number};
+use super::driver::{context_of, find_number};
 use super::fault::{failed, patiently};
+use super::moments::event;
 use super::pinned::Pinned;
 use crate::gpu_stream::GpuStream;
 

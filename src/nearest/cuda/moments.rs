@@ -5,6 +5,23 @@ use cudarc::driver::{result, sys};
 use super::super::device::NoCuda;
 use super::fault::failed;
 
+/// A mark in a stream, whose waiter sleeps.
+///
+/// # Errors
+/// [`NoCuda`] if the driver refuses.
+pub(super) fn event() -> Result<sys::CUevent, NoCuda> {
+    let (still, sleep) = (
+        sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32,
+        sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32,
+    );
+    let mut event = std::ptr::null_mut();
+    // SAFETY: the place lives through the call.
+    unsafe { sys::cuEventCreate(&raw mut event, still | sleep) }
+        .result()
+        .map_err(failed("making an event"))?;
+    Ok(event)
+}
+
 /// Events that are made when first needed, by number.
 pub(super) struct Moments(Vec<sys::CUevent>);
 
