@@ -116,7 +116,9 @@ impl Way {
         let ended = command.stdin(Stdio::null()).output().context("cannot start this program again")?;
         if !ended.status.success() {
             let said = String::from_utf8_lossy(&ended.stderr);
-            let last = said.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let last = said.lines().last().unwrap_or_default();
+            // Which model and which provider stands in the table already.
+            let last = last.split_once("is asked for: ").map_or(last, |(_, why)| why).to_owned();
             anyhow::bail!("{}", if last.is_empty() { ended.status.to_string() } else { last });
         }
         let opened: Opened =
