@@ -50,6 +50,21 @@ type Create = unsafe extern "C" fn(
     *const *const c_char,
 ) -> Outcome;
 
+/// Loads the built-in functions beside NVRTC, which opens them by their name alone when it compiles: CUDA 13's wheels do not
+/// tell it where they lie.
+fn load_builtins(nvrtc: &Path) {
+    let Some(folder) = nvrtc.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return };
+    for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !file.file_name().as_encoded_bytes().starts_with(b"libnvrtc-builtins.so.") {
+            continue;
+        }
+        // SAFETY: NVRTC loads the same library when it compiles.
+        if let Err(why) = unsafe { Library::load(file.path(), SeenBy::Owner) } {
+            tracing::debug!(file = %file.path().display(), why, "not loaded before NVRTC loads it");
+        }
+    }
+}
+
 impl Nvrtc {
     /// Loads the library `name`: a path, or a name for the system's loader.
     ///
@@ -58,6 +73,7 @@ impl Nvrtc {
     fn load(name: &Path) -> Result<Nvrtc, String> {
         // SAFETY: loads a library that the user or the system names as NVRTC.
         let library = unsafe { Library::load(name, SeenBy::Owner) }?;
+        load_builtins(name);
         let absent = |function: &CStr| format!("it has no {}", function.to_string_lossy());
         macro_rules! function {
             ($name:literal) => {
