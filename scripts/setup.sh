@@ -3,8 +3,6 @@
 #
 # setup PACKAGE...   installs the build's and the given apt packages, checks Rust, fetches ONNX Runtime
 
-# As scripts/fetch-onnxruntime has it.
-ONNXRUNTIME_VERSION=1.23.2
 NVRTC_VERSION=12.9.86
 RUST_MINIMUM=1.92
 
@@ -40,14 +38,10 @@ install_packages() {
 
 # The library out of the PyPI wheel, into a folder of the project: no Python is needed to run farout.
 fetch_onnxruntime() {
-    local folder=.onnxruntime library
-    library=$folder/libonnxruntime.so.$ONNXRUNTIME_VERSION
-    if [ ! -e "$library" ]; then
-        say "Fetching ONNX Runtime $ONNXRUNTIME_VERSION"
-        scripts/fetch-onnxruntime cpu "$folder" >/dev/null || die "ONNX Runtime $ONNXRUNTIME_VERSION could not be fetched"
-    fi
+    local library
+    library=$(scripts/fetch-onnxruntime cpu) || die "ONNX Runtime could not be fetched"
     # Whoever has chosen a library keeps it.
-    export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$PWD/$library}
+    export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$library}
 }
 
 # NVIDIA's run-time compiler out of its PyPI wheel, into a folder of the project. It needs no GPU; the

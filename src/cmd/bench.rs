@@ -15,7 +15,7 @@ use crate::features::{Device, Precision, Provider};
 /// Times every provider of the configuration at every precision and height, in turns, and says which is fastest.
 ///
 /// # Errors
-/// A configuration without a model, or if none of the ways works.
+/// A configuration without a model. A way that does not work is a row of the answer, with the reason.
 pub fn bench(args: &BenchArgs) -> Result<()> {
     let mut named = args.config.clone();
     // What runs apart reads another file, in another folder.
