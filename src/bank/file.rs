@@ -8,6 +8,7 @@
 //!   the pictures and the picture of each row;
 //! - `outliers`, or `outliers.0`, `outliers.1`, ...: the same tables of known outliers, where there are any; in shards
 //!   also `outliers.pictures.means` and `outliers.pictures.own`;
+//! - `discriminant` F32 `[C]`: the direction of [`super::Discriminant`], where the recipe has one;
 //! - `transform.P.S.mean`, `transform.P.S.matrix`: see [`super::transform`];
 //! - metadata `farout`: [`Metadata`] as JSON.
 //!
@@ -169,6 +170,8 @@ pub struct Extras {
     pub means: Option<PictureMeans>,
     /// Known outliers.
     pub outliers: Option<OutlierRows>,
+    /// The direction of the recipe's discriminant, a number for each of the model's, or empty.
+    pub direction: Vec<f32>,
 }
 
 /// Features of things that are known to be strange.
@@ -217,6 +220,14 @@ impl BankContents {
             tensors.push(("classes".to_owned(), TensorView::new(Dtype::U16, vec![rows], bytes)?));
         }
         let width = self.metadata.model.width;
+        let direction = &self.extras.direction;
+        if !direction.is_empty() {
+            let bytes = bytemuck::cast_slice(direction);
+            tensors.push((
+                "discriminant".to_owned(),
+                TensorView::new(Dtype::F32, vec![direction.len()], bytes)?,
+            ));
+        }
         if let Some(means) = &self.extras.means {
             tensors.extend(means.tensors("pictures", width)?);
         }

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod calibration;
+mod discriminant;
 mod error;
 mod file;
 mod outlier_use;
@@ -20,6 +21,7 @@ mod transform;
 use std::path::{Path, PathBuf};
 
 pub use calibration::{Calibration, MethodCalibration, Threshold, ViewBaseline, ViewRecord, statistics_of};
+pub use discriminant::Discriminant;
 pub use error::BankError;
 pub use file::{
     BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, OutlierRecord,
@@ -144,6 +146,11 @@ impl Bank {
         if outlier_rows == 0 && !recipe.outliers.is_off() && metadata.build.shard.is_none() {
             return Err(not_a_bank(&path, "it shall use known outliers and has none"));
         }
+        let direction = &extras.direction;
+        let directed = direction.len() == metadata.model.width && direction.iter().all(|x| x.is_finite());
+        if recipe.discriminant.is_some() && !directed {
+            return Err(not_a_bank(&path, "the direction of its discriminant is missing or damaged"));
+        }
         if recipe.by_class && extras.classes.len() != rows {
             return Err(not_a_bank(&path, "it shall be searched by class, and its rows have none"));
         }
@@ -179,6 +186,11 @@ impl Bank {
     /// The transforms of the parts of its recipe.
     pub fn transforms(&self) -> &[Transform] {
         &self.extras.transforms
+    }
+
+    /// The direction of the recipe's [`Discriminant`], a number for each of the model's; empty without one.
+    pub fn direction(&self) -> &[f32] {
+        &self.extras.direction
     }
 
     /// The class of each row; empty if they have none.

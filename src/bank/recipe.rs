@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OutlierUse, StepKind};
+use super::{Discriminant, OutlierUse, StepKind};
 use crate::identity::ModelIdentity;
 
 /// What is done to features before they are compared, part by part. The rows of the bank are stored as it leaves
@@ -20,6 +20,9 @@ pub struct Recipe {
     /// Nearest outliers whose mean distance counts.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub outlier_k: usize,
+    /// What else tells references from known outliers, if anything shall.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discriminant: Option<Discriminant>,
     /// Whether each patch is searched among the references of the class that the model sees there, where this
     /// class has enough of them for the search.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -158,12 +161,19 @@ impl Recipe {
 
     /// Of these parts and nothing else.
     pub fn of(parts: Vec<RecipePart>, combine: Combine) -> Recipe {
-        Recipe { parts, combine, outliers: OutlierUse::Off, outlier_k: 1, by_class: false, affinity: None }
+        let outliers = OutlierUse::Off;
+        Recipe { parts, combine, outliers, outlier_k: 1, discriminant: None, by_class: false, affinity: None }
     }
 
     /// Whether it is but the L2 distance of features of `width` numbers as they are.
     pub fn is_plain(&self, width: usize) -> bool {
-        self.outliers.is_off() && !self.by_class && self.affinity.is_none() && self.keeps_features(width)
+        let searched = self.outliers.is_off() && !self.by_class && self.keeps_features(width);
+        searched && self.affinity.is_none() && self.discriminant.is_none()
+    }
+
+    /// Whether the mean of its picture is taken off a feature before it is compared.
+    pub fn centres_images(&self) -> bool {
+        self.parts.iter().any(|part| part.steps.first() == Some(&StepKind::CenterImage))
     }
 
     /// Whether it leaves features of `width` numbers as they are.
@@ -199,6 +209,9 @@ impl Recipe {
         }
         if !self.affinity.is_none_or(|how| how.part < self.parts.len() && how.is_sane()) {
             return Err(format!("its distances cannot be smoothed by {:?}", self.affinity));
+        }
+        if !self.discriminant.is_none_or(|how| how.is_sane() && self.combine.searches_apart()) {
+            return Err(format!("its distances cannot be added to {:?}", self.discriminant));
         }
         for part in &self.parts {
             let fits = part.from.checked_add(part.width).is_some_and(|end| end <= width);

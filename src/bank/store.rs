@@ -145,6 +145,7 @@ pub(super) fn open(path: &Path, keep: Keep) -> Result<Opened, BankError> {
         classes: classes(&tensors).map_err(refuse)?,
         means: means(&tensors, "pictures").map_err(refuse)?,
         outliers: outliers(&tensors, &widths, data_type).map_err(refuse)?,
+        direction: direction(&tensors).map_err(refuse)?,
     };
     let base = map.as_ptr() as usize;
     let range = |data: &[u8]| {
@@ -180,6 +181,15 @@ fn classes(tensors: &SafeTensors<'_>) -> Result<Vec<u16>, String> {
     match tensor.dtype() {
         Dtype::U16 => Ok(tensor.data().as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect()),
         other => Err(format!("its classes are {other:?}, not U16")),
+    }
+}
+
+/// The direction of the discriminant; empty if there is none.
+fn direction(tensors: &SafeTensors<'_>) -> Result<Vec<f32>, String> {
+    let Ok(tensor) = tensors.tensor("discriminant") else { return Ok(Vec::new()) };
+    match tensor.dtype() {
+        Dtype::F32 => Ok(transform::numbers_of(tensor.data())),
+        other => Err(format!("the direction of its discriminant is {other:?}, not F32")),
     }
 }
 

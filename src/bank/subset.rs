@@ -34,6 +34,7 @@ impl Bank {
             classes,
             means: None,
             outliers: self.outliers().cloned(),
+            direction: self.direction().to_vec(),
         };
         (BankContents { features, origins, metadata, extras }, numbers)
     }

@@ -188,7 +188,7 @@ impl Summary {
 
     /// What the rows are, if they are more than features as they are.
     fn write_recipe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recipe { parts, combine, outliers, outlier_k, by_class, affinity } = &self.recipe;
+        let Recipe { parts, combine, outliers, outlier_k, discriminant, by_class, affinity } = &self.recipe;
         if !self.recipe.is_plain(self.width) {
             for part in parts {
                 let columns = format!("{}..{}", part.from, part.from + part.width);
@@ -214,6 +214,13 @@ impl Summary {
                     "               of each part: {outliers} with the {outlier_k} nearest known outliers"
                 )?;
             }
+        }
+        if let Some(how) = discriminant {
+            writeln!(
+                f,
+                "               plus {} times the z-score of a linear discriminant between references and known outliers (ridge {})",
+                how.weight, how.ridge
+            )?;
         }
         if let Some(how) = affinity {
             let part = parts.get(how.part).map_or("", |part| &part.name);

@@ -142,6 +142,6 @@ fn names(part: usize, step: usize) -> (String, String) {
 }
 
 /// Single-precision numbers, little-endian and anywhere in memory.
-fn numbers_of(bytes: &[u8]) -> Vec<f32> {
+pub(super) fn numbers_of(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }

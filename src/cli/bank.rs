@@ -110,6 +110,13 @@ pub struct RecipeArgs {
     /// Nearest outliers whose mean distance is o
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one)]
     pub outlier_k: usize,
+    /// Add this weight times the z-score of a linear discriminant between references and --outliers to the distance, which
+    /// has to be that of parts combined by sum or max
+    #[arg(long, value_name = "W")]
+    pub discriminant: Option<f64>,
+    /// How far the discriminant's covariance is drawn to that of equal, independent numbers, in mean variances
+    #[arg(long, value_name = "RIDGE", default_value_t = 1.0, requires = "discriminant")]
+    pub discriminant_ridge: f64,
     /// Search each patch among the references of the class that the model sees there only (needs --classes; all where
     /// a class has fewer references than k)
     #[arg(long)]

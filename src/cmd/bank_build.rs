@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 
 use super::answer::answer;
 use super::{progress, settings, signals, unread};
-use crate::bank::{Bank, ClassSource, Combine, DataType, summary};
+use crate::bank::{Bank, ClassSource, Combine, DataType, Discriminant, summary};
 use crate::cli::{BuildArgs, ClassesFrom, CombineBy, Dtype, RecipeArgs};
 use crate::collect::{self, AffinityConfig, BuildConfig, FeatureExtractor, Input, Progress, RecipeConfig};
 use crate::file;
@@ -100,6 +100,11 @@ pub(super) fn recipe(args: &RecipeArgs) -> RecipeConfig {
         },
         outliers: args.outlier_use,
         outlier_k: args.outlier_k,
+        discriminant: args.discriminant.map(|weight| Discriminant {
+            weight,
+            ridge: args.discriminant_ridge,
+            baseline: None,
+        }),
         by_class: args.by_class,
         affinity: args.affinity.clone().map(|part| AffinityConfig {
             part,

@@ -124,9 +124,13 @@ pub(super) fn based(
     if found.is_none() {
         progress.warn("no frame could be held out: the distances of the parts are combined as they are");
     }
-    let parts = contents.metadata.recipe.iter_mut().flat_map(|recipe| &mut recipe.parts);
-    for (number, part) in parts.enumerate() {
-        part.baseline = found.as_ref().and_then(|found| found.get(number)).copied();
+    if let Some(recipe) = &mut contents.metadata.recipe {
+        for (number, part) in recipe.parts.iter_mut().enumerate() {
+            part.baseline = found.as_ref().and_then(|found| found.parts.get(number)).copied();
+        }
+        if let Some(discriminant) = &mut recipe.discriminant {
+            discriminant.baseline = found.as_ref().and_then(|found| found.discriminant);
+        }
     }
     Ok(contents)
 }

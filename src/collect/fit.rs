@@ -2,6 +2,7 @@
 
 use nalgebra::{DMatrix, SymmetricEigen};
 
+use super::discriminant::direction;
 use super::error::BuildError;
 use super::moments::Moments;
 use super::recipe::RecipeConfig;
@@ -31,17 +32,19 @@ pub(super) fn fitted(mut contents: BankContents, config: &RecipeConfig) -> Resul
         part.steps.clone_from(&config.transform);
         transforms.push(transform);
     }
-    let RecipeConfig { combine, outliers, outlier_k, by_class, .. } = *config;
+    let RecipeConfig { combine, outliers, outlier_k, discriminant, by_class, .. } = *config;
     if by_class && contents.extras.classes.is_empty() {
         let why = "the search by class needs the patches' classes: give --classes labels or model".to_owned();
         return Err(BuildError::Recipe { why });
     }
     let affinity = config.smoothing(&parts)?;
-    let recipe = Recipe { parts, combine, outliers, outlier_k: outlier_k.max(1), by_class, affinity };
+    let outlier_k = outlier_k.max(1);
+    let recipe = Recipe { parts, combine, outliers, outlier_k, discriminant, by_class, affinity };
+    recipe.check(width).map_err(|why| BuildError::Recipe { why })?;
     let means = contents.extras.means.take();
     let strange = contents.extras.outliers.as_mut();
     let of_outliers = strange.and_then(|outliers| outliers.means.take());
-    if contents.extras.outliers.is_none() && !recipe.outliers.is_off() {
+    if contents.extras.outliers.is_none() && !(recipe.outliers.is_off() && discriminant.is_none()) {
         let why = "known outliers shall be used, and there are none: give --outliers".to_owned();
         return Err(BuildError::Recipe { why });
     }
@@ -49,6 +52,12 @@ pub(super) fn fitted(mut contents: BankContents, config: &RecipeConfig) -> Resul
         return Ok(contents);
     }
     let raw = Raw { rows: contents.features.view(), width, means: means.as_ref() };
+    if let (Some(how), Some(outliers)) = (discriminant, &contents.extras.outliers) {
+        let strange = Raw { rows: outliers.rows.view(), width, means: of_outliers.as_ref() };
+        let found = direction(&raw, &strange, &recipe, how.ridge);
+        contents.extras.direction =
+            found.map_err(|why| BuildError::Recipe { why: format!("the discriminant: {why}") })?;
+    }
     contents.features = transformed(&raw, data_type, &recipe, &transforms)?;
     if let Some(outliers) = &mut contents.extras.outliers {
         let raw = Raw { rows: outliers.rows.view(), width, means: of_outliers.as_ref() };
@@ -61,16 +70,16 @@ pub(super) fn fitted(mut contents: BankContents, config: &RecipeConfig) -> Resul
 }
 
 /// Rows as they come from the model.
-struct Raw<'a> {
-    rows: Rows<'a>,
-    width: usize,
-    means: Option<&'a PictureMeans>,
+pub(super) struct Raw<'a> {
+    pub(super) rows: Rows<'a>,
+    pub(super) width: usize,
+    pub(super) means: Option<&'a PictureMeans>,
 }
 
 impl Raw<'_> {
     /// Lets `take` have the rows chunk after chunk: the first one's number, and tables of what `projector` makes
     /// of them.
-    fn each(&self, mut projector: Projector, mut take: impl FnMut(usize, &[Vec<f32>])) {
+    pub(super) fn each(&self, mut projector: Projector, mut take: impl FnMut(usize, &[Vec<f32>])) {
         let count = self.rows.count(self.width);
         let mut tables = vec![Vec::new(); projector.tables().len()];
         let mut chunk = Vec::new();

@@ -9,6 +9,7 @@ mod calibrate;
 mod complete;
 mod config;
 mod digest;
+mod discriminant;
 mod error;
 mod extract;
 mod extractor;

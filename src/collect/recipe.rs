@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::BuildError;
-use crate::bank::{Affinity, Combine, Covariance, OutlierUse, RecipePart, StepKind};
+use crate::bank::{Affinity, Combine, Covariance, Discriminant, OutlierUse, RecipePart, StepKind};
 use crate::identity::ModelIdentity;
 
 /// What is asked for; `fit` turns it into numbers once the sample is complete.
@@ -26,6 +26,8 @@ pub struct RecipeConfig {
     pub outliers: OutlierUse,
     /// Nearest outliers whose mean distance counts. Default 1.
     pub outlier_k: usize,
+    /// What else tells references from known outliers. Default: nothing.
+    pub discriminant: Option<Discriminant>,
     /// Search each patch among the references of the class that the model sees there. Default false.
     pub by_class: bool,
     /// How the distances are smoothed among patches that look alike. Default: not at all.
@@ -59,6 +61,7 @@ impl Default for RecipeConfig {
             combine: Combine::Concat,
             outliers: OutlierUse::Off,
             outlier_k: 1,
+            discriminant: None,
             by_class: false,
             affinity: None,
         }

@@ -2,13 +2,12 @@
 
 use rayon::prelude::*;
 
+use super::product::product;
 use crate::bank::Affinity;
 use crate::grid::Grid;
 
 /// Patches further away than this many rows or columns have no weight, whatever the radius.
 const WINDOW: usize = 7;
-/// Sums per product.
-const LANES: usize = 16;
 
 /// The buffers of a smoothing; they keep their size.
 #[derive(Default)]
@@ -71,17 +70,6 @@ impl Smoothing {
             }
         });
     }
-}
-
-fn product(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0.0f32; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum::<f32>() + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use rayon::ThreadPool;
 
 use super::affinity::Smoothing;
+use super::linear::Linear;
 use super::table::Table;
 use super::{ImageMeans, Nearest, Projector, SearchConfig, SearchError, cpu, image_mean};
 use crate::bank::{Affinity, Bank, Baseline, Combine, References};
@@ -31,6 +32,8 @@ pub struct Gauge {
     /// Features that were read back from a GPU.
     read_back: Features,
     smoothing: Smoothing,
+    /// The bank's discriminant, if it has one.
+    linear: Option<Linear>,
 }
 
 /// Opens an engine for so many nearest of some references, on these threads if it is one of the CPU.
@@ -38,7 +41,7 @@ pub(super) type Open<'a> =
     dyn Fn(&Arc<ThreadPool>, usize, &References) -> Result<Box<dyn Nearest>, SearchError> + 'a;
 
 /// What distances mean where nothing is known of normal ones: as they are.
-const UNKNOWN: Baseline = Baseline { mean: 0.0, deviation: 1.0 };
+pub(super) const UNKNOWN: Baseline = Baseline { mean: 0.0, deviation: 1.0 };
 
 impl Gauge {
     /// The gauge of `bank` with engines that `open` opens.
@@ -70,6 +73,7 @@ impl Gauge {
             outlying: Distances::default(),
             read_back: Features::default(),
             smoothing: Smoothing::default(),
+            linear: Linear::of(bank),
             bank: Arc::clone(bank),
             pool,
         })
@@ -83,8 +87,9 @@ impl Gauge {
             parts => format!(", {parts} parts"),
         };
         let outliers = if self.strange.is_empty() { "" } else { ", known outliers" };
+        let linear = if self.linear.is_some() { ", discriminant" } else { "" };
         let classes = if self.wants_classes() { ", by class" } else { "" };
-        format!("{name}{parts}{outliers}{classes}")
+        format!("{name}{parts}{outliers}{linear}{classes}")
     }
 
     /// Whether it searches each patch among the references of its class only, and wants to know the classes.
@@ -97,7 +102,10 @@ impl Gauge {
     pub(super) fn takes_as_they_are(bank: &Bank) -> bool {
         let recipe = bank.recipe();
         let by_class = recipe.by_class && !bank.classes().is_empty();
-        recipe.affinity.is_none() && !by_class && recipe.keeps_features(bank.width())
+        recipe.affinity.is_none()
+            && recipe.discriminant.is_none()
+            && !by_class
+            && recipe.keeps_features(bank.width())
     }
 
     /// Whether it searches features where they are, in memory of the GPU of this stream and in its order: if nothing is done
@@ -105,6 +113,7 @@ impl Gauge {
     pub fn shares(&self, stream: &dyn GpuStream) -> bool {
         self.projector.is_plain()
             && self.bank.recipe().affinity.is_none()
+            && self.linear.is_none()
             && self.engines.iter().all(|engine| engine.shares(stream))
             && self.strange.iter().all(|engine| engine.shares(stream))
     }
@@ -183,6 +192,9 @@ impl Gauge {
             self.features = tables;
             done?;
         }
+        if let Some(linear) = &mut self.linear {
+            self.pool.install(|| linear.add(features, mean, &mut out.data));
+        }
         if let Some(how) = self.bank.recipe().affinity {
             self.smooth(&how, features, &mut out.data);
         }
@@ -239,6 +251,11 @@ impl Gauge {
     /// The distances of each part in the frame that was measured last, for banks that search parts one by one.
     pub fn parts(&self) -> &[Distances] {
         &self.distances
+    }
+
+    /// What the bank's discriminant says of the patches of the frame that was measured last, as it is; `None` without one.
+    pub fn linear(&self) -> Option<&Distances> {
+        self.linear.as_ref().map(Linear::last)
     }
 
     fn project(&mut self, features: &Features, mean: Option<&[f32]>) {

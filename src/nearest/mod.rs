@@ -13,6 +13,7 @@ mod gauge;
 mod head;
 mod index;
 mod kernel;
+mod linear;
 mod lines;
 #[cfg(test)]
 #[path = "../../tests/support/made_up.rs"]

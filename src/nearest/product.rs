@@ -70,6 +70,21 @@ pub(super) fn multiply(a: Matrix, b: Matrix, out: &mut [f32]) {
     }
 }
 
+/// Sums that a scalar product is made of.
+const LANES: usize = 16;
+
+/// The scalar product of two vectors, the same on every machine.
+pub(super) fn product(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0f32; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum::<f32>() + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

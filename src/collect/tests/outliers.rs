@@ -3,7 +3,7 @@
 use super::parts::{joining, part_knowing, shards, smaller};
 use super::recipes::{asked, built, config, labelled, table, whole};
 use super::*;
-use crate::bank::{Affine, ClassSource, Combine, OutlierUse, ShardNumber, Step};
+use crate::bank::{Affine, ClassSource, Combine, Discriminant, OutlierUse, ShardNumber, Step};
 use crate::grid::Distances;
 use crate::nearest::{self, Device, SearchConfig};
 
@@ -77,6 +77,7 @@ fn known_outliers_are_the_patches_that_their_labels_cover() {
     let strange = strangers(dir.path());
     let ratio = RecipeConfig {
         outliers: OutlierUse::Ratio,
+        discriminant: Some(Discriminant { weight: 2.0, ridge: 0.5, baseline: None }),
         affinity: Some(AffinityConfig { part: "red".into(), temperature: 0.2, radius: 3.0, share: 0.5 }),
         ..asked("center:image,whiten", Combine::Sum)
     };
@@ -91,7 +92,12 @@ fn known_outliers_are_the_patches_that_their_labels_cover() {
     assert_eq!((known.record.rows, known.record.patches, known.record.frames), (15, 15, 5));
     assert_eq!(find(4, &config, &[1]).unwrap().record.rows, 4);
     assert_eq!(find(1000, &config, &[]).unwrap().record.rows, 120, "all patches if no label says which");
-    let bare = RecipeConfig { affinity: None, outliers: OutlierUse::Off, ..config.recipe.clone() };
+    let bare = RecipeConfig {
+        affinity: None,
+        outliers: OutlierUse::Off,
+        discriminant: None,
+        ..config.recipe.clone()
+    };
     let without = built(&inputs, &BuildConfig { recipe: bare, ..config.clone() });
     let refused = run(&inputs, &config).unwrap_err().to_string();
     assert!(refused.contains("--outliers"), "{refused}");
@@ -118,6 +124,18 @@ fn known_outliers_are_the_patches_that_their_labels_cover() {
     // What is normal is now a ratio, not a distance.
     let (normal, distance) = (&bank.recipe().parts[0].baseline, &without.recipe().parts[0].baseline);
     assert!(normal.unwrap().mean > 0.0 && normal.unwrap() != distance.unwrap());
+    // The strange patches lie on the far side of the discriminant, in the mean.
+    let direction = bank.direction();
+    assert_eq!(direction.len(), 3);
+    let told = |row: usize| -> f64 {
+        let mut feature = [0.0; 3];
+        raw.view().copy_to(row * 3, &mut feature);
+        let picture = &means.means[means.own[row] as usize * 3..];
+        (0..3).map(|c| f64::from(direction[c]) * f64::from(feature[c] - picture[c])).sum()
+    };
+    let linear = bank.recipe().discriminant.unwrap().baseline.unwrap();
+    let strange = (0..15).map(told).sum::<f64>() / 15.0;
+    assert!(strange > linear.mean && linear.deviation > 0.0, "{strange} {linear:?}");
 
     // Through files, in shards, and made smaller.
     let whole = part_knowing(Some(known.clone()), &inputs, &config).unwrap().to_bytes().unwrap();

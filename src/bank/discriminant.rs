@@ -1,0 +1,32 @@
+//! What tells references from known outliers beside distances: a direction in the space of the features.
+
+use serde::{Deserialize, Serialize};
+
+use super::Baseline;
+
+/// The score of a patch x becomes its distance, in standard deviations, plus `weight` times the z-score of L(x) = w . x.
+/// w is Fisher's linear discriminant between the references r and the known outliers o, regularised:
+/// w = ((S_r + S_o) / 2 + ridge I)^-1 (m_o - m_r), m the means and S the covariances of the features of the recipe's parts,
+/// each part divided by the root of the mean variance of its references; the mean of a picture is taken off first where
+/// the recipe does so. All numbers of the parts count, those that a reduction leaves out, too.
+///
+/// Source: R. A. Fisher, "The use of multiple measurements in taxonomic problems" (1936); the ridge: J. H. Friedman,
+/// "Regularized discriminant analysis" (1989).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Discriminant {
+    /// How much it counts beside the distance.
+    pub weight: f64,
+    /// How far the covariance is drawn to that of equal, independent numbers; in mean variances.
+    pub ridge: f64,
+    /// L on the patches of held-out normal frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+}
+
+impl Discriminant {
+    /// Whether its numbers make sense.
+    pub fn is_sane(&self) -> bool {
+        let fine = |x: f64| x.is_finite() && x >= 0.0;
+        fine(self.weight) && fine(self.ridge)
+    }
+}
