@@ -1,6 +1,7 @@
 //! From an ONNX file of anywhere to one that says all about itself: looking at it with a run of its
 //! graph, rewriting it, and running both against each other.
 
+mod chosen;
 mod distances;
 mod download;
 mod fetch;

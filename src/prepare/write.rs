@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use prost::Message;
 use serde::Serialize;
 
+use super::chosen::{Chosen, chosen};
 use super::head::{self, FormerOrigin, HeadTold};
 use super::look::{Examined, Facts, Look, examine};
 use super::parity::{Compared, Comparison, compare};
@@ -18,7 +19,6 @@ use crate::grid::{Features, Grid};
 use crate::model::assemble::{Assembly, FEATURES, assemble};
 use crate::model::constant::ConstantInput;
 use crate::model::head::{Attached, Head};
-use crate::model::heads;
 use crate::model::logits::Logits;
 use crate::model::onnx::StringStringEntryProto;
 use crate::model::survey::{Candidate, Survey};
@@ -48,7 +48,7 @@ pub enum LogitsChoice {
 pub struct Request {
     /// The file of anywhere.
     pub path: PathBuf,
-    /// Selectors of the features, to be put side by side.
+    /// Selectors of the features, to be put side by side; none for a model of which only the classes are wanted.
     pub features: Vec<String>,
     /// The logits.
     pub logits: LogitsChoice,
@@ -152,34 +152,14 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     }
     let survey = Survey::of(&traced);
     let what = request.path.display();
-    let features: Vec<Candidate> = request
-        .features
-        .iter()
-        .map(|selector| {
-            let found = survey.select(traced.known_as(selector)).map_err(|why| anyhow!("{what}: {why}"))?;
-            Ok(Candidate { selector: selector.clone(), ..found })
-        })
-        .collect::<Result<_>>()?;
-    let first =
-        features.first().ok_or_else(|| anyhow!("name the features to take, e.g. --features key:12"))?;
+    let Chosen { features, logits, logits_before } = chosen(request, &survey, &traced)?;
+    let first = features.first().context("no features; this is a bug in farout")?;
     let grid = first.plan.grid;
     let patch = patch(facts.size, grid).with_context(|| format!("{what}: {}", first.selector))?;
     let head = request.head.as_deref().map(|path| own_head(path, &facts, &survey, runtime)).transpose();
     let head = head.with_context(|| format!("{what}: --head"))?;
     let told = head.as_ref().map(|one| &one.told);
     let attached = head.as_ref().map(|one| Attached { head: &one.head, features: &one.features });
-    let chosen = match &request.logits {
-        _ if head.is_some() => None,
-        LogitsChoice::None => None,
-        LogitsChoice::Auto => {
-            heads::main(&survey.heads).map(|head| (head.logits.clone(), head.decided_by.clone()))
-        }
-        LogitsChoice::Tensor(name) => {
-            let found = heads::named(&survey.web, &survey.cells, &survey.heads, traced.known_as(name));
-            Some(found.map_err(|why| anyhow!("{what}: --logits: {why}"))?)
-        }
-    };
-    let (logits, logits_before) = chosen.map_or((None, None), |(logits, before)| (Some(logits), before));
     let others = survey.heads.iter().filter(|_| request.logits == LogitsChoice::Auto && head.is_none());
     let others = others.filter(|head| Some(&head.logits) != logits.as_ref());
     let other_heads = others.map(|head| (head.selector.clone(), head.outputs.clone())).collect();
