@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::write::{LogitsChoice, Request};
+use super::request::{LogitsChoice, Request};
 use crate::model::heads;
 use crate::model::logits::Logits;
 use crate::model::survey::{Candidate, Survey};

@@ -11,6 +11,7 @@ mod parity;
 mod pictures;
 mod quantised;
 mod report;
+mod request;
 mod told;
 mod write;
 
@@ -21,4 +22,5 @@ pub use look::{Examined, Facts, Look, Numbers, examine};
 pub use parity::{Compared, Picture};
 pub use quantised::{Effect, QuantisedTold};
 pub use report::{Inspection, Listed, inspection};
-pub use write::{LogitsChoice, Prepared, Request, prepare};
+pub use request::{LogitsChoice, Request};
+pub use write::{Prepared, prepare};

@@ -1,7 +1,7 @@
 //! Making a prepared file: what was asked for is chosen, assembled, checked against the original, written.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use prost::Message;
@@ -13,11 +13,11 @@ use super::look::{Examined, Facts, Look, examine};
 use super::parity::{Compared, Comparison, compare};
 use super::pictures::pictures;
 use super::quantised::{QuantisedTold, quantised};
+use super::request::{LogitsChoice, Request};
 use crate::features::{BareSession, Golden, InputSpec, RuntimeConfig, golden};
 use crate::file;
 use crate::grid::{Features, Grid};
 use crate::model::assemble::{Assembly, FEATURES, assemble};
-use crate::model::constant::ConstantInput;
 use crate::model::head::{Attached, Head};
 use crate::model::logits::Logits;
 use crate::model::onnx::StringStringEntryProto;
@@ -31,44 +31,6 @@ const LARGEST: usize = (1 << 31) - 1;
 const TOLERANCE: f32 = 1e-4;
 /// The same where 16-bit floats are used inside.
 const TOLERANCE_HALF: f32 = 5e-3;
-
-/// Which logits to give out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogitsChoice {
-    /// Those found, if any.
-    Auto,
-    /// None.
-    None,
-    /// This head, output or tensor.
-    Tensor(String),
-}
-
-/// What to make.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The file of anywhere.
-    pub path: PathBuf,
-    /// Selectors of the features, to be put side by side; none for a model of which only the classes are wanted.
-    pub features: Vec<String>,
-    /// The logits.
-    pub logits: LogitsChoice,
-    /// The file of a head that makes the logits instead.
-    pub head: Option<PathBuf>,
-    /// Products in 8-bit integers.
-    pub quantize: bool,
-    /// Size of the input.
-    pub size: Option<InputSize>,
-    /// Order of the axes of the image input, if it is not to be found from its shape.
-    pub layout: Option<Layout>,
-    /// Inputs besides the picture that are the same for every picture.
-    pub constants: Vec<ConstantInput>,
-    /// Order of the channels, scale, mean and deviation, where they are given.
-    pub preprocessing: ModelConfig,
-    /// Names of the classes, in their order.
-    pub classes: Vec<String>,
-    /// Real pictures to compare on: files, folders, globs.
-    pub pictures: Vec<String>,
-}
 
 /// What was made.
 #[derive(Debug, Clone, Serialize)]

@@ -38,6 +38,7 @@ fn run(frames: &[(Squares, Option<Squares>)]) -> VideoReport {
             width: WIDTH,
             height: HEIGHT,
             scores: &scores,
+            counted: None,
             truth: truth.as_ref(),
             motion: &Motion::Still,
         };
@@ -106,8 +107,15 @@ fn flicker_is_the_variance_that_motion_does_not_explain() {
             let noisy = |score: f32| score + ((random.unit() - 0.5) * noise) as f32;
             let scores: Vec<f32> = view(2 * i).into_iter().map(noisy).collect();
             let time_secs = i as f64;
-            let frame =
-                VideoFrame { time_secs, width: WIDTH, height: HEIGHT, scores: &scores, truth: None, motion };
+            let frame = VideoFrame {
+                time_secs,
+                width: WIDTH,
+                height: HEIGHT,
+                scores: &scores,
+                counted: None,
+                truth: None,
+                motion,
+            };
             judge.push(frame).unwrap();
         }
         judge.finish(None).flicker.unwrap()
@@ -156,6 +164,7 @@ fn frames_that_do_not_fit_are_refused() {
         width: WIDTH,
         height: HEIGHT,
         scores: &scores,
+        counted: None,
         truth: None,
         motion: &Motion::Still,
     };
