@@ -202,7 +202,7 @@ pub fn open_session(config: &Config) -> Result<Session> {
 /// If the library, the model or the device insisted on cannot be had.
 pub fn open_features(config: &Config) -> Result<(Preprocess, Extract)> {
     let session = open_session(config)?;
-    fallbacks::of_model(&session);
+    fallbacks::of_model("model", &session);
     tracing::info!("{}", session.describe());
     let preprocess = Preprocess {
         preprocessor: Preprocessor::new(session.input_spec()),

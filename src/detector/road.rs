@@ -57,7 +57,7 @@ impl RoadModel {
                 RuntimeConfig { io_binding: IoBinding::Off, cuda_graph: false, ..config.runtime.clone() };
             let model = for_classes(&config.roi.model_config())?;
             let session = Session::open_on(&model, &runtime, &nearest::cuda::Driver)?;
-            fallbacks::of_model(&session);
+            fallbacks::of_model("road model", &session);
             let known = ClassNames { classes: session.classes(), names: session.class_names().to_vec() };
             let numbers = known.numbers("roi.classes", classes)?;
             tracing::info!(

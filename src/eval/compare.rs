@@ -126,16 +126,18 @@ pub fn compare(results: &[(PathBuf, EvalResult)]) -> Result<Comparison> {
                 result.dataset.images
             );
         }
-        let region = |result: &EvalResult| {
-            (result.settings.region.clone(), result.region.as_ref().and_then(|region| region.sha256.clone()))
-        };
-        if region(result) != region(first) {
+        if !same_region(first, result) {
             bail!(
-                "{} judged the region {}, {} the region {}: numbers of different regions do not compare",
+                "{} judged the region {}, {} the region {}: {}numbers of different regions do not compare",
                 path.display(),
                 first.settings.region,
                 other_path.display(),
-                result.settings.region
+                result.settings.region,
+                if first.settings.region == result.settings.region {
+                    "what lies in it differs, "
+                } else {
+                    ""
+                }
             );
         }
         for method in &result.methods {
@@ -154,6 +156,15 @@ pub fn compare(results: &[(PathBuf, EvalResult)]) -> Result<Comparison> {
         base: entry(path, first, base),
         others,
     })
+}
+
+/// Whether both judged the same pixels, as far as the results tell.
+fn same_region(one: &EvalResult, other: &EvalResult) -> bool {
+    let (a, b) = (&one.settings.region, &other.settings.region);
+    // Two models see two roads; two masks of one name may differ.
+    let pixels =
+        |result: &EvalResult| result.region.as_ref().map(|region| (region.sha256.clone(), region.share));
+    a == b && (*a == Region::All || pixels(one) == pixels(other))
 }
 
 type One<'a> = (&'a Path, &'a EvalResult, &'a MethodResult);
