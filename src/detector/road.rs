@@ -133,10 +133,13 @@ struct Past {
     then: Reduced,
 }
 
+/// What sees class scores in a frame.
+pub(super) type Look = Box<dyn FnMut(&Frame) -> Result<Logits> + Send>;
+
 /// Gives frames of the streams that `alarms` knows their road.
 pub(super) struct Road {
     /// What looks at a frame.
-    look: Box<dyn FnMut(&Frame) -> Result<Logits> + Send>,
+    look: Look,
     every: u64,
     alarms: Alarms,
     pasts: BTreeMap<StreamId, Past>,
@@ -150,7 +153,7 @@ pub(super) struct Road {
 
 impl Road {
     /// With what `look` sees in every n-th frame, n being `every`.
-    pub fn new(look: Box<dyn FnMut(&Frame) -> Result<Logits> + Send>, every: u32, alarms: Alarms) -> Road {
+    pub fn new(look: Look, every: u32, alarms: Alarms) -> Road {
         Road {
             look,
             every: u64::from(every.max(1)),

@@ -33,8 +33,11 @@ fn alarms(streams: &[StreamId]) -> Alarms {
     alarms
 }
 
-/// The frames looked at (stream, number), and a stage that notes them and fails on the frames `broken`.
-fn stage(every: u32, alarms: Alarms, broken: &'static [u64]) -> (Road, Arc<Mutex<Vec<(StreamId, u64)>>>) {
+/// The frames that were looked at: stream and number.
+type Looked = Arc<Mutex<Vec<(StreamId, u64)>>>;
+
+/// A stage that notes the frames it looks at, and fails on the frames `broken`.
+fn stage(every: u32, alarms: Alarms, broken: &'static [u64]) -> (Road, Looked) {
     let looked = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&looked);
     let look = move |frame: &Frame| {
