@@ -1,5 +1,6 @@
 //! The whole TOML file, made of each part's own section; flags override its common keys.
 
+mod roi;
 mod stream;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::sink::OutputConfig;
 use crate::source::{SourceConfig, masked};
 use crate::views::ViewsConfig;
 
+pub use roi::RoiConfig;
 pub use stream::StreamConfig;
 
 /// Everything that a run can be told.
@@ -37,6 +39,8 @@ pub struct Config {
     pub search: SearchConfig,
     /// `[score]`: scores, threshold, regions and events.
     pub score: ScoreConfig,
+    /// `[roi]`: a second model that tells where alarms count.
+    pub roi: RoiConfig,
     /// `[overlay]`: how findings are drawn.
     pub overlay: OverlayConfig,
     /// `[output]`: servers, encoder, files.
@@ -171,6 +175,7 @@ impl Config {
         };
         below(&mut self.model.path);
         below(&mut self.bank.path);
+        below(&mut self.roi.model);
         self.search.kernels.iter_mut().for_each(below);
         self.runtime.library.iter_mut().for_each(below);
         self.runtime.engines.iter_mut().for_each(below);
@@ -223,6 +228,16 @@ impl Config {
         self.runtime.check().map_err(ConfigError::Invalid)?;
         self.score.check().map_err(ConfigError::Invalid)?;
         self.views.check().map_err(ConfigError::Invalid)?;
-        self.each_stream().map(|_| ())
+        self.roi.check().map_err(ConfigError::Invalid)?;
+        let streams = self.each_stream()?;
+        let mut scores = std::iter::once(&self.score).chain(streams.iter().map(|stream| &stream.score));
+        match self.roi.has_model() && scores.any(|score| !score.roi_classes.is_empty()) {
+            true => Err(ConfigError::Invalid(
+                "score.roi_classes takes the road from the main model's logits and roi.model from a second one: keep one \
+                 of them"
+                    .into(),
+            )),
+            false => Ok(()),
+        }
     }
 }

@@ -167,7 +167,7 @@ impl Flow<Frame> {
 
 impl<T: Send + 'static> Flow<T> {
     /// The counters of this flow.
-    pub fn health(&self) -> &Health {
+    pub fn health(&self) -> &Arc<Health> {
         &self.health
     }
 

@@ -9,6 +9,8 @@
 //!                                                                                               \-> events
 //! ```
 //!
+//! A second, small model may tell where alarms count (`[roi]`): a stage between search and score.
+//!
 //! `replay` (a recording) is one chain of these stages. `run` has two: the picture lane shows every picture of the camera
 //! with the newest verdict, the detection lane judges the newest picture whenever the model is free ([`live`]).
 //! `bank build` takes frames as far as the features, `eval` as far as the score maps, by several methods

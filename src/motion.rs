@@ -56,6 +56,10 @@ const BLOCK: usize = 16;
 const MOST_BLOCKS: usize = 4;
 /// Largest motion in the halved picture.
 const REACH: i32 = 12;
+/// How far a block may be from where it is guessed to be.
+const STEP: i32 = 4;
+/// Blocks that differ by more grey levels (of 255, on average) from every place nearby show something else.
+const STRANGE: f32 = 20.0;
 
 /// A grey picture made small enough for blocks to be matched in no time.
 #[derive(Debug, Clone, Default)]
@@ -203,6 +207,29 @@ impl Reduced {
         }
         let pixels = (BLOCK.min(self.width - left) * BLOCK.min(self.height - top)) as f32;
         best.map(|(off, _, place)| (place, off as f32 / pixels))
+    }
+
+    /// How far what `rect` of the whole picture shows has moved up to `now`, in pixels of these small pictures: the median
+    /// of its blocks, those left out that nothing nearby looks like; `None` if that is all of them. With a `guess`, only
+    /// places near to it are looked at.
+    pub fn moved_to(&self, now: &Reduced, rect: &Rect, guess: Option<(i32, i32)>) -> Option<(i32, i32)> {
+        let (centre, reach) = match guess {
+            Some(guess) => (guess, STEP),
+            None => ((0, 0), REACH),
+        };
+        let mut found: Vec<(i32, i32)> = self
+            .blocks_of(rect)
+            .filter_map(|block| self.place_in(now, block, centre, reach))
+            .filter(|(_, off)| *off <= STRANGE)
+            .map(|(place, _)| place)
+            .collect();
+        let middle = found.len() / 2;
+        if found.is_empty() {
+            return None;
+        }
+        let x = found.select_nth_unstable_by_key(middle, |place| place.0).1.0;
+        let y = found.select_nth_unstable_by_key(middle, |place| place.1).1.1;
+        Some((x, y))
     }
 
     /// The sum of absolute differences of the block at `left`, `top` to that of `other` moved by `dx`, `dy`;

@@ -95,6 +95,15 @@ fn no_key_is_missing_from_the_full_file() {
         kernels = "x"
         [score]
         roi = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
+        [roi]
+        output = "l"
+        size = "8x8"
+        height = 8
+        multiple = 8
+        channels = "rgb"
+        scale = 1.0
+        mean = [0.0, 0.0, 0.0]
+        std = [1.0, 1.0, 1.0]
         [output]
         record = "x"
         events = "x"
@@ -147,6 +156,14 @@ fn no_number_is_taken_that_cannot_be() {
         [score]
         threshold = 1.0
         roi = [[0.1, 0.2], [0.8, 0.3], [0.4, 0.9]]
+        [roi]
+        model = "road.onnx"
+        classes = ["road"]
+        height = 364
+        multiple = 14
+        scale = 1.0
+        mean = [0.0, 0.0, 0.0]
+        std = [1.0, 1.0, 1.0]
         [[views.more]]
         crop = [0.1, 0.2, 0.8, 0.9]
         overlap = 0.2

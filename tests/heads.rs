@@ -164,6 +164,49 @@ fn channels_first(dir: &Path) -> PathBuf {
 }
 
 #[test]
+fn a_model_of_which_only_the_classes_are_wanted_needs_no_features() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = written(dir.path(), "m.onnx", &channels_last());
+    let out = dir.path().join("out.onnx");
+    let told = prepare(&model, &out, &["--classes", "sky,road,kerb,marking", "--channels", "bgr", "--json"]);
+    let told = told.succeeded().json();
+    let outputs = run(&out);
+    assert_eq!(
+        (&outputs["logits"].dims[..], &outputs["features"].dims[..]),
+        (&[1, 4, 4, 6][..], &[1, 4, 6, 4][..])
+    );
+    let (logits, cells) = (outputs["logits"].floats().unwrap(), outputs["features"].floats().unwrap());
+    assert!((0..96).all(|at| logits[at] == cells[at % 24 * 4 + at / 24]), "{told}");
+    let mut net = Net::default();
+    map(&mut net);
+    let model = written(dir.path(), "none.onnx", &net.model(&["map"]));
+    let none = prepare(&model, &out, &[]);
+    assert!(none.stderr.contains("--features") && none.stderr.contains("class scores"), "{}", none.stderr);
+}
+
+#[test]
+fn an_input_of_unknown_size_cannot_be_filled_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = Net::default();
+    let map = map(&mut net);
+    let masked = net.op("Add", &[&map, "mask"]);
+    net.called(&masked, "masked");
+    let mut model = net.model(&["masked"]);
+    let side =
+        |name: &str| Dimension { value: Some(DimensionValue::DimParam(name.into())), denotation: None };
+    let mask = tensor_value("mask", data_type::FLOAT, Some(["n", "c", "rows", "cols"].map(side).to_vec()));
+    model.graph.as_mut().unwrap().input.push(mask);
+    let model = written(dir.path(), "m.onnx", &model);
+    let open =
+        prepare(&model, &dir.path().join("out.onnx"), &["--features", "masked", "--constant", "mask=0"]);
+    assert!(
+        open.stderr.contains("mask [n, c, rows, cols]") && open.stderr.contains("fixed sides"),
+        "{}",
+        open.stderr
+    );
+}
+
+#[test]
 fn an_input_that_is_always_the_same_is_filled_in() {
     let dir = tempfile::tempdir().unwrap();
     let mut net = Net::default();
@@ -186,6 +229,12 @@ fn an_input_that_is_always_the_same_is_filled_in() {
         "{}",
         other.stderr
     );
+    let own = prepare(&model, &out, &["--features", "masked", "--constant", "image=0"]);
+    assert!(
+        own.stderr.contains("\"image\", which takes the picture") && own.stderr.contains("mask [1, 1, 4, 6]"),
+        "{}",
+        own.stderr
+    );
     let word = prepare(&model, &out, &["--features", "masked", "--constant", "mask"]);
     assert_eq!(word.code, Some(2), "{}", word.stderr);
     let filled = |value: &str| {
@@ -194,6 +243,7 @@ fn an_input_that_is_always_the_same_is_filled_in() {
         run(&out)["features"].floats().unwrap()
     };
     let (zero, one) = (filled("0"), filled("1"));
+    assert_eq!(run(&out).len(), 1, "an output that nobody asked for");
     assert!(zero.iter().zip(&one).all(|(a, b)| (b - a - 1.0).abs() < 1e-5), "{zero:?} {one:?}");
     farout(["model", "inspect", text(&model), "--constant", "mask=0"]).succeeded();
     let config = ModelConfig { path: model, features: Some("masked".into()), ..Default::default() };

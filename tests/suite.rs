@@ -53,6 +53,7 @@ mod prepare;
 mod providers;
 mod reconnect;
 mod replay;
+mod road;
 mod search_bench;
 mod servers;
 mod several_cameras;

@@ -225,7 +225,7 @@ fn maps(config: &Config, drive: &str) -> Vec<Found> {
     let source = source::open(drive, &SourceConfig::default(), Purpose::Offline, Stop::new()).unwrap();
     let frames = Flow::from_source(source, Pace::Offline, Arc::new(Health::new()), Stop::new()).unwrap();
     let (sender, found) = channel();
-    let mapper = Mapper::open(config, &["knn".parse().unwrap()]).unwrap();
+    let mapper = Mapper::open(config, &["knn".parse().unwrap()], false).unwrap();
     mapper.chain(frames).unwrap().run("keep", Keep(sender), Duration::from_secs(60)).unwrap();
     found.iter().collect()
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::ConfigArgs;
 use crate::eval::dataset::DatasetSpec;
 use crate::eval::protocol::Protocol;
+use crate::eval::region::Region;
 use crate::eval::settings::Shard;
 use crate::score::Method;
 
@@ -58,6 +59,11 @@ pub struct EvalRunArgs {
     /// Judge by these protocols too: pooled, per-image, smiyc-anomaly, smiyc-obstacle, video
     #[arg(long, value_name = "P,P", value_delimiter = ',', conflicts_with = "from")]
     pub protocol: Vec<Protocol>,
+    /// Which pixels are judged, all others being void: all; road (as the model of [roi], or the main model's logits with
+    /// score.roi_classes, see it, and what the truth calls anomaly); below-horizon[:SHARE of the height]; a mask for all
+    /// pictures, or a folder of masks (not 0 is judged)
+    #[arg(long, value_name = "WHAT", default_value = "all", conflicts_with = "from")]
+    pub region: Region,
     /// Leave images without a mask out instead of refusing the data set
     #[arg(long, conflicts_with = "from")]
     pub allow_missing: bool,

@@ -106,7 +106,7 @@ pub struct ModelInspectArgs {
 
 /// `farout model prepare`
 #[derive(Debug, Clone, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["features", "concat"]))]
+#[command(group = clap::ArgGroup::new("what").args(["features", "concat"]))]
 pub struct ModelPrepareArgs {
     /// The model (ONNX)
     #[arg(value_name = "FILE")]
@@ -115,7 +115,8 @@ pub struct ModelPrepareArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// What to take as features, as `farout model inspect` lists it: key:12, value:9, tokens:12, norm, stage:4, or a
-    /// tensor's own name; queries and keys before any rotation by position (RoPE)
+    /// tensor's own name; queries and keys before any rotation by position (RoPE). Left out, only the class logits are
+    /// taken: for [roi] model
     #[arg(long, value_name = "SELECTOR")]
     pub features: Option<String>,
     /// Several of them side by side, all of one grid

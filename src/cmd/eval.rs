@@ -82,6 +82,7 @@ fn told(args: &EvalRunArgs) -> Result<(Settings, Option<EvalResult>)> {
         allow_missing: args.allow_missing,
         methods: args.methods.clone(),
         protocols,
+        region: args.region.clone().absolute(),
         bootstrap: BootstrapSettings {
             replicates: args.replicates,
             seed: args.seed,
@@ -104,11 +105,13 @@ fn of_use(config: Config) -> Config {
         bank: config.bank,
         search: config.search,
         score: config.score,
+        roi: config.roi,
         views: config.views,
         ..Config::default()
     };
     used.model.path = whole(used.model.path);
     used.bank.path = whole(used.bank.path);
+    used.roi.model = whole(used.roi.model);
     used
 }
 

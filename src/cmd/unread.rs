@@ -6,7 +6,7 @@ use std::path::Path;
 pub(super) type Reads = [&'static str];
 
 /// What shapes score maps and thresholds.
-pub(super) const EVAL: &Reads = &["model", "views", "runtime", "bank", "search", "score"];
+pub(super) const EVAL: &Reads = &["model", "views", "runtime", "bank", "search", "score", "roi"];
 /// What shapes a bank and its calibration.
 pub(super) const BANK_BUILD: &Reads = &[
     "model",
@@ -43,6 +43,7 @@ pub(super) const REPLAY: &Reads = &[
     "bank",
     "search",
     "score",
+    "roi",
     "overlay.heat",
     "overlay.opacity",
     "overlay.colormap",
@@ -61,7 +62,7 @@ pub(super) const REPLAY: &Reads = &[
 ];
 /// A run reads all.
 pub(super) const RUN: &Reads =
-    &["stream", "model", "views", "runtime", "bank", "search", "score", "overlay", "output", "flow"];
+    &["stream", "model", "views", "runtime", "bank", "search", "score", "roi", "overlay", "output", "flow"];
 
 /// Says which keys of the file at `path` are not among those that `command` reads. What cannot be read or parsed has
 /// been told before.

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
+use super::classes::ClassNames;
 use crate::bank::{Bank, Threshold};
 use crate::config::{Config, ConfigError};
 use crate::features::Session;
 use crate::frame::StreamId;
 use crate::overlay::ScoreScale;
-use crate::score::{Class, Regions, Roi, ScoreConfig, ThresholdSetting};
+use crate::score::{Regions, Roi, ScoreConfig, ThresholdSetting};
 
 /// The streams that are judged; cloning shares them. Streams may come and go while frames are judged.
 #[derive(Clone)]
@@ -29,8 +30,9 @@ struct Facts {
     bank: Option<Arc<Bank>>,
     /// Neighbours, and the views in words.
     searched: (usize, String),
-    classes: Option<usize>,
-    class_names: Vec<String>,
+    classes: ClassNames,
+    /// Classes of a road model of its own, and by how much the road is widened.
+    road: Option<(Vec<usize>, f32)>,
 }
 
 /// What decides in one stream.
@@ -51,18 +53,19 @@ pub struct Level {
 }
 
 impl Alarms {
-    /// No streams yet. Whoever needs logits sets `with_logits`.
+    /// No streams yet. Whoever needs logits sets `with_logits`. `road`: classes of a road model of its own.
     pub(super) fn new(
         config: &Config,
         session: &Session,
         bank: Option<Arc<Bank>>,
         with_logits: Arc<AtomicBool>,
+        road: Option<&[usize]>,
     ) -> Alarms {
         let facts = Facts {
             bank,
             searched: (config.search.k, config.views.describe()),
-            classes: session.classes(),
-            class_names: session.class_names().to_vec(),
+            classes: ClassNames { classes: session.classes(), names: session.class_names().to_vec() },
+            road: road.map(|classes| (classes.to_vec(), config.roi.margin)),
         };
         Alarms(Arc::new(Inner { facts, with_logits, streams: Mutex::default() }))
     }
@@ -82,7 +85,7 @@ impl Alarms {
         let spread = calibrated.map_or(threshold.value.abs() / 8.0, |known| known.deviation as f32).max(1e-6);
         let scale = ScoreScale { threshold: threshold.value, spread };
         tracing::info!(stream, threshold = threshold.value, basis = threshold.basis, method, "score");
-        if roi.as_ref().is_some_and(Roi::needs_logits) {
+        if facts.road.is_none() && roi.as_ref().is_some_and(Roi::needs_logits) {
             self.0.with_logits.store(true, Ordering::Relaxed);
         }
         self.insert(
@@ -109,7 +112,7 @@ impl Alarms {
     #[cfg(test)]
     pub(crate) fn of_test() -> Alarms {
         let facts =
-            Facts { bank: None, searched: (1, String::new()), classes: None, class_names: Vec::new() };
+            Facts { bank: None, searched: (1, String::new()), classes: ClassNames::default(), road: None };
         Alarms(Arc::new(Inner { facts, with_logits: Arc::default(), streams: Mutex::default() }))
     }
 }
@@ -121,31 +124,12 @@ impl Facts {
     /// Classes that the model does not give or name.
     fn roi(&self, score: &ScoreConfig) -> Result<Option<Roi>> {
         let polygons = score.roi.as_ref().map_or(&[][..], |roi| roi.all());
-        if polygons.is_empty() && score.roi_classes.is_empty() {
-            return Ok(None);
-        }
-        if score.roi_classes.is_empty() {
-            return Ok(Some(Roi::new(polygons, None)));
-        }
-        let invalid = |why: String| ConfigError::Invalid(format!("score.roi_classes: {why}"));
-        let classes = self.classes.ok_or_else(|| {
-            invalid("this model gives no logits to see classes by; name them in model.logits".to_owned())
-        })?;
-        let names = &self.class_names;
-        let number = |class: &Class| match class {
-            Class::Number(number) if *number < classes => Ok(*number),
-            Class::Number(number) => {
-                Err(invalid(format!("there is no class {number}, the model has 0 to {}", classes - 1)))
-            }
-            Class::Name(name) if names.is_empty() => {
-                Err(invalid(format!("the model file names no classes; give {name:?} as a number from 0")))
-            }
-            Class::Name(name) => names.iter().position(|known| known == name).ok_or_else(|| {
-                invalid(format!("there is no class {name:?}; known are {}", names.join(", ")))
-            }),
+        let road = match &self.road {
+            Some(road) => Some(road.clone()),
+            None if score.roi_classes.is_empty() => None,
+            None => Some((self.classes.numbers("score.roi_classes", &score.roi_classes)?, score.roi_margin)),
         };
-        let numbers = score.roi_classes.iter().map(number).collect::<Result<_, _>>()?;
-        Ok(Some(Roi::new(polygons, Some((numbers, score.roi_margin)))))
+        Ok((!polygons.is_empty() || road.is_some()).then(|| Roi::new(polygons, road)))
     }
 
     /// The threshold that `score` asks for.

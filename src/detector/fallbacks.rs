@@ -6,8 +6,8 @@ use crate::nearest::NoCuda;
 /// Characters of a reason in the one line; the rest is for those who debug.
 const LONGEST_REASON: usize = 120;
 
-/// Says what the model does not run on, and why.
-pub(super) fn of_model(session: &Session) {
+/// Says what `which` model does not run on, and why.
+pub(super) fn of_model(which: &str, session: &Session) {
     for one in session.fallbacks() {
         tracing::debug!(why = %one.why, "ONNX Runtime passes over {}", one.attempt);
     }
@@ -17,8 +17,8 @@ pub(super) fn of_model(session: &Session) {
         let (why, now) = (reasons.join("; "), session.attempt());
         // Where there is no GPU nobody misses one.
         match gpu::present() {
-            true => tracing::warn!(why, "the model runs on {now}"),
-            false => tracing::info!(why, "the model runs on {now}"),
+            true => tracing::warn!(why, "the {which} runs on {now}"),
+            false => tracing::info!(why, "the {which} runs on {now}"),
         }
     }
     for one in session.withheld() {

@@ -1,5 +1,7 @@
 //! What travels between the stages: each item carries its frame, so nothing is re-joined later.
 
+use std::sync::Arc;
+
 use crate::features::ModelInput;
 use crate::frame::Frame;
 use crate::grid::{Distances, Features, Logits, PixelScores, ScoreMap};
@@ -41,6 +43,17 @@ pub struct Measured {
     pub distances: Distances,
     /// Class logits, if the model gives any.
     pub logits: Option<Logits>,
+    /// The road as a model of its own sees it, if there is one and it has seen it.
+    pub road: Option<RoadSeen>,
+}
+
+/// The road of a frame.
+#[derive(Debug, Clone)]
+pub struct RoadSeen {
+    /// Class scores of the frame that was looked at last.
+    pub logits: Arc<Logits>,
+    /// What is at x, y in this frame was at x + dx, y + dy in that one.
+    pub moved: [f32; 2],
 }
 
 /// A frame and its score maps by several methods.
@@ -48,7 +61,8 @@ pub struct Measured {
 pub struct Mapped {
     /// The frame.
     pub frame: Frame,
-    /// One map per method, in the methods' order, each on its own grid.
+    /// One map per method, in the methods' order, each on its own grid; after them one of the road (1, elsewhere 0), if
+    /// that is wanted.
     pub maps: Vec<ScoreMap>,
 }
 

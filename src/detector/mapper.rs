@@ -2,11 +2,13 @@
 //! search, then every method's score. What `farout eval` runs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 
 use super::items::Mapped;
 use super::opener::{Front, Opened};
+use super::road_map::{RoadMap, RoadRecord};
 use super::stages::Map;
 use crate::bank::Bank;
 use crate::config::Config;
@@ -40,16 +42,24 @@ pub struct Setup {
     pub fallbacks: Vec<String>,
     /// The bank, if one was named.
     pub bank: Option<Arc<Bank>>,
+    /// What tells the road, if a map of it is wanted.
+    pub road: Option<RoadRecord>,
 }
 
 impl Mapper {
-    /// Opens model, bank and search for `methods`; without any, for all that this model and this bank allow.
+    /// Opens model, bank and search for `methods`; without any, for all that this model and this bank allow. `with_road`:
+    /// after the methods' maps comes one of the road.
     ///
     /// # Errors
-    /// What does not open or does not fit, with the remedy; a method that needs what is not there.
-    pub fn open(config: &Config, methods: &[Method]) -> Result<Mapper> {
+    /// What does not open or does not fit, with the remedy; a method that needs what is not there; nothing that tells the
+    /// road.
+    pub fn open(config: &Config, methods: &[Method], with_road: bool) -> Result<Mapper> {
         let Opened { front, scoring, bank, engine, fallbacks, .. } = Opened::open(config, methods)?;
         let session = &front.extract.session;
+        let road = with_road.then(|| RoadMap::open(config, session)).transpose()?;
+        if road.as_ref().is_some_and(RoadMap::needs_logits) {
+            front.extract.with_logits.store(true, Ordering::Relaxed);
+        }
         let setup = Setup {
             methods: scoring.methods(),
             model: session.identity().clone(),
@@ -58,8 +68,9 @@ impl Mapper {
             engine,
             fallbacks,
             bank,
+            road: road.as_ref().map(RoadMap::record),
         };
-        Ok(Mapper { front, map: Map { scoring }, setup })
+        Ok(Mapper { front, map: Map { scoring, road }, setup })
     }
 
     /// The stages from a frame to its score maps, in their order.

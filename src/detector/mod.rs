@@ -2,12 +2,15 @@
 //! stages is written.
 
 mod alarms;
+mod classes;
 mod ends;
 mod events;
 mod fallbacks;
 mod items;
 mod mapper;
 mod opener;
+mod road;
+mod road_map;
 mod scoring;
 mod stages;
 mod status;
@@ -21,9 +24,10 @@ use anyhow::Result;
 pub use alarms::{Alarms, Level};
 pub use ends::{Deliver, Draw, Record, VideoEnd};
 pub use events::{EventRecorder, EventRecorders};
-pub use items::{Featured, Judged, Mapped, Measured, Prepared, Verdict};
+pub use items::{Featured, Judged, Mapped, Measured, Prepared, RoadSeen, Verdict};
 pub use mapper::{Mapper, Setup};
 pub use opener::{open_features, open_session};
+pub use road_map::RoadRecord;
 pub use stages::{Bypass, Extract, Map, Preprocess, Score, Search};
 pub use status::Status;
 
@@ -33,6 +37,7 @@ use crate::flow::{Flow, FlowError};
 use crate::frame::Frame;
 use crate::score::Enlarger;
 use opener::{Front, Opened};
+use road::{Road, RoadModel};
 
 /// Everything between a frame and its scores, opened and checked against each other.
 pub struct Detector {
@@ -50,18 +55,22 @@ impl Detector {
     /// # Errors
     /// What does not open or does not fit, with the remedy.
     pub fn open(config: &Config) -> Result<Detector> {
-        let Opened { front, mut scoring, bank, engine, numbers, .. } =
+        let Opened { mut front, mut scoring, bank, engine, numbers, .. } =
             Opened::open(config, &[config.score.method])?;
+        let road = config.roi.has_model().then(|| RoadModel::open(config)).transpose()?;
         let session = &front.extract.session;
-        let alarms = Alarms::new(config, session, bank, Arc::clone(&front.extract.with_logits));
+        let with_logits = Arc::clone(&front.extract.with_logits);
+        let alarms = Alarms::new(config, session, bank, with_logits, road.as_ref().map(RoadModel::classes));
         let enlarger = Enlarger::new(&config.score);
         scoring.with_luma = enlarger.needs_luma();
-        Ok(Detector {
-            summary: summary(config, session, engine.as_deref()),
-            front,
-            score: Score::new(scoring, enlarger, alarms.clone(), numbers),
-            alarms,
-        })
+        let summary = summary(config, session, engine.as_deref(), road.as_ref());
+        let mut score = Score::new(scoring, enlarger, alarms.clone(), numbers);
+        score.road_model = road.is_some();
+        front.road = road.map(|mut model| {
+            let look = Box::new(move |frame: &Frame| model.look(frame));
+            Road::new(look, config.roi.every, alarms.clone())
+        });
+        Ok(Detector { summary, front, score, alarms })
     }
 
     /// The stages from a frame to its verdict, in their order.
@@ -73,15 +82,16 @@ impl Detector {
     }
 }
 
-/// Device, model and bank in a few words.
-fn summary(config: &Config, session: &Session, engine: Option<&str>) -> String {
+/// Device, models and bank in a few words.
+fn summary(config: &Config, session: &Session, engine: Option<&str>, road: Option<&RoadModel>) -> String {
     // What follows the engine's name is detail for the log.
     let device = match engine.and_then(|name| name.split(' ').next()) {
         Some(name) => format!("{} {name}", session.provider()),
         None => session.provider().to_owned(),
     };
     let bank = config.bank.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    format!("{device}  {}  {}", session.identity().name, bank.unwrap_or_else(|| "no bank".into()))
+    let road = road.map(|road| format!(" + {}", road.identity().name)).unwrap_or_default();
+    format!("{device}  {}{road}  {}", session.identity().name, bank.unwrap_or_else(|| "no bank".into()))
 }
 
 /// The whole way of a frame: detected (or passed by), recorded, drawn, delivered. Returns when the

@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::fallbacks;
 use super::items::Measured;
+use super::road::Road;
 use super::scoring::Scoring;
 use super::stages::{Extract, Preprocess, Search};
 use super::views::{self, Views};
@@ -42,6 +43,8 @@ pub(super) struct Front {
     pub preprocess: Preprocess,
     pub extract: Extract,
     pub search: Search,
+    /// Where the road is, if a model of its own tells.
+    pub road: Option<Road>,
 }
 
 impl Front {
@@ -51,10 +54,18 @@ impl Front {
     /// If the system refuses a thread.
     pub fn chain(mut self, frames: Flow<Frame>) -> Result<Flow<Measured>, FlowError> {
         self.search.faulty = frames.health().faulty_patches();
-        frames
+        let health = Arc::clone(frames.health());
+        let measured = frames
             .stage("preprocess", self.preprocess)?
             .stage("features", self.extract)?
-            .stage("nearest", self.search)
+            .stage("nearest", self.search)?;
+        match self.road {
+            Some(mut road) => {
+                road.health = Some(health);
+                measured.stage("road", road)
+            }
+            None => Ok(measured),
+        }
     }
 }
 
@@ -93,7 +104,12 @@ impl Opened {
         let numbers = Pool::new();
         Ok(Opened {
             engine: engine.as_ref().map(nearest::Gauge::name),
-            front: Front { preprocess, extract, search: Search::new(engine, numbers.clone(), views) },
+            front: Front {
+                preprocess,
+                extract,
+                search: Search::new(engine, numbers.clone(), views),
+                road: None,
+            },
             scoring: Scoring::new(scorers, config.score.temporal, numbers.clone()),
             bank,
             fallbacks,
@@ -186,7 +202,7 @@ pub fn open_session(config: &Config) -> Result<Session> {
 /// If the library, the model or the device insisted on cannot be had.
 pub fn open_features(config: &Config) -> Result<(Preprocess, Extract)> {
     let session = open_session(config)?;
-    fallbacks::of_model(&session);
+    fallbacks::of_model("model", &session);
     tracing::info!("{}", session.describe());
     let preprocess = Preprocess {
         preprocessor: Preprocessor::new(session.input_spec()),

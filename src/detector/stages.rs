@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::alarms::Alarms;
 use super::items::{Featured, Judged, Mapped, Measured, Prepared, Verdict};
+use super::road_map::RoadMap;
 use super::scoring::Scoring;
 use super::views::Views;
 use crate::features::{ModelInput, Preprocessor, Session};
@@ -133,22 +134,29 @@ impl Stage for Search {
             }
         }
         self.count_faulty();
-        Ok(Measured { frame, distances, logits })
+        Ok(Measured { frame, distances, logits, road: None })
     }
 }
 
 /// Distances and logits -> one score map per method.
 pub struct Map {
     pub(super) scoring: Scoring,
+    /// Makes the map of the road, if that is wanted.
+    pub(super) road: Option<RoadMap>,
 }
 
 impl Stage for Map {
     type In = Measured;
     type Out = Mapped;
 
-    fn step(&mut self, Measured { frame, distances, logits }: Measured) -> Result<Mapped> {
+    fn step(&mut self, Measured { frame, distances, logits, .. }: Measured) -> Result<Mapped> {
         let mut maps = Vec::new();
         self.scoring.step(&frame, &distances, logits.as_ref(), &mut maps)?;
+        if let Some(road) = &mut self.road {
+            maps.push(
+                road.of(&frame, logits.as_ref()).with_context(|| format!("the road of {}", frame.name))?,
+            );
+        }
         Ok(Mapped { frame, maps })
     }
 }
@@ -159,6 +167,8 @@ pub struct Score {
     scoring: Scoring,
     enlarger: Enlarger,
     pub(super) alarms: Alarms,
+    /// Whether the road is seen by a model of its own, never by the logits of the main one.
+    pub(super) road_model: bool,
     maps: Vec<ScoreMap>,
     numbers: Pool<Vec<f32>>,
     masks: Pool<Vec<bool>>,
@@ -173,7 +183,7 @@ impl Score {
         numbers: Pool<Vec<f32>>,
     ) -> Score {
         let (masks, region_lists) = (Pool::new(), Pool::new());
-        Score { scoring, enlarger, alarms, maps: Vec::new(), numbers, masks, region_lists }
+        Score { scoring, enlarger, alarms, road_model: false, maps: Vec::new(), numbers, masks, region_lists }
     }
 }
 
@@ -181,7 +191,7 @@ impl Stage for Score {
     type In = Measured;
     type Out = Judged;
 
-    fn step(&mut self, Measured { frame, distances, logits }: Measured) -> Result<Judged> {
+    fn step(&mut self, Measured { frame, distances, logits, road }: Measured) -> Result<Judged> {
         self.scoring.step(&frame, &distances, logits.as_ref(), &mut self.maps)?;
         let size = (frame.width, frame.height);
         let mut scores = PixelScores { data: self.numbers.take(), ..Default::default() };
@@ -198,7 +208,11 @@ impl Stage for Score {
         let mut counted = self.masks.take();
         counted.clear();
         if let Some(roi) = &mut alarm.roi {
-            counted.extend_from_slice(roi.step(logits.as_ref(), frame.width, frame.height));
+            let (seen, moved) = match &road {
+                Some(road) => (Some(&*road.logits), road.moved),
+                None => (logits.as_ref().filter(|_| !self.road_model), [0.0, 0.0]),
+            };
+            counted.extend_from_slice(roi.step_moved(seen, moved, frame.width, frame.height));
         }
         let mut regions = self.region_lists.take();
         alarm.regions.step(&scores, &counted, &mut regions);

@@ -52,7 +52,7 @@ fn distances(strange: &[(usize, usize)]) -> Distances {
 }
 
 fn measured(id: u64, strange: &[(usize, usize)]) -> Measured {
-    Measured { frame: frame(id), distances: distances(strange), logits: None }
+    Measured { frame: frame(id), distances: distances(strange), logits: None, road: None }
 }
 
 #[test]
@@ -123,7 +123,7 @@ impl Stage for Fake {
             bail!("the model says no");
         }
         let strange: &[_] = if (2..=8).contains(&frame.id) { &[(3, 3)] } else { &[] };
-        Ok(Measured { frame, distances: distances(strange), logits: None })
+        Ok(Measured { frame, distances: distances(strange), logits: None, road: None })
     }
 }
 

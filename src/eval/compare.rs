@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::metrics::{Interval, paired_difference, quantile};
+use super::region::Region;
 use super::result::{EvalResult, MethodResult};
 
 /// So many gains and losses are listed.
@@ -20,6 +21,8 @@ const HEADLINE: [&str; 5] = ["AP", "AUROC", "FPR95 first", "FPR95 closest", "bes
 pub struct Comparison {
     /// The data set that all judged.
     pub dataset: String,
+    /// The region that all judged.
+    pub region: Region,
     /// What the others are compared with.
     pub base: Entry,
     /// The others.
@@ -123,6 +126,20 @@ pub fn compare(results: &[(PathBuf, EvalResult)]) -> Result<Comparison> {
                 result.dataset.images
             );
         }
+        if !same_region(first, result) {
+            bail!(
+                "{} judged the region {}, {} the region {}: {}numbers of different regions do not compare",
+                path.display(),
+                first.settings.region,
+                other_path.display(),
+                result.settings.region,
+                if first.settings.region == result.settings.region {
+                    "what lies in it differs, "
+                } else {
+                    ""
+                }
+            );
+        }
         for method in &result.methods {
             if !std::ptr::eq(method, base) {
                 others.push(difference((path, first, base), (other_path, result, method)));
@@ -132,7 +149,22 @@ pub fn compare(results: &[(PathBuf, EvalResult)]) -> Result<Comparison> {
     if others.is_empty() {
         bail!("{} has one method; give another result to compare it with", path.display());
     }
-    Ok(Comparison { dataset: first.settings.dataset.to_string(), base: entry(path, first, base), others })
+    let region = first.settings.region.clone();
+    Ok(Comparison {
+        dataset: first.settings.dataset.to_string(),
+        region,
+        base: entry(path, first, base),
+        others,
+    })
+}
+
+/// Whether both judged the same pixels, as far as the results tell.
+fn same_region(one: &EvalResult, other: &EvalResult) -> bool {
+    let (a, b) = (&one.settings.region, &other.settings.region);
+    // Two models see two roads; two masks of one name may differ.
+    let pixels =
+        |result: &EvalResult| result.region.as_ref().map(|region| (region.sha256.clone(), region.share));
+    a == b && (*a == Region::All || pixels(one) == pixels(other))
 }
 
 type One<'a> = (&'a Path, &'a EvalResult, &'a MethodResult);
@@ -256,7 +288,7 @@ fn paired(base: &MethodResult, method: &MethodResult) -> Vec<ImageChange> {
 impl fmt::Display for Comparison {
     /// One block per method.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.dataset)?;
+        writeln!(f, "{}, region {}", self.dataset, self.region)?;
         head(f, &self.base)?;
         for number in &self.base.numbers {
             writeln!(f, "  {:<16} {:7.2}", number.name, 100.0 * number.value)?;

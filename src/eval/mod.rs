@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod partial;
 pub mod progress;
 pub mod protocol;
+pub mod region;
 pub mod report;
 pub mod result;
 pub mod run;

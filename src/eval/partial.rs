@@ -42,7 +42,7 @@ pub enum PartialError {
     },
 }
 
-/// The score maps of one image, in the order of the run's methods.
+/// The score maps of one image, in the order of the run's methods; after them the map of the road, if it is wanted.
 pub type Maps = Vec<ScoreMap>;
 
 /// Where the maps of a run are kept.

@@ -9,6 +9,7 @@ use super::metrics::smiyc::SmiycReport;
 use super::metrics::video::VideoReport;
 use super::metrics::{CalibrationReport, Curve, Detection, Histogram, Intervals, PerImageReport};
 use super::partial::{SessionTime, StageTime};
+use super::region::RegionRecord;
 use super::settings::{Settings, Shard};
 use super::truth::Share;
 use crate::file::{WriteError, write_whole};
@@ -68,6 +69,9 @@ pub struct EvalResult {
     pub settings: Settings,
     /// What was judged.
     pub dataset: DatasetRecord,
+    /// What lies in the region of judging; older results judged all, and do not say it.
+    #[serde(default)]
+    pub region: Option<RegionRecord>,
     /// What gave the scores.
     pub model: ModelRecord,
     /// What they were measured against.

@@ -13,11 +13,12 @@ use super::judge::{self, Case};
 use super::measure::measure;
 use super::partial::WorkFolder;
 use super::progress::Progress;
+use super::region::{RegionRecord, Restriction};
 use super::result::{
     BankRecord, DatasetRecord, EvalResult, FORMAT, MachineRecord, ModelRecord, ThresholdRecord, TimeRecord,
 };
 use super::settings::{Settings, Shard};
-use crate::detector::{Mapper, Setup};
+use crate::detector::{Mapper, RoadRecord, Setup};
 use crate::digest::{digest_of, hex, sha256_of_file};
 use crate::identity::ModelIdentity;
 use crate::score::{MapRecipe, Method};
@@ -53,6 +54,8 @@ struct MapsKey<'a> {
     temporal: f32,
     #[serde(skip_serializing_if = "ViewsConfig::is_empty")]
     views: &'a ViewsConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    road: Option<&'a RoadRecord>,
 }
 
 /// Runs from data set to result.
@@ -75,7 +78,8 @@ pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Resul
     if settings.config.score.temporal > 0.0 {
         in_order(&dataset, shard)?;
     }
-    let mapper = Mapper::open(&settings.config, &settings.methods)?;
+    let restriction = Restriction::open(&settings.region, &dataset)?;
+    let mapper = Mapper::open(&settings.config, &settings.methods, settings.wants_road())?;
     let setup = mapper.setup.clone();
     settings.methods.clone_from(&setup.methods);
     let bank = setup.bank.as_ref().map(|bank| bank_record(bank)).transpose()?;
@@ -91,13 +95,27 @@ pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Resul
         recipe: settings.config.score.recipe(),
         temporal: settings.config.score.temporal,
         views: &settings.config.views,
+        road: setup.road.as_ref(),
     };
     let key = hash(&key)?;
     if let Some(earlier) = &repeats {
         same_material(earlier, &check.sha256, &setup.model, bank.as_ref())?;
     }
-    let names: Vec<&str> = settings.methods.iter().map(|method| method.name()).collect();
-    let work = WorkFolder::open(&work, &key, &names)?;
+    let region = RegionRecord {
+        sha256: restriction.sha256(),
+        road_model: setup
+            .road
+            .as_ref()
+            .and_then(|road| road.model.as_ref())
+            .map(|model| (model.name.clone(), model.sha256.clone())),
+        ..RegionRecord::default()
+    };
+    if let Some(then) = repeats.as_ref().and_then(|earlier| earlier.region.as_ref())
+        && then.sha256 != region.sha256
+    {
+        bail!("this would not repeat the earlier run, the masks of --region {} differ", settings.region);
+    }
+    let work = WorkFolder::open(&work, &key, &settings.map_names())?;
     progress.begin("score maps", indices.len() as u64);
     let in_order = settings.config.score.temporal > 0.0;
     let work = measure(&dataset, &indices, in_order, mapper, work, progress, stop)?;
@@ -106,6 +124,7 @@ pub fn run(request: Request, progress: &Arc<dyn Progress>, stop: &Stop) -> Resul
         farout: env!("CARGO_PKG_VERSION").to_owned(),
         made: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         dataset: record(&dataset, &check),
+        region: Some(region),
         model: ModelRecord { identity: setup.model.clone() },
         bank,
         machine: MachineRecord::here(&setup),
@@ -161,6 +180,12 @@ pub(super) fn judge_all(
 ) -> Result<()> {
     let begun = Instant::now();
     progress.begin("judging", indices.len() as u64 * judge::PASSES);
+    let restriction = Restriction::open(&result.settings.region, dataset)?;
+    if let Some(region) = &result.region
+        && region.sha256 != restriction.sha256()
+    {
+        bail!("the masks of --region {} are not those of the run", result.settings.region);
+    }
     let load = |index: usize| maps.load(index, &dataset.samples[index].name);
     let done = || progress.step();
     let case = Case {
@@ -168,11 +193,16 @@ pub(super) fn judge_all(
         indices,
         settings: &result.settings,
         thresholds: &result.thresholds,
+        restriction: &restriction,
         load: &load,
         scores,
         done: &done,
     };
-    result.methods = judge::judge(&case)?;
+    let (methods, seen) = judge::judge(&case)?;
+    result.methods = methods;
+    if let Some(region) = &mut result.region {
+        (region.share, region.with_anomaly) = (seen.share, seen.with_anomaly);
+    }
     result.time.judging_seconds = begun.elapsed().as_secs_f64();
     Ok(())
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::dataset::DatasetSpec;
 use super::metrics::BootstrapSettings;
 use super::protocol::Protocol;
+use super::region::Region;
 use crate::config::Config;
 use crate::score::Method;
 
@@ -20,10 +21,30 @@ pub struct Settings {
     pub methods: Vec<Method>,
     /// How they are judged, the headline first.
     pub protocols: Vec<Protocol>,
+    /// Which pixels are judged: all others are void.
+    #[serde(default)]
+    pub region: Region,
     /// How confidence intervals are found.
     pub bootstrap: BootstrapSettings,
     /// Model, runtime, bank, search, score: as for every other command.
     pub config: Config,
+}
+
+/// What the map of the road is called among the methods' maps.
+const ROAD: &str = "road";
+
+impl Settings {
+    /// Whether a map of the road is wanted of each image: for the region of judging, or for the alarms of sequences.
+    pub fn wants_road(&self) -> bool {
+        let tells = self.config.roi.has_model() || !self.config.score.roi_classes.is_empty();
+        self.region == Region::Road || tells && self.protocols.contains(&Protocol::Video)
+    }
+
+    /// What the maps of an image are called, in their order.
+    pub fn map_names(&self) -> Vec<&'static str> {
+        let road = self.wants_road().then_some(ROAD);
+        self.methods.iter().map(|method| method.name()).chain(road).collect()
+    }
 }
 
 /// One part of a run that is spread over machines: images `index`, `index + of`, ... counted from 1.

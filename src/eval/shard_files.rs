@@ -9,21 +9,21 @@ use safetensors::SafeTensors;
 use super::partial::{Maps, PartialError, map_of};
 use super::result::ShardRecord;
 use crate::digest::{hex, sha256_of_file};
-use crate::score::Method;
 
 /// The score maps of all parts of a run, read as they are needed.
 #[derive(Debug)]
 pub struct ShardFiles {
-    methods: Vec<Method>,
+    /// What the maps of an image are called.
+    names: Vec<&'static str>,
     files: Vec<(PathBuf, Mmap)>,
     /// In which file an image's maps lie.
     of_image: HashMap<String, usize>,
 }
 
 impl ShardFiles {
-    /// Those of `methods`, without a file so far.
-    pub(super) fn new(methods: Vec<Method>) -> ShardFiles {
-        ShardFiles { methods, files: Vec::new(), of_image: HashMap::new() }
+    /// Without a file so far; each image's maps have these `names`.
+    pub(super) fn new(names: Vec<&'static str>) -> ShardFiles {
+        ShardFiles { names, files: Vec::new(), of_image: HashMap::new() }
     }
 
     /// Whether there are maps of the image called `name`.
@@ -42,9 +42,9 @@ impl ShardFiles {
         };
         let malformed = |why: String| PartialError::Malformed { path: path.clone(), why };
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| malformed(e.to_string()))?;
-        self.methods
+        self.names
             .iter()
-            .map(|method| map_of(&tensors, &key_of(name, *method)).map_err(malformed))
+            .map(|map_name| map_of(&tensors, &key_of(name, map_name)).map_err(malformed))
             .collect()
     }
 
@@ -76,6 +76,6 @@ impl ShardFiles {
 }
 
 /// What a map is called in a part's file.
-pub(super) fn key_of(image: &str, method: Method) -> String {
-    format!("{}:{image}", method.name())
+pub(super) fn key_of(image: &str, map_name: &str) -> String {
+    format!("{map_name}:{image}")
 }

@@ -30,8 +30,8 @@ pub fn write_part(finished: &mut Finished, shard: Shard, json: &Path) -> Result<
     for index in &finished.indices {
         let name = &finished.dataset.samples[*index].name;
         let of_image = finished.maps.load(*index, name)?;
-        for (method, map) in finished.result.settings.methods.iter().zip(of_image) {
-            all.push((key_of(name, *method), map));
+        for (map_name, map) in finished.result.settings.map_names().into_iter().zip(of_image) {
+            all.push((key_of(name, map_name), map));
         }
     }
     let lent: Vec<_> = all.iter().map(|(name, map)| (name.clone(), map)).collect();
@@ -77,7 +77,7 @@ pub fn merge(
             result.dataset.sha256
         );
     }
-    let mut files = ShardFiles::new(result.settings.methods.clone());
+    let mut files = ShardFiles::new(result.settings.map_names());
     for (path, part, shard) in &parts {
         files.add(&path.with_file_name(&shard.maps), shard)?;
         if path != &parts[0].0 {
@@ -107,6 +107,18 @@ fn complete(parts: &[(PathBuf, EvalResult, ShardRecord)]) -> Result<()> {
                 "{} and {} are parts of different runs (data set, model, bank, methods, device or version differ)",
                 first_path.display(),
                 path.display()
+            );
+        }
+    }
+    let region = |part: &EvalResult| part.region.as_ref().and_then(|region| region.sha256.clone());
+    for (path, part, _) in parts {
+        if part.settings.region != first.settings.region || region(part) != region(first) {
+            bail!(
+                "{} was judged in --region {} and {} in --region {}: parts of one run have one region",
+                first_path.display(),
+                first.settings.region,
+                path.display(),
+                part.settings.region
             );
         }
     }

@@ -25,6 +25,7 @@ fn write_all(out: &mut String, result: &EvalResult) -> std::fmt::Result {
         record.with_anomaly,
         100.0 * share.anomaly as f64 / counted as f64
     )?;
+    writeln!(out, "{}", region(result))?;
     if let Some(part) = &result.shard {
         let of = part.shard;
         writeln!(out, "part {of}: its score maps are in {}; next: farout eval merge", part.maps.display())?;
@@ -129,6 +130,27 @@ fn write_all(out: &mut String, result: &EvalResult) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// The region of judging and what lies in it, in one line.
+pub fn region(result: &EvalResult) -> String {
+    let mut text = format!("region {}", result.settings.region);
+    if let Some(known) = &result.region {
+        if let Some((model, _)) = &known.road_model {
+            text += &format!(", the road as {model} sees it");
+        }
+        let inside = known.share.normal + known.share.anomaly;
+        if inside > 0 {
+            let of = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+            text += &format!(
+                ": {:.2} % of the pixels are judged, {:.2} % of them anomalous, in {} images",
+                of(inside, inside + known.share.void),
+                of(known.share.anomaly, inside),
+                known.with_anomaly
+            );
+        }
+    }
+    text
 }
 
 fn heading(out: &mut String, what: &str, columns: &[&str]) -> std::fmt::Result {

@@ -9,12 +9,6 @@ use crate::region::{Rect, Region};
 
 /// So many pictures are remembered: more than come while a frame is judged, at 60 a second for two seconds.
 const REMEMBERED: usize = 128;
-/// Blocks that differ by more grey levels (of 255, on average) from every place nearby show something else.
-const STRANGE: f32 = 20.0;
-/// How far a block may move between two pictures that follow each other, in pixels of the small picture.
-const STEP: i32 = 4;
-/// How far it may have moved since its frame if nothing is known of it yet.
-const REACH: i32 = 12;
 
 /// Remembers what pictures looked like, small, and finds where the parts of an older one are now.
 #[derive(Default)]
@@ -58,7 +52,7 @@ impl Carrier {
             .enumerate()
             .map(|(number, region)| {
                 let guess = known.as_ref().map(|known| known[number]);
-                motion_of(then, now, &region.rect, guess).unwrap_or(guess.unwrap_or_default())
+                then.moved_to(now, &region.rect, guess).unwrap_or(guess.unwrap_or_default())
             })
             .collect();
         let moved =
@@ -66,27 +60,6 @@ impl Carrier {
         self.last = Some((frame, small));
         moved
     }
-}
-
-/// The median motion of the blocks of a rectangle, in pixels of the small pictures; `None` if none of them is found.
-fn motion_of(then: &Reduced, now: &Reduced, rect: &Rect, guess: Option<(i32, i32)>) -> Option<(i32, i32)> {
-    let (centre, reach) = match guess {
-        Some(guess) => (guess, STEP),
-        None => ((0, 0), REACH),
-    };
-    let mut found: Vec<(i32, i32)> = then
-        .blocks_of(rect)
-        .filter_map(|block| then.place_in(now, block, centre, reach))
-        .filter(|(_, off)| *off <= STRANGE)
-        .map(|(place, _)| place)
-        .collect();
-    let middle = found.len() / 2;
-    if found.is_empty() {
-        return None;
-    }
-    let x = found.select_nth_unstable_by_key(middle, |place| place.0).1.0;
-    let y = found.select_nth_unstable_by_key(middle, |place| place.1).1.1;
-    Some((x, y))
 }
 
 /// `scores` with the surroundings of each region moved with it, and the regions moved, into `out`; `quiet` stands where

@@ -30,7 +30,7 @@ impl std::str::FromStr for ConstantInput {
 /// `graph` without the inputs `constants`, to find the picture among those that are left.
 ///
 /// # Errors
-/// If there is no such input.
+/// If there is no such input, or it is the one that takes the picture.
 pub fn without(graph: &GraphProto, constants: &[ConstantInput]) -> Result<GraphProto, String> {
     let real = |value: &&ValueInfoProto| !graph::is_initializer(graph, value.name());
     let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(real).collect();
@@ -40,7 +40,23 @@ pub fn without(graph: &GraphProto, constants: &[ConstantInput]) -> Result<GraphP
     }
     let mut left = graph.clone();
     left.input.retain(|value| !constants.iter().any(|one| one.name == value.name()));
-    Ok(left)
+    let alone = |one: &&ConstantInput| {
+        let mut alone = graph.clone();
+        alone.input.retain(|value| value.name() == one.name);
+        PictureInput::find(&alone, None).is_ok()
+    };
+    match constants.iter().find(alone).filter(|_| PictureInput::find(&left, None).is_err()) {
+        Some(own) => {
+            let left = left.input.iter().map(graph::describe).collect::<Vec<_>>().join("; ");
+            let others = if left.is_empty() {
+                "it has no other".to_owned()
+            } else {
+                format!("its others are: {left}")
+            };
+            Err(format!("--constant names {:?}, which takes the picture; {others}", own.name))
+        }
+        None => Ok(left),
+    }
 }
 
 /// Fills the inputs `constants` for a picture of `size`. A side that an input leaves free is that of the picture by the

@@ -204,6 +204,37 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
     })
 }
 
+/// `config` with what it leaves open of a model of which only class scores are wanted: they are the only output if none is
+/// named, and stand for the features of a file that was not prepared.
+///
+/// # Errors
+/// [`ModelError`]: what [`load`] says of the file itself; no class scores, or several outputs that may be.
+pub fn for_classes(config: &ModelConfig) -> Result<ModelConfig, ModelError> {
+    let (model, _) = read::read(&config.path)?;
+    let unfit = |why: String| ModelError::Unfit { path: config.path.clone(), why };
+    let own: ModelConfig =
+        metadata(&model, METADATA_KEY).and_then(|text| toml::from_str(&text).ok()).unwrap_or_default();
+    let mut config = config.clone();
+    if own.features.is_some() {
+        return match config.logits.is_some() || own.logits.is_some() {
+            true => Ok(config),
+            false => Err(unfit("it gives no class scores: prepare it again, with --logits".to_owned())),
+        };
+    }
+    if config.logits.is_none() {
+        let outputs = model.graph.map(|graph| graph.output).unwrap_or_default();
+        let [only] = &outputs[..] else {
+            let listed = outputs.iter().map(graph::describe).collect::<Vec<_>>().join("; ");
+            return Err(unfit(format!(
+                "name the one of its outputs that holds the class scores; they are: {listed}"
+            )));
+        };
+        config.logits = Some(only.name().to_owned());
+    }
+    config.features.clone_from(&config.logits);
+    Ok(config)
+}
+
 fn metadata(model: &ModelProto, key: &str) -> Option<String> {
     model.metadata_props.iter().find(|entry| entry.key() == key)?.value.clone()
 }

@@ -7,7 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::download::{download, wheel};
-use super::write::{LogitsChoice, Prepared, Request, prepare};
+use super::request::{LogitsChoice, Request};
+use super::write::{Prepared, prepare};
 use crate::digest::{digest_of, hex, sha256_of_file};
 use crate::features::RuntimeConfig;
 use crate::file;

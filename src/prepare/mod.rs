@@ -1,6 +1,7 @@
 //! From an ONNX file of anywhere to one that says all about itself: looking at it with a run of its
 //! graph, rewriting it, and running both against each other.
 
+mod chosen;
 mod distances;
 mod download;
 mod fetch;
@@ -10,6 +11,7 @@ mod parity;
 mod pictures;
 mod quantised;
 mod report;
+mod request;
 mod told;
 mod write;
 
@@ -20,4 +22,5 @@ pub use look::{Examined, Facts, Look, Numbers, examine};
 pub use parity::{Compared, Picture};
 pub use quantised::{Effect, QuantisedTold};
 pub use report::{Inspection, Listed, inspection};
-pub use write::{LogitsChoice, Prepared, Request, prepare};
+pub use request::{LogitsChoice, Request};
+pub use write::{Prepared, prepare};

@@ -1,24 +1,24 @@
 //! Making a prepared file: what was asked for is chosen, assembled, checked against the original, written.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use prost::Message;
 use serde::Serialize;
 
+use super::chosen::{Chosen, chosen};
 use super::head::{self, FormerOrigin, HeadTold};
 use super::look::{Examined, Facts, Look, examine};
 use super::parity::{Compared, Comparison, compare};
 use super::pictures::pictures;
 use super::quantised::{QuantisedTold, quantised};
+use super::request::{LogitsChoice, Request};
 use crate::features::{BareSession, Golden, InputSpec, RuntimeConfig, golden};
 use crate::file;
 use crate::grid::{Features, Grid};
 use crate::model::assemble::{Assembly, FEATURES, assemble};
-use crate::model::constant::ConstantInput;
 use crate::model::head::{Attached, Head};
-use crate::model::heads;
 use crate::model::logits::Logits;
 use crate::model::onnx::StringStringEntryProto;
 use crate::model::survey::{Candidate, Survey};
@@ -31,44 +31,6 @@ const LARGEST: usize = (1 << 31) - 1;
 const TOLERANCE: f32 = 1e-4;
 /// The same where 16-bit floats are used inside.
 const TOLERANCE_HALF: f32 = 5e-3;
-
-/// Which logits to give out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogitsChoice {
-    /// Those found, if any.
-    Auto,
-    /// None.
-    None,
-    /// This head, output or tensor.
-    Tensor(String),
-}
-
-/// What to make.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The file of anywhere.
-    pub path: PathBuf,
-    /// Selectors of the features, to be put side by side.
-    pub features: Vec<String>,
-    /// The logits.
-    pub logits: LogitsChoice,
-    /// The file of a head that makes the logits instead.
-    pub head: Option<PathBuf>,
-    /// Products in 8-bit integers.
-    pub quantize: bool,
-    /// Size of the input.
-    pub size: Option<InputSize>,
-    /// Order of the axes of the image input, if it is not to be found from its shape.
-    pub layout: Option<Layout>,
-    /// Inputs besides the picture that are the same for every picture.
-    pub constants: Vec<ConstantInput>,
-    /// Order of the channels, scale, mean and deviation, where they are given.
-    pub preprocessing: ModelConfig,
-    /// Names of the classes, in their order.
-    pub classes: Vec<String>,
-    /// Real pictures to compare on: files, folders, globs.
-    pub pictures: Vec<String>,
-}
 
 /// What was made.
 #[derive(Debug, Clone, Serialize)]
@@ -152,34 +114,14 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
     }
     let survey = Survey::of(&traced);
     let what = request.path.display();
-    let features: Vec<Candidate> = request
-        .features
-        .iter()
-        .map(|selector| {
-            let found = survey.select(traced.known_as(selector)).map_err(|why| anyhow!("{what}: {why}"))?;
-            Ok(Candidate { selector: selector.clone(), ..found })
-        })
-        .collect::<Result<_>>()?;
-    let first =
-        features.first().ok_or_else(|| anyhow!("name the features to take, e.g. --features key:12"))?;
+    let Chosen { features, logits, logits_before } = chosen(request, &survey, &traced)?;
+    let first = features.first().context("no features; this is a bug in farout")?;
     let grid = first.plan.grid;
     let patch = patch(facts.size, grid).with_context(|| format!("{what}: {}", first.selector))?;
     let head = request.head.as_deref().map(|path| own_head(path, &facts, &survey, runtime)).transpose();
     let head = head.with_context(|| format!("{what}: --head"))?;
     let told = head.as_ref().map(|one| &one.told);
     let attached = head.as_ref().map(|one| Attached { head: &one.head, features: &one.features });
-    let chosen = match &request.logits {
-        _ if head.is_some() => None,
-        LogitsChoice::None => None,
-        LogitsChoice::Auto => {
-            heads::main(&survey.heads).map(|head| (head.logits.clone(), head.decided_by.clone()))
-        }
-        LogitsChoice::Tensor(name) => {
-            let found = heads::named(&survey.web, &survey.cells, &survey.heads, traced.known_as(name));
-            Some(found.map_err(|why| anyhow!("{what}: --logits: {why}"))?)
-        }
-    };
-    let (logits, logits_before) = chosen.map_or((None, None), |(logits, before)| (Some(logits), before));
     let others = survey.heads.iter().filter(|_| request.logits == LogitsChoice::Auto && head.is_none());
     let others = others.filter(|head| Some(&head.logits) != logits.as_ref());
     let other_heads = others.map(|head| (head.selector.clone(), head.outputs.clone())).collect();

@@ -28,7 +28,7 @@ pub use method::{Method, ScoreInputs};
 pub use normalise::Normalise;
 pub use parametric::Parametric;
 pub use regions::Regions;
-pub use roi::{Polygon, Polygons, Roi};
+pub use roi::{Polygon, Polygons, Roi, road};
 pub use scorer::Scorer;
 pub use smooth::Smoother;
 pub use temporal::{Continuity, MotionTracker, TemporalSmoother};

@@ -84,6 +84,17 @@ impl Roi {
     /// For each of `width` x `height` pixels, row by row, whether it counts. Without logits the polygons alone
     /// decide.
     pub fn step(&mut self, logits: Option<&Logits>, width: usize, height: usize) -> &[bool] {
+        self.step_moved(logits, [0.0, 0.0], width, height)
+    }
+
+    /// The same with logits of an earlier frame: what is at x, y now was at x + dx, y + dy there.
+    pub fn step_moved(
+        &mut self,
+        logits: Option<&Logits>,
+        [dx, dy]: [f32; 2],
+        width: usize,
+        height: usize,
+    ) -> &[bool] {
         if self.size != (width, height) {
             self.size = (width, height);
             fill(&self.polygons, width, height, &mut self.inside);
@@ -93,17 +104,21 @@ impl Roi {
             return &self.inside;
         };
         let grid = logits.grid;
-        on_classes(logits, classes, &mut self.cells);
-        join_rows(grid, &mut self.cells);
+        road(logits, classes, &mut self.cells);
         let reach = |cells: usize, pixels: usize| {
             (margin * height as f32 * cells as f32 / pixels.max(1) as f32).ceil() as usize
         };
         widen(grid, (reach(grid.cols, width), reach(grid.rows, height)), &mut self.cells, &mut self.widened);
         self.mask.clear();
+        // What has come into the picture since is taken for what was at its edge.
+        let then = |at: usize, by: f32, length: usize| {
+            (at as f32 + by).round().clamp(0.0, length.saturating_sub(1) as f32) as usize
+        };
         for (y, inside) in self.inside.chunks_exact(width.max(1)).enumerate() {
-            let cells = &self.cells[y * grid.rows / height * grid.cols..][..grid.cols];
-            self.mask
-                .extend(inside.iter().enumerate().map(|(x, inside)| *inside && cells[x * grid.cols / width]));
+            let cells = &self.cells[then(y, dy, height) * grid.rows / height * grid.cols..][..grid.cols];
+            let counts =
+                |(x, inside): (usize, &bool)| *inside && cells[then(x, dx, width) * grid.cols / width];
+            self.mask.extend(inside.iter().enumerate().map(counts));
         }
         &self.mask
     }
@@ -131,6 +146,13 @@ fn fill(polygons: &[Polygon], width: usize, height: usize, out: &mut Vec<bool>) 
             }
         }
     }
+}
+
+/// Marks the cells that are road, row by row: where one of `classes` is the likeliest, and what lies between the outermost
+/// of these cells in a row.
+pub fn road(logits: &Logits, classes: &[usize], out: &mut Vec<bool>) {
+    on_classes(logits, classes, out);
+    join_rows(logits.grid, out);
 }
 
 /// Marks the cells whose largest logit is that of one of `classes`.
@@ -237,6 +259,12 @@ mod tests {
         assert_eq!(
             picture(roi.step(Some(&logits), 6, 5), 6),
             ["......", "......", "..#...", ".##...", "###..."]
+        );
+        // Seen two columns to the left and a row up: it has moved right and down.
+        let mut roi = Roi::new(&[], Some((vec![1], 0.0)));
+        assert_eq!(
+            picture(roi.step_moved(Some(&logits), [-2.0, -1.0], 6, 5), 6),
+            ["......", "......", "......", "....##", "...###"]
         );
         // Nothing is road: nothing counts.
         let mut roi = Roi::new(&[], Some((vec![0], 0.5)));

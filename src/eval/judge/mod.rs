@@ -6,7 +6,7 @@ mod video;
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
 use super::breakdown::{Breakdown, Tally};
@@ -15,8 +15,10 @@ use super::metrics::smiyc::{self, Track};
 use super::metrics::{Bootstrap, Calibration, Counts, Curve, Drawn, Limits, PerImage, Pooled};
 use super::partial::Maps;
 use super::protocol::Protocol;
+use super::region::{Region, Restriction};
 use super::result::{MethodResult, PooledResult, ThresholdRecord};
 use super::settings::Settings;
+use super::truth::Share;
 use crate::score::Method;
 use crate::sink::{Naming, ScoreFormat, ScoreMapWriter};
 use pixels::Image;
@@ -36,7 +38,9 @@ pub struct Case<'a> {
     pub settings: &'a Settings,
     /// The daemon's threshold of each method, if there is one.
     pub thresholds: &'a [ThresholdRecord],
-    /// The score maps of an image, in the order of the methods.
+    /// What makes void all that is not judged.
+    pub restriction: &'a Restriction,
+    /// The score maps of an image, in the order of the methods, and after them that of the road if there is one.
     pub load: &'a (dyn Fn(usize) -> Result<Maps> + Sync),
     /// Folder for the maps at the truth's size, if they are wanted.
     pub scores: Option<&'a Path>,
@@ -57,11 +61,21 @@ struct Collector {
     smiyc: Vec<smiyc::Judge>,
 }
 
-/// Judges every method.
+/// The pixels that were judged.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    /// Of all images.
+    pub share: Share,
+    /// Images with an anomalous pixel.
+    pub with_anomaly: usize,
+}
+
+/// Judges every method, and counts what is judged.
 ///
 /// # Errors
 /// The first image whose mask or maps cannot be used, by name; no room for what is spilled.
-pub fn judge(case: &Case<'_>) -> Result<Vec<MethodResult>> {
+pub fn judge(case: &Case<'_>) -> Result<(Vec<MethodResult>, Seen)> {
+    let mut seen = Seen::default();
     let methods = &case.settings.methods;
     let mut collectors: Vec<Collector> =
         methods.iter().enumerate().map(|(i, method)| Collector::new(case, i, *method)).collect();
@@ -82,6 +96,9 @@ pub fn judge(case: &Case<'_>) -> Result<Vec<MethodResult>> {
             })
             .collect::<Result<_>>()?;
         for (image, counts) in judged {
+            let share = image.truth.share();
+            seen.share += share;
+            seen.with_anomaly += usize::from(share.anomaly > 0);
             if let Some((writer, methods)) = &mut writer {
                 writer.write(methods, &image)?;
             }
@@ -89,6 +106,10 @@ pub fn judge(case: &Case<'_>) -> Result<Vec<MethodResult>> {
                 collector.push(&image, i, counts).with_context(|| image.name.clone())?;
             }
         }
+    }
+    if case.settings.region != Region::All && (seen.share.normal == 0 || seen.share.anomaly == 0) {
+        let lacks = if seen.share.normal == 0 { "normal" } else { "anomalous" };
+        bail!("--region {} leaves no {lacks} pixel to judge: choose another region", case.settings.region);
     }
     let mut results: Vec<MethodResult> =
         collectors.into_iter().map(|collector| collector.finish(case)).collect::<Result<_>>()?;
@@ -98,7 +119,7 @@ pub fn judge(case: &Case<'_>) -> Result<Vec<MethodResult>> {
             result.video = video::judge(case, i, result)?;
         }
     }
-    Ok(results)
+    Ok((results, seen))
 }
 
 /// What needs the thresholds that the first pass found.

@@ -24,6 +24,21 @@ pub struct Image {
     pub maps: Vec<PixelScores>,
 }
 
+/// Truth and maps of image number `index`, what is not judged being void; the map of the road by itself.
+///
+/// # Errors
+/// What cannot be read, with the image's name.
+pub fn read(case: &Case<'_>, index: usize) -> Result<(Truth, Vec<ScoreMap>, Option<ScoreMap>)> {
+    let sample = &case.dataset.samples[index];
+    let path = sample.truth.as_ref().with_context(|| format!("{} has no mask", sample.name))?;
+    let mut truth = Truth::read(path, &case.dataset.values)?;
+    let mut maps = (case.load)(index)?;
+    let road = maps.drain(case.settings.methods.len().min(maps.len())..).next();
+    let applied = case.restriction.apply(&mut truth, sample, road.as_ref());
+    applied.with_context(|| sample.name.clone())?;
+    Ok((truth, maps, road))
+}
+
 impl Image {
     /// Reads truth and maps of image number `index`.
     ///
@@ -31,17 +46,14 @@ impl Image {
     /// What cannot be read, with the image's name.
     pub fn read(case: &Case<'_>, index: usize) -> Result<Image> {
         let sample = &case.dataset.samples[index];
-        let path = sample.truth.as_ref().with_context(|| format!("{} has no mask", sample.name))?;
-        let truth = Truth::read(path, &case.dataset.values)?;
+        let (truth, maps, _) = read(case, index)?;
         let mut enlarger = Enlarger::new(&case.settings.config.score);
         let luma = match enlarger.needs_luma() {
             true => luma(&sample.image, &Pool::new())?,
             false => Luma::default(),
         };
-        let maps = (case.load)(index)?
-            .iter()
-            .map(|map| at_size(&mut enlarger, map, &luma, (truth.width, truth.height)))
-            .collect();
+        let maps =
+            maps.iter().map(|map| at_size(&mut enlarger, map, &luma, (truth.width, truth.height))).collect();
         Ok(Image { name: sample.name.clone(), truth, maps })
     }
 

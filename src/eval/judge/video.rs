@@ -3,14 +3,14 @@
 use anyhow::{Context, Result};
 
 use super::Case;
-use super::pixels::{at_size, luma};
+use super::pixels::{at_size, luma, read};
 use crate::eval::metrics::video::{Judge, Motion, Settings, VideoFrame};
+use crate::eval::region::two_classes;
 use crate::eval::result::{MethodResult, SequenceResult};
-use crate::eval::truth::Truth;
 use crate::luma::Luma;
 use crate::motion::estimate;
 use crate::pool::Pool;
-use crate::score::Enlarger;
+use crate::score::{Enlarger, Roi};
 
 /// Judges each sequence of the data set by method number `method`, at the daemon's threshold, or at that
 /// of the best F1 if it has none.
@@ -30,6 +30,12 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
         gap_frames: score.event_gap_frames,
         ..Settings::at(threshold)
     };
+    // Alarms count where the daemon's do.
+    let roi = &case.settings.config.roi;
+    let margin = if roi.has_model() { roi.margin } else { score.roi_margin };
+    let road = case.settings.wants_road() && (roi.has_model() || !score.roi_classes.is_empty());
+    let polygons = score.roi.as_ref().map_or(&[][..], |roi| roi.all());
+    let mut roi = (road || !polygons.is_empty()).then(|| Roi::new(polygons, road.then(|| (vec![1], margin))));
     let sequence_of = |index: &usize| case.dataset.samples[*index].sequence.clone().unwrap_or_default();
     let mut reports = Vec::new();
     for frames in case.indices.chunk_by(|a, b| sequence_of(a) == sequence_of(b)) {
@@ -38,9 +44,7 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
         let (pool, mut enlarger) = (Pool::new(), Enlarger::new(score));
         for (number, index) in frames.iter().enumerate() {
             let sample = &case.dataset.samples[*index];
-            let path = sample.truth.as_ref().with_context(|| format!("{} has no mask", sample.name))?;
-            let truth = Truth::read(path, &case.dataset.values)?;
-            let maps = (case.load)(*index)?;
+            let (truth, maps, road) = read(case, *index)?;
             let map = maps.get(method).context("a map is missing")?;
             let brightness = luma(&sample.image, &pool)?;
             let scores = at_size(&mut enlarger, map, &brightness, (truth.width, truth.height));
@@ -60,6 +64,10 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
                 width: truth.width,
                 height: truth.height,
                 scores: &scores.data,
+                counted: roi.as_mut().map(|roi| {
+                    let road = road.as_ref().map(two_classes);
+                    roi.step(road.as_ref(), truth.width, truth.height)
+                }),
                 truth: Some(&truth),
                 motion: &motion,
             };

@@ -13,6 +13,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::finished::Finished;
+use super::region::Restriction;
 use super::result::MethodResult;
 use crate::file::write_whole;
 use pictures::Scale;
@@ -44,7 +45,7 @@ pub fn write(folder: &Path, finished: &Finished) -> Result<()> {
         sections::settings(result),
     ]
     .concat();
-    let title = format!("{} - farout eval", result.settings.dataset.kind.name());
+    let title = format!("{} ({}) - farout eval", result.settings.dataset.kind.name(), result.settings.region);
     let page = html::page(&title, &body);
     Ok(write_whole(&folder.join("index.html"), |out| out.write_all(page.as_bytes()))?)
 }
@@ -52,6 +53,7 @@ pub fn write(folder: &Path, finished: &Finished) -> Result<()> {
 /// The best and the worst images of every method, and the table of all.
 fn images(finished: &Finished) -> Result<String> {
     let result = &finished.result;
+    let restriction = Restriction::open(&result.settings.region, &finished.dataset)?;
     let mut body = String::new();
     for (number, method) in result.methods.iter().enumerate() {
         let mut ranked: Vec<(usize, f64)> = method
@@ -78,13 +80,14 @@ fn images(finished: &Finished) -> Result<String> {
                 let sample = &finished.dataset.samples[index];
                 let maps = finished.maps.load(index, &sample.name)?;
                 let Some(map) = maps.get(number) else { continue };
-                let panels = pictures::panels(&finished.dataset, index, map, scale)?;
+                let maps = (map, maps.get(result.settings.methods.len()));
+                let panels = pictures::panels(&finished.dataset, index, maps, scale, &restriction)?;
                 body.push_str(&sections::figure(&sample.name, &format!("AP {:.1} %", 100.0 * ap), &panels));
             }
         }
     }
     body.push_str(&sections::every_image(result));
-    let what = "By the AP of the image alone: picture, truth (anomaly orange, void dark), score map, and the overlay \
+    let what = "By the AP of the image alone: picture, truth (anomaly orange, void and what is not judged dark), score map, and the overlay \
                 as the daemon draws it, at the threshold of the best F1.";
     Ok(html::section("Best and worst images", what, &body))
 }

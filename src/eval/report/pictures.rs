@@ -5,6 +5,7 @@ use image::RgbImage;
 use image::imageops::FilterType;
 
 use crate::eval::dataset::Dataset;
+use crate::eval::region::Restriction;
 use crate::eval::truth::{ANOMALY, NORMAL, Truth};
 use crate::frame::{Frame, PixelFormat};
 use crate::grid::{PixelScores, ScoreMap};
@@ -37,14 +38,21 @@ pub struct Scale {
 ///
 /// # Errors
 /// If image or mask cannot be read any more.
-pub fn panels(dataset: &Dataset, index: usize, map: &ScoreMap, scale: Scale) -> Result<[String; 4]> {
+pub fn panels(
+    dataset: &Dataset,
+    index: usize,
+    (map, road): (&ScoreMap, Option<&ScoreMap>),
+    scale: Scale,
+    restriction: &Restriction,
+) -> Result<[String; 4]> {
     let sample = &dataset.samples[index];
     let bytes =
         std::fs::read(&sample.image).with_context(|| format!("cannot read {}", sample.image.display()))?;
     let frame = images::decode(&bytes, &Pool::new())
         .map_err(|why| anyhow::anyhow!("cannot read {}: {why}", sample.image.display()))?;
     let path = sample.truth.as_ref().with_context(|| format!("{} has no mask", sample.name))?;
-    let truth = Truth::read(path, &dataset.values)?;
+    let mut truth = Truth::read(path, &dataset.values)?;
+    restriction.apply(&mut truth, sample, road)?;
     let width = WIDTH.min(frame.width.max(1));
     let height = (frame.height * width / frame.width.max(1)).max(1);
     let whole = RgbImage::from_raw(frame.width as u32, frame.height as u32, frame.pixels.to_vec())

@@ -44,7 +44,7 @@ pub fn head(result: &EvalResult) -> String {
         result.bank.as_ref().map_or("no bank".to_owned(), |b| format!("{} reference features", b.rows));
     format!(
         "<h1>{}</h1><p class=\"note\">{} images, {} with anomaly ({:.2} % of the pixels that count); {} ({}), {bank}; \
-         farout {}, {}</p><div class=\"cards\">{cards}</div>",
+         farout {}, {}</p><p class=\"note\">{}</p><div class=\"cards\">{cards}</div>",
         escape(result.settings.dataset.kind.name()),
         record.images,
         record.with_anomaly,
@@ -53,6 +53,7 @@ pub fn head(result: &EvalResult) -> String {
         escape(&result.model.identity.features),
         escape(&result.farout),
         escape(&result.made),
+        escape(&crate::eval::table::region(result)),
     )
 }
 
@@ -341,6 +342,7 @@ pub fn settings(result: &EvalResult) -> String {
     let mut rows = vec![
         ("data set", format!("{} ({})", result.settings.dataset, result.dataset.sha256)),
         ("model", format!("{} ({})", result.model.identity.name, result.model.identity.sha256)),
+        ("region", crate::eval::table::region(result)),
         ("features", result.model.identity.features.clone()),
         ("input", format!("{}, {}", result.model.identity.input_size, result.model.identity.normalisation)),
         ("session", result.machine.session.clone()),

@@ -106,6 +106,8 @@ pub struct VideoFrame<'a> {
     pub height: usize,
     /// `height x width` scores, row by row.
     pub scores: &'a [f32],
+    /// Of each pixel, whether alarms count there; without, they count everywhere.
+    pub counted: Option<&'a [bool]>,
     /// Its truth, of the same size, if it has one.
     pub truth: Option<&'a Truth>,
     /// Where its pixels were in the frame before.
@@ -174,7 +176,10 @@ impl Judge {
         self.times.push(frame.time_secs);
         let labels = frame.truth.map(|truth| truth.labels.as_slice());
         self.flicker.step(&frame, labels);
-        let void = |i: usize| labels.is_some_and(|labels| labels[i] == VOID);
+        let void = |i: usize| {
+            let outside = frame.counted.is_some_and(|counted| !counted.get(i).copied().unwrap_or(false));
+            outside || labels.is_some_and(|labels| labels[i] == VOID)
+        };
         let above = |(i, score): (usize, &f32)| f64::from(*score) > self.settings.threshold && !void(i);
         let mask: Vec<bool> = frame.scores.iter().enumerate().map(above).collect();
         let mut regions = Components::of(&mask, frame.width);

@@ -25,6 +25,11 @@ type Squares = Vec<(usize, usize, usize)>;
 
 /// Judges frames at 10 per second: squares predicted, and squares true.
 fn run(frames: &[(Squares, Option<Squares>)]) -> VideoReport {
+    run_within(frames, None)
+}
+
+/// The same where alarms count in a part of the picture.
+fn run_within(frames: &[(Squares, Option<Squares>)], counted: Option<&[bool]>) -> VideoReport {
     let mut judge = Judge::new(settings());
     for (i, (predicted, real)) in frames.iter().enumerate() {
         let high: Vec<_> = predicted.iter().map(|square| (*square, 1.0)).collect();
@@ -38,6 +43,7 @@ fn run(frames: &[(Squares, Option<Squares>)]) -> VideoReport {
             width: WIDTH,
             height: HEIGHT,
             scores: &scores,
+            counted,
             truth: truth.as_ref(),
             motion: &Motion::Still,
         };
@@ -68,6 +74,15 @@ fn an_object_is_found_late_and_lost_once() {
     assert_eq!(tracking.mean_iou, Some(1.0));
     assert_eq!(report.false_alarms.false_alarms, 0);
     assert!((report.seconds - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn alarms_count_where_they_are_said_to() {
+    let frames: Vec<(Squares, Option<Squares>)> =
+        (0..4).map(|_| (vec![(2, 2, 5), (20, 10, 5)], Some(vec![]))).collect();
+    let alarms = |counted: Option<&[bool]>| run_within(&frames, counted).false_alarms.false_alarms;
+    let right: Vec<bool> = (0..WIDTH * HEIGHT).map(|i| i % WIDTH >= 16).collect();
+    assert_eq!((alarms(None), alarms(Some(&right)), alarms(Some(&[false; WIDTH * HEIGHT]))), (2, 1, 0));
 }
 
 #[test]
@@ -106,8 +121,15 @@ fn flicker_is_the_variance_that_motion_does_not_explain() {
             let noisy = |score: f32| score + ((random.unit() - 0.5) * noise) as f32;
             let scores: Vec<f32> = view(2 * i).into_iter().map(noisy).collect();
             let time_secs = i as f64;
-            let frame =
-                VideoFrame { time_secs, width: WIDTH, height: HEIGHT, scores: &scores, truth: None, motion };
+            let frame = VideoFrame {
+                time_secs,
+                width: WIDTH,
+                height: HEIGHT,
+                scores: &scores,
+                counted: None,
+                truth: None,
+                motion,
+            };
             judge.push(frame).unwrap();
         }
         judge.finish(None).flicker.unwrap()
@@ -156,6 +178,7 @@ fn frames_that_do_not_fit_are_refused() {
         width: WIDTH,
         height: HEIGHT,
         scores: &scores,
+        counted: None,
         truth: None,
         motion: &Motion::Still,
     };
