@@ -155,6 +155,7 @@ fn every_option() -> ScoreConfig {
     ScoreConfig {
         normalise: Normalise::Spread,
         smooth: 0.7,
+        hysteresis: 0.5,
         upsample: Upsampling::Guided,
         temporal: 0.5,
         roi: Some(Polygons::One(vec![[0.05, 0.2], [0.95, 0.2], [1.0, 1.0], [0.0, 1.0]])),

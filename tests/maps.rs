@@ -40,6 +40,7 @@ fn replay_and_eval_treat_maps_alike() {
         "",
         "normalise = \"median\"",
         "normalise = \"spread\"\nsmooth = 0.8",
+        "hysteresis = 2.5",
         "upsample = \"guided\"",
         "temporal = 0.6",
     ]

@@ -44,6 +44,10 @@ def outliers(weight):
     return ["--outlier-use", f"difference:{weight}", "--outlier-k", "3"]
 
 
+def discriminant(weight):
+    return ["--discriminant", str(weight)]
+
+
 def affinity(part):
     return ["--affinity", part, "--affinity-radius", "2", "--affinity-share", "0.9"]
 
@@ -62,6 +66,11 @@ CANDIDATES = {
     "tokens-keys-outliers-0.5": reduced(WITH_KEYS, *outliers(0.5), *affinity("tokens:12")),
     "tokens-keys-outliers-0.7": reduced(WITH_KEYS, *outliers(0.7), *affinity("tokens:12")),
     "tokens-keys-outliers-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12")),
+    "tokens-keys-discriminant-1": reduced(WITH_KEYS, *discriminant(1), *affinity("tokens:12")),
+    "tokens-keys-discriminant-2": reduced(WITH_KEYS, *discriminant(2), *affinity("tokens:12")),
+    "tokens-keys-outliers-0.5-discriminant-1": reduced(WITH_KEYS, *outliers(0.5), *discriminant(1), *affinity("tokens:12")),
+    "tokens-keys-outliers-0.5-discriminant-2": reduced(WITH_KEYS, *outliers(0.5), *discriminant(2), *affinity("tokens:12")),
+    "tokens-keys-outliers-0.7-discriminant-1": reduced(WITH_KEYS, *outliers(0.7), *discriminant(1), *affinity("tokens:12")),
     "tokens-keys-objects-0.5": reduced(WITH_KEYS, *outliers(0.5), *affinity("tokens:12"), kinds="scraps-objects"),
     "tokens-keys-objects-0.7": reduced(WITH_KEYS, *outliers(0.7), *affinity("tokens:12"), kinds="scraps-objects"),
     "tokens-keys-objects-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12"), kinds="scraps-objects"),

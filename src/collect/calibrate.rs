@@ -13,7 +13,7 @@ use super::uncertainty::{Uncertainty, picked};
 use crate::bank::{Bank, Calibration, MethodCalibration, statistics_of};
 use crate::digest::Digest;
 use crate::grid::{Distances, Features, Grid, Logits, ScoreMap};
-use crate::score::{AlarmLevel, Fuser, Fusion, MapRecipe, Method, Normalise, Parametric, Smoother};
+use crate::score::{AlarmLevel, Finish, Fuser, Fusion, MapRecipe, Method, Normalise, Parametric};
 use crate::views::{Layout, ViewsConfig};
 
 /// The held-out frames with the smallest hash of (seed, image), at most so many. Of an image given under
@@ -24,7 +24,7 @@ pub(super) struct HeldOut {
     min_region_px: u32,
     parametric: Vec<Parametric>,
     recipe: MapRecipe,
-    smoother: Option<Smoother>,
+    finish: Finish,
     alarm: AlarmLevel,
     views: ViewsConfig,
     frames: BTreeMap<(u128, Digest), HeldFrame>,
@@ -39,7 +39,7 @@ impl HeldOut {
             min_region_px: terms.min_region_px,
             parametric: terms.parametric.clone(),
             recipe: terms.maps,
-            smoother: Smoother::new(terms.maps.smooth),
+            finish: Finish::of(&terms.maps),
             alarm: AlarmLevel::new(terms.min_region_px),
             views: ViewsConfig::default(),
             frames: BTreeMap::new(),
@@ -104,7 +104,7 @@ impl HeldOut {
     ) {
         let patches = void;
         let (void, parametric) = ((void, features.grid), &self.parametric);
-        let mut level = |grid: Grid, scores: &[f32]| level(&mut self.smoother, &mut self.alarm, grid, scores);
+        let mut level = |grid: Grid, scores: &[f32]| level(&mut self.finish, &mut self.alarm, grid, scores);
         let of = |logits| Uncertainty::of(logits, void, parametric, self.recipe.partner, &mut level);
         let uncertainty = logits.map_or_else(Uncertainty::none, of);
         let mut classes = Vec::new();
@@ -157,7 +157,7 @@ impl HeldOut {
         for map in &mut maps {
             self.recipe.normalise.apply(&mut map.data, &mut spare);
             knn.extend(map.data.iter().filter(|d| d.is_finite()));
-            knn_levels.extend(level(&mut self.smoother, &mut self.alarm, map.grid, &map.data));
+            knn_levels.extend(level(&mut self.finish, &mut self.alarm, map.grid, &map.data));
         }
         if knn_levels.is_empty() {
             return Ok(None);
@@ -220,7 +220,7 @@ impl HeldOut {
                 continue;
             }
             fuser.step((distances.grid, &distances.data), (*grid, map), &mut fused);
-            if let Some(level) = level(&mut self.smoother, &mut self.alarm, fused.grid, &fused.data) {
+            if let Some(level) = level(&mut self.finish, &mut self.alarm, fused.grid, &fused.data) {
                 scores.extend(picked(&fused.data));
                 levels.push(level);
             }
@@ -233,10 +233,12 @@ impl HeldOut {
     }
 }
 
-/// The alarm level of a map, smoothed as it will be.
-fn level(smoother: &mut Option<Smoother>, alarm: &mut AlarmLevel, grid: Grid, scores: &[f32]) -> Option<f32> {
-    let Some(smoother) = smoother else { return alarm.of(grid, scores) };
-    let mut smooth = scores.to_vec();
-    smoother.apply(grid, &mut smooth);
-    alarm.of(grid, &smooth)
+/// The alarm level of a map, finished as it will be.
+fn level(finish: &mut Finish, alarm: &mut AlarmLevel, grid: Grid, scores: &[f32]) -> Option<f32> {
+    if finish.is_nothing() {
+        return alarm.of(grid, scores);
+    }
+    let mut finished = scores.to_vec();
+    finish.apply(grid, &mut finished);
+    alarm.of(grid, &finished)
 }

@@ -302,6 +302,7 @@ impl Common {
             ("partner of fused scores", terms.maps.partner.name().to_owned()),
             ("normalisation of distances", terms.maps.normalise.name().to_owned()),
             ("smoothing of maps", terms.maps.smooth.to_string()),
+            ("hysteresis of maps", terms.maps.hysteresis.to_string()),
         ]);
         Common { model: metadata.model.clone(), data_type: bank.features().data_type(), rest }
     }

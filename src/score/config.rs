@@ -94,6 +94,9 @@ pub struct ScoreConfig {
     pub normalise: Normalise,
     /// Sigma in cells of a Gaussian that smooths the score map; 0, the default, for none.
     pub smooth: f32,
+    /// How far below the threshold, in units of the score, what is joined to a region still belongs to it; 0, the
+    /// default, for not at all.
+    pub hysteresis: f32,
     /// How the map becomes as large as the picture: "bilinear" (default) or "guided" (along its edges).
     pub upsample: Upsampling,
     /// Guided: reach of the windows in cells of the map. Default 2.
@@ -133,6 +136,7 @@ impl Default for ScoreConfig {
             partner: Parametric::Lse,
             normalise: Normalise::Off,
             smooth: 0.0,
+            hysteresis: 0.0,
             upsample: Upsampling::Bilinear,
             guided_radius: 2.0,
             guided_epsilon: 0.001,
@@ -157,6 +161,7 @@ impl ScoreConfig {
     pub fn check(&self) -> Result<(), String> {
         let numbers = [
             ("smooth", f64::from(self.smooth), 0.0, 32.0),
+            ("hysteresis", f64::from(self.hysteresis), 0.0, 1e6),
             ("guided_radius", f64::from(self.guided_radius), 0.1, 32.0),
             ("guided_epsilon", f64::from(self.guided_epsilon), 9.9e-7, 1.0),
             ("temporal", f64::from(self.temporal), 0.0, 0.951),
@@ -178,7 +183,8 @@ impl ScoreConfig {
 
     /// What of it decides the score map of a single frame, and so its statistics.
     pub fn recipe(&self) -> MapRecipe {
-        MapRecipe { partner: self.partner, normalise: self.normalise, smooth: self.smooth }
+        let ScoreConfig { partner, normalise, smooth, hysteresis, .. } = *self;
+        MapRecipe { partner, normalise, smooth, hysteresis }
     }
 
     /// The threshold to use with `bank`, searched for `k` neighbours in the picture and these `views` beside it
@@ -236,7 +242,7 @@ const NORMALISE: &str = "normalise";
 /// Keys of `[score]` and their values, for people.
 fn told(keys: &BTreeMap<String, String>) -> String {
     match keys.is_empty() {
-        true => "neither score.normalise nor score.smooth".to_owned(),
+        true => "none of score.normalise, score.smooth and score.hysteresis".to_owned(),
         false => keys.iter().map(|(k, v)| format!("score.{k} = {v}")).collect::<Vec<_>>().join(", "),
     }
 }
@@ -251,6 +257,8 @@ pub struct MapRecipe {
     pub normalise: Normalise,
     /// Sigma of the smoothing in cells.
     pub smooth: f32,
+    /// As [`ScoreConfig::hysteresis`].
+    pub hysteresis: f32,
 }
 
 impl MapRecipe {
@@ -262,6 +270,9 @@ impl MapRecipe {
         }
         if self.smooth > 0.0 {
             keys.insert("smooth".to_owned(), self.smooth.to_string());
+        }
+        if self.hysteresis > 0.0 {
+            keys.insert("hysteresis".to_owned(), self.hysteresis.to_string());
         }
         keys
     }

@@ -1,7 +1,7 @@
 //! Distances and logits of a frame -> its score map.
 
 use super::fusion::{Fuser, Fusion};
-use super::{Method, Normalise, Parametric, ScoreConfig, ScoreError, ScoreInputs, Smoother};
+use super::{Finish, Method, Normalise, Parametric, ScoreConfig, ScoreError, ScoreInputs};
 use crate::bank::{Bank, Calibration};
 use crate::grid::{Distances, Logits, LogitsKind, ScoreMap};
 
@@ -10,7 +10,7 @@ use crate::grid::{Distances, Logits, LogitsKind, ScoreMap};
 pub struct Scorer {
     rule: Rule,
     normalise: Normalise,
-    smoother: Option<Smoother>,
+    finish: Finish,
     uncertainty: Vec<f32>,
     relative: Vec<f32>,
     spare: Vec<f32>,
@@ -69,7 +69,7 @@ impl Scorer {
         Ok(Scorer {
             rule,
             normalise: if method.searches() { config.normalise } else { Normalise::Off },
-            smoother: Smoother::new(config.smooth),
+            finish: Finish::of(&config.recipe()),
             uncertainty: Vec::new(),
             relative: Vec::new(),
             spare: Vec::new(),
@@ -99,7 +99,7 @@ impl Scorer {
         out: &mut ScoreMap,
     ) -> Result<(), ScoreError> {
         let missing = ScoreError::NoLogits(self.method().name());
-        let Scorer { rule, normalise, smoother, uncertainty, relative, spare } = self;
+        let Scorer { rule, normalise, finish, uncertainty, relative, spare } = self;
         let mut measured = &distances.data[..];
         if *normalise != Normalise::Off {
             relative.clear();
@@ -124,9 +124,7 @@ impl Scorer {
                 fuser.step((distances.grid, measured), (logits.grid, uncertainty), out);
             }
         }
-        if let Some(smoother) = smoother {
-            smoother.apply(out.grid, &mut out.data);
-        }
+        finish.apply(out.grid, &mut out.data);
         Ok(())
     }
 }

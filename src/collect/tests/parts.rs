@@ -56,7 +56,12 @@ fn merged_shards_are_the_bank_of_one_run_byte_for_byte() {
     for data_type in [DataType::F16, DataType::F32] {
         for (size, held_out_share) in [(100, 0.2), (10_000, 0.2), (300, 0.01)] {
             // Half of them with maps that are treated before they are measured.
-            let maps = MapRecipe { partner: Parametric::Entropy, normalise: Normalise::Median, smooth: 0.75 };
+            let maps = MapRecipe {
+                partner: Parametric::Entropy,
+                normalise: Normalise::Median,
+                smooth: 0.75,
+                hysteresis: 0.5,
+            };
             let maps = if data_type == DataType::F32 { maps } else { MapRecipe::default() };
             let config = BuildConfig { data_type, held_out_share, video_step: 3, maps, ..config(size) };
             let whole = part(&inputs, &config).unwrap().to_bytes().unwrap();
@@ -110,7 +115,12 @@ fn what_does_not_fit_together_is_refused_by_name() {
         (BuildConfig { k: 2, ..config(50) }, "k: 2, not 3"),
         (
             BuildConfig {
-                maps: MapRecipe { partner: Parametric::Msp, normalise: Normalise::Median, smooth: 1.5 },
+                maps: MapRecipe {
+                    partner: Parametric::Msp,
+                    normalise: Normalise::Median,
+                    smooth: 1.5,
+                    hysteresis: 0.0,
+                },
                 ..config(50)
             },
             "normalisation of distances: median, not off; partner of fused scores: msp, not lse",

@@ -1,5 +1,6 @@
 //! Fused scores beside their formulas, and what does not go together.
 
+use super::super::Smoother;
 use super::*;
 use crate::bank::{
     BankContents, BuildRecord, Calibration, DistanceScale, Extras, FORMAT, Metadata, MethodCalibration,
