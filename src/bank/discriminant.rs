@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Baseline;
 
-/// The score of a patch x becomes its distance, in standard deviations, plus `weight` times the z-score of L(x) = w . x.
-/// w is Fisher's linear discriminant between the references r and the known outliers o, regularised:
+/// The score of a patch x becomes its distance, in standard deviations, plus `weight` times max(z - 1, 0), z being the
+/// z-score of L(x) = w . x on normal frames: what lies on the outliers' side is stranger for it, and nothing is less
+/// strange because it is unlike the known outliers. w is Fisher's linear discriminant between the references r and the known outliers o, regularised:
 /// w = ((S_r + S_o) / 2 + ridge I)^-1 (m_o - m_r), m the means and S the covariances of the features of the recipe's parts,
 /// each part divided by the root of the mean variance of its references; the mean of a picture is taken off first where
 /// the recipe does so. All numbers of the parts count, those that a reduction leaves out, too.
@@ -24,6 +25,13 @@ pub struct Discriminant {
 }
 
 impl Discriminant {
+    /// What is added to the distance of a patch with this z-score.
+    pub fn of(&self, z: f64) -> f64 {
+        /// One normal patch in six lies further, if they are Gaussian.
+        const USUAL: f64 = 1.0;
+        self.weight * (z - USUAL).max(0.0)
+    }
+
     /// Whether its numbers make sense.
     pub fn is_sane(&self) -> bool {
         let fine = |x: f64| x.is_finite() && x >= 0.0;

@@ -218,7 +218,7 @@ impl Summary {
         if let Some(how) = discriminant {
             writeln!(
                 f,
-                "               plus {} times the z-score of a linear discriminant between references and known outliers (ridge {})",
+                "               plus {} times what the z-score of a linear discriminant between references and known outliers (ridge {}) has above 1",
                 how.weight, how.ridge
             )?;
         }

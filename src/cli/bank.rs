@@ -110,8 +110,8 @@ pub struct RecipeArgs {
     /// Nearest outliers whose mean distance is o
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one)]
     pub outlier_k: usize,
-    /// Add this weight times the z-score of a linear discriminant between references and --outliers to the distance, which
-    /// has to be that of parts combined by sum or max
+    /// Add this weight times what the z-score of a linear discriminant between references and --outliers has above 1 to the
+    /// distance, which has to be that of parts combined by sum or max
     #[arg(long, value_name = "W")]
     pub discriminant: Option<f64>,
     /// How far the discriminant's covariance is drawn to that of equal, independent numbers, in mean variances

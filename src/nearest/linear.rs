@@ -30,7 +30,7 @@ impl Linear {
         })
     }
 
-    /// Adds the z-score of each patch times the weight to its score in `out`. `features` are those of the model, `mean` is
+    /// Adds what the discriminant gives for each patch to its score in `out`. `features` are those of the model, `mean` is
     /// that of their picture, where it is not their own. What is not finite gives infinity. Runs on the current rayon pool.
     pub(super) fn add(&mut self, features: &Features, mean: Option<&[f32]>, out: &mut [f32]) {
         let Linear { direction, how, centred, mean: own, last } = self;
@@ -56,7 +56,7 @@ impl Linear {
         );
         let Baseline { mean, deviation } = how.baseline.unwrap_or(super::gauge::UNKNOWN);
         for (score, raw) in out.iter_mut().zip(last.data.iter()) {
-            *score += (how.weight * (f64::from(*raw) - mean) / deviation) as f32;
+            *score += how.of((f64::from(*raw) - mean) / deviation) as f32;
         }
     }
 
@@ -94,7 +94,16 @@ mod tests {
         let mut plain = linear(false);
         plain.add(&features, None, &mut out);
         assert_eq!(plain.last().data[..], [2.0, 0.0, f32::INFINITY, -11.0]);
-        assert_eq!(out, [10.5, f32::INFINITY, f32::INFINITY, -5.0]);
+        // Z-scores of 0.25, -0.25, infinity and -3: not one that is above 1.
+        assert_eq!(out, [10.0, f32::INFINITY, f32::INFINITY, 1.0]);
+        let mut near = Linear {
+            how: Discriminant { baseline: Some(Baseline { mean: 1.0, deviation: 0.25 }), ..how },
+            ..linear(false)
+        };
+        let mut out = [10.0, 1.0, 0.0, 1.0];
+        near.add(&features, None, &mut out);
+        // A z-score of 4, less 1, twice.
+        assert_eq!(out, [16.0, 1.0, f32::INFINITY, 1.0]);
         // The mean of the picture, of its sound patches: (0, 2, 2), which gives -3; or another one.
         let mut centred = linear(true);
         centred.add(&features, None, &mut [0.0; 4]);
