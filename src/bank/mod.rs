@@ -1,6 +1,7 @@
 //! The bank: reference features from normal driving, where each came from, and how far
 //! normal frames lie from them. It knows its file, not how features are made or searched.
 
+mod baseline;
 mod bytes;
 mod calibration;
 mod discriminant;
@@ -20,6 +21,7 @@ mod transform;
 
 use std::path::{Path, PathBuf};
 
+pub use baseline::Baseline;
 pub use calibration::{Calibration, MethodCalibration, Threshold, ViewBaseline, ViewRecord, statistics_of};
 pub use discriminant::Discriminant;
 pub use error::BankError;
@@ -28,7 +30,7 @@ pub use file::{
     OutlierRows, PictureMeans, SourceFile,
 };
 pub use outlier_use::OutlierUse;
-pub use recipe::{Affinity, Baseline, ClassSource, Combine, Recipe, RecipePart};
+pub use recipe::{Affinity, ClassSource, Combine, Recipe, RecipePart};
 pub use record::{PruneRecord, ShardNumber};
 pub use reference::{DistanceScale, ReferenceRecord, ScoreRange};
 pub use references::References;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Discriminant, OutlierUse, StepKind};
+use super::{Baseline, Discriminant, OutlierUse, StepKind};
 use crate::identity::ModelIdentity;
 
 /// What is done to features before they are compared, part by part. The rows of the bank are stored as it leaves
@@ -84,15 +84,6 @@ pub struct RecipePart {
     /// Its distances on held-out normal frames, where parts are searched one by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
-}
-
-/// Distances of one part on the patches of held-out normal frames, void ones left out.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Baseline {
-    /// Their mean.
-    pub mean: f64,
-    /// Their standard deviation (of the population).
-    pub deviation: f64,
 }
 
 /// How parts make one distance. With d_p the mean L2 distance of part p to its k nearest rows, or what

@@ -2,8 +2,8 @@
 
 use nalgebra::{Cholesky, DMatrix, DVector};
 
-use super::fit::Raw;
 use super::moments::Moments;
+use super::raw::Raw;
 use crate::bank::{Combine, Recipe, RecipePart, Step, StepKind, Transform};
 use crate::nearest::Projector;
 

@@ -5,15 +5,13 @@ use nalgebra::{DMatrix, SymmetricEigen};
 use super::discriminant::direction;
 use super::error::BuildError;
 use super::moments::Moments;
+use super::raw::Raw;
 use super::recipe::RecipeConfig;
 use crate::bank::{
-    Affine, BankContents, Combine, Covariance, DataType, Extras, FORMAT_WITH_RECIPE, PictureMeans, Recipe,
-    RecipePart, Rows, RowsBuf, Step, StepKind, Transform,
+    Affine, BankContents, Combine, Covariance, DataType, Extras, FORMAT_WITH_RECIPE, Recipe, RecipePart,
+    Rows, RowsBuf, Step, StepKind, Transform,
 };
-use crate::nearest::{ImageMeans, Projector};
-
-/// Rows that are looked at together.
-const CHUNK: usize = 4096;
+use crate::nearest::Projector;
 
 /// `contents`, whose rows are features as they are, with the recipe that `config` asks for: transforms are fitted
 /// to the rows, which are then stored as these leave them. Unchanged if nothing is asked for. Runs on the current
@@ -67,33 +65,6 @@ pub(super) fn fitted(mut contents: BankContents, config: &RecipeConfig) -> Resul
     contents.metadata.recipe = Some(recipe);
     contents.metadata.format = FORMAT_WITH_RECIPE;
     Ok(contents)
-}
-
-/// Rows as they come from the model.
-pub(super) struct Raw<'a> {
-    pub(super) rows: Rows<'a>,
-    pub(super) width: usize,
-    pub(super) means: Option<&'a PictureMeans>,
-}
-
-impl Raw<'_> {
-    /// Lets `take` have the rows chunk after chunk: the first one's number, and tables of what `projector` makes
-    /// of them.
-    pub(super) fn each(&self, mut projector: Projector, mut take: impl FnMut(usize, &[Vec<f32>])) {
-        let count = self.rows.count(self.width);
-        let mut tables = vec![Vec::new(); projector.tables().len()];
-        let mut chunk = Vec::new();
-        for first in (0..count).step_by(CHUNK) {
-            chunk.resize(CHUNK.min(count - first) * self.width, 0.0);
-            self.rows.copy_to(first * self.width, &mut chunk);
-            let means = match self.means {
-                Some(PictureMeans { means, own }) => ImageMeans::Each(means, &own[first..]),
-                None => ImageMeans::None,
-            };
-            projector.rows(&chunk, means, &mut tables.iter_mut().collect::<Vec<_>>());
-            take(first, &tables);
-        }
-    }
 }
 
 /// Rows as the recipe leaves them, table after table.

@@ -26,6 +26,7 @@ mod outliers;
 mod part;
 mod progress;
 mod prune;
+mod raw;
 mod recipe;
 mod reference;
 mod rounding;

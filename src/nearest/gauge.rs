@@ -40,9 +40,6 @@ pub struct Gauge {
 pub(super) type Open<'a> =
     dyn Fn(&Arc<ThreadPool>, usize, &References) -> Result<Box<dyn Nearest>, SearchError> + 'a;
 
-/// What distances mean where nothing is known of normal ones: as they are.
-pub(super) const UNKNOWN: Baseline = Baseline { mean: 0.0, deviation: 1.0 };
-
 impl Gauge {
     /// The gauge of `bank` with engines that `open` opens.
     ///
@@ -67,7 +64,7 @@ impl Gauge {
             projector: Projector::new(recipe, bank.transforms(), bank.width()),
             engines,
             strange,
-            baselines: recipe.parts.iter().map(|part| part.baseline.unwrap_or(UNKNOWN)).collect(),
+            baselines: recipe.parts.iter().map(|part| part.baseline.unwrap_or(Baseline::UNKNOWN)).collect(),
             features: vec![Features::default(); tables],
             distances: vec![Distances::default(); tables],
             outlying: Distances::default(),

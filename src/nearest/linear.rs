@@ -54,7 +54,7 @@ impl Linear {
                 *score = if raw.is_finite() { raw } else { f32::INFINITY };
             },
         );
-        let Baseline { mean, deviation } = how.baseline.unwrap_or(super::gauge::UNKNOWN);
+        let Baseline { mean, deviation } = how.baseline.unwrap_or(Baseline::UNKNOWN);
         for (score, raw) in out.iter_mut().zip(last.data.iter()) {
             *score += how.of((f64::from(*raw) - mean) / deviation) as f32;
         }

@@ -273,7 +273,7 @@ fn maps_are_normalised_before_and_smoothed_after() {
     assert!(matches!(Scorer::open(Method::Cdnp, &spread, &at_hand(&bank)), Err(ScoreError::CdnpOfSpread)));
     Scorer::open(Method::Cdnp, &median, &at_hand(&bank)).unwrap();
     let why = median.resolve(&bank, 3, "").unwrap_err().to_string();
-    assert!(why.contains("score.normalise = \"median\"") && why.contains("measured with neither"), "{why}");
+    assert!(why.contains("score.normalise = \"median\"") && why.contains("measured with none of"), "{why}");
     let lse = |config: &ScoreConfig| {
         let method = Method::Parametric(Parametric::Lse);
         ScoreConfig { method, ..config.clone() }.resolve(&bank, 3, "")
