@@ -59,8 +59,8 @@ pub struct EvalRunArgs {
     /// Judge by these protocols too: pooled, per-image, smiyc-anomaly, smiyc-obstacle, video
     #[arg(long, value_name = "P,P", value_delimiter = ',', conflicts_with = "from")]
     pub protocol: Vec<Protocol>,
-    /// Which pixels are judged, all others being void: all; road (as the model of [roi], or the main model's logits with
-    /// score.roi_classes, see it, and what the truth calls anomaly); below-horizon[:SHARE of the height]; a mask for all
+    /// Which pixels are judged, all others being void: all; road (as roi.model or, with score.roi_classes, the main model's
+    /// logits see it, and what the truth calls anomaly); below-horizon[:SHARE of the height]; a mask for all
     /// pictures, or a folder of masks (not 0 is judged)
     #[arg(long, value_name = "WHAT", default_value = "all", conflicts_with = "from")]
     pub region: Region,

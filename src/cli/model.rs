@@ -116,7 +116,7 @@ pub struct ModelPrepareArgs {
     pub output: PathBuf,
     /// What to take as features, as `farout model inspect` lists it: key:12, value:9, tokens:12, norm, stage:4, or a
     /// tensor's own name; queries and keys before any rotation by position (RoPE). Left out, only the class logits are
-    /// taken: for [roi] model
+    /// taken: for roi.model
     #[arg(long, value_name = "SELECTOR")]
     pub features: Option<String>,
     /// Several of them side by side, all of one grid
