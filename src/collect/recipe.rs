@@ -117,6 +117,20 @@ impl RecipeConfig {
         if self.transform.iter().skip(1).any(|step| *step == StepKind::CenterImage) {
             return wrong("center:image can only be the first step of a transform".to_owned());
         }
+        if let Some(how) = &self.discriminant {
+            if !self.combine.searches_apart() {
+                return wrong(
+                    "a discriminant is added to distances in deviations: give --combine sum or max"
+                        .to_owned(),
+                );
+            }
+            if !how.is_sane() {
+                return wrong(format!(
+                    "a discriminant wants a weight and a ridge of 0 or more, not {} and {}",
+                    how.weight, how.ridge
+                ));
+            }
+        }
         let mut from = 0;
         let mut known = Vec::new();
         for part in &model.parts {
@@ -202,10 +216,16 @@ mod tests {
             columns(RecipeConfig { parts: vec![text("all")], ..Default::default() }, &two),
             [(text("all"), 0, 12)]
         );
+        let told = |weight| Some(Discriminant { weight, ridge: 1.0, baseline: None });
         for (config, words) in [
             (RecipeConfig { parts: vec![text("key:1")], ..Default::default() }, "value:9, norm"),
             (RecipeConfig { heads: 3, ..Default::default() }, "8 wide"),
             (RecipeConfig { floor: f64::NAN, ..Default::default() }, "0.01"),
+            (RecipeConfig { discriminant: told(1.0), ..Default::default() }, "--combine sum"),
+            (
+                RecipeConfig { discriminant: told(-1.0), combine: Combine::Max, ..Default::default() },
+                "not -1 and 1",
+            ),
         ] {
             let why = config.resolve(&two).unwrap_err().to_string();
             assert!(why.contains(words), "{why}");
