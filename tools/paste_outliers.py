@@ -94,13 +94,16 @@ def a_scrap(pictures, height, rng):
     return pixels, Image.fromarray(inside.astype(np.uint8) * 255)
 
 
-def paste(image, make, rng):
-    """Up to three things whose feet stand on the lower part of `image`, the larger the nearer; their truth."""
+def paste(image, make, rng, sizes):
+    """Up to three things whose feet stand on the lower part of `image`, the larger the nearer; their truth.
+
+    `sizes`: their least and largest height as shares of what lies between horizon and foot.
+    """
     width, height = image.size
     truth = np.zeros((height, width), np.uint8)
     for _ in range(rng.integers(1, 4)):
         foot = rng.uniform(HORIZON + 0.1, 0.97)
-        pixels, shape = make(max(12, int((foot - HORIZON) * rng.uniform(0.25, 1) * height)), rng)
+        pixels, shape = make(max(12, int((foot - HORIZON) * rng.uniform(*sizes) * height)), rng)
         rows, columns = pixels.shape[:2]
         left, top = int(rng.uniform(0.06, 0.94) * width - columns / 2), int(foot * height - rows)
         soft = shape.filter(ImageFilter.MinFilter(3)).filter(ImageFilter.GaussianBlur(1))
@@ -121,11 +124,15 @@ def main():
     parser.add_argument("--scraps", action="store_true")
     parser.add_argument("--objects", type=pathlib.Path)
     parser.add_argument("--fold", default="all", choices=["all", "even", "odd"])
+    parser.add_argument("--sizes", default="0.25,1", help="heights, as shares of what lies between horizon and foot (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--out", required=True, type=pathlib.Path)
     args = parser.parse_args()
     if not (args.scraps or args.objects):
         parser.error("nothing to paste: give --scraps, --objects or both")
+    sizes = tuple(map(float, args.sizes.split(",")))
+    if len(sizes) != 2 or not 0 < sizes[0] <= sizes[1]:
+        parser.error(f"--sizes {args.sizes}: two numbers above 0, the smaller one first, such as 0.25,1")
     pictures = [p for given in args.images for p in (sorted(given.iterdir()) if given.is_dir() else [given])][:: args.every]
     kinds = []
     if args.scraps:
@@ -143,7 +150,7 @@ def main():
             image = Image.open(path).convert("RGB")
             size = tuple(map(int, args.size.split("x"))) if args.size else (960 * image.width // image.height, 960)
             image = image.resize(size, Image.Resampling.LANCZOS)
-            Image.fromarray(paste(image, make, rng)).save(args.out / "labels" / f"{path.stem}_{kind}.png")
+            Image.fromarray(paste(image, make, rng, sizes)).save(args.out / "labels" / f"{path.stem}_{kind}.png")
             image.save(args.out / "images" / f"{path.stem}_{kind}.png", compress_level=1)
     print(f"{len(pictures) * len(kinds)} pictures in {args.out}")
 

@@ -3,8 +3,9 @@
 
     cargo build --release && pip install -r tools/requirements.txt && tools/select_detection.py DATA OUT [--quick]
 
-Candidates are banks of the same features; each is judged by `farout eval` on five sets. The one with the largest sum of
-AP - FPR95 is chosen, where the two sets of pasted things count half:
+Candidates are banks of the same features; each is judged by `farout eval` on six sets. Of those whose sum of
+AP - FPR95 is within NOISE of the largest, where the three sets of pasted things count half, the one is chosen that loses least
+to the best candidate of any set:
 
 - elsewhere: stills and frames of other cameras in other countries. Vehicles and people are the anomaly, as a model trained on
   Cityscapes marks them (tools/label_things.py), and all banks for this set were built without CamVid's. Real things, none of
@@ -13,6 +14,8 @@ AP - FPR95 is chosen, where the two sets of pasted things count half:
 - unseen: CamVid's validation images; cars, pedestrians and cyclists are the anomaly, and the banks are without them, too.
 - static: Fishyscapes Static's validation images with even numbers, for what is pasted there.
 - pasted: DATA/stills with objects from these even images pasted in.
+- large: the same, as large as what stands right before the car. A recipe that finds small things by their likeness to scraps
+  can lose large ones, and the other sets have few of those.
 
 Known outliers are scraps of the training pictures themselves (tools/paste_outliers.py --scraps): no labelled set is needed for
 them, and nothing that the sets show is among them.
@@ -66,6 +69,9 @@ CANDIDATES = {
     "tokens-keys-outliers-0.5": reduced(WITH_KEYS, *outliers(0.5), *affinity("tokens:12")),
     "tokens-keys-outliers-0.7": reduced(WITH_KEYS, *outliers(0.7), *affinity("tokens:12")),
     "tokens-keys-outliers-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12")),
+    "tokens-keys-discriminant-1.5": reduced(WITH_KEYS, *discriminant(1.5), *affinity("tokens:12")),
+    "tokens-keys-outliers-0.3-discriminant-1": reduced(WITH_KEYS, *outliers(0.3), *discriminant(1), *affinity("tokens:12")),
+    "tokens-keys-outliers-0.3-discriminant-1.5": reduced(WITH_KEYS, *outliers(0.3), *discriminant(1.5), *affinity("tokens:12")),
     "tokens-keys-outliers-0.5-discriminant-1.5": reduced(WITH_KEYS, *outliers(0.5), *discriminant(1.5), *affinity("tokens:12")),
     "tokens-keys-outliers-0.7-discriminant-1.5": reduced(WITH_KEYS, *outliers(0.7), *discriminant(1.5), *affinity("tokens:12")),
     "tokens-keys-objects-0.5": reduced(WITH_KEYS, *outliers(0.5), *affinity("tokens:12"), kinds="scraps-objects"),
@@ -73,7 +79,8 @@ CANDIDATES = {
     "tokens-keys-objects-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12"), kinds="scraps-objects"),
     "tokens-values-outliers-0.7": reduced(WITH_VALUES, *outliers(0.7), *affinity("tokens:12")),
 }
-WEIGHTS = {"elsewhere": 1, "cityscapes": 1, "unseen": 1, "static": 0.5, "pasted": 0.5}
+WEIGHTS = {"elsewhere": 1, "cityscapes": 1, "unseen": 1, "static": 0.5, "pasted": 0.5, "large": 0.5}
+NOISE = 3  # Other outliers, or references drawn anew, change a sum as much.
 # Pictures whose labels were seen to be wrong, or whose lower half is bonnet, and how many frames of which films are taken.
 WRONG = ("bdd_3c0e", "bdd_9aa9", "bdd_8e1c", "hybridnets_3")
 FILMS = {"udacity_solidWhiteRight": 6, "udacity_vehdet_test_small2": 2, "udacity_vehdet_test_video": 6, "wos_seq1": 8}
@@ -127,8 +134,9 @@ def make_sets(data, out, every):
     even = sorted((data / "fs_static/images").iterdir(), key=by_number)[::2][::every]
     static = links(out / "static", even)
     paste = [sys.executable, ROOT / "tools/paste_outliers.py"]
-    once(out / "pasted", *paste, "--images", data / "stills", "--objects", data / "fs_static", "--fold", "even",
-         "--every", every, "--size", "1280x720", "--seed", 1, "-o", out / "pasted")  # fmt: skip
+    for name, *how in (("pasted", "--seed", 1), ("large", "--seed", 2, "--sizes", "0.8,1.6")):
+        once(out / name, *paste, "--images", data / "stills", "--objects", data / "fs_static", "--fold", "even",
+             "--every", every, "--size", "1280x720", *how, "-o", out / name)  # fmt: skip
     label = [sys.executable, ROOT / "tools/label_things.py", data / "models/efficientvit_seg_b0_cityscapes_512x1024.onnx"]
     stills = [f for f in sorted((data / "stills").iterdir()) if not f.name.startswith(WRONG)][::every]
     films = [(film, count) for film in sorted((data / "clips").iterdir()) for name, count in FILMS.items() if film.name.startswith(name)]
@@ -137,7 +145,7 @@ def make_sets(data, out, every):
     once(out / "cityscapes", *label, static, "--void-labels", data / "fs_static/labels", "-o", out / "cityscapes")
     # Neighbouring pictures of CamVid are alike.
     unseen = links(out / "unseen", sorted((data / "camvid/val/images").iterdir())[:: 6 * every])
-    own = {name: (out / name / "images", out / name / "labels", [0], [1], [255]) for name in ("elsewhere", "cityscapes", "pasted")}
+    own = {name: (out / name / "images", out / name / "labels", [0], [1], [255]) for name in ("elsewhere", "cityscapes", "pasted", "large")}
     own["static"] = (static, data / "fs_static/labels", [0], [1], [255])
     own["unseen"] = (unseen, data / "camvid/val/labels", [v for v in range(11) if v not in THINGS], THINGS, [11])
     return {name: data_set(out, name, *own[name]) for name in WEIGHTS}
@@ -165,7 +173,7 @@ def judge(out, config, name, flags, shards, sets):
     """AP and FPR95 of a candidate by set."""
     figures = {}
     for which, file in sets.items():
-        shard = shards["all" if which in ("static", "pasted") else "nothings"]
+        shard = shards["all" if which in ("static", "pasted", "large") else "nothings"]
         path = out / f"{name}-{shard.stem}.bank"
         bank = once(path, FAROUT, "bank", "merge", shard, *flags, "-o", path)
         result = once(out / f"{which}-{name}.json", FAROUT, "eval", "--dataset", f"folder:{file}", "-c", config, "--bank", bank,
@@ -173,6 +181,15 @@ def judge(out, config, name, flags, shards, sets):
         pooled = json.loads(result.read_text())["methods"][0]["pooled"]
         figures[which] = 100 * pooled["ap"], 100 * pooled["fpr95_first"]
     return figures
+
+
+def choice(rows):
+    """The candidate that loses least on any set, of those with a good sum."""
+    gain = {name: {which: ap - fpr for which, (ap, fpr) in figures.items()} for name, (_, figures) in rows.items()}
+    best = {which: max(of[which] for of in gain.values()) for which in WEIGHTS}
+    most = max(total for total, _ in rows.values())
+    near = [name for name, (total, _) in rows.items() if total >= most - NOISE]
+    return min(near, key=lambda name: max(best[which] - gain[name][which] for which in WEIGHTS))
 
 
 CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less those to known outliers.
@@ -228,7 +245,7 @@ def main():
     print("| candidate | " + " | ".join(WEIGHTS) + " | weighed sum of AP - FPR95 |\n|---|" + "--:|" * (len(WEIGHTS) + 1))
     for name, (total, figures) in rows.items():
         print(f"| {name} | " + " | ".join("{:.1f} / {:.1f}".format(*figures[s]) for s in WEIGHTS) + f" | {total:.1f} |")
-    name = max(rows, key=lambda name: rows[name][0])
+    name = choice(rows)
     parts, flags, kinds = CANDIDATES[name]
     print(f"\nchosen: {name}: farout bank merge ... {' '.join(flags)}")
     paste = "--scraps" if kinds == "scraps" else "--scraps --objects fs_static --fold odd"
