@@ -3,6 +3,7 @@
 mod bank;
 mod judging;
 mod kernels;
+mod learn;
 mod model;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use judging::{
     EvalRunArgs, MetricsArgs,
 };
 pub use kernels::*;
+pub use learn::LearnArgs;
 pub use model::*;
 
 /// Marks, live, what road video shows and the training data never did.
@@ -61,6 +63,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Watch a camera, a stream or a recording and serve the overlay live
     Run(RunArgs),
+    /// Learn a detector from footage of normal driving
+    Learn(Box<LearnArgs>),
     /// Process a recording or a folder of images from end to end, dropping nothing
     Replay(ReplayArgs),
     /// Build and look at banks of reference features
@@ -93,14 +97,17 @@ pub struct ConfigArgs {
     /// Configuration file (TOML); paths in it are relative to its folder
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Detector folder, made by farout learn: model, bank, search and scores are those in it
+    #[arg(long, value_name = "DIR")]
+    pub detector: Option<PathBuf>,
     /// Model file (ONNX), overrides model.path
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "detector")]
     pub model: Option<PathBuf>,
     /// Tensor that holds the features, overrides model.features
-    #[arg(long, value_name = "TENSOR")]
+    #[arg(long, value_name = "TENSOR", conflicts_with = "detector")]
     pub features: Option<String>,
     /// Height of the model's input in pixels (the width follows the picture), overrides model.height
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", conflicts_with = "detector")]
     pub input_height: Option<usize>,
     /// Where the model and the search run, overrides runtime.device and search.device
     #[arg(long, value_enum, value_name = "DEVICE")]
@@ -129,7 +136,7 @@ pub struct DetectArgs {
     #[allow(missing_docs)]
     pub config: ConfigArgs,
     /// Bank of reference features, overrides bank.path
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "detector")]
     pub bank: Option<PathBuf>,
     /// Of several streams in the configuration, take only the one with this name
     #[arg(long, value_name = "NAME")]
@@ -154,6 +161,9 @@ pub struct DetectArgs {
 /// `farout run`
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
+    /// Detector folder, as --detector
+    #[arg(value_name = "DETECTOR", conflicts_with_all = ["detector", "model", "features", "input_height", "bank"])]
+    pub folder: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub detect: DetectArgs,

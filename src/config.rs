@@ -1,5 +1,6 @@
 //! The whole TOML file, made of each part's own section; flags override its common keys.
 
+pub mod detector_file;
 mod roi;
 mod stream;
 
@@ -17,6 +18,7 @@ use crate::sink::OutputConfig;
 use crate::source::{SourceConfig, masked};
 use crate::views::ViewsConfig;
 
+pub use detector_file::{DetectorFile, DetectorSearch, Provenance};
 pub use roi::RoiConfig;
 pub use stream::StreamConfig;
 

@@ -26,9 +26,9 @@
 //! | floor | modules |
 //! |---|---|
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
-//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
+//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`learn`] (footage -> detector), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`ranges`], [`stop`], [`views`], `written` |
+//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`random`], [`ranges`], [`stop`], [`views`], `written` |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -79,6 +79,7 @@ pub mod health;
 mod host_stream;
 pub mod identity;
 pub mod jpeg;
+pub mod learn;
 pub mod library;
 pub mod live;
 pub mod luma;
@@ -88,6 +89,7 @@ pub mod nearest;
 pub mod overlay;
 pub mod pool;
 pub mod prepare;
+pub mod random;
 pub mod ranges;
 pub mod region;
 pub mod score;

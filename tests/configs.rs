@@ -15,6 +15,10 @@ fn every_shipped_file_loads() {
     let mut seen = 0;
     for entry in shipped("").read_dir().unwrap() {
         let path = entry.unwrap().path();
+        // Recipes are read by what reads recipes.
+        if path.is_dir() {
+            continue;
+        }
         let config = Config::read(&path).unwrap_or_else(|e| panic!("{e}"));
         config.check().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         seen += 1;

@@ -25,6 +25,7 @@ const FLOORS: [&[&str]; 4] = [
         "luma",
         "motion",
         "pool",
+        "random",
         "ranges",
         "region",
         "stop",
@@ -32,7 +33,7 @@ const FLOORS: [&[&str]; 4] = [
         "written",
     ],
     &["source", "model", "features", "bank", "nearest", "score", "overlay", "sink"],
-    &["config", "flow", "detector", "collect", "eval", "health", "live", "prepare"],
+    &["config", "flow", "detector", "collect", "eval", "health", "learn", "live", "prepare"],
     &["cli", "cmd"],
 ];
 

@@ -43,6 +43,7 @@ mod fuzz_corpus;
 mod gpu_check;
 mod heads;
 mod integers;
+mod learn;
 mod loading;
 mod maps;
 mod metrics;

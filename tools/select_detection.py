@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Chooses how real road video is judged, without looking at RoadAnomaly, and writes the configuration.
+"""Chooses how real road video is judged, without looking at RoadAnomaly, and writes configuration and recipe.
 
     cargo build --release && pip install -r tools/requirements.txt && tools/select_detection.py DATA OUT [--quick]
 
@@ -218,6 +218,21 @@ false_frame_rate = 0.1
 """
 
 
+def bank_build(flags):
+    """The `[bank.build]` section of a recipe, of flags of `bank merge`."""
+    lines = ["size = 20000"]
+    for flag, value in zip(flags[::2], flags[1::2]):
+        key = flag.removeprefix("--").replace("-", "_")
+        if key in ("parts", "transform"):
+            value = "[" + ", ".join(f'"{one}"' for one in value.split(",")) + "]"
+        elif key in ("outlier_k", "discriminant", "affinity_radius", "affinity_share"):
+            value = value if key == "outlier_k" else float(value)
+        else:
+            value = f'"{value}"'
+        lines.append(f"{key} = {value}")
+    return "[bank.build]\n" + "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=pathlib.Path)
@@ -251,6 +266,9 @@ def main():
     paste = "--scraps" if kinds == "scraps" else "--scraps --objects fs_static --fold odd"
     text = CONFIG.format(words=" + ".join(parts), paste=paste, parts=" ".join(parts), flags=" ".join(flags[2:]), widths=widths(parts))
     (ROOT / "configs/dinov2-s.toml").write_text(text)
+    recipe = ROOT / "configs/recipes/road.toml"
+    before, _, rest = recipe.read_text().partition("[bank.build]\n")
+    recipe.write_text(before + bank_build(flags) + "\n" + rest.partition("\n\n")[2])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ConfigArgs, at_least_one};
-use crate::bank::{OutlierUse, ShardNumber, StepKind};
+use crate::bank::{ClassSource, Combine, DataType, OutlierUse, ShardNumber, StepKind};
 
 /// `farout bank ...`
 #[derive(Debug, Subcommand)]
@@ -35,18 +35,21 @@ pub struct BuildArgs {
     /// Label values that mean "void": such patches are left out
     #[arg(long, value_name = "V,V", value_delimiter = ',', default_value = "255", requires = "labels")]
     pub void: Vec<u8>,
-    /// Reference features in the bank
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = at_least_one)]
-    pub size: usize,
-    /// Seed of the sample and of the held-out split
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    pub seed: u64,
-    /// Take every n-th frame of videos
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub every: u32,
-    /// Number format of the stored features
-    #[arg(long, value_enum, default_value = "f16", value_name = "TYPE")]
-    pub dtype: Dtype,
+    /// Recipe: a shipped one (road), or a TOML file with a section [bank.build]; the flags below override its keys
+    #[arg(long, value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
+    /// Reference features in the bank [default: 100000]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub size: Option<usize>,
+    /// Seed of the sample and of the held-out split [default: 0]
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Take every n-th frame of videos [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub every: Option<u32>,
+    /// Number format of the stored features [default: f16]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub dtype: Option<Dtype>,
     /// Build shard I of N (from 1): every machine is given all images, and looks at its share only
     #[arg(long, value_name = "I/N")]
     pub shard: Option<ShardNumber>,
@@ -55,7 +58,7 @@ pub struct BuildArgs {
     pub keep_held_out: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub recipe: RecipeArgs,
+    pub how: RecipeArgs,
     /// Give each patch a class: that of its label, or the one that the model's logits say
     #[arg(long, value_enum, value_name = "FROM")]
     pub classes: Option<ClassesFrom>,
@@ -68,9 +71,9 @@ pub struct BuildArgs {
     /// Label values of outliers: patches are taken that they cover by more than half
     #[arg(long, value_name = "V,V", value_delimiter = ',', default_value = "1", requires = "outlier_labels")]
     pub outlier_values: Vec<u8>,
-    /// Most outlier features in the bank
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_one)]
-    pub outlier_size: usize,
+    /// Most outlier features in the bank [default: 10000]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub outlier_size: Option<usize>,
     /// Neighbours for which the calibration's distances are computed [default: search.k of the configuration, else 3]
     #[arg(short, long, value_name = "K", value_parser = at_least_one)]
     pub k: Option<usize>,
@@ -89,34 +92,34 @@ pub struct RecipeArgs {
     /// itself; "all" is the whole width as one part; every part if not given
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub parts: Vec<String>,
-    /// Split each part into so many of equal width, such as its attention heads
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
-    pub split_heads: usize,
+    /// Split each part into so many of equal width, such as its attention heads [default: 1]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub split_heads: Option<usize>,
     /// Transform each part by these steps in turn, fitted to the sample: l2, center, pca:N, whiten (by the
     /// covariance of all features), whiten:within (by that within --classes)
     #[arg(long, value_name = "STEP,...", value_delimiter = ',')]
     pub transform: Vec<StepKind>,
-    /// Whitening takes no eigenvalue for smaller than this share of their mean
-    #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
-    pub whiten_floor: f64,
+    /// Whitening takes no eigenvalue for smaller than this share of their mean [default: 0.01]
+    #[arg(long, value_name = "SHARE")]
+    pub whiten_floor: Option<f64>,
     /// How the distances of the parts become one: of all columns at once (concat), or each part searched for itself
-    /// and the z-scores against held-out normal frames summed (sum) or the largest taken (max)
-    #[arg(long, value_enum, default_value = "concat", value_name = "HOW")]
-    pub combine: CombineBy,
+    /// and the z-scores against held-out normal frames summed (sum) or the largest taken (max) [default: concat]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub combine: Option<CombineBy>,
     /// What distances to --outliers do to those of each part: off, ratio (d / o), difference (d - o) or difference:W
-    /// (d - W o)
-    #[arg(long, value_name = "HOW", default_value = "off")]
-    pub outlier_use: OutlierUse,
-    /// Nearest outliers whose mean distance is o
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one)]
-    pub outlier_k: usize,
+    /// (d - W o) [default: off]
+    #[arg(long, value_name = "HOW")]
+    pub outlier_use: Option<OutlierUse>,
+    /// Average the distance o over the K nearest outliers [default: 1]
+    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    pub outlier_k: Option<usize>,
     /// Add this weight times what the z-score of a linear discriminant between references and --outliers has above 1 to the
     /// distance, which has to be that of parts combined by sum or max
     #[arg(long, value_name = "W")]
     pub discriminant: Option<f64>,
-    /// How far the discriminant's covariance is drawn to that of equal, independent numbers, in mean variances
-    #[arg(long, value_name = "RIDGE", default_value_t = 1.0, requires = "discriminant")]
-    pub discriminant_ridge: f64,
+    /// How far the discriminant's covariance is drawn to that of equal, independent numbers, in mean variances [default: 1]
+    #[arg(long, value_name = "RIDGE")]
+    pub discriminant_ridge: Option<f64>,
     /// Search each patch among the references of the class that the model sees there only (needs --classes; all where
     /// a class has fewer references than k)
     #[arg(long)]
@@ -124,15 +127,15 @@ pub struct RecipeArgs {
     /// Smooth the distances among patches of a frame that look alike by this part's transformed features
     #[arg(long, value_name = "PART")]
     pub affinity: Option<String>,
-    /// How alike patches must look to count: cosines are divided by this
-    #[arg(long, value_name = "T", default_value_t = 0.2, requires = "affinity")]
-    pub affinity_temperature: f64,
-    /// How near they must be, in patches
-    #[arg(long, value_name = "PATCHES", default_value_t = 3.0, requires = "affinity")]
-    pub affinity_radius: f64,
-    /// How much the others count beside the patch itself, from 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7, requires = "affinity")]
-    pub affinity_share: f64,
+    /// How alike patches must look to count: cosines are divided by this [default: 0.2]
+    #[arg(long, value_name = "T")]
+    pub affinity_temperature: Option<f64>,
+    /// How near they must be, in patches [default: 3]
+    #[arg(long, value_name = "PATCHES")]
+    pub affinity_radius: Option<f64>,
+    /// How much the others count beside the patch itself, from 0 to 1 [default: 0.7]
+    #[arg(long, value_name = "SHARE")]
+    pub affinity_share: Option<f64>,
 }
 
 /// How the distances of parts become one.
@@ -164,11 +167,38 @@ pub enum Dtype {
     F32,
 }
 
+impl From<CombineBy> for Combine {
+    fn from(by: CombineBy) -> Combine {
+        match by {
+            CombineBy::Concat => Combine::Concat,
+            CombineBy::Sum => Combine::Sum,
+            CombineBy::Max => Combine::Max,
+        }
+    }
+}
+
+impl From<ClassesFrom> for ClassSource {
+    fn from(from: ClassesFrom) -> ClassSource {
+        match from {
+            ClassesFrom::Labels => ClassSource::Labels,
+            ClassesFrom::Model => ClassSource::Model,
+        }
+    }
+}
+
+impl From<Dtype> for DataType {
+    fn from(dtype: Dtype) -> DataType {
+        match dtype {
+            Dtype::F16 => DataType::F16,
+            Dtype::F32 => DataType::F32,
+        }
+    }
+}
+
 /// `farout bank merge`
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "If --parts, --split-heads, --transform, --whiten-floor, --combine, --outlier-use, --outlier-k, --by-class or --affinity is given, they replace what the \
-                  shards were built with: the same features make other banks without running the model again. Pictures \
+    after_help = "If --recipe or a flag of a recipe (--parts to --affinity-share) is given, they replace what the shards were built with: the same features make other banks without running the model again. Pictures \
                   can only be centred (center:image) if the shards were built so."
 )]
 pub struct MergeArgs {
@@ -177,7 +207,10 @@ pub struct MergeArgs {
     pub shards: Vec<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub recipe: RecipeArgs,
+    pub how: RecipeArgs,
+    /// Recipe: a shipped one (road), or a TOML file with a section [bank.build]; the flags above override its keys
+    #[arg(long, value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
     /// Reference features in the bank, at most as many as the shards were built for; as many if not given
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub size: Option<usize>,
@@ -234,7 +267,7 @@ pub enum PruneBy {
 /// `farout bank inspect`
 #[derive(Debug, Clone, Args)]
 pub struct InspectArgs {
-    /// The bank
+    /// The bank, or the folder of a detector
     #[arg(value_name = "BANK")]
     pub bank: PathBuf,
     /// Report in JSON

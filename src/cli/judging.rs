@@ -51,7 +51,7 @@ pub struct EvalRunArgs {
     #[arg(long, value_name = "KIND:PATH", required_unless_present = "from")]
     pub dataset: Option<DatasetSpec>,
     /// Bank of reference features, overrides bank.path
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "detector")]
     pub bank: Option<PathBuf>,
     /// Score methods, from one pass over the model; default: all that model and bank allow
     #[arg(long, value_name = "M,M", value_delimiter = ',', conflicts_with = "from")]
@@ -68,7 +68,7 @@ pub struct EvalRunArgs {
     #[arg(long, conflicts_with = "from")]
     pub allow_missing: bool,
     /// Repeat the run that wrote this JSON; --dataset, --model and --bank only say where things lie now
-    #[arg(long, value_name = "JSON", conflicts_with_all = ["config", "features", "input_height", "device"])]
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["config", "detector", "features", "input_height", "device"])]
     pub from: Option<PathBuf>,
     /// Only the i-th of n parts of the images; farout eval merge puts the parts together
     #[arg(long, value_name = "i/n", requires = "json", conflicts_with_all = ["report", "scores"])]

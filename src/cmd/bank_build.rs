@@ -7,10 +7,12 @@ use indicatif::ProgressBar;
 
 use super::answer::answer;
 use super::{progress, settings, signals, unread};
-use crate::bank::{Bank, ClassSource, Combine, DataType, Discriminant, summary};
-use crate::cli::{BuildArgs, ClassesFrom, CombineBy, Dtype, RecipeArgs};
-use crate::collect::{self, AffinityConfig, BuildConfig, FeatureExtractor, Input, Progress, RecipeConfig};
+use crate::bank::{Bank, summary};
+use crate::cli::{BuildArgs, RecipeArgs};
+use crate::collect::{self, BuildConfig, BuildOptions, FeatureExtractor, Input, Progress};
+use crate::config::ConfigError;
 use crate::file;
+use crate::learn::Recipe;
 use crate::source::{self, Purpose, SourceConfig};
 use crate::stop::Stop;
 
@@ -28,30 +30,25 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     if let Some(folder) = &args.labels {
         collect::attach_labels(&mut inputs, folder)?;
     }
+    let options = options(args)?;
     let k = args.k.unwrap_or(config.search.k);
     anyhow::ensure!(k > 0, "search.k is 0; choose 1 or more, or give -k");
     let mut extractor = FeatureExtractor::open(&config)?;
     let build = BuildConfig {
-        size: args.size,
-        seed: args.seed,
-        data_type: match args.dtype {
-            Dtype::F16 => DataType::F16,
-            Dtype::F32 => DataType::F32,
-        },
+        size: options.size,
+        seed: options.seed,
+        data_type: options.dtype,
         void: if args.labels.is_some() {
             args.void.iter().map(|&v| u16::from(v)).collect()
         } else {
             Vec::new()
         },
-        video_step: args.every,
+        video_step: options.every,
         k,
         shard: args.shard,
         keep_held_out: args.keep_held_out,
-        recipe: recipe(&args.recipe),
-        classes: args.classes.map(|from| match from {
-            ClassesFrom::Labels => ClassSource::Labels,
-            ClassesFrom::Model => ClassSource::Model,
-        }),
+        recipe: options.recipe(),
+        classes: options.classes,
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
         maps: config.score.recipe(),
@@ -73,7 +70,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
             values = args.outlier_values.iter().map(|&v| u16::from(v)).collect();
         }
         let mut shown = BankProgress::new("outliers", "frames");
-        let wanted = (args.outlier_size, &values[..]);
+        let wanted = (options.outlier_size, &values[..]);
         let found =
             collect::gather_outliers(&inputs, wanted, &build, (&mut open, &mut extractor), &mut shown, &stop);
         shown.end();
@@ -86,32 +83,65 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     tell(&args.output, args.json)
 }
 
-/// What the flags ask of the bank's recipe.
-pub(super) fn recipe(args: &RecipeArgs) -> RecipeConfig {
-    RecipeConfig {
-        parts: args.parts.clone(),
-        heads: args.split_heads,
-        transform: args.transform.clone(),
-        floor: args.whiten_floor,
-        combine: match args.combine {
-            CombineBy::Concat => Combine::Concat,
-            CombineBy::Sum => Combine::Sum,
-            CombineBy::Max => Combine::Max,
-        },
-        outliers: args.outlier_use,
-        outlier_k: args.outlier_k,
-        discriminant: args.discriminant.map(|weight| Discriminant {
-            weight,
-            ridge: args.discriminant_ridge,
-            baseline: None,
-        }),
-        by_class: args.by_class,
-        affinity: args.affinity.clone().map(|part| AffinityConfig {
-            part,
-            temperature: args.affinity_temperature,
-            radius: args.affinity_radius,
-            share: args.affinity_share,
-        }),
+/// What recipe and flags ask for: flags win.
+fn options(args: &BuildArgs) -> Result<BuildOptions> {
+    let mut options = recipe(args.recipe.as_deref(), &args.how)?;
+    take(&mut options.size, args.size);
+    take(&mut options.seed, args.seed);
+    take(&mut options.every, args.every);
+    take(&mut options.outlier_size, args.outlier_size);
+    take(&mut options.dtype, args.dtype.map(Into::into));
+    options.classes = args.classes.map(Into::into).or(options.classes);
+    Ok(options)
+}
+
+/// The recipe with this name or in this file, with the flags of recipes over it.
+///
+/// # Errors
+/// If there is no such recipe, or it is none.
+pub(super) fn recipe(named: Option<&str>, args: &RecipeArgs) -> Result<BuildOptions> {
+    let mut options = match named {
+        Some(named) => Recipe::find(named)?.bank.build,
+        None => BuildOptions::default(),
+    };
+    if !args.parts.is_empty() {
+        options.parts.clone_from(&args.parts);
+    }
+    if !args.transform.is_empty() {
+        options.transform.clone_from(&args.transform);
+    }
+    take(&mut options.split_heads, args.split_heads);
+    take(&mut options.whiten_floor, args.whiten_floor);
+    take(&mut options.combine, args.combine.map(Into::into));
+    take(&mut options.outlier_use, args.outlier_use);
+    take(&mut options.outlier_k, args.outlier_k);
+    options.discriminant = args.discriminant.or(options.discriminant);
+    take(&mut options.discriminant_ridge, args.discriminant_ridge);
+    options.by_class |= args.by_class;
+    options.affinity = args.affinity.clone().or(options.affinity);
+    take(&mut options.affinity_temperature, args.affinity_temperature);
+    take(&mut options.affinity_radius, args.affinity_radius);
+    take(&mut options.affinity_share, args.affinity_share);
+    let without = |whose: &str, flag: &str| {
+        Err(ConfigError::Invalid(format!(
+            "{flag} is of use together with {whose} only; give both, or neither"
+        ))
+        .into())
+    };
+    if options.discriminant.is_none() && args.discriminant_ridge.is_some() {
+        return without("--discriminant", "--discriminant-ridge");
+    }
+    let of_affinity = [args.affinity_temperature, args.affinity_radius, args.affinity_share];
+    if options.affinity.is_none() && of_affinity.iter().any(Option::is_some) {
+        return without("--affinity", "--affinity-temperature, --affinity-radius or --affinity-share");
+    }
+    Ok(options)
+}
+
+/// Overrides `key` by what is given.
+fn take<T>(key: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *key = given;
     }
 }
 

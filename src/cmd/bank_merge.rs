@@ -19,7 +19,7 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
     apart::from_inputs(&inputs, &args.output)?;
     file::try_place(&args.output)?;
     let mut progress = BankProgress::new("shards", "shards");
-    let recipe = recipe(&args.recipe);
+    let recipe = recipe(args.recipe.as_deref(), &args.how)?.recipe();
     let config = MergeConfig {
         keep_held_out: args.keep_held_out,
         threads: 0,

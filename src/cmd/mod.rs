@@ -14,6 +14,7 @@ mod eval;
 mod eval_merge;
 mod eval_output;
 mod kernels;
+mod learn;
 mod limited;
 mod metrics;
 mod model_fetch;
@@ -43,6 +44,7 @@ use crate::source::SourceError;
 pub fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Learn(args) => learn::learn(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
         Command::Bank(BankCommand::Merge(args)) => bank_merge::merge(&args),

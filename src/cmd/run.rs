@@ -223,7 +223,9 @@ fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigError> {
 
 /// The configuration with the flags of `run`.
 fn configured(args: &RunArgs) -> Result<Config, crate::config::ConfigError> {
-    let mut config = settings::read_detect(&args.detect, args.source.as_deref(), ("run", unread::RUN))?;
+    let mut detect = args.detect.clone();
+    detect.config.detector = args.folder.clone().or(detect.config.detector);
+    let mut config = settings::read_detect(&detect, args.source.as_deref(), ("run", unread::RUN))?;
     for stream in &mut config.streams {
         stream.repeat |= args.looped;
         if args.fast {

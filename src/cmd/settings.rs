@@ -20,6 +20,12 @@ pub fn read(args: &ConfigArgs, (command, reads): (&str, &Reads)) -> Result<Confi
         }
         None => Config::default(),
     };
+    if let Some(folder) = &args.detector {
+        let text = args.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        let table: Option<toml::Table> = text.and_then(|text| text.parse().ok());
+        config.take_detector(folder, args.config.as_deref().zip(table.as_ref()))?;
+        tracing::info!(detector = %folder.display(), "detector");
+    }
     if let Some(model) = &args.model {
         config.model.path.clone_from(model);
     }

@@ -19,6 +19,8 @@ pub(super) const BANK_BUILD: &Reads = &[
     "score.smooth",
     "score.min_region_px",
 ];
+/// What learns a detector; its scores are the recipe's.
+pub(super) const LEARN: &Reads = &["model", "runtime", "search"];
 /// What opens a model.
 pub(super) const MODEL_WARM: &Reads = &["model", "runtime"];
 /// What is looked for on a machine.
@@ -144,7 +146,7 @@ mod tests {
     fn what_is_read_exists() {
         let known = toml::Table::try_from(Config::default()).unwrap();
         let full = full();
-        for read in [RUN, REPLAY, EVAL, BANK_BUILD, MODEL_WARM, DOCTOR].into_iter().flatten() {
+        for read in [RUN, REPLAY, EVAL, BANK_BUILD, LEARN, MODEL_WARM, DOCTOR].into_iter().flatten() {
             let (section, key) = read.split_once('.').unwrap_or((read, ""));
             let own = full.get(section).or_else(|| known.get(section)).unwrap();
             let table = own.as_table().or_else(|| own.as_array()?.first()?.as_table()).unwrap();

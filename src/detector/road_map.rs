@@ -11,7 +11,7 @@ use crate::frame::Frame;
 use crate::grid::{Logits, ScoreMap};
 use crate::identity::ModelIdentity;
 use crate::pool::Pooled;
-use crate::score::road;
+use crate::score::Road;
 
 /// What tells the road: all that its map depends on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,8 +27,7 @@ pub struct RoadRecord {
 pub struct RoadMap {
     /// What looks at the picture, if not the main model.
     model: Option<RoadModel>,
-    classes: Vec<usize>,
-    cells: Vec<bool>,
+    road: Road,
 }
 
 impl RoadMap {
@@ -53,7 +52,7 @@ impl RoadMap {
                 (None, known.numbers("score.roi_classes", &config.score.roi_classes)?)
             }
         };
-        Ok(RoadMap { model, classes, cells: Vec::new() })
+        Ok(RoadMap { model, road: Road::new(classes) })
     }
 
     /// Whether it looks at the main model's logits.
@@ -64,7 +63,7 @@ impl RoadMap {
     /// What it depends on.
     pub(super) fn record(&self) -> RoadRecord {
         let model = self.model.as_ref().map(|model| model.identity().clone());
-        RoadRecord { model, classes: self.classes.clone() }
+        RoadRecord { model, classes: self.road.classes().to_vec() }
     }
 
     /// 1 where the road is, things on it included, else 0, on the grid of the class scores.
@@ -74,8 +73,7 @@ impl RoadMap {
     pub(super) fn of(&mut self, frame: &Frame, logits: Option<&Logits>) -> Result<ScoreMap> {
         let own = self.model.as_mut().map(|model| model.look(frame)).transpose()?;
         let Some(seen) = own.as_ref().or(logits) else { return Ok(ScoreMap::default()) };
-        road(seen, &self.classes, &mut self.cells);
-        let data = self.cells.iter().map(|cell| f32::from(u8::from(*cell))).collect();
+        let data = self.road.step(seen).iter().map(|cell| f32::from(u8::from(*cell))).collect();
         Ok(ScoreMap { grid: seen.grid, data: Pooled::unpooled(data) })
     }
 }

@@ -31,6 +31,8 @@ pub struct Known {
     pub features: &'static str,
     /// Size that is taken unless another is asked for: 16 to 9.
     pub size: InputSize,
+    /// Sides of its input are multiples of this.
+    pub multiple: usize,
     /// How it is fed.
     preprocessing: fn() -> ModelConfig,
 }
@@ -44,6 +46,7 @@ pub const KNOWN: [Known; 1] = [Known {
     sha256: "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
     features: "key:12",
     size: InputSize { width: 644, height: 364 },
+    multiple: 14,
     preprocessing: || ModelConfig {
         mean: Some(crate::model::config::IMAGENET_MEAN),
         std: Some(crate::model::config::IMAGENET_STD),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::road::Road;
 use crate::grid::{Grid, Logits};
 
 /// Corners in shares of the picture's width and height, from the top left.
@@ -49,13 +50,12 @@ impl Polygons {
 #[derive(Debug, Clone)]
 pub struct Roi {
     polygons: Vec<Polygon>,
-    /// Classes of the road, by number, and by how much of the picture's height it is widened.
-    road: Option<(Vec<usize>, f32)>,
+    /// The road, and by how much of the picture's height it is widened.
+    road: Option<(Road, f32)>,
     size: (usize, usize),
     /// The pixels within the polygons.
     inside: Vec<bool>,
-    /// Cells of the road, and again while they are widened.
-    cells: Vec<bool>,
+    /// Spare cells for widening it.
     widened: Vec<bool>,
     mask: Vec<bool>,
 }
@@ -67,10 +67,9 @@ impl Roi {
     pub fn new(polygons: &[Polygon], road: Option<(Vec<usize>, f32)>) -> Roi {
         Roi {
             polygons: polygons.to_vec(),
-            road,
+            road: road.map(|(classes, margin)| (Road::new(classes), margin)),
             size: (0, 0),
             inside: Vec::new(),
-            cells: Vec::new(),
             widened: Vec::new(),
             mask: Vec::new(),
         }
@@ -99,23 +98,23 @@ impl Roi {
             self.size = (width, height);
             fill(&self.polygons, width, height, &mut self.inside);
         }
-        let (Some((classes, margin)), Some(logits)) = (&self.road, logits.filter(|l| !l.grid.is_empty()))
+        let (Some((road, margin)), Some(logits)) = (&mut self.road, logits.filter(|l| !l.grid.is_empty()))
         else {
             return &self.inside;
         };
         let grid = logits.grid;
-        road(logits, classes, &mut self.cells);
+        let cells = road.step(logits);
         let reach = |cells: usize, pixels: usize| {
-            (margin * height as f32 * cells as f32 / pixels.max(1) as f32).ceil() as usize
+            (*margin * height as f32 * cells as f32 / pixels.max(1) as f32).ceil() as usize
         };
-        widen(grid, (reach(grid.cols, width), reach(grid.rows, height)), &mut self.cells, &mut self.widened);
+        widen(grid, (reach(grid.cols, width), reach(grid.rows, height)), cells, &mut self.widened);
         self.mask.clear();
         // What has come into the picture since is taken for what was at its edge.
         let then = |at: usize, by: f32, length: usize| {
             (at as f32 + by).round().clamp(0.0, length.saturating_sub(1) as f32) as usize
         };
         for (y, inside) in self.inside.chunks_exact(width.max(1)).enumerate() {
-            let cells = &self.cells[then(y, dy, height) * grid.rows / height * grid.cols..][..grid.cols];
+            let cells = &cells[then(y, dy, height) * grid.rows / height * grid.cols..][..grid.cols];
             let counts =
                 |(x, inside): (usize, &bool)| *inside && cells[then(x, dx, width) * grid.cols / width];
             self.mask.extend(inside.iter().enumerate().map(counts));
@@ -144,33 +143,6 @@ fn fill(polygons: &[Polygon], width: usize, height: usize, out: &mut Vec<bool>) 
                 let pixel = |x: f32| (x * width as f32 - 0.5).ceil().clamp(0.0, width as f32) as usize;
                 row[pixel(pair[0])..pixel(pair[1])].fill(true);
             }
-        }
-    }
-}
-
-/// Marks the cells that are road, row by row: where one of `classes` is the likeliest, and what lies between the outermost
-/// of these cells in a row.
-pub fn road(logits: &Logits, classes: &[usize], out: &mut Vec<bool>) {
-    on_classes(logits, classes, out);
-    join_rows(logits.grid, out);
-}
-
-/// Marks the cells whose largest logit is that of one of `classes`.
-fn on_classes(logits: &Logits, classes: &[usize], out: &mut Vec<bool>) {
-    let cells = logits.grid.len();
-    let likeliest = |cell: usize| {
-        let logit = |class: usize| logits.data[class * cells + cell];
-        (0..logits.classes).fold(0, |best, class| if logit(class) > logit(best) { class } else { best })
-    };
-    out.clear();
-    out.extend((0..cells).map(|cell| logits.classes > 0 && classes.contains(&likeliest(cell))));
-}
-
-/// Marks what lies between the outermost marked cells of each row.
-fn join_rows(grid: Grid, cells: &mut [bool]) {
-    for row in cells.chunks_exact_mut(grid.cols.max(1)) {
-        if let (Some(first), Some(last)) = (row.iter().position(|c| *c), row.iter().rposition(|c| *c)) {
-            row[first..=last].fill(true);
         }
     }
 }

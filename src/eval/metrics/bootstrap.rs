@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::counts::Counts;
 use super::detection::{Detection, Judge};
 use super::key::Kind;
-use super::random::Random;
 use super::sketch::Sketch;
 use super::walk::Step;
+use crate::random::Random;
 
 /// A draw without an anomalous pixel has no metrics; so often another one is tried.
 const TRIES: u64 = 64;

@@ -129,9 +129,9 @@ fn unite(parents: &mut [u32], a: u32, b: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::metrics::random::Random;
     use crate::grid::PixelScores;
     use crate::pool::Pooled;
+    use crate::random::Random;
     use crate::score::Regions;
 
     /// Components by flooding, number by number.

@@ -122,7 +122,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::metrics::random::Random;
+    use crate::random::Random;
 
     #[test]
     fn keys_order_as_scores_do_and_give_them_back() {

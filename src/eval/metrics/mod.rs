@@ -13,7 +13,6 @@ mod detection;
 mod key;
 mod per_image;
 mod pooled;
-mod random;
 mod run;
 mod scratch;
 mod sketch;

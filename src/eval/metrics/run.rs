@@ -277,7 +277,7 @@ fn number(bytes: &[u8], at: &mut usize) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::metrics::random::Random;
+    use crate::random::Random;
     use std::collections::BTreeMap;
     use std::io::Write;
 

@@ -57,7 +57,7 @@ pub fn sort<K: Key>(keys: &mut Vec<K>, scratch: &mut Vec<K>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::metrics::random::Random;
+    use crate::random::Random;
 
     #[test]
     fn any_keys_come_out_sorted() {

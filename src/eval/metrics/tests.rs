@@ -1,8 +1,8 @@
 //! Metrics against the plainest way to compute them, on many random sets of pixels.
 
-use super::random::Random;
 use super::*;
 use crate::eval::truth::{ANOMALY, NORMAL, VOID};
+use crate::random::Random;
 
 /// Pixels with few or many ties, of one class or both.
 fn pixels(random: &mut Random, most: usize) -> (Vec<f32>, Vec<u8>) {

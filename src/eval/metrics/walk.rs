@@ -178,8 +178,8 @@ fn sorted(pairs: &mut Vec<(u64, usize, u64)>, step: &mut impl FnMut(Step)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::metrics::random::Random;
     use crate::eval::metrics::run::RunWriter;
+    use crate::random::Random;
     use std::collections::BTreeMap;
 
     #[test]

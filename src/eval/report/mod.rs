@@ -1,8 +1,8 @@
 //! The report: one HTML file that needs nothing else, and the curves as files for a paper.
 
 mod curves;
-mod html;
-mod pictures;
+pub(crate) mod html;
+pub(crate) mod pictures;
 mod plot;
 mod sections;
 mod svg;

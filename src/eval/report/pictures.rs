@@ -106,7 +106,7 @@ fn overlaid(picture: &RgbImage, scores: &PixelScores, scale: Scale) -> Result<Ve
     Ok(frame.pixels.to_vec())
 }
 
-fn address(rgb: &[u8], width: usize, height: usize) -> Result<String> {
+pub(crate) fn address(rgb: &[u8], width: usize, height: usize) -> Result<String> {
     let bytes = jpeg::encode(rgb, width, height, QUALITY)?;
     Ok(format!("data:image/jpeg;base64,{}", base64(&bytes)))
 }

@@ -109,13 +109,13 @@ fn regions_beside_objects_are_false_alarms_if_they_last() {
 
 #[test]
 fn flicker_is_the_variance_that_motion_does_not_explain() {
-    let mut random = crate::eval::metrics::random::Random::new(1);
+    let mut random = crate::random::Random::new(1);
     let texture: Vec<f32> = (0..4 * WIDTH * HEIGHT).map(|_| random.unit() as f32).collect();
     let view = |shift: usize| -> Vec<f32> {
         let row = |y: usize| &texture[y * 2 * WIDTH + shift..][..WIDTH];
         (0..HEIGHT).flat_map(row).copied().collect()
     };
-    let flicker = |noise: f64, motion: &Motion, random: &mut crate::eval::metrics::random::Random| {
+    let flicker = |noise: f64, motion: &Motion, random: &mut crate::random::Random| {
         let mut judge = Judge::new(Settings::at(9.0));
         for i in 0..8_usize {
             let noisy = |score: f32| score + ((random.unit() - 0.5) * noise) as f32;
@@ -151,7 +151,7 @@ fn flicker_is_the_variance_that_motion_does_not_explain() {
 #[test]
 fn motion_is_found_by_matching_blocks() {
     let (width, height) = (640, 360);
-    let mut random = crate::eval::metrics::random::Random::new(5);
+    let mut random = crate::random::Random::new(5);
     let wide = width + 64;
     let cells: Vec<u8> = (0..(wide / 8) * (height / 8 + 1)).map(|_| random.next() as u8).collect();
     let view = |shift: usize| -> Vec<u8> {

@@ -1,0 +1,103 @@
+//! `farout learn`: from footage of normal driving to a detector.
+
+use anyhow::Result;
+use indicatif::ProgressBar;
+
+use super::answer::answer;
+use super::{progress, settings, signals, unread};
+use crate::cli::LearnArgs;
+use crate::collect;
+use crate::config::ConfigError;
+use crate::learn::{self, Progress, Recipe, Request};
+use crate::stop::Stop;
+
+/// Learns a detector and tells what came of it.
+///
+/// # Errors
+/// Footage, model or recipe that cannot be used, by name; being stopped.
+pub fn learn(args: &LearnArgs) -> Result<()> {
+    if args.config.detector.is_some() {
+        let why =
+            "farout learn makes a detector: name its folder with --output, and no other with --detector";
+        return Err(ConfigError::Invalid(why.into()).into());
+    }
+    let recipe = Recipe::find(&args.recipe)?;
+    let config = settings::read(&args.config, ("learn", unread::LEARN))?;
+    let stop = Stop::new();
+    signals::listen(&stop)?;
+    let request = Request {
+        footage: args.footage.clone(),
+        labels: args.labels.clone().map(|folder| (folder, args.void.clone())),
+        output: args.output.clone(),
+        recipe: (args.recipe.clone(), recipe),
+        pictures: args.pictures,
+        config,
+    };
+    let mut shown = Steps { bar: None };
+    let learnt = learn::learn(&request, &mut shown, &stop);
+    shown.end();
+    answer(args.json, &learnt?)
+}
+
+/// One bar after another; a line in the log at each step's end where there is no terminal.
+struct Steps {
+    bar: Option<ProgressBar>,
+}
+
+impl Steps {
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Steps {
+    fn step(&mut self, name: &'static str, units: Option<u64>, unit: &'static str) {
+        self.end();
+        tracing::info!("{name}");
+        let bar = progress::bar(units, unit);
+        bar.set_message(name);
+        self.bar = Some(bar);
+    }
+
+    fn done(&mut self, units: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(units);
+        }
+    }
+}
+
+impl collect::Progress for Steps {
+    fn begin(&mut self, frames: u64) {
+        self.step("bank", Some(frames), "parts");
+    }
+
+    fn frames(&mut self, done: u64) {
+        self.done(done);
+    }
+
+    fn compared(&mut self, done: usize, of: usize) {
+        self.within("reference distances", done, of);
+    }
+
+    fn calibrated(&mut self, done: usize, of: usize) {
+        self.within("calibration", done, of);
+    }
+
+    fn warn(&mut self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| tracing::warn!("{message}")),
+            None => tracing::warn!("{message}"),
+        }
+    }
+}
+
+impl Steps {
+    fn within(&mut self, name: &'static str, done: usize, of: usize) {
+        if self.bar.as_ref().is_none_or(|bar| bar.message() != name) {
+            self.step(name, Some(of as u64), "");
+        }
+        self.done(done as u64);
+    }
+}

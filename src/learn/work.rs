@@ -1,0 +1,127 @@
+//! The folder in which learning keeps what is half done, so that it goes on where it was interrupted.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::file::write_whole;
+
+/// In the detector's folder, while it is learnt.
+const FOLDER: &str = ".learning";
+/// What is learnt, in the folder.
+const PLAN: &str = "plan.json";
+
+/// What decides everything that is kept: only the same can go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Version of farout.
+    pub farout: String,
+    /// The files of the footage, with their sizes in bytes.
+    pub footage: Vec<(PathBuf, u64)>,
+    /// Label masks and their void values.
+    pub labels: Option<(PathBuf, Vec<u8>)>,
+    /// Most pictures.
+    pub pictures: usize,
+    /// The recipe, as TOML.
+    pub recipe: String,
+    /// SHA-256 of the model that was given; none if it is fetched.
+    pub model: Option<String>,
+    /// Neighbours.
+    pub k: usize,
+}
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct Work {
+    folder: PathBuf,
+    /// Whether a former run left something.
+    pub taken_up: bool,
+}
+
+impl Work {
+    /// Opens the work on the detector in `detector` by `plan`, or takes it up.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to; one in which something else was begun.
+    pub fn open(detector: &Path, plan: &Plan) -> Result<Work> {
+        let folder = detector.join(FOLDER);
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let path = folder.join(PLAN);
+        let taken_up = path.exists();
+        if taken_up {
+            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let begun: Option<Plan> = serde_json::from_str(&text).ok();
+            if begun.as_ref() != Some(plan) {
+                bail!(
+                    "in {} something else was begun (other footage, recipe, model or version): remove {} to begin anew, or name \
+                     another folder",
+                    detector.display(),
+                    folder.display()
+                );
+            }
+        } else {
+            let text = serde_json::to_vec_pretty(plan)?;
+            write_whole(&path, |out| out.write_all(&text))?;
+        }
+        Ok(Work { folder, taken_up })
+    }
+
+    /// A file or folder in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The file `name`, made by `make` if it is not there yet. `make` has to write it whole.
+    ///
+    /// # Errors
+    /// As `make`.
+    pub fn once(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let path = self.path(name);
+        if !path.exists() {
+            make(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// Removes it with all that is left in it.
+    ///
+    /// # Errors
+    /// If that fails.
+    pub fn remove(self) -> Result<()> {
+        std::fs::remove_dir_all(&self.folder)
+            .with_context(|| format!("cannot remove {}", self.folder.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_plan_goes_on_and_another_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = Plan {
+            farout: "1".into(),
+            footage: vec![("a.png".into(), 3)],
+            labels: None,
+            pictures: 10,
+            recipe: "[model]".into(),
+            model: None,
+            k: 3,
+        };
+        let work = Work::open(dir.path(), &plan).unwrap();
+        assert!(!work.taken_up);
+        let make = |path: &Path| Ok(std::fs::write(path, "x")?);
+        work.once("one", make).unwrap();
+        let again = Work::open(dir.path(), &plan).unwrap();
+        assert!(again.taken_up);
+        again.once("one", |_| bail!("made twice")).unwrap();
+        let other = Plan { pictures: 11, ..plan.clone() };
+        let why = Work::open(dir.path(), &other).unwrap_err().to_string();
+        assert!(why.contains("something else") && why.contains(FOLDER), "{why}");
+        again.remove().unwrap();
+        assert!(Work::open(dir.path(), &other).is_ok());
+    }
+}
