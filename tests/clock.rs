@@ -29,7 +29,8 @@ fn client_tells_times() -> bool {
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(40), "no {what}");
+        // A sender report every few seconds, and other tests beside.
+        assert!(start.elapsed() < Duration::from_secs(120), "no {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

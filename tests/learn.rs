@@ -129,7 +129,35 @@ fn wrong_requests_are_refused_before_anything_is_made() {
         assert!(!output.join("detector.toml").exists());
         let _ = std::fs::remove_dir_all(&output);
     }
-    let why = learn(&dir.path().join("nothing"), &output, &[]);
+    // What is another's is left alone, and keys that no detector would hold are not taken.
+    std::fs::create_dir_all(&output).unwrap();
+    std::fs::write(output.join("model.onnx"), "mine").unwrap();
+    let why = learn(&given().pictures, &output, &[]);
+    assert!(why.code == Some(2) && why.stderr.contains("would be overwritten"), "{}", why.stderr);
+    assert_eq!(std::fs::read(output.join("model.onnx")).unwrap(), b"mine");
+    std::fs::remove_dir_all(&output).unwrap();
+    let config = dir.path().join("views.toml");
+    std::fs::write(&config, "[[views.more]]\ntiles = \"2x1\"\n").unwrap();
+    learn(&given().pictures, &output, &["-c", text(&config)]).succeeded();
+    std::fs::remove_dir_all(&output).unwrap();
+    let pictures = text(&given().pictures);
+    let one = farout([
+        "learn",
+        &format!("{pictures}/000001.png"),
+        "-o",
+        text(&output),
+        "--model",
+        text(&given().model),
+    ]);
+    assert!(one.code == Some(1) && one.stderr.contains("1 picture to learn from"), "{}", one.stderr);
+    std::fs::remove_dir_all(&output).unwrap();
+    let fetched = farout(["learn", pictures, "-o", text(&output), "--input-height", "280"]);
+    assert!(fetched.code == Some(2) && fetched.stderr.contains("model.height"), "{}", fetched.stderr);
+    // The same pictures by another name are the same pictures; what an earlier run left is no footage.
+    let twice = format!("{pictures}/../{}", given().pictures.file_name().unwrap().to_string_lossy());
+    let told = learn(&given().pictures, &output, &["--json", &twice]).succeeded().json();
+    assert_eq!(told["pictures"], 30, "{told}");
+    let why = learn(&dir.path().join("nothing"), &output.join("other"), &[]);
     assert!(why.code != Some(0) && why.stderr.contains("nothing"), "{}", why.stderr);
     let why = learn(&given().pictures, &output, &["--recipe", "rode"]);
     assert!(why.code == Some(2) && why.stderr.contains("road and plain"), "{}", why.stderr);

@@ -13,7 +13,7 @@ pub enum BankCommand {
     /// Build a bank from images or videos of normal driving
     Build(Box<BuildArgs>),
     /// Join the shards of a bank that was built in parts
-    Merge(MergeArgs),
+    Merge(Box<MergeArgs>),
     /// Make a bank smaller, so that the search is faster
     Prune(PruneArgs),
     /// Tell what a bank file holds

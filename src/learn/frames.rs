@@ -49,18 +49,24 @@ pub fn choose(
         bail!("the footage has no picture");
     }
     let step = total.div_ceil(most.max(1));
-    // A step for all alike: a long drive stays longer than a short one.
+    // One count over everything: a long drive stays longer than a short one, and there are never more than wanted.
+    let mut index = 0;
+    let mut wanted = || {
+        index += 1;
+        (index - 1) % step == 0
+    };
     let mut chosen: Vec<PathBuf> = inputs
         .iter()
-        .filter(|input| input.kind == InputKind::Still)
-        .step_by(step)
+        .filter(|input| input.kind == InputKind::Still && wanted())
         .map(|input| input.path.clone())
         .collect();
     progress.step("writing frames", Some(videos.len() as u64), "videos");
     for (done, ((video, folder), numbers)) in videos.iter().zip(listed).enumerate() {
-        let wanted: Vec<u64> = numbers.into_iter().step_by(step).collect();
-        write(video, &wanted, folder, stop)?;
-        chosen.extend(wanted.iter().map(|number| folder.join(format!("{number:06}.png"))));
+        let numbers: Vec<u64> = numbers.into_iter().filter(|_| wanted()).collect();
+        if !numbers.is_empty() {
+            write(video, &numbers, folder, stop)?;
+        }
+        chosen.extend(numbers.iter().map(|number| folder.join(format!("{number:06}.png"))));
         progress.done(done as u64 + 1);
     }
     Ok(chosen)

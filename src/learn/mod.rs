@@ -4,18 +4,21 @@
 //! part by part (so that what is interrupted goes on), and a bank, its thresholds and a report come of them.
 
 mod frames;
-mod learn;
 mod model;
+mod parts;
 mod picture;
 mod progress;
 mod recipe;
 mod report;
+mod request;
 mod scraps;
+mod steps;
 mod work;
 
-pub use learn::{Learnt, Request, learn};
 pub use progress::Progress;
 pub use recipe::{DEFAULT as DEFAULT_RECIPE, OutlierConfig, Recipe, RecipeBank, RecipeModel};
+pub use request::Request;
+pub use steps::{Learnt, learn};
 
 /// Learning was asked to stop; what is done is kept.
 #[derive(Debug, thiserror::Error)]

@@ -105,6 +105,19 @@ impl Recipe {
         }
         Ok(())
     }
+
+    /// Checks what matters to learning alone, which makes its outliers itself.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: outliers are used and none are made.
+    pub fn check_for_learning(&self) -> Result<(), ConfigError> {
+        if self.bank.build.wants_outliers() && self.outliers.scraps_every == 0 {
+            let why = "the recipe uses known outliers and makes none: set outliers.scraps_every, such as 4, or leave \
+                       bank.build.outlier_use and bank.build.discriminant out";
+            return Err(ConfigError::Invalid(why.into()));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -107,6 +107,7 @@ pub(super) fn page(
     let judged: Vec<&Input> = held.iter().copied().step_by(step).collect();
     progress.step("report", Some(judged.len() as u64), "frames");
     let (mut seen, threshold, basis) = judge(config, &judged, stop)?;
+    progress.done(seen.len() as u64);
     seen.sort_by(|a, b| b.largest.total_cmp(&a.largest));
     let alarming = seen.iter().filter(|one| one.regions > 0).count();
     let mut body = format!(

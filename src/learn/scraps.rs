@@ -1,7 +1,7 @@
 //! Known outliers made of the footage itself: outlines at random, filled with texture of other pictures, zoomed, recoloured
 //! and shaded, pasted where they do not belong. They need no labels, and look like no thing that there is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use image::imageops::{self, FilterType};
@@ -33,7 +33,7 @@ pub struct Pasted {
 ///
 /// # Errors
 /// A picture that cannot be read.
-pub fn paste(path: &PathBuf, textures: &[PathBuf], random: &mut Random) -> Result<Pasted> {
+pub fn paste(path: &Path, textures: &[PathBuf], random: &mut Random) -> Result<Pasted> {
     let mut onto = picture::read(path)?;
     let (width, height) = onto.dimensions();
     let mut truth = GrayImage::new(width, height);

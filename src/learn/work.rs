@@ -28,8 +28,29 @@ pub struct Plan {
     pub recipe: String,
     /// SHA-256 of the model that was given; none if it is fetched.
     pub model: Option<String>,
+    /// The `[model]` section but for the path, as TOML.
+    pub input: String,
     /// Neighbours.
     pub k: usize,
+}
+
+impl Plan {
+    /// What differs, for people.
+    fn differences(&self, other: &Plan) -> Vec<&'static str> {
+        [
+            ("another version of farout", self.farout != other.farout),
+            ("other footage", self.footage != other.footage),
+            ("other labels or void values", self.labels != other.labels),
+            ("another --pictures", self.pictures != other.pictures),
+            ("another recipe", self.recipe != other.recipe),
+            ("another model", self.model != other.model),
+            ("other keys of [model]", self.input != other.input),
+            ("another search.k", self.k != other.k),
+        ]
+        .into_iter()
+        .filter_map(|(what, differs)| differs.then_some(what))
+        .collect()
+    }
 }
 
 /// The folder.
@@ -54,9 +75,10 @@ impl Work {
             let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             let begun: Option<Plan> = serde_json::from_str(&text).ok();
             if begun.as_ref() != Some(plan) {
+                let other =
+                    begun.map_or("an unreadable plan".to_owned(), |begun| begun.differences(plan).join(", "));
                 bail!(
-                    "in {} something else was begun (other footage, recipe, model or version): remove {} to begin anew, or name \
-                     another folder",
+                    "in {} something else was begun ({other}): remove {} to begin anew, or name another folder",
                     detector.display(),
                     folder.display()
                 );
@@ -85,13 +107,22 @@ impl Work {
         Ok(path)
     }
 
-    /// Removes it with all that is left in it.
-    ///
-    /// # Errors
-    /// If that fails.
-    pub fn remove(self) -> Result<()> {
-        std::fs::remove_dir_all(&self.folder)
-            .with_context(|| format!("cannot remove {}", self.folder.display()))
+    /// What a run left in the folder of `detector`, if there is something.
+    pub fn left(detector: &Path) -> Option<PathBuf> {
+        let folder = detector.join(FOLDER);
+        folder.join(PLAN).exists().then_some(folder)
+    }
+
+    /// Removes it with all that is left in it; says so if that fails, since the detector is whole.
+    pub fn remove(self) {
+        remove(&self.folder);
+    }
+}
+
+/// Removes what a finished run left; says so if that fails.
+pub fn remove(folder: &Path) {
+    if let Err(why) = std::fs::remove_dir_all(folder) {
+        tracing::warn!("{} is no longer needed and cannot be removed: {why}", folder.display());
     }
 }
 
@@ -109,6 +140,7 @@ mod tests {
             pictures: 10,
             recipe: "[model]".into(),
             model: None,
+            input: String::new(),
             k: 3,
         };
         let work = Work::open(dir.path(), &plan).unwrap();
@@ -120,8 +152,8 @@ mod tests {
         again.once("one", |_| bail!("made twice")).unwrap();
         let other = Plan { pictures: 11, ..plan.clone() };
         let why = Work::open(dir.path(), &other).unwrap_err().to_string();
-        assert!(why.contains("something else") && why.contains(FOLDER), "{why}");
-        again.remove().unwrap();
+        assert!(why.contains("another --pictures") && why.contains(FOLDER), "{why}");
+        again.remove();
         assert!(Work::open(dir.path(), &other).is_ok());
     }
 }

@@ -131,7 +131,7 @@ mod tests {
             let mut pick = || match random.below(4) {
                 0 => edges[random.below(edges.len())],
                 1 => random.below(7) as f32 - 3.0,
-                _ => f32::from_bits(random.next() as u32),
+                _ => f32::from_bits(random.bits() as u32),
             };
             let (a, b) = (pick(), pick());
             if !a.is_finite() || !b.is_finite() {

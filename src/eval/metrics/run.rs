@@ -286,7 +286,7 @@ mod tests {
         Random::for_many(64, |random| {
             let (count, near, many) = (random.below(200), random.below(64), random.below(40));
             let pairs: BTreeMap<u64, u64> = (0..count)
-                .map(|_| (random.next() >> near, 1 + random.below(1 << many) as u64))
+                .map(|_| (random.bits() >> near, 1 + random.below(1 << many) as u64))
                 .filter(|(key, _)| *key < u64::MAX)
                 .collect();
             let mut writer = RunWriter::default();

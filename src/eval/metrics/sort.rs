@@ -64,7 +64,7 @@ mod tests {
         Random::for_many(64, |random| {
             let (count, drop, base) = (random.below(5000), random.below(64), random.below(1 << 32) as u64);
             let mut keys: Vec<u64> =
-                (0..count).map(|_| (random.next() >> drop).saturating_add(base)).collect();
+                (0..count).map(|_| (random.bits() >> drop).saturating_add(base)).collect();
             let mut short: Vec<u32> = keys.iter().map(|key| *key as u32).collect();
             let (mut want, mut want_short) = (keys.clone(), short.clone());
             want.sort_unstable();

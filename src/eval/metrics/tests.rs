@@ -15,7 +15,7 @@ fn pixels(random: &mut Random, most: usize) -> (Vec<f32>, Vec<u8>) {
             _ => NORMAL,
         };
         let level = random.below(levels) as f32 - levels as f32 / 2.0;
-        let score = if raw { f32::from_bits(random.next() as u32) } else { level * 0.37 };
+        let score = if raw { f32::from_bits(random.bits() as u32) } else { level * 0.37 };
         (if score.is_finite() { score } else { 0.0 }, label)
     };
     (0..count).map(pixel).unzip()

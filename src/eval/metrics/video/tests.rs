@@ -153,7 +153,7 @@ fn motion_is_found_by_matching_blocks() {
     let (width, height) = (640, 360);
     let mut random = crate::random::Random::new(5);
     let wide = width + 64;
-    let cells: Vec<u8> = (0..(wide / 8) * (height / 8 + 1)).map(|_| random.next() as u8).collect();
+    let cells: Vec<u8> = (0..(wide / 8) * (height / 8 + 1)).map(|_| random.bits() as u8).collect();
     let view = |shift: usize| -> Vec<u8> {
         let pixel = |i: usize| cells[(i / width / 8) * (wide / 8) + (i % width + shift) / 8];
         (0..width * height).map(pixel).collect()

@@ -1,54 +1,36 @@
 //! The steps of `farout learn`, in their order.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::parts::{fitted, parts};
 use super::progress::Progress;
 use super::recipe::Recipe;
+use super::request::Request;
 use super::work::{Plan, Work};
-use super::{Stopped, frames, model, report, scraps};
-use crate::bank::{Bank, ShardNumber, StepKind, Summary, summary};
-use crate::collect::{
-    self, BuildConfig, BuildError, BuildOptions, Extract as _, FeatureExtractor, Input, MergeConfig,
-    RecipeConfig,
-};
+use super::{Stopped, frames, model, report, scraps, work};
+use crate::bank::{Bank, Summary, summary};
+use crate::collect::{self, Input, MergeConfig};
 use crate::config::{
     BankConfig, Config, ConfigError, DetectorFile, DetectorSearch, Provenance, detector_file,
 };
 use crate::digest::{hex, sha256_of_file};
 use crate::file::write_whole;
-use crate::identity::ModelIdentity;
+use crate::model::ModelConfig;
 use crate::random::Random;
-use crate::source::{self, Purpose, SourceConfig};
 use crate::stop::Stop;
 
-/// Pictures whose features are gathered in one go: what an interruption costs at most.
-const PART: usize = 32;
+/// Fewer pictures than this give no thresholds.
+const LEAST: usize = 10;
 /// The files of a detector, beside `detector.toml`.
 const MODEL: &str = "model.onnx";
 const BANK: &str = "references.bank";
 const REPORT: &str = "REPORT.html";
-
-/// What to learn.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Folders, globs, pictures and videos of normal driving.
-    pub footage: Vec<String>,
-    /// Folder of label masks of the pictures, and the values in them that are left out.
-    pub labels: Option<(PathBuf, Vec<u8>)>,
-    /// The folder of the detector.
-    pub output: PathBuf,
-    /// The recipe, and what it was called.
-    pub recipe: (String, Recipe),
-    /// Most pictures to learn from.
-    pub pictures: usize,
-    /// The model (none: the recipe's), devices and threads.
-    pub config: Config,
-}
 
 /// What was learnt.
 #[derive(Debug, Clone, Serialize)]
@@ -57,6 +39,8 @@ pub struct Learnt {
     pub detector: String,
     /// Pictures that were learnt from, held-out ones included.
     pub pictures: usize,
+    /// The score of its alarms.
+    pub method: String,
     /// The bank.
     pub bank: Summary,
     /// What the footage lacks, for people.
@@ -69,21 +53,48 @@ pub struct Learnt {
 /// Footage, model or recipe that cannot be used, by name; a folder that holds a detector already; [`Stopped`].
 pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Result<Learnt> {
     let out = &request.output;
+    let (name, recipe) = &request.recipe;
     if out.join(detector_file::FILE).exists() {
-        let why = format!(
-            "{} is a detector already: name another folder with --output, or remove it",
-            out.display()
-        );
+        // Interrupted after its last step: it is whole.
+        if let Some(left) = Work::left(out) {
+            work::remove(&left);
+        }
+        let why =
+            format!("{} is a detector already: use it, or name another folder with --output", out.display());
         return Err(ConfigError::Invalid(why).into());
     }
-    let (name, recipe) = &request.recipe;
-    let footage = collect::list(&request.footage)?;
+    let taken = [MODEL, BANK, REPORT].into_iter().map(|name| out.join(name)).find(|path| path.exists());
+    if let Some(path) = taken.filter(|_| Work::left(out).is_none()) {
+        let why =
+            format!("{} is there already and would be overwritten: name another folder", path.display());
+        return Err(ConfigError::Invalid(why).into());
+    }
+    recipe.check_for_learning()?;
     let given = Some(&request.config.model.path).filter(|path| !path.as_os_str().is_empty());
+    let input = ModelConfig { path: PathBuf::new(), ..request.config.model.clone() };
+    if given.is_none() && input != ModelConfig::default() {
+        let why = "--features, --input-height and keys of [model] are those of a model that is given with --model; the features and \
+                   the height of the one that is fetched stand in the recipe, as model.features and model.height";
+        return Err(ConfigError::Invalid(why.into()).into());
+    }
+    if let Some((folder, _)) = &request.labels {
+        std::fs::read_dir(folder)
+            .with_context(|| format!("cannot read the labels in {}", folder.display()))?;
+    }
+    let footage = footage(request)?;
     let work = Work::open(out, &plan(request, &footage, given)?)?;
     if work.taken_up {
         tracing::info!("going on where the last run ended");
     }
     let chosen = frames::choose(&footage, request.pictures, &work.path("frames"), progress, stop)?;
+    if chosen.len() < LEAST {
+        bail!(
+            "{} picture{} to learn from, of {}: give at least {LEAST}, better hundreds of several drives",
+            chosen.len(),
+            if chosen.len() == 1 { "" } else { "s" },
+            request.footage.join(", ")
+        );
+    }
     let mut inputs = listed(&chosen)?;
     if let Some((folder, _)) = &request.labels {
         collect::attach_labels(&mut inputs, folder)?;
@@ -93,14 +104,21 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
         Some(given) => model::copied(given, path),
         None => model::fetched(&recipe.model, &chosen, path, &request.config.runtime),
     })?;
-    let mut config = Config { score: recipe.score.clone(), ..request.config.clone() };
+    // Nothing else of the configuration counts: it would shape scores, and no detector would hold it.
+    let mut config = Config {
+        score: recipe.score.clone(),
+        model: request.config.model.clone(),
+        runtime: request.config.runtime.clone(),
+        search: request.config.search.clone(),
+        ..Config::default()
+    };
     config.model.path = model;
     let outliers = outliers(request, &chosen, &work, progress, stop)?;
     let parts = parts(request, &config, (&inputs, &outliers), &work, progress, stop)?;
     let bank = work.once(BANK, |path| {
         progress.step("bank", None, "");
         let first = parts.first().context("no picture to learn from")?;
-        let options = options(request, &Bank::open_any(first)?.metadata().model)?;
+        let options = fitted(request, &Bank::open_any(first)?.metadata().model)?;
         let how = MergeConfig {
             threads: config.search.threads,
             recipe: Some(options.recipe()),
@@ -126,35 +144,43 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
             model_sha256: digest(&config.model.path)?,
             bank_sha256: digest(&bank)?,
         },
-        model: crate::model::ModelConfig { path: MODEL.into(), ..config.model.clone() },
+        model: ModelConfig { path: MODEL.into(), ..config.model.clone() },
         bank: BankConfig { path: BANK.into() },
         search: DetectorSearch { k: config.search.k },
         score: config.score.clone(),
         ..DetectorFile::default()
     };
     place(out, &work, &page, &file)?;
-    work.remove()?;
+    work.remove();
     let mut bank = found;
     bank.path = out.join(BANK).display().to_string();
-    Ok(Learnt { detector: out.display().to_string(), pictures: inputs.len(), bank, warnings })
+    Ok(Learnt {
+        detector: out.display().to_string(),
+        pictures: inputs.len(),
+        method: config.score.method.name().into(),
+        bank,
+        warnings,
+    })
 }
 
-/// How the bank of features of `model` is built: a shipped recipe is fitted to it.
+/// The files of the footage, each once, and none that lies in the detector's own folder (a glob may reach into it).
 ///
 /// # Errors
-/// A recipe that does not fit it.
-fn options(request: &Request, model: &ModelIdentity) -> Result<BuildOptions> {
-    let (name, recipe) = &request.recipe;
-    let build = &recipe.bank.build;
-    let options = if Recipe::is_shipped(name) { build.fitted_to(model) } else { build.clone() };
-    let asked = options.recipe();
-    asked.smoothing(&asked.resolve(model)?)?;
-    if options != *build {
-        tracing::info!(
-            "the recipe {name} is for another model: all parts of the features of this one are taken"
-        );
+/// What cannot be read; a name that is not UTF-8.
+fn footage(request: &Request) -> Result<Vec<Input>> {
+    let own = std::fs::canonicalize(&request.output).ok();
+    let (mut seen, mut files) = (BTreeSet::new(), Vec::new());
+    for input in collect::list(&request.footage)? {
+        if input.path.to_str().is_none() {
+            bail!("the name of {} is not UTF-8: rename it", input.path.display());
+        }
+        let real = std::fs::canonicalize(&input.path).with_context(|| input.path.display().to_string())?;
+        let is_own = own.as_ref().is_some_and(|own| real.starts_with(own));
+        if !is_own && seen.insert(real) {
+            files.push(input);
+        }
     }
-    Ok(options)
+    Ok(files)
 }
 
 /// What the work folder stands for.
@@ -166,10 +192,15 @@ fn plan(request: &Request, footage: &[Input], given: Option<&PathBuf>) -> Result
     Ok(Plan {
         farout: env!("CARGO_PKG_VERSION").into(),
         footage: footage.iter().map(size).collect::<Result<_>>()?,
-        labels: request.labels.clone(),
+        labels: request
+            .labels
+            .as_ref()
+            .map(|(folder, void)| Ok::<_, std::io::Error>((std::path::absolute(folder)?, void.clone())))
+            .transpose()?,
         pictures: request.pictures,
         recipe: toml::to_string(&request.recipe.1)?,
         model: given.map(|path| digest(path)).transpose()?,
+        input: toml::to_string(&ModelConfig { path: PathBuf::new(), ..request.config.model.clone() })?,
         k: request.config.search.k,
     })
 }
@@ -192,12 +223,7 @@ fn outliers(
     if !bank.build.wants_outliers() {
         return Ok(Vec::new());
     }
-    if outliers.scraps_every == 0 {
-        let why = "the recipe uses known outliers and makes none: set outliers.scraps_every, such as 4, or bank.build.outlier_use \
-                   to \"off\" and no discriminant";
-        return Err(ConfigError::Invalid(why.into()).into());
-    }
-    let onto: Vec<&PathBuf> = chosen.iter().step_by(outliers.scraps_every).collect();
+    let onto: Vec<&PathBuf> = chosen.iter().step_by(outliers.scraps_every.max(1)).collect();
     let folders = ["images", "labels"].map(|name| work.path("outliers").join(name));
     for folder in &folders {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -231,119 +257,6 @@ fn outliers(
     Ok(inputs)
 }
 
-/// The features of all pictures, in files that are made one after another.
-fn parts(
-    request: &Request,
-    config: &Config,
-    (inputs, outliers): (&[Input], &[Input]),
-    work: &Work,
-    progress: &mut dyn Progress,
-    stop: &Stop,
-) -> Result<Vec<PathBuf>> {
-    let options = &request.recipe.1.bank.build;
-    let of = inputs.len().div_ceil(PART) as u32;
-    let names: Vec<(ShardNumber, String)> =
-        (1..=of).map(|number| (ShardNumber { number, of }, format!("{number}-of-{of}.shard"))).collect();
-    let paths = names.iter().map(|(_, name)| work.path(name)).collect();
-    if names.iter().all(|(_, name)| work.path(name).exists()) {
-        return Ok(paths);
-    }
-    let mut extractor = FeatureExtractor::open(config)?;
-    // What does not fit should not be found when all features are there.
-    self::options(request, &extractor.identity())?;
-    let void = request.labels.iter().flat_map(|(_, void)| void).map(|value| u16::from(*value)).collect();
-    let centred = options.transform.iter().copied().filter(|step| *step == StepKind::CenterImage).collect();
-    let build = BuildConfig {
-        size: options.size,
-        seed: options.seed,
-        data_type: options.dtype,
-        void,
-        video_step: 1,
-        k: config.search.k,
-        recipe: RecipeConfig { transform: centred, ..RecipeConfig::default() },
-        classes: options.classes,
-        threads: config.search.threads,
-        min_region_px: config.score.min_region_px,
-        maps: config.score.recipe(),
-        ..BuildConfig::default()
-    };
-    let token = stop.clone();
-    let mut open = |input: &Input| {
-        let location = input.path.to_string_lossy();
-        Ok(source::open(&location, &SourceConfig::default(), Purpose::Offline, token.clone())?)
-    };
-    let mut shown =
-        Whole { inner: progress, before: 0, all: (inputs.len() + outliers.len()) as u64, begun: false };
-    for (shard, name) in names {
-        let is_first = shard.number == 1;
-        let path = work.path(&name);
-        let count = (inputs.len() + (of - shard.number) as usize) / of as usize;
-        if !path.exists() {
-            let known = match is_first && !outliers.is_empty() {
-                true => {
-                    let wanted = (options.outlier_size, &[u16::from(scraps::SCRAP)][..]);
-                    Some(stopped(collect::gather_outliers(
-                        outliers,
-                        wanted,
-                        &build,
-                        (&mut open, &mut extractor),
-                        &mut shown,
-                        stop,
-                    ))?)
-                }
-                false => None,
-            };
-            shown.before += if is_first { outliers.len() as u64 } else { 0 };
-            let build = BuildConfig { shard: Some(shard), ..build.clone() };
-            let built = stopped(collect::build(
-                inputs,
-                known,
-                &build,
-                (&mut open, &mut extractor),
-                &mut shown,
-                stop,
-            ))?;
-            built.write(&path)?;
-        } else if is_first {
-            shown.before += outliers.len() as u64;
-        }
-        shown.before += count as u64;
-    }
-    Ok(paths)
-}
-
-/// What ends a build because it was asked to is no fault.
-fn stopped<T>(built: Result<T, BuildError>) -> Result<T> {
-    built.map_err(|why| match why {
-        BuildError::Stopped => Stopped.into(),
-        other => other.into(),
-    })
-}
-
-/// One bar over all parts.
-struct Whole<'a> {
-    inner: &'a mut dyn Progress,
-    before: u64,
-    all: u64,
-    begun: bool,
-}
-
-impl collect::Progress for Whole<'_> {
-    fn begin(&mut self, _frames: u64) {
-        if !std::mem::replace(&mut self.begun, true) {
-            self.inner.step("features", Some(self.all), "pictures");
-        }
-    }
-
-    fn frames(&mut self, done: u64) {
-        self.inner.done(self.before + done);
-    }
-
-    fn warn(&mut self, message: &str) {
-        self.inner.warn(message);
-    }
-}
-
 /// Moves the detector's files into its folder, `detector.toml` last.
 fn place(out: &Path, work: &Work, page: &str, file: &DetectorFile) -> Result<()> {
     for name in [MODEL, BANK] {
@@ -368,15 +281,19 @@ impl fmt::Display for Learnt {
         writeln!(f, "{}", self.detector)?;
         writeln!(f, "  pictures     {}, of them {} held out", self.pictures, self.bank.held_out_frames)?;
         writeln!(f, "  references   {} x {}", self.bank.rows, self.bank.stored_width)?;
-        for line in self.bank.thresholds.iter().filter(|line| line.method == "knn") {
-            let sure = if line.counted { "" } else { " (extrapolated: too few held-out frames)" };
+        for line in self.bank.thresholds.iter().filter(|line| line.method == self.method) {
+            let sure = if line.counted { "" } else { " (a guess: too few held-out frames)" };
             let percent = 100.0 * line.false_frame_rate;
-            writeln!(f, "  threshold    {:.3} for {percent} % of false frames{sure}", line.threshold)?;
+            writeln!(
+                f,
+                "  threshold    {:.3}: {percent} % of normal frames show a false region{sure}",
+                line.threshold
+            )?;
         }
         for warning in &self.warnings {
             writeln!(f, "  warning      {warning}")?;
         }
         writeln!(f, "  report       {}", Path::new(&self.detector).join(REPORT).display())?;
-        write!(f, "  next         farout run {} --source rtsp://CAMERA", self.detector)
+        write!(f, "  next         farout run '{}' --source rtsp://CAMERA", self.detector)
     }
 }
