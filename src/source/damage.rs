@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::decoder_log::Heard;
+use super::decoder_log::{Heard, is_gap};
 
 /// A stream that renews its pictures bit by bit has no key pictures; live, it is shown again after so long.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -148,6 +148,9 @@ impl Watch {
         let (at_end, way_out) = (Arc::clone(&watch), output.downgrade());
         input.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             use gst::EventType::{Caps, Eos, Segment};
+            if info.event().is_some_and(|event| is_gap(event)) {
+                at_end.skipped();
+            }
             let kind = info.event().map(|event| event.type_());
             if let (Some(Caps | Eos | Segment), Some(pad)) = (kind, way_out.upgrade()) {
                 // Behind a change of size or the end nothing could be given out that was held back before.
@@ -278,6 +281,16 @@ impl Watch {
             state.leave_out(packet);
         }
         packet.number
+    }
+
+    /// Between the packets that came and those that come, some are missing.
+    fn skipped(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
+        if self.care != Care::Told {
+            let mut state = self.state();
+            self.settle(&mut state);
+            self.damaged(&mut state);
+        }
     }
 
     /// Puts down what was logged since the last packet came to that packet.

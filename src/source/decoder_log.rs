@@ -74,16 +74,19 @@ thread_local! {
     static HERE: RefCell<Weak<Heard>> = const { RefCell::new(Weak::new()) };
     /// The stream whose transport packets the demuxer on this thread has just missed.
     static TORN: Cell<Option<u32>> = const { Cell::new(None) };
+    /// How often the demuxer of Matroska on this thread has met nonsense and gone on with the next cluster.
+    static SKIPPED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// The decoders that work on threads of their own.
 static OWN_THREADS: Mutex<Vec<Weak<Heard>>> = Mutex::new(Vec::new());
 
 /// Who logs about damage, and how loudly.
-const TELLERS: [(&str, gst::DebugLevel); 5] = [
+const TELLERS: [(&str, gst::DebugLevel); 6] = [
     ("libav", gst::DebugLevel::Info),
     ("videodecoder", gst::DebugLevel::Warning),
     ("tsdemux", gst::DebugLevel::Warning),
+    ("matroskademux", gst::DebugLevel::Warning),
     ("h264parse", gst::DebugLevel::Warning),
     ("h265parse", gst::DebugLevel::Warning),
 ];
@@ -104,6 +107,12 @@ fn listen() {
                     let torn = message.get().and_then(|text| torn(&text));
                     // A thread that ends may still log.
                     let _ = TORN.try_with(|pid| pid.set(torn.or(pid.get())));
+                    false
+                }
+                "matroskademux" => {
+                    if message.get().is_some_and(|text| text.contains("parse error, trying next cluster")) {
+                        let _ = SKIPPED.try_with(|skipped| skipped.set(skipped.get() + 1));
+                    }
                     false
                 }
                 // Slices that a parser cannot read never come to the decoder.
@@ -178,6 +187,32 @@ pub(super) fn mark_gaps(pad: &gst::Pad) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+/// The name of the event that tells a decoder of a gap before the next packet.
+const GAP: &str = "farout-gap";
+
+/// Sends a word ahead of what a demuxer of Matroska gives out after it has left a part of the file out: what comes then is a
+/// key picture, and it is the one before that may be damaged.
+pub(super) fn tell_of_skips(pad: &gst::Pad) {
+    listen();
+    let seen = AtomicU64::new(u64::MAX);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
+        let now = SKIPPED.get();
+        let before = seen.swap(now, Ordering::Relaxed);
+        if before != u64::MAX && before != now {
+            let structure = gst::Structure::new_empty(GAP);
+            // Who refuses it refuses what follows, too.
+            let _ = pad.push_event(gst::event::CustomDownstream::new(structure));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Whether an event is the word that [`tell_of_skips`] sends.
+pub(super) fn is_gap(event: &gst::EventRef) -> bool {
+    matches!(event.view(), gst::EventView::CustomDownstream(_))
+        && event.structure().is_some_and(|structure| structure.name() == GAP)
 }
 
 fn is_damage(line: &str) -> bool {

@@ -10,7 +10,7 @@ use super::bitstream::{full_range, knows};
 use super::colorimetry::Said;
 use super::container::{Track, of_stream};
 use super::damage::{Care, Watch};
-use super::decoder_log::mark_gaps;
+use super::decoder_log::{mark_gaps, tell_of_skips};
 use super::jpeg_decoder;
 
 /// A stream that a decoder was found for.
@@ -60,9 +60,13 @@ impl SharedStreams {
         // Its caps have the range of every MP4 file as that of video, whatever the file says.
         let misreads_range = demuxer.factory().is_some_and(|f| f.name() == "qtdemux");
         let transport = demuxer.factory().is_some_and(|f| f.name() == "tsdemux");
+        let matroska = demuxer.factory().is_some_and(|f| f.name() == "matroskademux");
         demuxer.connect_pad_added(move |_, pad| {
             if transport {
                 mark_gaps(pad);
+            }
+            if matroska {
+                tell_of_skips(pad);
             }
             let (streams, tracks) = (streams.clone(), Arc::clone(&tracks));
             pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
