@@ -19,21 +19,29 @@ pub use kernels::*;
 pub use learn::LearnArgs;
 pub use model::*;
 
-/// Marks, live, what road video shows and the training data never did.
+/// Real-time out-of-distribution detection for road video
 ///
 /// farout measures how far each patch of a frame lies from a bank of features of normal driving,
 /// lays the anomaly scores over the picture and serves it over RTSP.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Say more: -v for debugging, -vv for everything (RUST_LOG is honoured too)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    /// Say more: -v for debugging, -vv for everything; RUST_LOG works, too
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Logging")]
     pub verbose: u8,
     /// Say only what went wrong
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Logging")]
     pub quiet: bool,
-    /// How log lines are written to standard error
-    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    /// Format of log lines on standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT",
+        help_heading = "Logging",
+        hide_short_help = true
+    )]
     pub log_format: LogFormat,
     /// What to do
     #[command(subcommand)]
@@ -67,50 +75,58 @@ pub enum Command {
     Learn(Box<LearnArgs>),
     /// Process a recording or a folder of images from end to end, dropping nothing
     Replay(ReplayArgs),
-    /// Build and look at banks of reference features
+    /// Build, merge, prune and inspect banks of reference features
     #[command(subcommand)]
     Bank(BankCommand),
-    /// Make ready GPU code, for machines without NVIDIA's compiler
+    /// Compile GPU code ahead of time
     #[command(subcommand)]
     Kernels(KernelsCommand),
-    /// Look into models and prepare them: any ONNX file becomes one that needs no configuration
+    /// Inspect, prepare and fetch models
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Judge detection on a data set with truth: metrics, report, everything that made the numbers
+    /// Judge a detector on a data set with truth: metrics and report
     Eval(EvalArgs),
-    /// Put results of farout eval side by side: differences, gains and losses, time
+    /// Compare results of farout eval: differences, gains and losses, time
     Compare(CompareArgs),
-    /// Look at data sets with truth
+    /// Check data sets with truth
     #[command(subcommand)]
     Dataset(DatasetCommand),
-    /// Judge score maps of any program against truth masks
+    /// Judge score maps of any program
     Metrics(MetricsArgs),
-    /// Time the model on every execution provider and precision, and tell which to configure
+    /// Time the model on every execution provider and precision
     Bench(BenchArgs),
-    /// Tell what this machine has: ONNX Runtime, devices, codecs, cameras, ports, with remedies
+    /// Check this machine: ONNX Runtime, devices, codecs, cameras, ports
     Doctor(DoctorArgs),
 }
 
-/// The configuration file and the flags that override its common keys.
+/// The configuration file, the detector, and the flags that override common keys.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
-    /// Configuration file (TOML); paths in it are relative to its folder
-    #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Detector folder, made by farout learn: model, bank, search and scores are those in it
-    #[arg(long, value_name = "DIR")]
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub own: OwnConfigArgs,
+    /// Detector folder, made by farout learn: model, bank, search and scores
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "features", "input_height"], help_heading = "Configuration")]
     pub detector: Option<PathBuf>,
-    /// Model file (ONNX), overrides model.path
-    #[arg(long, value_name = "FILE", conflicts_with = "detector")]
+}
+
+/// The configuration file and the flags that override its common keys, for what makes a detector itself.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OwnConfigArgs {
+    /// Configuration file (TOML); paths in it are relative to its folder
+    #[arg(short, long, value_name = "FILE", help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+    /// Model file (ONNX); overrides model.path
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub model: Option<PathBuf>,
-    /// Tensor that holds the features, overrides model.features
-    #[arg(long, value_name = "TENSOR", conflicts_with = "detector")]
+    /// Tensor that holds the features; overrides model.features
+    #[arg(long, value_name = "TENSOR", help_heading = "Model", hide_short_help = true)]
     pub features: Option<String>,
-    /// Height of the model's input in pixels (the width follows the picture), overrides model.height
-    #[arg(long, value_name = "PIXELS", conflicts_with = "detector")]
+    /// Height of the model's input, the width follows the picture; overrides model.height
+    #[arg(long, value_name = "PIXELS", help_heading = "Model", hide_short_help = true)]
     pub input_height: Option<usize>,
-    /// Where the model and the search run, overrides runtime.device and search.device
-    #[arg(long, value_enum, value_name = "DEVICE")]
+    /// Device of model and search; overrides both their keys
+    #[arg(long, value_enum, value_name = "DEVICE", help_heading = "Model")]
     pub device: Option<Device>,
 }
 
@@ -135,26 +151,26 @@ pub struct DetectArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub config: ConfigArgs,
-    /// Bank of reference features, overrides bank.path
-    #[arg(long, value_name = "FILE", conflicts_with = "detector")]
+    /// Bank of reference features; overrides bank.path
+    #[arg(long, value_name = "FILE", conflicts_with = "detector", help_heading = "Search and score")]
     pub bank: Option<PathBuf>,
-    /// Of several streams in the configuration, take only the one with this name
-    #[arg(long, value_name = "NAME")]
+    /// Take only this stream of the configuration
+    #[arg(long, value_name = "NAME", help_heading = "Input")]
     pub stream: Option<String>,
-    /// Anomaly score above which a region alarms ("auto": from the bank), overrides score.threshold
-    #[arg(long, value_name = "SCORE")]
+    /// Score above which a region alarms, or "auto"; overrides score.threshold
+    #[arg(long, value_name = "SCORE", help_heading = "Search and score")]
     pub threshold: Option<String>,
-    /// Switch inference and search off: pictures pass through unmarked
-    #[arg(long)]
+    /// Switch model and search off: pictures pass through unmarked
+    #[arg(long, help_heading = "Model")]
     pub bypass: bool,
-    /// Append (run) or write (replay) events as JSON lines ("-" for standard output)
-    #[arg(long, value_name = "FILE")]
+    /// Write events as JSON lines, run appends them; "-" for standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub events: Option<PathBuf>,
-    /// End after this many frames from the source
-    #[arg(long, value_name = "N")]
+    /// End after this many frames of the source
+    #[arg(long, value_name = "N", help_heading = "Input")]
     pub frames: Option<u64>,
     /// Report in JSON at the end
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 }
 
@@ -164,62 +180,66 @@ pub struct RunArgs {
     /// Detector folder, as --detector
     #[arg(value_name = "DETECTOR", conflicts_with_all = ["detector", "model", "features", "input_height", "bank"])]
     pub folder: Option<PathBuf>,
+    /// Camera, stream or recording; overrides stream.source
+    ///
+    /// A video file, rtsp://, v4l2:///dev/videoN, csi://N, http(s)://, a folder of images or a glob, gst:PIPELINE, or
+    /// synthetic:KEY=VALUE,...
+    #[arg(long, value_name = "SOURCE", help_heading = "Input")]
+    pub source: Option<String>,
+    /// Play a file again from its start when it ends
+    #[arg(long = "loop", help_heading = "Input")]
+    pub looped: bool,
+    /// Take frames from files as fast as they are processed, not in real time
+    #[arg(long, help_heading = "Input")]
+    pub fast: bool,
+    /// Stop after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Input")]
+    pub seconds: Option<f64>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub detect: DetectArgs,
-    /// Video file, rtsp://, v4l2:///dev/videoN, csi://N, http(s)://, image folder or glob,
-    /// gst:PIPELINE or synthetic:KEY=VALUE,...; overrides stream.source
-    #[arg(long, value_name = "SOURCE")]
-    pub source: Option<String>,
-    /// Play a file again from its start when it ends
-    #[arg(long = "loop")]
-    pub looped: bool,
-    /// Take frames from files as fast as they are processed, not in real time
-    #[arg(long)]
-    pub fast: bool,
-    /// Stop by itself after this many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub seconds: Option<f64>,
-    /// Record the overlay to this MP4 file, playable even after a power cut
-    #[arg(long, value_name = "FILE")]
+    /// Record the video to this MP4 file, playable even after a power cut
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub record: Option<PathBuf>,
-    /// Address to serve RTSP at, e.g. rtsp://0.0.0.0:8554/farout, or "off"; overrides output.rtsp
-    #[arg(long, value_name = "URL")]
+    /// Address of the RTSP server, or "off"; overrides output.rtsp
+    ///
+    /// With host 0.0.0.0, as in rtsp://0.0.0.0:8554/farout, other machines can watch.
+    #[arg(long, value_name = "URL", help_heading = "Output")]
     pub rtsp: Option<String>,
-    /// Address to serve MPEG-TS over HTTP at, or "off"; overrides output.http
-    #[arg(long, value_name = "URL")]
+    /// Address of MPEG-TS over HTTP, or "off"; overrides output.http
+    #[arg(long, value_name = "URL", help_heading = "Output")]
     pub http: Option<String>,
 }
 
 /// `farout replay`
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
-    /// What to process, as for `farout run --source`; without it, the stream of the configuration
+    /// Recording, pictures or stream, as for farout run --source [default: the configuration's]
     #[arg(value_name = "SOURCE", conflicts_with = "source")]
     pub input: Option<String>,
     /// The same as SOURCE
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", help_heading = "Input")]
     pub source: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub detect: DetectArgs,
     /// Write the annotated video to this MP4 file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub video: Option<PathBuf>,
     /// Write a score map per frame into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub scores: Option<PathBuf>,
     /// Format of the score maps
-    #[arg(long, value_enum, default_value = "npy", value_name = "FORMAT")]
+    #[arg(long, value_enum, default_value = "npy", value_name = "FORMAT", help_heading = "Output")]
     pub scores_format: ScoresFormat,
     /// Write annotated pictures (PNG) into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub pictures: Option<PathBuf>,
     /// Write the unmarked frames (PNG) into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub frames_out: Option<PathBuf>,
     /// Write the truth of a synthetic source (class and stranger masks, PNG) into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub truth: Option<PathBuf>,
 }
 
@@ -267,5 +287,27 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         super::Cli::command().debug_assert();
+    }
+
+    /// All commands below `command`, by their whole names.
+    fn all(name: &str, command: &mut clap::Command, found: &mut Vec<(String, String)>) {
+        found.push((name.to_owned(), command.render_help().to_string()));
+        for below in command.get_subcommands_mut() {
+            let name = format!("{name} {}", below.get_name());
+            all(&name, below, found);
+        }
+    }
+
+    #[test]
+    fn the_short_help_of_every_command_fits_a_screen() {
+        let mut command = super::Cli::command();
+        command.build();
+        let mut found = Vec::new();
+        all("farout", &mut command, &mut found);
+        assert!(found.len() > 15, "{} commands", found.len());
+        for (name, help) in found {
+            let lines = help.lines().count();
+            assert!(lines <= 50, "{name} -h has {lines} lines:\n{help}");
+        }
     }
 }

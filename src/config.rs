@@ -49,6 +49,9 @@ pub struct Config {
     pub output: OutputConfig,
     /// `[flow]`: the pipeline itself.
     pub flow: FlowConfig,
+    /// The name of the detector's folder, if all that scores depend on comes from one ([`Config::take_detector`]).
+    #[serde(skip)]
+    pub detector: Option<String>,
 }
 
 /// The `[bank]` section.
@@ -159,13 +162,21 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], naming file, line and key.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        Config::read_as_written(path).map(|(config, _)| config)
+    }
+
+    /// As [`Config::read`], with what stands in the file.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn read_as_written(path: &Path) -> Result<(Config, toml::Table), ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|why| ConfigError::Unreadable { path: path.to_owned(), why })?;
-        let mut config: Config = toml::from_str(&text)
-            .map_err(|why| ConfigError::Malformed { path: path.to_owned(), why: Box::new(why) })?;
+        let wrong = |why| ConfigError::Malformed { path: path.to_owned(), why: Box::new(why) };
+        let mut config: Config = toml::from_str(&text).map_err(wrong)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config.resolve(folder);
-        Ok(config)
+        Ok((config, toml::from_str(&text).map_err(wrong)?))
     }
 
     /// Makes the relative paths of the file relative to `folder`.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::support::given::{given, text};
+use crate::support::given::{DRIVE, given, text};
 use crate::support::program::{Outcome, farout};
 
 /// `farout bank build` of the demo's pictures with `extra` flags.
@@ -78,6 +78,25 @@ fn a_bank_is_pruned_and_calibrated_anew() {
     assert!(bare.stderr.contains("held-out"), "{}", bare.stderr);
     let told = farout(["bank", "inspect", "--json", &small]).succeeded().json();
     assert!(told["methods"].as_array().unwrap().iter().all(|m| m["method"] != "knn"), "{told}");
+}
+
+#[test]
+fn neighbours_that_nobody_names_are_those_of_the_bank() {
+    let dir = tempfile::tempdir().unwrap();
+    let bank = dir.path().join("five.bank");
+    build(&["-k", "5"], text(&bank)).succeeded();
+    let config = dir.path().join("three.toml");
+    std::fs::write(&config, "[search]\nk = 3\n").unwrap();
+    let replay = |extra: &[&str]| {
+        let model = text(&given().model);
+        let fixed =
+            ["replay", DRIVE, "--frames", "2", "--device", "cpu", "--model", model, "--bank", text(&bank)];
+        farout([&fixed, extra].concat())
+    };
+    let told = replay(&[]).succeeded();
+    assert!(told.stderr.contains("k=5"), "{}", told.stderr);
+    let why = replay(&["-c", text(&config)]);
+    assert!(why.code == Some(1) && why.stderr.contains("calibrated for k = 5"), "{}", why.stderr);
 }
 
 #[test]
@@ -156,7 +175,7 @@ fn what_cannot_be_built_names_its_flag() {
         ("--affinity", "norm", "no part"),
         ("--transform", "whiten:within", "--classes"),
         ("--transform", "pca:17", "only 16"),
-        ("--transform", "bleach", "known are"),
+        ("--transform", "bleach", "choose from"),
         ("--parts", "key:3", "no part"),
         ("--split-heads", "3", "do not divide"),
         ("--classes", "labels", "--labels"),

@@ -1,7 +1,8 @@
 //! From footage to a detector in a folder, and all that takes the folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::support::drive_set::drive_set;
 use crate::support::given::{DRIVE, given, text};
 use crate::support::program::{Outcome, Running, farout, program};
 
@@ -21,7 +22,9 @@ fn footage_becomes_a_folder_that_can_be_moved_and_not_contradicted() {
     let mut names: Vec<_> =
         made.read_dir().unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    assert_eq!(names, ["REPORT.html", "detector.toml", "model.onnx", "references.bank"]);
+    assert_eq!(names, ["REPORT.html", "detector.toml", "footage", "model.onnx", "references.bank"]);
+    // What a vehicle does not need.
+    std::fs::remove_dir_all(made.join("footage")).unwrap();
     let report = std::fs::read_to_string(made.join("REPORT.html")).unwrap();
     for words in ["Thresholds", "Held-out frames", "data:image/jpeg;base64,", "no picture of the night"] {
         assert!(report.contains(words), "the report lacks {words}");
@@ -36,7 +39,7 @@ fn footage_becomes_a_folder_that_can_be_moved_and_not_contradicted() {
     // Somewhere else, read-only.
     std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
     std::fs::rename(&made, &moved).unwrap();
-    for name in names {
+    for name in names.iter().filter(|name| *name != "footage") {
         let path = moved.join(name);
         let mut rights = path.metadata().unwrap().permissions();
         rights.set_readonly(true);
@@ -113,6 +116,182 @@ fn what_was_interrupted_goes_on_and_ends_the_same() {
     assert!(!broken.join(".learning").exists());
 }
 
+/// A recipe file in `dir` with these keys.
+fn recipe(dir: &Path, name: &str, keys: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, keys).unwrap();
+    path
+}
+
+/// Pictures of a synthetic drive in a folder below `dir`.
+fn drive(dir: &Path, name: &str, seed: u32) -> PathBuf {
+    let folder = dir.join(name);
+    let source = format!("synthetic:seed={seed},width=320,height=180,strangers=off,frames=24,stride=60");
+    farout(["replay", "--bypass", &source, "--frames-out", text(&folder)]).succeeded();
+    folder
+}
+
+#[test]
+fn footage_is_added_to_a_detector_without_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (day, other) = (drive(dir.path(), "day", 9), drive(dir.path(), "other", 10));
+    let keys = "[outliers]\nscraps_every = 4\n[bank.build]\nsize = 3000\noutlier_use = \"difference:0.5\"\ncombine = \"sum\"\n";
+    let recipe = recipe(dir.path(), "r.toml", keys);
+    let road = dir.path().join("road");
+    learn(&day, &road, &["--recipe", text(&recipe)]).succeeded();
+    let inspected = |road: &Path| farout(["bank", "inspect", text(road), "--json"]).succeeded().json();
+    let first = inspected(&road);
+    std::fs::remove_dir_all(&day).unwrap();
+    let more = |extra: &[&str]| {
+        let fixed = ["learn", "--more", text(&other), text(&road), "--device", "cpu"];
+        farout([&fixed, extra].concat())
+    };
+    let model = text(&given().model);
+    for (extra, words) in
+        [(vec!["--recipe", "plain"], "--more"), (vec!["--model", model], "leave --model out")]
+    {
+        let why = more(&extra);
+        assert!(why.code == Some(2) && why.stderr.contains(words), "{}", why.stderr);
+    }
+    let told = more(&["--json"]).succeeded().json();
+    assert_eq!(told["pictures"], 48, "{told}");
+    let second = inspected(&road);
+    let frames = |told: &serde_json::Value| {
+        let of = |value: &serde_json::Value| value.as_u64().unwrap();
+        of(&told["build"]["frames"]) + of(&told["build"]["guard_frames"]) + of(&told["held_out_frames"])
+    };
+    assert_eq!((frames(&first), frames(&second)), (24, 48), "{first} {second}");
+    let outliers = |told: &serde_json::Value| told["build"]["outliers"]["frames"].as_u64().unwrap();
+    assert_eq!((outliers(&first), outliers(&second)), (6, 12));
+    // The old bank is gone, and the new one is named by the detector.
+    assert!(!road.join("references.bank").exists() && road.join("references-2.bank").exists());
+    assert!(!road.join(".learning").exists());
+    let report = std::fs::read_to_string(road.join("REPORT.html")).unwrap();
+    assert!(report.contains("day") && report.contains("other"), "the report lacks a sequence");
+    let again = more(&[]);
+    assert!(
+        again.code == Some(1) && again.stderr.contains("has learnt from all of this"),
+        "{}",
+        again.stderr
+    );
+    std::fs::create_dir(&day).unwrap();
+    let none = farout(["learn", "--more", text(&other), text(&day)]);
+    assert!(none.code == Some(2) && none.stderr.contains("is no detector"), "{}", none.stderr);
+    let lone = farout(["learn", "--more", text(&road)]);
+    assert!(lone.code == Some(2) && lone.stderr.contains("--more needs footage"), "{}", lone.stderr);
+    std::fs::remove_dir_all(road.join("footage")).unwrap();
+    let bare = more(&[]);
+    assert!(bare.code == Some(2) && bare.stderr.contains("learn anew"), "{}", bare.stderr);
+}
+
+#[test]
+fn objects_and_views_are_learnt_as_the_recipe_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = drive(dir.path(), "day", 9);
+    let hazards = dir.path().join("hazards");
+    for (name, inside) in [("images", 200), ("labels", 1)] {
+        std::fs::create_dir_all(hazards.join(name)).unwrap();
+        let picture = image::GrayImage::from_fn(160, 120, |x, y| {
+            image::Luma([if (40..120).contains(&x) && (20..100).contains(&y) { inside } else { 0 }])
+        });
+        picture.save(hazards.join(name).join("a.png")).unwrap();
+    }
+    let keys = "[bank.build]\nsize = 3000\noutlier_use = \"difference:0.5\"\ncombine = \"sum\"\n[[views.more]]\ncrop = [0.0, 0.3, 1.0, 0.8]\n";
+    let objects = recipe(dir.path(), "objects.toml", keys);
+    let road = dir.path().join("road");
+    let without = learn(&day, &road, &["--recipe", text(&objects)]);
+    assert!(without.code == Some(2) && without.stderr.contains("--objects"), "{}", without.stderr);
+    let told = ["--recipe", text(&objects), "--objects", text(&hazards), "--input-height", "160"];
+    learn(&day, &road, &told).succeeded();
+    let bank = farout(["bank", "inspect", text(&road), "--json"]).succeeded().json();
+    assert_eq!(bank["build"]["outliers"]["frames"], 6, "{bank}");
+    assert!(
+        bank["views"]["views"].as_str().is_some_and(|views| views.contains("crop 0 0.3 1 0.8")),
+        "{bank}"
+    );
+    // The detector looks the same way.
+    let replay = ["replay", DRIVE, "--frames", "2", "--device", "cpu", "--detector", text(&road), "--json"];
+    farout(replay).succeeded();
+    let plain = recipe(dir.path(), "plain.toml", "base = \"plain\"");
+    let unused = learn(&day, &dir.path().join("p"), &["--recipe", text(&plain), "--objects", text(&hazards)]);
+    assert!(
+        unused.code == Some(2) && unused.stderr.contains("--objects would change nothing"),
+        "{}",
+        unused.stderr
+    );
+}
+
+#[test]
+fn a_model_with_weights_beside_it_becomes_one_file() {
+    use farout::model::onnx::{EXTERNAL, ModelProto, StringStringEntryProto};
+    use prost::Message as _;
+    let dir = tempfile::tempdir().unwrap();
+    let day = drive(dir.path(), "day", 9);
+    let mut model = ModelProto::decode(&std::fs::read(&given().model).unwrap()[..]).unwrap();
+    let mut weights = Vec::new();
+    let moved: Result<(), String> = model.each_tensor(&mut |tensor| {
+        if tensor.float_data.is_empty() {
+            return Ok(());
+        }
+        let numbers = std::mem::take(&mut tensor.float_data);
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let (offset, length) = (weights.len().to_string(), bytes.len().to_string());
+        let entry = |(key, value): (&str, String)| StringStringEntryProto {
+            key: Some(key.into()),
+            value: Some(value),
+        };
+        let place = [("location", "weights.bin".to_owned()), ("offset", offset), ("length", length)];
+        tensor.external_data = place.map(entry).to_vec();
+        tensor.data_location = Some(EXTERNAL);
+        weights.extend(bytes);
+        Ok(())
+    });
+    moved.unwrap();
+    assert!(!weights.is_empty(), "no weights to move");
+    let path = dir.path().join("apart.onnx");
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    std::fs::write(dir.path().join("weights.bin"), weights).unwrap();
+    let road = dir.path().join("road");
+    let fixed = ["learn", text(&day), "-o", text(&road), "--device", "cpu", "--recipe", "plain"];
+    farout([&fixed[..], &["--model", text(&path)]].concat()).succeeded();
+    std::fs::remove_file(dir.path().join("weights.bin")).unwrap();
+    let replay = ["replay", DRIVE, "--frames", "2", "--device", "cpu", "--detector", text(&road)];
+    farout(replay).succeeded();
+}
+
+#[test]
+fn a_model_is_fetched_through_the_proxy_or_brought_as_a_file() {
+    use std::io::{BufRead, BufReader, Write};
+    let dir = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").unwrap();
+        line
+    });
+    let cache = dir.path().join("cache");
+    let fetch = |proxy: &str, extra: &[&str]| {
+        let mut command = program();
+        for variable in ["ALL_PROXY", "all_proxy", "https_proxy", "NO_PROXY", "no_proxy"] {
+            command.env_remove(variable);
+        }
+        command.env("HTTPS_PROXY", proxy).args(["model", "fetch", "dinov2-s", "--cache", text(&cache)]);
+        Running::start({
+            command.args(extra);
+            command
+        })
+        .outcome()
+    };
+    let refused = fetch(&proxy, &[]);
+    assert!(asked.join().unwrap().starts_with("CONNECT "), "the proxy was not asked to connect");
+    assert!(refused.code == Some(1) && refused.stderr.contains("--from FILE"), "{}", refused.stderr);
+    let brought = fetch(&proxy, &["--from", text(&given().model)]);
+    assert!(brought.code == Some(1) && brought.stderr.contains("is neither the wheel"), "{}", brought.stderr);
+}
+
 #[test]
 fn wrong_requests_are_refused_before_anything_is_made() {
     let dir = tempfile::tempdir().unwrap();
@@ -160,7 +339,7 @@ fn wrong_requests_are_refused_before_anything_is_made() {
     let why = learn(&dir.path().join("nothing"), &output.join("other"), &[]);
     assert!(why.code != Some(0) && why.stderr.contains("nothing"), "{}", why.stderr);
     let why = learn(&given().pictures, &output, &["--recipe", "rode"]);
-    assert!(why.code == Some(2) && why.stderr.contains("road and plain"), "{}", why.stderr);
+    assert!(why.code == Some(2) && why.stderr.contains("road, road-fine and plain"), "{}", why.stderr);
 }
 
 #[cfg(feature = "media")]
@@ -176,14 +355,52 @@ fn frames_of_a_video_that_differ_are_learnt_from() {
     let recorded = dir.path().join("drive.mp4");
     farout(["replay", "--bypass", drive, "--video", text(&recorded)]).succeeded();
     let output = dir.path().join("road");
-    let told =
-        learn(dir.path(), &output, &["--json", "--recipe", "plain", "--pictures", "20"]).succeeded().json();
-    let pictures = told["pictures"].as_u64().unwrap();
-    assert!((5..=20).contains(&pictures), "{pictures} pictures of 100 frames: {told}");
+    let learnt = |output: &Path, most: &str| {
+        let extra = ["--json", "--recipe", "plain", "--pictures", most];
+        learn(dir.path(), output, &extra).succeeded().json()["pictures"].as_u64().unwrap()
+    };
+    // Without a cap, only what differs counts.
+    let all = learnt(&dir.path().join("all"), "1000");
+    assert!((20..80).contains(&all), "{all} of 100 frames differ");
+    let pictures = learnt(&output, "20");
+    assert!((5..=20).contains(&pictures), "{pictures} pictures of at most 20");
     let bank = farout(["bank", "inspect", text(&output), "--json"]).succeeded().json();
     assert_eq!(
         bank["build"]["frames"].as_u64().unwrap() + bank["held_out_frames"].as_u64().unwrap(),
         pictures,
         "{bank}"
     );
+}
+
+/// From nothing but a drive and a model to a detector that finds strangers: what the documentation walks through.
+#[test]
+fn the_whole_walk_finds_strangers_on_another_drive() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for seed in [21, 22] {
+        let drive = format!("synthetic:seed={seed},strangers=off,frames=30,stride=60");
+        let footage = at("drives").join(seed.to_string());
+        farout(["replay", "--bypass", &drive, "--frames-out", text(&footage)]).succeeded();
+    }
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/synthetic-vit.onnx");
+    let road = at("road");
+    farout(["learn", text(&at("drives")), "-o", text(&road), "--device", "cpu", "--model", model])
+        .succeeded();
+    let (_, set) = drive_set(dir.path(), 16, 61, false);
+    let results = at("out.json");
+    let eval = ["eval", "--dataset", &set, "--detector", text(&road), "--device", "cpu", "--methods", "knn"];
+    farout([&eval[..], &["--json", text(&results)]].concat()).succeeded();
+    let told: serde_json::Value = serde_json::from_slice(&std::fs::read(&results).unwrap()).unwrap();
+    let ap = told["methods"][0]["pooled"]["ap"].as_f64().unwrap();
+    // Chance is the share of strangers' pixels, a twentieth.
+    assert!(ap > 0.4, "AP {ap}");
+    let (events, strange) = (at("events.jsonl"), "synthetic:seed=33,frames=60");
+    let shown = ["--detector", text(&road), "--device", "cpu", "--events", text(&events)];
+    farout([&["replay", strange][..], &shown].concat()).succeeded();
+    let lines = std::fs::read_to_string(&events).unwrap();
+    assert!(lines.lines().any(|line| line.contains("\"start\"")), "no stranger lasted: {lines:?}");
+    let run = ["run", text(&road), "--source", strange, "--rtsp", "off", "--http", "off", "--json"];
+    let told = farout([&run[..], &["--device", "cpu"]].concat()).succeeded().json();
+    assert_eq!(told["frames"], 60, "{told}");
+    assert!(told["verdicts"]["frames"].as_u64().is_some_and(|verdicts| verdicts > 0), "{told}");
 }

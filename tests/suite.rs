@@ -34,6 +34,7 @@ mod colours;
 mod configs;
 mod daemon;
 mod damage;
+mod documents;
 mod eval;
 mod features;
 mod floors;

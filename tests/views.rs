@@ -98,6 +98,36 @@ fn a_bank_knows_its_views_and_runs_agree_to_the_byte() {
 }
 
 #[test]
+fn shards_with_views_merge_to_the_bank_of_one_run() {
+    let views = views();
+    let config = views.at("with.toml");
+    let shards: Vec<PathBuf> = (1..=2)
+        .map(|number| {
+            let shard = views.at(&format!("{number}.shard"));
+            let which = format!("{number}/2");
+            build(&config, &shard, &["--transform", "center:image", "--shard", &which]).succeeded();
+            shard
+        })
+        .collect();
+    let merged = views.at("merged.bank");
+    farout(["bank", "merge", text(&shards[1]), text(&shards[0]), "-o", text(&merged)]).succeeded();
+    let bytes = |name: &str| std::fs::read(views.at(name)).unwrap();
+    assert!(bytes("merged.bank") == bytes("with.bank"), "shards merge to another bank");
+    // Held-out frames keep their views: a pruned bank is measured through them, too.
+    let (kept, pruned) = (views.at("kept.bank"), views.at("pruned.bank"));
+    build(&config, &kept, &["--keep-held-out"]).succeeded();
+    farout(["bank", "prune", "--to", "500", "-i", text(&kept), "-o", text(&pruned)]).succeeded();
+    let told = farout(["bank", "inspect", "--json", text(&pruned)]).succeeded().json();
+    assert_eq!(told["views"]["baselines"].as_array().map(Vec::len), Some(3), "{told}");
+    // Other views are another way to build.
+    let other = views.at("other.shard");
+    let without = views.at("without.toml");
+    build(&without, &other, &["--transform", "center:image", "--shard", "2/2"]).succeeded();
+    let why = farout(["bank", "merge", text(&shards[0]), text(&other), "-o", text(&views.at("no.bank"))]);
+    assert!(why.code == Some(1) && why.stderr.contains("[views]"), "{}", why.stderr);
+}
+
+#[test]
 fn automatic_thresholds_hold_for_their_views_only() {
     let views = views();
     let (with, without) = (views.at("with.toml"), views.at("without.toml"));
@@ -152,8 +182,6 @@ fn evaluation_scores_with_views_and_records_them() {
 #[test]
 fn what_cannot_be_is_told_at_the_start() {
     let views = views();
-    let dir = views.at("faults");
-    std::fs::create_dir(&dir).unwrap();
     for (name, keys, words) in [
         (
             "outside",
@@ -172,8 +200,6 @@ fn what_cannot_be_is_told_at_the_start() {
             refused.stderr
         );
     }
-    let shard = build(&views.at("with.toml"), &dir.join("kept.bank"), &["--keep-held-out"]);
-    assert!(shard.code.is_some_and(|code| code != 0) && shard.stderr.contains("[views]"), "{}", shard.stderr);
     let fixed = views.at("fixed.toml");
     let keys = "size = \"320x192\"\n[views]\nmore = [{ height = 96 }]";
     std::fs::write(&fixed, format!("[model]\npath = \"{}\"\n{keys}\n", text(&given().model))).unwrap();

@@ -73,7 +73,7 @@ pub enum BankError {
         row: usize,
     },
     /// There are fewer features than neighbours to look for.
-    #[error("bank {path} holds {rows} features, the search wants {k} neighbours; lower k or build a larger bank (--size)", path = path.display())]
+    #[error("bank {path} holds {rows} features, the search needs {k} neighbours; lower k or build a larger bank (--size)", path = path.display())]
     TooFew {
         /// The file.
         path: PathBuf,

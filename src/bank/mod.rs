@@ -87,6 +87,11 @@ impl Bank {
         }
     }
 
+    /// Neighbours that its distances were calibrated for; none without a calibration.
+    pub fn calibrated_k(&self) -> Option<usize> {
+        self.metadata.calibration.as_ref()?.methods.iter().find_map(|method| method.k)
+    }
+
     /// As [`Bank::open`], but takes shards and banks without a single row too: for looking and merging, not
     /// for searching.
     ///
@@ -146,7 +151,7 @@ impl Bank {
             return Err(not_a_bank(&path, "its rows name pictures whose means are not there"));
         }
         if outlier_rows == 0 && !recipe.outliers.is_off() && metadata.build.shard.is_none() {
-            return Err(not_a_bank(&path, "it shall use known outliers and has none"));
+            return Err(not_a_bank(&path, "its recipe uses known outliers, and it has none"));
         }
         let direction = &extras.direction;
         let directed = direction.len() == metadata.model.width && direction.iter().all(|x| x.is_finite());
@@ -154,7 +159,7 @@ impl Bank {
             return Err(not_a_bank(&path, "the direction of its discriminant is missing or damaged"));
         }
         if recipe.by_class && extras.classes.len() != rows {
-            return Err(not_a_bank(&path, "it shall be searched by class, and its rows have none"));
+            return Err(not_a_bank(&path, "its recipe searches by class, and its rows have no classes"));
         }
         if let Some(row) = outliers.and_then(|o| o.rows.view().first_not_finite(1)) {
             return Err(not_a_bank(&path, format!("number {row} of its outliers is NaN or infinite")));

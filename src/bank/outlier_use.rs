@@ -64,9 +64,7 @@ impl FromStr for OutlierUse {
             _ => None,
         };
         found.ok_or_else(|| {
-            format!(
-                "outliers cannot be used by {text:?}; known are off, ratio, difference, difference:WEIGHT"
-            )
+            format!("unknown use of outliers {text:?}: choose off, ratio, difference or difference:WEIGHT")
         })
     }
 }

@@ -70,7 +70,7 @@ impl FromStr for StepKind {
         };
         found.ok_or_else(|| {
             format!(
-                "there is no transform {text:?}; known are center:image, center, l2, pca:N, whiten, whiten:within, \
+                "unknown transform {text:?}: choose from center:image, center, l2, pca:N, whiten, whiten:within, \
                  and whiten:P and whiten:within:P with a power from 0 to 1"
             )
         })

@@ -27,114 +27,136 @@ pub struct BuildArgs {
     #[allow(missing_docs)]
     pub config: ConfigArgs,
     /// Folders, globs, pictures or videos of normal driving
-    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true, help_heading = "Input")]
     pub images: Vec<String>,
     /// Folder of label masks with the stems of the images
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Input")]
     pub labels: Option<PathBuf>,
-    /// Label values that mean "void": such patches are left out
-    #[arg(long, value_name = "V,V", value_delimiter = ',', default_value = "255", requires = "labels")]
+    /// Label values that mean "void": leave such patches out
+    #[arg(
+        long,
+        value_name = "V,V",
+        value_delimiter = ',',
+        default_value = "255",
+        requires = "labels",
+        help_heading = "Input"
+    )]
     pub void: Vec<u8>,
-    /// Recipe: a shipped one (road), or a TOML file with a section [bank.build]; the flags below override its keys
-    #[arg(long, value_name = "NAME|FILE")]
+    /// Shipped recipe (road) or TOML file; other flags override its keys
+    #[arg(long, value_name = "NAME|FILE", help_heading = "Recipe")]
     pub recipe: Option<String>,
-    /// Reference features in the bank [default: 100000]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    /// Number of reference features [default: 100000]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
     pub size: Option<usize>,
     /// Seed of the sample and of the held-out split [default: 0]
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", help_heading = "Recipe", hide_short_help = true)]
     pub seed: Option<u64>,
     /// Take every n-th frame of videos [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Input")]
     pub every: Option<u32>,
     /// Number format of the stored features [default: f16]
-    #[arg(long, value_enum, value_name = "TYPE")]
+    #[arg(long, value_enum, value_name = "TYPE", help_heading = "Recipe", hide_short_help = true)]
     pub dtype: Option<Dtype>,
-    /// Build shard I of N (from 1): every machine is given all images, and looks at its share only
-    #[arg(long, value_name = "I/N")]
+    /// Build shard I of N; give every machine all images
+    #[arg(long, value_name = "I/N", help_heading = "Calibration and shards")]
     pub shard: Option<ShardNumber>,
-    /// Keep the held-out frames in the bank, so that prune and merge can calibrate anew (a shard always does)
-    #[arg(long)]
+    /// Keep the held-out frames in the bank, for prune and merge
+    ///
+    /// A shard always does.
+    #[arg(long, help_heading = "Calibration and shards")]
     pub keep_held_out: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub how: RecipeArgs,
-    /// Give each patch a class: that of its label, or the one that the model's logits say
-    #[arg(long, value_enum, value_name = "FROM")]
+    /// Give each patch a class: that of its label, or that of the model's logits
+    #[arg(long, value_enum, value_name = "FROM", help_heading = "Recipe", hide_short_help = true)]
     pub classes: Option<ClassesFrom>,
-    /// Folders, globs, pictures or videos with known outliers, kept beside the reference features (see --outlier-use)
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    /// Pictures or videos with known outliers, for --outlier-use
+    #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "Input")]
     pub outliers: Vec<String>,
-    /// Folder of label masks that say where in these pictures the outliers are; everywhere if not given
-    #[arg(long, value_name = "DIR", requires = "outliers")]
+    /// Folder of label masks of the outliers
+    #[arg(long, value_name = "DIR", requires = "outliers", help_heading = "Input")]
     pub outlier_labels: Option<PathBuf>,
-    /// Label values of outliers: patches are taken that they cover by more than half
-    #[arg(long, value_name = "V,V", value_delimiter = ',', default_value = "1", requires = "outlier_labels")]
+    /// Label values of outliers: take patches that they cover by more than half
+    #[arg(
+        long,
+        value_name = "V,V",
+        value_delimiter = ',',
+        default_value = "1",
+        requires = "outlier_labels",
+        help_heading = "Input",
+        hide_short_help = true
+    )]
     pub outlier_values: Vec<u8>,
     /// Most outlier features in the bank [default: 10000]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe", hide_short_help = true)]
     pub outlier_size: Option<usize>,
-    /// Neighbours for which the calibration's distances are computed [default: search.k of the configuration, else 3]
-    #[arg(short, long, value_name = "K", value_parser = at_least_one)]
+    /// Neighbours of the calibration [default: search.k, else 3]
+    #[arg(short, long, value_name = "K", value_parser = at_least_one, help_heading = "Calibration and shards")]
     pub k: Option<usize>,
     /// Report in JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
-    /// The bank to write
-    #[arg(short, long, value_name = "FILE")]
+    /// Bank to write
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: PathBuf,
 }
 
 /// What becomes of features before they are compared.
 #[derive(Debug, Clone, Args)]
 pub struct RecipeArgs {
-    /// Take these parts of the features, as the prepared model names them (value:9,norm), and transform each for
-    /// itself; "all" is the whole width as one part; every part if not given
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    /// Parts of the features to take, each transformed for itself [default: every part]
+    ///
+    /// By the names that the prepared model gives them (value:9,norm); "all" takes the whole width as one part.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', help_heading = "Recipe")]
     pub parts: Vec<String>,
-    /// Split each part into so many of equal width, such as its attention heads [default: 1]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    /// Split each part into N of equal width, such as attention heads [default: 1]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe", hide_short_help = true)]
     pub split_heads: Option<usize>,
-    /// Transform each part by these steps in turn, fitted to the sample: l2, center, pca:N, whiten (by the
-    /// covariance of all features), whiten:within (by that within --classes)
-    #[arg(long, value_name = "STEP,...", value_delimiter = ',')]
+    /// Steps to transform each part by, fitted to the sample
+    ///
+    /// l2, center, center:image, pca:N, whiten[:P] (by the covariance of all features), whiten:within[:P] (by that
+    /// within --classes)
+    #[arg(long, value_name = "STEP,...", value_delimiter = ',', help_heading = "Recipe")]
     pub transform: Vec<StepKind>,
-    /// Whitening takes no eigenvalue for smaller than this share of their mean [default: 0.01]
-    #[arg(long, value_name = "SHARE")]
+    /// Smallest eigenvalue of whitening, as a share of their mean [default: 0.01]
+    #[arg(long, value_name = "SHARE", help_heading = "Recipe", hide_short_help = true)]
     pub whiten_floor: Option<f64>,
-    /// How the distances of the parts become one: of all columns at once (concat), or each part searched for itself
-    /// and the z-scores against held-out normal frames summed (sum) or the largest taken (max) [default: concat]
-    #[arg(long, value_enum, value_name = "HOW")]
+    /// How to combine the parts [default: concat]
+    #[arg(long, value_enum, value_name = "HOW", help_heading = "Recipe")]
     pub combine: Option<CombineBy>,
-    /// What distances to --outliers do to those of each part: off, ratio (d / o), difference (d - o) or difference:W
-    /// (d - W o) [default: off]
-    #[arg(long, value_name = "HOW")]
+    /// Use of the distance to --outliers: off, ratio, difference[:W] [default: off]
+    ///
+    /// With d the distance to the references and o that to the outliers: ratio is d / o, difference:W is d - W o.
+    #[arg(long, value_name = "HOW", help_heading = "Recipe")]
     pub outlier_use: Option<OutlierUse>,
-    /// Average the distance o over the K nearest outliers [default: 1]
-    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    /// Average over the K nearest outliers [default: 1]
+    #[arg(long, value_name = "K", value_parser = at_least_one, help_heading = "Recipe", hide_short_help = true)]
     pub outlier_k: Option<usize>,
-    /// Add this weight times what the z-score of a linear discriminant between references and --outliers has above 1 to the
-    /// distance, which has to be that of parts combined by sum or max
-    #[arg(long, value_name = "W")]
+    /// Weight of a linear discriminant between references and --outliers
+    ///
+    /// Adds W times what its z-score has above 1, for parts combined by sum or max.
+    #[arg(long, value_name = "W", help_heading = "Recipe")]
     pub discriminant: Option<f64>,
-    /// How far the discriminant's covariance is drawn to that of equal, independent numbers, in mean variances [default: 1]
-    #[arg(long, value_name = "RIDGE")]
+    /// Shrinkage of the discriminant's covariance, in mean variances [default: 1]
+    #[arg(long, value_name = "RIDGE", help_heading = "Recipe", hide_short_help = true)]
     pub discriminant_ridge: Option<f64>,
-    /// Search each patch among the references of the class that the model sees there only (needs --classes; all where
-    /// a class has fewer references than k)
-    #[arg(long)]
+    /// Search each patch among the references of its class only; needs --classes
+    ///
+    /// Classes with fewer references than k are searched among all.
+    #[arg(long, help_heading = "Recipe", hide_short_help = true)]
     pub by_class: bool,
-    /// Smooth the distances among patches of a frame that look alike by this part's transformed features
-    #[arg(long, value_name = "PART")]
+    /// Smooth distances among patches that look alike in this part
+    #[arg(long, value_name = "PART", help_heading = "Recipe")]
     pub affinity: Option<String>,
-    /// How alike patches must look to count: cosines are divided by this [default: 0.2]
-    #[arg(long, value_name = "T")]
+    /// Temperature of the cosines that say how alike patches look [default: 0.2]
+    #[arg(long, value_name = "T", help_heading = "Recipe", hide_short_help = true)]
     pub affinity_temperature: Option<f64>,
-    /// How near they must be, in patches [default: 3]
-    #[arg(long, value_name = "PATCHES")]
+    /// Reach of --affinity, in patches [default: 3]
+    #[arg(long, value_name = "PATCHES", help_heading = "Recipe", hide_short_help = true)]
     pub affinity_radius: Option<f64>,
-    /// How much the others count beside the patch itself, from 0 to 1 [default: 0.7]
-    #[arg(long, value_name = "SHARE")]
+    /// Weight of the other patches, 0 to 1 [default: 0.7]
+    #[arg(long, value_name = "SHARE", help_heading = "Recipe", hide_short_help = true)]
     pub affinity_share: Option<f64>,
 }
 
@@ -198,8 +220,8 @@ impl From<Dtype> for DataType {
 /// `farout bank merge`
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "If --recipe or a flag of a recipe (--parts to --affinity-share) is given, they replace what the shards were built with: the same features make other banks without running the model again. Pictures \
-                  can only be centred (center:image) if the shards were built so."
+    after_help = "--recipe and the flags of a recipe replace what the shards were built with: the same features make other banks without \
+                  running the model again. Pictures can only be centred (center:image) if the shards were built so."
 )]
 pub struct MergeArgs {
     /// All shards, in any order
@@ -208,48 +230,52 @@ pub struct MergeArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub how: RecipeArgs,
-    /// Recipe: a shipped one (road), or a TOML file with a section [bank.build]; the flags above override its keys
-    #[arg(long, value_name = "NAME|FILE")]
+    /// Shipped recipe (road) or TOML file with [bank.build]; other flags override its keys
+    #[arg(long, value_name = "NAME|FILE", help_heading = "Recipe")]
     pub recipe: Option<String>,
-    /// Reference features in the bank, at most as many as the shards were built for; as many if not given
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    /// Number of reference features [default: as the shards were built for, which is the most]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Recipe")]
     pub size: Option<usize>,
-    /// Neighbours for which the calibration's distances are computed, if others than the shards were built for
-    #[arg(short, long, value_name = "K", value_parser = at_least_one)]
+    /// Neighbours of the calibration [default: as the shards were built for]
+    #[arg(short, long, value_name = "K", value_parser = at_least_one, help_heading = "Calibration and shards")]
     pub k: Option<usize>,
-    /// Keep the held-out frames in the bank, so that prune can calibrate anew
-    #[arg(long)]
+    /// Keep the held-out frames in the bank, for prune and merge
+    ///
+    /// A shard always does.
+    #[arg(long, help_heading = "Calibration and shards")]
     pub keep_held_out: bool,
     /// Report in JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
-    /// The bank to write
-    #[arg(short, long, value_name = "FILE")]
+    /// Bank to write
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: PathBuf,
 }
 
 /// `farout bank prune`
 #[derive(Debug, Clone, Args)]
 pub struct PruneArgs {
-    /// The bank to make smaller
+    /// Bank to make smaller
     #[arg(short, long, value_name = "FILE")]
     pub input: PathBuf,
-    /// Features that stay
+    /// Number of features to keep
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub to: usize,
-    /// How they are chosen
+    /// How to choose them
     #[arg(long, value_enum, default_value = "kcenter", value_name = "METHOD")]
     pub method: PruneBy,
     /// Seed of the first centre, or of the draw
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
-    /// Keep the held-out frames in the smaller bank too
+    /// Keep the held-out frames in the bank, for prune and merge
+    ///
+    /// A shard always does.
     #[arg(long)]
     pub keep_held_out: bool,
     /// Report in JSON
     #[arg(long)]
     pub json: bool,
-    /// The bank to write
+    /// Bank to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
 }

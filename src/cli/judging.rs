@@ -13,7 +13,7 @@ use crate::score::Method;
 
 /// `farout eval`
 #[derive(Debug, Clone, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = DATASETS)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = SHORT, after_long_help = DATASETS)]
 pub struct EvalArgs {
     #[command(subcommand)]
     #[allow(missing_docs)]
@@ -29,6 +29,10 @@ pub enum EvalCommand {
     /// Put the parts of a run together that were made with --shard
     Merge(EvalMergeArgs),
 }
+
+/// For the short help.
+const SHORT: &str = "Data sets: KIND:DIR, where KIND is roadanomaly, smiyc-anomaly, smiyc-obstacle, lostandfound, fishyscapes-laf, \
+                     streethazards or video-ood; or folder:FILE.toml. See --help.";
 
 /// The kinds of data sets, for the help.
 const DATASETS: &str = "Data sets:
@@ -47,57 +51,92 @@ pub struct EvalRunArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub config: ConfigArgs,
-    /// What to judge on; the kinds are listed below
-    #[arg(long, value_name = "KIND:PATH", required_unless_present = "from")]
+    /// Data set to judge on; the kinds are listed below
+    #[arg(long, value_name = "KIND:PATH", required_unless_present = "from", help_heading = "Input")]
     pub dataset: Option<DatasetSpec>,
-    /// Bank of reference features, overrides bank.path
-    #[arg(long, value_name = "FILE", conflicts_with = "detector")]
+    /// Bank of reference features; overrides bank.path
+    #[arg(long, value_name = "FILE", conflicts_with = "detector", help_heading = "Search and score")]
     pub bank: Option<PathBuf>,
-    /// Score methods, from one pass over the model; default: all that model and bank allow
-    #[arg(long, value_name = "M,M", value_delimiter = ',', conflicts_with = "from")]
+    /// Score methods, from one pass over the model [default: all that model and bank allow]
+    #[arg(
+        long,
+        value_name = "M,M",
+        value_delimiter = ',',
+        conflicts_with = "from",
+        help_heading = "Search and score"
+    )]
     pub methods: Vec<Method>,
-    /// Judge by these protocols too: pooled, per-image, smiyc-anomaly, smiyc-obstacle, video
-    #[arg(long, value_name = "P,P", value_delimiter = ',', conflicts_with = "from")]
+    /// Judge by these protocols, too: pooled, per-image, smiyc-anomaly, smiyc-obstacle, video
+    #[arg(
+        long,
+        value_name = "P,P",
+        value_delimiter = ',',
+        conflicts_with = "from",
+        help_heading = "Protocol"
+    )]
     pub protocol: Vec<Protocol>,
-    /// Which pixels are judged, all others being void: all; road (as roi.model or, with score.roi_classes, the main model's
-    /// logits see it, and what the truth calls anomaly); below-horizon[:SHARE of the height]; a mask for all
-    /// pictures, or a folder of masks (not 0 is judged)
-    #[arg(long, value_name = "WHAT", default_value = "all", conflicts_with = "from")]
+    /// Pixels to judge: all, road, below-horizon[:SHARE], a mask, or a folder of masks
+    ///
+    /// All others are void. "road": as roi.model or, with score.roi_classes, the main model's logits see it, and what
+    /// the truth calls anomaly. Of masks, what is not 0 is judged.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "all",
+        conflicts_with = "from",
+        help_heading = "Protocol"
+    )]
     pub region: Region,
     /// Leave images without a mask out instead of refusing the data set
-    #[arg(long, conflicts_with = "from")]
+    #[arg(long, conflicts_with = "from", help_heading = "Input")]
     pub allow_missing: bool,
-    /// Repeat the run that wrote this JSON; --dataset, --model and --bank only say where things lie now
-    #[arg(long, value_name = "JSON", conflicts_with_all = ["config", "detector", "features", "input_height", "device"])]
+    /// Repeat the run that wrote this JSON
+    ///
+    /// --dataset, --model and --bank say where things lie now.
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["config", "detector", "features", "input_height", "device"], help_heading = "Input")]
     pub from: Option<PathBuf>,
-    /// Only the i-th of n parts of the images; farout eval merge puts the parts together
-    #[arg(long, value_name = "i/n", requires = "json", conflicts_with_all = ["report", "scores"])]
+    /// Judge the i-th of n parts of the images; farout eval merge joins them
+    #[arg(long, value_name = "i/n", requires = "json", conflicts_with_all = ["report", "scores"], help_heading = "Input")]
     pub shard: Option<Shard>,
     /// Draws of the bootstrap for confidence intervals; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "from")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        conflicts_with = "from",
+        help_heading = "Protocol",
+        hide_short_help = true
+    )]
     pub replicates: u32,
     /// Seed of the bootstrap
-    #[arg(long, value_name = "SEED", default_value_t = 0, conflicts_with = "from")]
+    #[arg(
+        long,
+        value_name = "SEED",
+        default_value_t = 0,
+        conflicts_with = "from",
+        help_heading = "Protocol",
+        hide_short_help = true
+    )]
     pub seed: u64,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub out: EvalOutArgs,
-    /// Folder for what is half done [default: beside the JSON or the report, else the system's temporary folder]
-    #[arg(long, value_name = "DIR")]
+    /// Folder for what is half done [default: beside the JSON or the report]
+    #[arg(long, value_name = "DIR", help_heading = "Output", hide_short_help = true)]
     pub work: Option<PathBuf>,
 }
 
 /// What `farout eval` and its merging write.
 #[derive(Debug, Clone, Default, Args)]
 pub struct EvalOutArgs {
-    /// Write the numbers and everything that made them to this file ("-" for standard output)
-    #[arg(long, value_name = "FILE")]
+    /// Write the numbers and everything that made them to this file; "-" for standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub json: Option<PathBuf>,
     /// Write a report into this folder: index.html, and the curves as SVG
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub report: Option<PathBuf>,
     /// Write the score maps at the truth's size: DIR/METHOD/NAME.npy
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub scores: Option<PathBuf>,
 }
 
@@ -135,8 +174,10 @@ pub struct MetricsArgs {
     /// Folder of truth masks with the stems of the maps (or stem + _labels_semantic, _labelIds ...)
     #[arg(long, value_name = "DIR")]
     pub truth: PathBuf,
-    /// How to judge: pooled (all pixels in one list: RoadAnomaly, Fishyscapes), per-image (each alone, then averaged
-    /// over those with an anomaly: StreetHazards), smiyc-anomaly or smiyc-obstacle (SegmentMeIfYouCan)
+    /// Protocol: pooled, per-image, smiyc-anomaly or smiyc-obstacle
+    ///
+    /// pooled: all pixels in one list (RoadAnomaly, Fishyscapes). per-image: each alone, then the mean over those with
+    /// an anomaly (StreetHazards). smiyc-*: SegmentMeIfYouCan.
     #[arg(long, value_name = "PROTOCOL", value_parser = of_folders)]
     pub protocol: Protocol,
     /// Values of normal pixels in the masks
@@ -148,8 +189,7 @@ pub struct MetricsArgs {
     /// Values of pixels that do not count
     #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "255", value_parser = values)]
     pub void: Vec<std::ops::RangeInclusive<u16>>,
-    /// Tell false alarm rate and recall at this threshold too, as taken from normal driving alone (pooled,
-    /// per-image)
+    /// Tell false alarm rate and recall at this threshold, too
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub threshold: Option<f64>,
     /// Draws of images for the confidence intervals

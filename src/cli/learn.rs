@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigArgs, at_least_one};
+use super::{OwnConfigArgs, at_least_one};
 
 /// The usual calls, for the help.
 const EXAMPLES: &str = "Examples:
-  farout learn drives/ -o road                       a detector from a folder of normal driving
-  farout learn 'drives/*.mp4' -o road --pictures 300  from videos, from fewer pictures
+  farout learn drives/ -o road                          from a folder of normal driving
+  farout learn 'drives/*.mp4' -o road --pictures 300    from videos, from fewer pictures
   farout learn drives/ -o road --model my.onnx --recipe my.toml
+  farout learn --more night/ road                       add footage to the detector road
 Then:
   farout run road --source rtsp://camera/stream
   farout replay clip.mp4 --detector road --video out.mp4
@@ -20,28 +21,45 @@ Interrupted, the same command goes on where it was.";
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct LearnArgs {
-    /// Normal driving: folders, globs, pictures, videos
+    /// Normal driving: folders, globs, pictures, videos; with --more, last the detector
     #[arg(value_name = "FOOTAGE", num_args = 1.., required = true)]
     pub footage: Vec<String>,
-    /// The folder to write the detector into
-    #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
-    /// How to learn: a shipped recipe (road, plain), or a TOML file
-    #[arg(long, value_name = "NAME|FILE", default_value = "road")]
-    pub recipe: String,
-    /// Most pictures to learn from; of more, every n-th is taken
-    #[arg(long, value_name = "N", default_value_t = 600, value_parser = at_least_one)]
+    /// Folder to write the detector into
+    #[arg(short, long, value_name = "DIR", required_unless_present = "more", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Add footage to a detector, the last argument
+    ///
+    /// Its model, recipe and former footage stay.
+    #[arg(long, help_heading = "Input")]
+    pub more: bool,
+    /// Shipped recipe (road, road-fine, plain) or TOML file [default: road]
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "more", help_heading = "Recipe")]
+    pub recipe: Option<String>,
+    /// Learn from at most N pictures; of more, take every n-th
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = at_least_one, help_heading = "Input")]
     pub pictures: usize,
     /// Folder of label masks with the stems of the pictures
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Input")]
     pub labels: Option<PathBuf>,
-    /// Label values that mean "void": such patches are left out
-    #[arg(long, value_name = "V,V", value_delimiter = ',', default_value = "255", requires = "labels")]
+    /// Label values that mean "void": leave such patches out
+    #[arg(
+        long,
+        value_name = "V,V",
+        value_delimiter = ',',
+        default_value = "255",
+        requires = "labels",
+        help_heading = "Input"
+    )]
     pub void: Vec<u8>,
+    /// Folder with images/ and labels/: hazards to paste in as known outliers
+    ///
+    /// Masks mark objects with 1.
+    #[arg(long, value_name = "DIR", help_heading = "Recipe")]
+    pub objects: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub config: ConfigArgs,
+    pub config: OwnConfigArgs,
     /// Report in JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 }

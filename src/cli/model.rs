@@ -27,7 +27,7 @@ pub struct ModelWarmArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub config: ConfigArgs,
-    /// Runs of the model, of which the median is told
+    /// Runs of the model; the median is told
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub runs: u16,
     /// Report in JSON
@@ -58,22 +58,25 @@ pub struct BenchArgs {
 /// `farout model fetch`
 #[derive(Debug, Clone, Args)]
 pub struct ModelFetchArgs {
-    /// Which: dinov2-s
+    /// Model to fetch: dinov2-s
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// The prepared file to write (default: in the cache)
+    /// Prepared file to write [default: in the cache]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// What to take as features; several are put side by side (default: keys of the last block)
+    /// Features to take, several side by side [default: keys of the last block]
     #[arg(long, value_name = "SELECTOR,SELECTOR", value_delimiter = ',')]
     pub features: Vec<String>,
-    /// Size of the input (default: one of 16 to 9 near 640x360)
+    /// Size of the input [default: 644x364]
     #[arg(long, value_name = "WxH")]
     pub size: Option<InputSize>,
-    /// Folder that keeps what was fetched (default: $FAROUT_CACHE, $XDG_CACHE_HOME/farout or ~/.cache/farout)
+    /// The model's wheel as a file that you brought, or the address of a mirror [default: its public address]
+    #[arg(long, value_name = "FILE|URL")]
+    pub from: Option<String>,
+    /// Folder of what was fetched [default: $FAROUT_CACHE, $XDG_CACHE_HOME/farout or ~/.cache/farout]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// The ONNX Runtime library, or the folder that holds it, overrides ORT_DYLIB_PATH
+    /// ONNX Runtime library, or its folder; overrides ORT_DYLIB_PATH
     #[arg(long, value_name = "FILE")]
     pub library: Option<PathBuf>,
     /// Report in JSON
@@ -87,16 +90,16 @@ pub struct ModelInspectArgs {
     /// The model (ONNX)
     #[arg(value_name = "FILE")]
     pub model: PathBuf,
-    /// Size of the picture to look at it with (default: what the file declares, or about 640x360)
+    /// Size of the picture to look at it with [default: what the file declares, or about 640x360]
     #[arg(long, value_name = "WxH")]
     pub size: Option<InputSize>,
-    /// An input besides the picture that is the same for every picture, and the number that it is filled with
+    /// Fill an input besides the picture with this number
     #[arg(long, value_name = "NAME=VALUE")]
     pub constant: Vec<ConstantInput>,
-    /// Order of the axes of the model's input, where the file leaves it open (default: nchw)
+    /// Axes of the model's input where the file leaves them open [default: nchw]
     #[arg(long, value_enum, value_name = "LAYOUT")]
     pub layout: Option<AxisOrder>,
-    /// The ONNX Runtime library, or the folder that holds it, overrides ORT_DYLIB_PATH
+    /// ONNX Runtime library, or its folder; overrides ORT_DYLIB_PATH
     #[arg(long, value_name = "FILE")]
     pub library: Option<PathBuf>,
     /// Report in JSON
@@ -111,62 +114,79 @@ pub struct ModelPrepareArgs {
     /// The model (ONNX)
     #[arg(value_name = "FILE")]
     pub model: PathBuf,
-    /// The file to write
-    #[arg(short, long, value_name = "FILE")]
+    /// File to write
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: PathBuf,
-    /// What to take as features, as `farout model inspect` lists it: key:12, value:9, tokens:12, norm, stage:4, or a
-    /// tensor's own name; queries and keys before any rotation by position (RoPE). Left out, only the class logits are
-    /// taken: for roi.model
-    #[arg(long, value_name = "SELECTOR")]
+    /// Features to take: key:12, value:9, tokens:12, norm, stage:4, or a tensor's name
+    ///
+    /// As farout model inspect lists them; queries and keys are taken before RoPE. Left out, only the class logits are
+    /// taken: for roi.model.
+    #[arg(long, value_name = "SELECTOR", help_heading = "Features and logits")]
     pub features: Option<String>,
-    /// Several of them side by side, all of one grid
-    #[arg(long, value_name = "SELECTOR,SELECTOR", value_delimiter = ',')]
+    /// Several features side by side, all of one grid
+    #[arg(
+        long,
+        value_name = "SELECTOR,SELECTOR",
+        value_delimiter = ',',
+        help_heading = "Features and logits"
+    )]
     pub concat: Vec<String>,
-    /// Class logits to give out too: "auto" (those found, if any; of several heads that with the most classes), "none",
-    /// a head as `farout model inspect` lists it (logits:2), an output's name, or any tensor's name; of probabilities
-    /// the scores that they are made of are taken
-    #[arg(long, value_name = "HEAD", default_value = "auto")]
+    /// Class logits: "auto", "none", a head (logits:2), or a tensor's name
+    ///
+    /// "auto" takes those found, if any; of several heads that with the most classes. Of probabilities, the scores that
+    /// they are made of are taken.
+    #[arg(long, value_name = "HEAD", default_value = "auto", help_heading = "Features and logits")]
     pub logits: String,
-    /// A segmentation head (tools/train_head.py) that makes the logits from the features it was trained on
-    #[arg(long, value_name = "HEAD.safetensors", conflicts_with = "logits")]
+    /// Segmentation head (tools/train_head.py) that makes logits from the features it was trained on
+    #[arg(
+        long,
+        value_name = "HEAD.safetensors",
+        conflicts_with = "logits",
+        help_heading = "Features and logits"
+    )]
     pub head: Option<PathBuf>,
-    /// Take products with constant weights in 8-bit integers, and tell what that does to features, distances and
-    /// speed (CPU)
-    #[arg(long)]
+    /// Quantize constant weights to int8 (CPU), and tell what that does to features and speed
+    #[arg(long, help_heading = "Features and logits")]
     pub quantize: bool,
-    /// Size of the input, fixed from then on (default: what the file declares, or about 640x360)
-    #[arg(long, value_name = "WxH")]
+    /// Size of the input, fixed from then on [default: what the file declares, or about 640x360]
+    #[arg(long, value_name = "WxH", help_heading = "Preprocessing")]
     pub size: Option<InputSize>,
-    /// Subtracted from each channel after scaling (default: ImageNet's)
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1, allow_hyphen_values = true)]
+    /// Subtracted from each channel after scaling [default: ImageNet's]
+    #[arg(
+        long,
+        value_name = "R,G,B",
+        value_delimiter = ',',
+        num_args = 1,
+        allow_hyphen_values = true,
+        help_heading = "Preprocessing"
+    )]
     pub mean: Vec<f32>,
-    /// Divides each channel after that (default: ImageNet's)
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1)]
+    /// Divides each channel after that [default: ImageNet's]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1, help_heading = "Preprocessing")]
     pub std: Vec<f32>,
-    /// Factor of the 8-bit values before mean and std (default: 1/255)
-    #[arg(long, value_name = "FACTOR")]
+    /// Factor of the 8-bit values before mean and std [default: 1/255]
+    #[arg(long, value_name = "FACTOR", help_heading = "Preprocessing")]
     pub scale: Option<f32>,
-    /// Order of the channels that the model was trained with; mean and std follow it (default: rgb)
-    #[arg(long, value_enum, value_name = "ORDER")]
+    /// Order of the channels that the model was trained with; mean and std follow it [default: rgb]
+    #[arg(long, value_enum, value_name = "ORDER", help_heading = "Preprocessing")]
     pub channels: Option<ChannelOrder>,
-    /// Order of the axes of the model's input, where the file leaves it open; the prepared file takes channels first
-    /// (default: what the file declares, else nchw)
-    #[arg(long, value_enum, value_name = "LAYOUT")]
+    /// Axes of the model's input where the file leaves them open [default: as declared, else nchw]
+    #[arg(long, value_enum, value_name = "LAYOUT", help_heading = "Preprocessing")]
     pub layout: Option<AxisOrder>,
-    /// An input besides the picture that is the same for every picture, and the number that it is filled with
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// Fill an input besides the picture with this number
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Preprocessing")]
     pub constant: Vec<ConstantInput>,
     /// Names of the classes in the order of the logits, or a file with one per line
-    #[arg(long, value_name = "NAME,NAME|FILE")]
+    #[arg(long, value_name = "NAME,NAME|FILE", help_heading = "Features and logits")]
     pub classes: Option<String>,
-    /// Real pictures to compare the prepared model with the original on, besides noise and a rendered road
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    /// Pictures to compare the prepared model with the original on, besides noise and a rendered road
+    #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "Check")]
     pub images: Vec<String>,
-    /// The ONNX Runtime library, or the folder that holds it, overrides ORT_DYLIB_PATH
-    #[arg(long, value_name = "FILE")]
+    /// ONNX Runtime library, or its folder; overrides ORT_DYLIB_PATH
+    #[arg(long, value_name = "FILE", help_heading = "Check")]
     pub library: Option<PathBuf>,
     /// Report in JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 }
 

@@ -9,7 +9,9 @@ use super::answer::answer;
 use super::{progress, settings, signals, unread};
 use crate::bank::{Bank, summary};
 use crate::cli::{BuildArgs, RecipeArgs};
-use crate::collect::{self, BuildConfig, BuildOptions, FeatureExtractor, Input, Progress};
+use crate::collect::{
+    self, BuildConfig, BuildOptions, Extract as _, FeatureExtractor, Input, Outliers, Progress,
+};
 use crate::config::ConfigError;
 use crate::file;
 use crate::learn::Recipe;
@@ -34,6 +36,10 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     let k = args.k.unwrap_or(config.search.k);
     anyhow::ensure!(k > 0, "search.k is 0; choose 1 or more, or give -k");
     let mut extractor = FeatureExtractor::open(&config)?;
+    let options = match args.recipe.as_deref().is_some_and(Recipe::is_shipped) && args.how.parts.is_empty() {
+        true => options.fitted_to(&extractor.identity()),
+        false => options,
+    };
     let build = BuildConfig {
         size: options.size,
         seed: options.seed,
@@ -74,7 +80,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         let found =
             collect::gather_outliers(&inputs, wanted, &build, (&mut open, &mut extractor), &mut shown, &stop);
         shown.end();
-        outliers = Some(found?);
+        outliers = Some(Outliers::of(found?, &values));
     }
     let mut shown = BankProgress::new("features", "frames");
     let built = collect::build(&inputs, outliers, &build, (&mut open, &mut extractor), &mut shown, &stop);
@@ -123,10 +129,7 @@ pub(super) fn recipe(named: Option<&str>, args: &RecipeArgs) -> Result<BuildOpti
     take(&mut options.affinity_radius, args.affinity_radius);
     take(&mut options.affinity_share, args.affinity_share);
     let without = |whose: &str, flag: &str| {
-        Err(ConfigError::Invalid(format!(
-            "{flag} is of use together with {whose} only; give both, or neither"
-        ))
-        .into())
+        Err(ConfigError::Invalid(format!("{flag} needs {whose}: pass both, or neither")).into())
     };
     if options.discriminant.is_none() && args.discriminant_ridge.is_some() {
         return without("--discriminant", "--discriminant-ridge");

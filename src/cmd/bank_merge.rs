@@ -26,6 +26,7 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
         recipe: (recipe != RecipeConfig::default()).then_some(recipe),
         size: args.size,
         k: args.k,
+        outliers: None,
     };
     let built = collect::merge(&args.shards, &config, &mut progress);
     progress.end();

@@ -19,7 +19,7 @@ use crate::features::{Device, Precision, Provider};
 pub fn bench(args: &BenchArgs) -> Result<()> {
     let mut named = args.config.clone();
     // What runs apart reads another file, in another folder.
-    for path in [&mut named.config, &mut named.model].into_iter().flatten() {
+    for path in [&mut named.own.config, &mut named.own.model].into_iter().flatten() {
         *path = std::path::absolute(&*path)?;
     }
     let config = settings::read(&named, ("bench", unread::MODEL_WARM))?;
@@ -121,8 +121,7 @@ impl Way {
             let last = last.split_once("is asked for: ").map_or(last, |(_, why)| why).to_owned();
             anyhow::bail!("{}", if last.is_empty() { ended.status.to_string() } else { last });
         }
-        let opened: Opened =
-            serde_json::from_slice(&ended.stdout).context("model warm answered strangely")?;
+        let opened: Opened = serde_json::from_slice(&ended.stdout).context("model warm gave no JSON")?;
         // It insists on the provider, not on the precision: that one may have failed.
         let wanted = crate::features::attempt::Attempt { provider: self.device, precision: self.precision };
         if opened.runs_on != wanted.to_string() {

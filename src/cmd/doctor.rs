@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::answer::{print, print_json};
-use crate::cli::{ConfigArgs, DoctorArgs};
+use crate::cli::{DoctorArgs, OwnConfigArgs};
 use crate::finding::{Finding, Standing};
 use crate::{features, nearest, sink, source};
 
@@ -12,8 +12,8 @@ use crate::{features, nearest, sink, source};
 /// # Errors
 /// If something is missing that farout cannot run without.
 pub fn doctor(args: &DoctorArgs) -> Result<()> {
-    let given = ConfigArgs { config: args.config.clone(), ..Default::default() };
-    let config = super::settings::read(&given, ("doctor", super::unread::DOCTOR))?;
+    let given = OwnConfigArgs { config: args.config.clone(), ..Default::default() };
+    let config = super::settings::read_own(&given, None, ("doctor", super::unread::DOCTOR))?;
     let mut findings = features::findings(&config.runtime);
     findings.extend(nearest::findings(config.runtime.gpu));
     findings.extend(source::findings());

@@ -60,7 +60,7 @@ fn told(args: &EvalRunArgs) -> Result<(Settings, Option<EvalResult>)> {
         if let Some(dataset) = &args.dataset {
             settings.dataset = dataset.clone();
         }
-        if let Some(model) = &args.config.model {
+        if let Some(model) = &args.config.own.model {
             settings.config.model.path.clone_from(model);
         }
         if let Some(bank) = &args.bank {
@@ -68,10 +68,7 @@ fn told(args: &EvalRunArgs) -> Result<(Settings, Option<EvalResult>)> {
         }
         return Ok((settings, Some(earlier)));
     }
-    let mut config = settings::read(&args.config, ("eval", unread::EVAL))?;
-    if let Some(bank) = &args.bank {
-        config.bank.path.clone_from(bank);
-    }
+    let config = settings::read_with_bank(&args.config, args.bank.as_deref(), ("eval", unread::EVAL))?;
     settings::named(&config.model.path, "model", "--model FILE", "model.path")?;
     let dataset = args.dataset.clone().ok_or_else(|| anyhow::anyhow!("give --dataset KIND:PATH"))?;
     let mut protocols = Protocol::of(dataset.kind).to_vec();

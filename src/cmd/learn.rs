@@ -1,5 +1,7 @@
 //! `farout learn`: from footage of normal driving to a detector.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use indicatif::ProgressBar;
 
@@ -8,7 +10,7 @@ use super::{progress, settings, signals, unread};
 use crate::cli::LearnArgs;
 use crate::collect;
 use crate::config::ConfigError;
-use crate::learn::{self, Progress, Recipe, Request};
+use crate::learn::{self, DEFAULT_RECIPE, Progress, Recipe, Request};
 use crate::stop::Stop;
 
 /// Learns a detector and tells what came of it.
@@ -16,20 +18,19 @@ use crate::stop::Stop;
 /// # Errors
 /// Footage, model or recipe that cannot be used, by name; being stopped.
 pub fn learn(args: &LearnArgs) -> Result<()> {
-    if args.config.detector.is_some() {
-        let why =
-            "farout learn makes a detector: name its folder with --output, and no other with --detector";
-        return Err(ConfigError::Invalid(why.into()).into());
-    }
-    let recipe = Recipe::find(&args.recipe)?;
-    let config = settings::read(&args.config, ("learn", unread::LEARN))?;
+    let (footage, output) = footage_and_output(args)?;
+    let named = args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE);
+    let recipe = Recipe::find(named)?;
+    let config = settings::read_own(&args.config, None, ("learn", unread::LEARN))?;
     let stop = Stop::new();
     signals::listen(&stop)?;
     let request = Request {
-        footage: args.footage.clone(),
+        footage,
         labels: args.labels.clone().map(|folder| (folder, args.void.clone())),
-        output: args.output.clone(),
-        recipe: (args.recipe.clone(), recipe),
+        objects: args.objects.clone(),
+        more: args.more,
+        output,
+        recipe: (named.to_owned(), recipe),
         pictures: args.pictures,
         config,
     };
@@ -37,6 +38,17 @@ pub fn learn(args: &LearnArgs) -> Result<()> {
     let learnt = learn::learn(&request, &mut shown, &stop);
     shown.end();
     answer(args.json, &learnt?)
+}
+
+/// The footage, and the folder of the detector: the last argument where footage is added.
+fn footage_and_output(args: &LearnArgs) -> Result<(Vec<String>, PathBuf), ConfigError> {
+    match (&args.output, args.footage.split_last()) {
+        (Some(output), _) => Ok((args.footage.clone(), output.clone())),
+        (None, Some((detector, footage))) if !footage.is_empty() => Ok((footage.to_vec(), detector.into())),
+        _ => Err(ConfigError::Invalid(
+            "--more needs footage, then the detector: farout learn --more drives/ DETECTOR".into(),
+        )),
+    }
 }
 
 /// One bar after another; a line in the log at each step's end where there is no terminal.

@@ -38,7 +38,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let all_live = opened.iter().all(|one| one.source.is_live());
     let lanes = all_live && config.output.picture == ShownPictures::Live;
     if !lanes && opened.len() > 1 {
-        let why = "several streams are watched live only: none may have pace = \"fast\", and output.picture is \"live\"";
+        let why =
+            "several streams run live only: none may have pace = \"fast\", and output.picture is \"live\"";
         return Err(ConfigError::Invalid(why.into()).into());
     }
     let (result, stuck, reported) = match lanes {

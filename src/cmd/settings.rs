@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::unread::{self, Reads};
-use crate::cli::{ConfigArgs, DetectArgs, Device};
+use crate::bank::Bank;
+use crate::cli::{ConfigArgs, DetectArgs, Device, OwnConfigArgs};
 use crate::config::{Config, ConfigError};
 use crate::features::{Device as Wanted, Provider};
 
@@ -11,19 +12,58 @@ use crate::features::{Device as Wanted, Provider};
 ///
 /// # Errors
 /// [`ConfigError`], naming file, line and key.
-pub fn read(args: &ConfigArgs, (command, reads): (&str, &Reads)) -> Result<Config, ConfigError> {
-    let mut config = match &args.config {
-        Some(path) => {
-            let config = Config::read(path)?;
-            unread::say(command, path, reads);
-            config
-        }
-        None => Config::default(),
-    };
-    if let Some(folder) = &args.detector {
-        let text = args.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-        let table: Option<toml::Table> = text.and_then(|text| text.parse().ok());
-        config.take_detector(folder, args.config.as_deref().zip(table.as_ref()))?;
+pub fn read(args: &ConfigArgs, command: (&str, &Reads)) -> Result<Config, ConfigError> {
+    read_own(&args.own, args.detector.as_deref(), command)
+}
+
+/// As [`read`], with this bank. Neighbours that nobody has named are those that the bank was calibrated for.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_bank(
+    args: &ConfigArgs,
+    bank: Option<&Path>,
+    command: (&str, &Reads),
+) -> Result<Config, ConfigError> {
+    let (mut config, says_k) = told(&args.own, args.detector.as_deref(), command)?;
+    if let Some(bank) = bank {
+        config.bank.path = bank.to_owned();
+    }
+    if !says_k && !config.bank.path.as_os_str().is_empty() {
+        // A bank that does not open is told where it is needed.
+        let calibration = Bank::open_any(&config.bank.path).ok().and_then(|bank| bank.calibrated_k());
+        config.search.k = calibration.unwrap_or(config.search.k);
+    }
+    Ok(config)
+}
+
+/// As [`read`], of a command for which the detector is no flag.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_own(
+    args: &OwnConfigArgs,
+    detector: Option<&Path>,
+    command: (&str, &Reads),
+) -> Result<Config, ConfigError> {
+    told(args, detector, command).map(|(config, _)| config)
+}
+
+/// The configuration, and whether file or detector name the neighbours.
+fn told(
+    args: &OwnConfigArgs,
+    detector: Option<&Path>,
+    (command, reads): (&str, &Reads),
+) -> Result<(Config, bool), ConfigError> {
+    let (mut config, mut told) = (Config::default(), None);
+    if let Some(path) = &args.config {
+        let (read, table) = Config::read_as_written(path)?;
+        unread::say(command, path, &table, reads);
+        config = read;
+        told = Some((path.as_path(), table));
+    }
+    if let Some(folder) = detector {
+        config.take_detector(folder, told.as_ref().map(|(path, table)| (*path, table)))?;
         tracing::info!(detector = %folder.display(), "detector");
     }
     if let Some(model) = &args.model {
@@ -46,7 +86,9 @@ pub fn read(args: &ConfigArgs, (command, reads): (&str, &Reads)) -> Result<Confi
         };
     }
     config.check()?;
-    Ok(config)
+    let in_file =
+        told.is_some_and(|(_, table)| table.get("search").is_some_and(|keys| keys.get("k").is_some()));
+    Ok((config, in_file || detector.is_some()))
 }
 
 /// As [`read`], with what `run` and `replay` share.
@@ -59,10 +101,7 @@ pub fn read_detect(
     source: Option<&str>,
     command: (&str, &Reads),
 ) -> Result<Config, ConfigError> {
-    let mut config = read(&args.config, command)?;
-    if let Some(bank) = &args.bank {
-        config.bank.path.clone_from(bank);
-    }
+    let mut config = read_with_bank(&args.config, args.bank.as_deref(), command)?;
     if let Some(name) = &args.stream {
         config.only(name)?;
     }
@@ -82,7 +121,7 @@ pub fn read_detect(
                 .push(crate::source::SourceConfig { source: source.into(), ..Default::default() }),
             several => {
                 return Err(ConfigError::Invalid(format!(
-                    "the configuration has {} streams: say with --stream NAME which one the source takes the place of",
+                    "the configuration has {} streams: choose with --stream NAME the one that the source replaces",
                     several.len()
                 )));
             }

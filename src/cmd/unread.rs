@@ -66,14 +66,9 @@ pub(super) const REPLAY: &Reads = &[
 pub(super) const RUN: &Reads =
     &["stream", "model", "views", "runtime", "bank", "search", "score", "roi", "overlay", "output", "flow"];
 
-/// Says which keys of the file at `path` are not among those that `command` reads. What cannot be read or parsed has
-/// been told before.
-pub(super) fn say(command: &str, path: &Path, reads: &Reads) {
-    let Some(table) = std::fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok())
-    else {
-        return;
-    };
-    let unread = unread(&table, reads);
+/// Says which keys of the file at `path`, read as `table`, are not among those that `command` reads.
+pub(super) fn say(command: &str, path: &Path, table: &toml::Table, reads: &Reads) {
+    let unread = unread(table, reads);
     if !unread.is_empty() {
         tracing::info!("{command} does not read these keys of {}: {}", path.display(), unread.join(", "));
     }

@@ -162,8 +162,7 @@ impl Steps {
             self.told = off;
             tracing::warn!(
                 off_secs = off.as_secs_f64(),
-                "the system's clock was set; all times of this run go on by the clock it began with: start it again \
-                 to take the new one"
+                "the system's clock was set: this run keeps its own time; restart farout to take the new one"
             );
         }
     }

@@ -9,7 +9,7 @@ use super::outliers::Outliers;
 use super::part::Built;
 use super::progress::Progress;
 use super::recipe::RecipeConfig;
-use crate::bank::{OutlierRecord, OutlierRows, ShardNumber, StepKind};
+use crate::bank::{ShardNumber, StepKind};
 use crate::stop::Stop;
 
 /// Builds a bank of `inputs`, or the shard of one that `config` asks for, with the known `outliers`. Memory is bounded
@@ -32,8 +32,8 @@ pub fn build(
     gather(inputs, outliers, config, (open, extractor), progress, stop)
 }
 
-/// A sample of `size` patches of `inputs` that more than half of whose pixels have one of the label `values`; of all
-/// patches if `values` is empty. Everything else is as `config` builds the bank that they are for.
+/// The shard of a sample of `size` patches of `inputs` that more than half of whose pixels have one of the label `values`;
+/// of all patches if `values` is empty. Everything else is as `config` builds the bank that they are for.
 ///
 /// # Errors
 /// As [`build`]; [`BuildError::Empty`] if there is no such patch.
@@ -44,7 +44,7 @@ pub fn gather_outliers(
     (open, extractor): (&mut Open, &mut dyn Extract),
     progress: &mut dyn Progress,
     stop: &Stop,
-) -> Result<Outliers, BuildError> {
+) -> Result<Built, BuildError> {
     let transform =
         config.recipe.transform.iter().copied().filter(|step| *step == StepKind::CenterImage).collect();
     let config = BuildConfig {
@@ -58,15 +58,9 @@ pub fn gather_outliers(
         recipe: RecipeConfig { transform, ..RecipeConfig::default() },
         ..config.clone()
     };
-    let contents = gather(inputs, None, &config, (open, extractor), progress, stop)?.contents;
-    let (build, rows) = (&contents.metadata.build, contents.origins.len());
-    let record = OutlierRecord {
-        frames: build.frames,
-        patches: build.patches - build.void_patches,
-        rows,
-        values: values.to_vec(),
-    };
-    if rows == 0 {
+    let built = gather(inputs, None, &config, (open, extractor), progress, stop)?;
+    let build = &built.contents.metadata.build;
+    if built.contents.origins.is_empty() {
         let why = format!(
             "{} pictures of known outliers have {} patches and none that the label values {values:?} cover by half; see \
              --outlier-labels and --outlier-values",
@@ -74,5 +68,5 @@ pub fn gather_outliers(
         );
         return Err(BuildError::Empty { why });
     }
-    Ok(Outliers { rows: OutlierRows { rows: contents.features, means: contents.extras.means }, record })
+    Ok(built.known_by_its_files())
 }

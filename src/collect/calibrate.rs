@@ -41,14 +41,9 @@ impl HeldOut {
             recipe: terms.maps,
             finish: Finish::of(&terms.maps),
             alarm: AlarmLevel::new(terms.min_region_px),
-            views: ViewsConfig::default(),
+            views: terms.views.clone(),
             frames: BTreeMap::new(),
         }
-    }
-
-    /// The same for frames that bring these views of theirs.
-    pub(super) fn looking_at(self, views: &ViewsConfig) -> HeldOut {
-        HeldOut { views: views.clone(), ..self }
     }
 
     /// What the views of a frame show.

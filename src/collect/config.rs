@@ -93,16 +93,9 @@ impl BuildConfig {
     ) -> Result<(), BuildError> {
         self.recipe.smoothing(&self.recipe.resolve(model)?)?;
         let wrong = |why: String| Err(BuildError::Recipe { why });
-        if !self.views.is_empty() && (self.shard.is_some() || self.keep_held_out) {
-            return wrong(
-                "held-out frames are kept without their [views], which could not be measured later: build the bank in one run, \
-                 without --shard and --keep-held-out, or leave [views] out of the configuration"
-                    .into(),
-            );
-        }
         let complete = self.shard.is_none_or(|shard| shard.number == 1);
         if !knows_outliers && !self.recipe.outliers.is_off() && complete {
-            return wrong("known outliers shall be used, and there are none: give --outliers".into());
+            return wrong("--outlier-use and --discriminant need known outliers: pass --outliers DIR".into());
         }
         if self.recipe.by_class && !has_logits {
             return wrong(
@@ -114,11 +107,11 @@ impl BuildConfig {
                 "whitening within classes and the search by class need the patches' classes: give --classes labels or model".into(),
             ),
             Some(ClassSource::Model) if !has_logits => wrong(
-                "the classes shall come from the model, which gives no logits; name them in model.logits".into(),
+                "--classes model needs logits: name them in model.logits".into(),
             ),
             Some(ClassSource::Labels) => match inputs.iter().find(|input| input.label.is_none()) {
                 Some(input) => wrong(format!(
-                    "the classes shall come from labels, and {} has none; give --labels DIR",
+                    "--classes labels needs a label for every image, and {} has none: pass --labels DIR",
                     input.name
                 )),
                 None => Ok(()),

@@ -41,7 +41,7 @@ pub(super) fn direction(
     let solved = Cholesky::new(scaled)
         .map(|factors| factors.solve(&apart.component_div(&scales)).component_div(&scales))
         .filter(|solved| solved.iter().all(|x| x.is_finite()))
-        .ok_or("some directions do not vary at all; give --discriminant-ridge 1")?;
+        .ok_or("some directions do not vary at all: pass --discriminant-ridge 1")?;
     let mut out = vec![0.0; references.width];
     let mut first = 0;
     for part in &recipe.parts {

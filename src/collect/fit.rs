@@ -43,7 +43,7 @@ pub(super) fn fitted(mut contents: BankContents, config: &RecipeConfig) -> Resul
     let strange = contents.extras.outliers.as_mut();
     let of_outliers = strange.and_then(|outliers| outliers.means.take());
     if contents.extras.outliers.is_none() && !(recipe.outliers.is_off() && discriminant.is_none()) {
-        let why = "known outliers shall be used, and there are none: give --outliers".to_owned();
+        let why = "--outlier-use and --discriminant need known outliers: pass --outliers DIR".to_owned();
         return Err(BuildError::Recipe { why });
     }
     if recipe.is_plain(width) {
@@ -141,7 +141,7 @@ impl Sample<'_> {
                     let matrix: Vec<f32> = scaled.collect();
                     if !matrix.iter().all(|x| x.is_finite()) {
                         return Err(wrong(
-                            "some directions do not vary at all; give --whiten-floor 0.01".into(),
+                            "some directions do not vary at all: pass --whiten-floor 0.01".into(),
                         ));
                     }
                     Step::Affine(Affine { mean: single(&mean), matrix: Some(matrix) })

@@ -59,6 +59,7 @@ pub(super) fn gather(
         split: split.describe(),
         recipe: config.recipe.clone(),
         classes: config.classes,
+        views: config.views.clone(),
     };
     let record = BuildRecord {
         seed: config.seed,
@@ -74,7 +75,7 @@ pub(super) fn gather(
         config,
         split,
         sampler: Sampler::new(config.size, model.width, config.data_type),
-        held_out: HeldOut::new(config.seed, &terms).looking_at(&config.views),
+        held_out: HeldOut::new(config.seed, &terms),
         record,
         features: Features::default(),
         views: Vec::new(),

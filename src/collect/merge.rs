@@ -7,6 +7,7 @@ use super::calibrate::HeldOut;
 use super::complete::Gathered;
 use super::digest::frame_digest;
 use super::error::BuildError;
+use super::outliers::Outliers;
 use super::part::{Built, Part, Terms};
 use super::progress::Progress;
 use super::recipe::RecipeConfig;
@@ -86,6 +87,8 @@ pub struct MergeConfig {
     pub size: Option<usize>,
     /// Another number of neighbours for the calibration.
     pub k: Option<usize>,
+    /// These known outliers in place of those of the shards.
+    pub outliers: Option<Outliers>,
 }
 
 /// Joins `paths`: all shards of one list of inputs, or several such sets. The order does not matter. Memory is
@@ -98,6 +101,23 @@ pub fn merge(
     config: &MergeConfig,
     progress: &mut dyn Progress,
 ) -> Result<Built, MergeError> {
+    Ok(gathered(paths, config, progress)?.bank(config.threads, config.keep_held_out, progress)?)
+}
+
+/// Joins `paths`, as [`merge`] does, to one shard, known by the files that it was made of: nothing is measured.
+///
+/// # Errors
+/// As [`merge`].
+pub fn join(paths: &[PathBuf], progress: &mut dyn Progress) -> Result<Built, MergeError> {
+    Ok(gathered(paths, &MergeConfig::default(), progress)?.shard().known_by_its_files())
+}
+
+/// All that `paths` hold.
+fn gathered(
+    paths: &[PathBuf],
+    config: &MergeConfig,
+    progress: &mut dyn Progress,
+) -> Result<Gathered, MergeError> {
     let (mut joined, mut given) = (None, BTreeMap::new());
     progress.begin(paths.len() as u64);
     for (done, path) in paths.iter().enumerate() {
@@ -131,7 +151,7 @@ pub fn merge(
     complete(&given)?;
     let joined: Joined = joined
         .ok_or_else(|| MergeError::NoPart { path: PathBuf::new(), why: "no file was given".to_owned() })?;
-    let Joined { sampler, held_out, record, common, splits, mut terms, inputs, outliers, .. } = joined;
+    let Joined { sampler, held_out, mut record, common, splits, mut terms, inputs, outliers, .. } = joined;
     terms.k = config.k.unwrap_or(terms.k);
     if let Some(recipe) = &config.recipe {
         recipe.smoothing(&recipe.resolve(&common.model)?)?;
@@ -144,15 +164,12 @@ pub fn merge(
         let all: Vec<&[u8]> = inputs.iter().map(String::as_bytes).collect();
         terms.inputs = hex(&digest_of(&all));
     }
-    let gathered = Gathered {
-        sampler,
-        held_out,
-        record,
-        model: common.model,
-        terms,
-        outliers: outliers.map(|(_, rows)| rows),
-    };
-    Ok(gathered.bank(config.threads, config.keep_held_out, progress)?)
+    let mut outliers = outliers.map(|(_, rows)| rows);
+    if let Some(given) = &config.outliers {
+        record.outliers = Some(given.record.clone());
+        outliers = Some(given.rows.clone());
+    }
+    Ok(Gathered { sampler, held_out, record, model: common.model, terms, outliers })
 }
 
 /// Checks that of each list of inputs all shards are there, dealt out in one way.
@@ -303,6 +320,7 @@ impl Common {
             ("normalisation of distances", terms.maps.normalise.name().to_owned()),
             ("smoothing of maps", terms.maps.smooth.to_string()),
             ("hysteresis of maps", terms.maps.hysteresis.to_string()),
+            ("[views]", toml::to_string(&terms.views).unwrap_or_default().trim().replace('\n', " ")),
         ]);
         Common { model: metadata.model.clone(), data_type: bank.features().data_type(), rest }
     }

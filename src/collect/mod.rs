@@ -44,7 +44,7 @@ pub use extract::Extract;
 pub use extractor::FeatureExtractor;
 pub use inputs::{Input, InputError, InputKind, Open, list};
 pub use labels::{LabelError, LabelMask, attach_labels, label_stems};
-pub use merge::{MergeConfig, MergeError, merge};
+pub use merge::{MergeConfig, MergeError, join, merge};
 pub use options::BuildOptions;
 pub use outliers::Outliers;
 pub use part::Built;

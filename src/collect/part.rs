@@ -2,8 +2,8 @@
 //! merge must know to continue where one run would be.
 //!
 //! In the bank's file these are further tensors: `held_out` (U8, [`Record`] as JSON), and of all frames one
-//! after another `held_out.features` (F16 `[patches, C]`), `held_out.valid` (U8 `[patches]`), `held_out.classes` (U16), of each frame's
-//! parametric scores in turn `held_out.levels` (F32, NaN for none) and `held_out.scores` (F32), and `held_out.maps`
+//! after another, each followed by its views, `held_out.features` (F16 `[patches, C]`), `held_out.valid` (U8 `[patches]`) and
+//! `held_out.classes` (U16), of each frame's parametric scores in turn `held_out.levels` (F32, NaN for none) and `held_out.scores` (F32), and `held_out.maps`
 //! (F32), the map of the score that is fused.
 
 use std::path::Path;
@@ -18,10 +18,11 @@ use super::recipe::RecipeConfig;
 use super::seen::Seen;
 use super::uncertainty::Uncertainty;
 use crate::bank::{Bank, BankContents, ClassSource, ShardNumber};
-use crate::digest::{Digest, hex, undigest};
+use crate::digest::{Digest, digest_of, hex, undigest};
 use crate::file::{WriteError, write_whole};
 use crate::grid::Grid;
 use crate::score::{MapRecipe, Parametric};
+use crate::views::{Layout, ViewsConfig};
 
 /// Which part of which inputs a file was built from, and how. Files merge if all of this but the shard's
 /// number is equal.
@@ -49,10 +50,13 @@ pub(super) struct Terms {
     /// Where the classes of patches come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) classes: Option<ClassSource>,
+    /// What the held-out frames were looked at through, beside the whole picture.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) views: ViewsConfig,
 }
 
-fn is_default(recipe: &RecipeConfig) -> bool {
-    *recipe == RecipeConfig::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The held-out frames and the terms of one file.
@@ -77,12 +81,25 @@ struct FrameRecord {
     image: String,
     series: String,
     block: u64,
-    rows: usize,
-    cols: usize,
+    #[serde(flatten)]
+    seen: SeenRecord,
+    /// The same of its views.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    views: Vec<SeenRecord>,
+    /// Width and height in pixels, where it has views.
+    #[serde(default, skip_serializing_if = "is_default")]
+    size: (usize, usize),
     /// Scores kept of each parametric method; none if the model has no logits.
     scores: Vec<usize>,
     /// Rows and columns of the map.
     map: [usize; 2],
+}
+
+/// How much a picture or a view of it has in the tensors.
+#[derive(Clone, Serialize, Deserialize)]
+struct SeenRecord {
+    rows: usize,
+    cols: usize,
     /// Classes kept: one per patch, or none.
     classes: usize,
 }
@@ -107,6 +124,18 @@ impl Built {
         }
     }
 
+    /// The same shard, which [`super::merge`] tells from others by the content of its files: those of another drive may have the
+    /// same names.
+    pub(super) fn known_by_its_files(mut self) -> Built {
+        let files: Vec<&[u8]> =
+            self.contents.metadata.sources.iter().map(|source| source.sha256.as_bytes()).collect();
+        let files = hex(&digest_of(&files));
+        if let Some(part) = &mut self.part {
+            part.terms.inputs = hex(&digest_of(&[part.terms.inputs.as_bytes(), files.as_bytes()]));
+        }
+        self
+    }
+
     /// Writes the file whole: `path` is complete or as it was.
     ///
     /// # Errors
@@ -118,15 +147,16 @@ impl Built {
 
 impl Part {
     fn ride(&self, contents: &BankContents) -> Result<Vec<u8>, SafeTensorError> {
+        let seen = |s: &Seen| SeenRecord { rows: s.grid.rows, cols: s.grid.cols, classes: s.classes.len() };
         let frame = |f: &HeldFrame| FrameRecord {
             image: hex(&f.image),
             series: f.block.0.clone(),
             block: f.block.1,
-            rows: f.seen.grid.rows,
-            cols: f.seen.grid.cols,
+            seen: seen(&f.seen),
+            views: f.views.iter().map(seen).collect(),
+            size: f.size,
             scores: f.uncertainty.methods.iter().map(|(scores, _)| scores.len()).collect(),
             map: [f.uncertainty.grid.rows, f.uncertainty.grid.cols],
-            classes: f.seen.classes.len(),
         };
         let record = Record {
             terms: self.terms.clone(),
@@ -134,10 +164,10 @@ impl Part {
             frames: self.frames.iter().map(frame).collect(),
         };
         let json = serde_json::to_vec(&record)?;
-        let features: Vec<f16> = self.frames.iter().flat_map(|f| f.seen.features.iter().copied()).collect();
-        let valid: Vec<u8> =
-            self.frames.iter().flat_map(|f| f.seen.valid.iter().map(|v| u8::from(*v))).collect();
-        let classes: Vec<u16> = self.frames.iter().flat_map(|f| &f.seen.classes).copied().collect();
+        let all = || self.frames.iter().flat_map(|f| std::iter::once(&f.seen).chain(&f.views));
+        let features: Vec<f16> = all().flat_map(|s| s.features.iter().copied()).collect();
+        let valid: Vec<u8> = all().flat_map(|s| s.valid.iter().map(|v| u8::from(*v))).collect();
+        let classes: Vec<u16> = all().flat_map(|s| &s.classes).copied().collect();
         let methods = || self.frames.iter().flat_map(|f| &f.uncertainty.methods);
         let levels: Vec<f32> = methods().map(|(_, level)| level.unwrap_or(f32::NAN)).collect();
         let scores: Vec<f32> = methods().flat_map(|(scores, _)| scores).copied().collect();
@@ -172,17 +202,26 @@ impl Part {
         let mut levels = Numbers { bytes: bytes("held_out.levels")?, of: "levels" };
         let mut scores = Numbers { bytes: bytes("held_out.scores")?, of: "scores" };
         let mut maps = Numbers { bytes: bytes("held_out.maps")?, of: "maps" };
-        let mut frames = Vec::new();
-        for f in &record.frames {
-            let image: Digest = undigest(&f.image).ok_or_else(|| format!("{:?} is no SHA-256", f.image))?;
-            let patches = f.rows.checked_mul(f.cols).ok_or("a frame's grid is too large")?;
+        let mut seen = |s: &SeenRecord| -> Result<Seen, String> {
+            let patches = s.rows.checked_mul(s.cols).ok_or("a frame's grid is too large")?;
             let numbers = patches.checked_mul(bank.width()).ok_or("a frame's grid is too large")?;
             let halves = features.take::<f16>(numbers)?;
             let valid = valid.take::<u8>(patches)?.into_iter().map(|v| v != 0).collect();
-            let seen = classes.take::<u16>(f.classes)?;
-            if !seen.is_empty() && seen.len() != patches {
+            let classes = classes.take::<u16>(s.classes)?;
+            if !classes.is_empty() && classes.len() != patches {
                 return Err("a frame has not one class per patch".to_owned());
             }
+            Ok(Seen { grid: Grid { rows: s.rows, cols: s.cols }, features: halves, valid, classes })
+        };
+        let windows = Layout::of(&record.terms.views).map_or(0, |layout| layout.len());
+        let mut frames = Vec::new();
+        for f in &record.frames {
+            let image: Digest = undigest(&f.image).ok_or_else(|| format!("{:?} is no SHA-256", f.image))?;
+            if f.views.len() != windows {
+                return Err(format!("a frame has {} views, not {windows}", f.views.len()));
+            }
+            let own = seen(&f.seen)?;
+            let views = f.views.iter().map(&mut seen).collect::<Result<_, _>>()?;
             let mut methods = Vec::new();
             for count in &f.scores {
                 let level = levels.take::<f32>(1)?.first().copied().filter(|l| !l.is_nan());
@@ -192,9 +231,7 @@ impl Part {
             let cells = of_map.rows.checked_mul(of_map.cols).ok_or("a frame's map is too large")?;
             let uncertainty = Uncertainty { methods, grid: of_map, map: maps.take::<f32>(cells)? };
             let block = (f.series.clone(), f.block);
-            let grid = Grid { rows: f.rows, cols: f.cols };
-            let seen = Seen { grid, features: halves, valid, classes: seen };
-            frames.push(HeldFrame { image, block, size: (0, 0), seen, views: Vec::new(), uncertainty });
+            frames.push(HeldFrame { image, block, size: f.size, seen: own, views, uncertainty });
         }
         for rest in [features, valid, classes, levels, scores, maps] {
             if !rest.bytes.is_empty() {

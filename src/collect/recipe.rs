@@ -96,7 +96,7 @@ impl RecipeConfig {
         let how = Affinity { part: number, temperature: *temperature, radius: *radius, share: *share };
         if !how.is_sane() {
             return wrong(format!(
-                "smoothing wants a temperature and a radius above 0 and a share from 0 to 1, not {temperature}, {radius}, {share}"
+                "smoothing needs a temperature and a radius above 0 and a share from 0 to 1, not {temperature}, {radius}, {share}"
             ));
         }
         Ok(Some(how))
@@ -126,7 +126,7 @@ impl RecipeConfig {
             }
             if !how.is_sane() {
                 return wrong(format!(
-                    "a discriminant wants a weight and a ridge of 0 or more, not {} and {}",
+                    "a discriminant needs a weight and a ridge of 0 or more, not {} and {}",
                     how.weight, how.ridge
                 ));
             }

@@ -48,6 +48,8 @@ pub struct Provenance {
     pub footage: Vec<String>,
     /// Pictures that were learnt from, held-out ones included.
     pub pictures: u64,
+    /// In how many calls: the first, and one for each `farout learn --more`.
+    pub sets: usize,
     /// SHA-256 of the model file.
     pub model_sha256: String,
     /// SHA-256 of the bank file.
@@ -72,17 +74,22 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Keys of `[score]` that a vehicle's configuration may set otherwise: they decide what is done about a score, not what it is.
-const FREE: [&str; 8] = [
-    "threshold",
-    "false_frame_rate",
-    "min_region_px",
-    "event_frames",
-    "event_gap_frames",
-    "roi",
-    "roi_classes",
-    "roi_margin",
-];
+/// Takes `key` of `[score]` from `from`, if it is one that a vehicle's configuration may set otherwise: those that decide what
+/// is done about a score, not what it is. Says whether it is.
+fn take_free(key: &str, from: &ScoreConfig, to: &mut ScoreConfig) -> bool {
+    match key {
+        "threshold" => to.threshold = from.threshold,
+        "false_frame_rate" => to.false_frame_rate = from.false_frame_rate,
+        "min_region_px" => to.min_region_px = from.min_region_px,
+        "event_frames" => to.event_frames = from.event_frames,
+        "event_gap_frames" => to.event_gap_frames = from.event_gap_frames,
+        "roi" => to.roi.clone_from(&from.roi),
+        "roi_classes" => to.roi_classes.clone_from(&from.roi_classes),
+        "roi_margin" => to.roi_margin = from.roi_margin,
+        _ => return false,
+    }
+    true
+}
 
 impl DetectorFile {
     /// Reads the file in `folder`; paths become relative to nothing but the working folder.
@@ -145,7 +152,8 @@ impl Config {
             }
             let contradicts = |keys: &toml::Table| {
                 let other = |(key, value): &(&String, &toml::Value)| {
-                    !FREE.contains(&key.as_str()) && !same(known.get(key.as_str()), value)
+                    let mut scratch = ScoreConfig::default();
+                    !take_free(key, &self.score, &mut scratch) && !same(known.get(key.as_str()), value)
                 };
                 keys.iter().find(other).map(|(key, _)| format!("score.{key}"))
             };
@@ -160,20 +168,12 @@ impl Config {
                 }
             }
             for key in section("score").into_iter().flat_map(toml::Table::keys) {
-                let free: &ScoreConfig = &self.score;
-                match key.as_str() {
-                    "threshold" => score.threshold = free.threshold,
-                    "false_frame_rate" => score.false_frame_rate = free.false_frame_rate,
-                    "min_region_px" => score.min_region_px = free.min_region_px,
-                    "event_frames" => score.event_frames = free.event_frames,
-                    "event_gap_frames" => score.event_gap_frames = free.event_gap_frames,
-                    "roi" => score.roi.clone_from(&free.roi),
-                    "roi_classes" => score.roi_classes.clone_from(&free.roi_classes),
-                    "roi_margin" => score.roi_margin = free.roi_margin,
-                    _ => {}
-                }
+                take_free(key, &self.score, &mut score);
             }
         }
+        let real = std::fs::canonicalize(folder).ok();
+        let name = real.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        self.detector = name;
         if !self.roi.has_model() {
             self.roi = detector.roi;
         }
@@ -235,6 +235,7 @@ mod tests {
         assert_eq!(config.score.false_frame_rate, 0.1);
         let mut alone = Config::default();
         alone.take_detector(dir.path(), None).unwrap();
+        assert_eq!(alone.detector.as_deref(), dir.path().file_name().and_then(|name| name.to_str()));
         assert_eq!((alone.search.k, alone.score.smooth), (5, 0.5));
     }
 

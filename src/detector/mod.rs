@@ -82,13 +82,16 @@ impl Detector {
     }
 }
 
-/// Device, models and bank in a few words.
+/// Device, models and bank in a few words, or the detector that has them.
 fn summary(config: &Config, session: &Session, engine: Option<&str>, road: Option<&RoadModel>) -> String {
     // What follows the engine's name is detail for the log.
     let device = match engine.and_then(|name| name.split(' ').next()) {
         Some(name) => format!("{} {name}", session.provider()),
         None => session.provider().to_owned(),
     };
+    if let Some(detector) = &config.detector {
+        return format!("{device}  {detector}");
+    }
     let bank = config.bank.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let road = road.map(|road| format!(" + {}", road.identity().name)).unwrap_or_default();
     format!("{device}  {}{road}  {}", session.identity().name, bank.unwrap_or_else(|| "no bank".into()))

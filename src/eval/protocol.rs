@@ -68,7 +68,7 @@ impl std::str::FromStr for Protocol {
         Protocol::ALL
             .into_iter()
             .find(|protocol| protocol.name() == text)
-            .ok_or_else(|| format!("there is no protocol {text:?}; known are {}", names()))
+            .ok_or_else(|| format!("unknown protocol {text:?}: choose from {}", names()))
     }
 }
 

@@ -93,6 +93,12 @@ impl InputSpec {
 }
 
 impl Placement {
+    /// The share of the input that the picture fills.
+    pub fn filled(&self) -> f64 {
+        let area = |width: usize, height: usize| (width * height) as f64;
+        area(self.content_width, self.content_height) / area(self.width, self.height).max(1.0)
+    }
+
     /// The cells of `patch` pixels that the picture covers.
     pub fn grid(&self, patch: usize) -> Grid {
         Grid { rows: self.content_height / patch.max(1), cols: self.content_width / patch.max(1) }
@@ -132,6 +138,8 @@ mod tests {
             let expected = Placement { width, height, content_width, content_height };
             assert_eq!(spec.place(fw, fh), expected, "{size} unit {unit} frame {fw}x{fh}");
         }
+        let narrow = Placement { width: 100, height: 50, content_width: 50, content_height: 50 };
+        assert_eq!(narrow.filled(), 0.5);
         let place = Placement { width: 768, height: 384, content_width: 688, content_height: 384 };
         assert_eq!(place.grid(16), Grid { rows: 24, cols: 43 });
         assert_eq!(place.input_grid(Patch { side: 16, padded: false }), Grid { rows: 24, cols: 48 });

@@ -41,9 +41,14 @@ pub struct Preprocessor {
     window: Window,
     /// The last kind first.
     tables: Vec<Tables>,
+    /// Whether it was said that frames fill little of the input: once is enough.
+    told: bool,
     vertical: [Vec<f32>; 3],
     horizontal: [Vec<f32>; 3],
 }
+
+/// An input that is filled less than so costs detail that somebody should know of.
+const MUCH: f64 = 0.75;
 
 #[derive(Debug)]
 struct Tables {
@@ -98,8 +103,27 @@ impl Preprocessor {
             spec: *spec,
             window,
             tables: Vec::new(),
+            told: false,
             vertical: Default::default(),
             horizontal: Default::default(),
+        }
+    }
+
+    /// Pictures of another shape than the input's are fitted into it, so that small things get smaller.
+    fn say_what_is_lost(&mut self, frame: &Frame) {
+        let Some(placement) = self.tables.first().map(|tables| tables.placement) else { return };
+        let filled = placement.filled();
+        if self.window == Window::WHOLE && filled < MUCH && !self.told {
+            self.told = true;
+            tracing::warn!(
+                "frames of {}x{} fill {:.0} % of the model's input of {}x{}: small things get smaller; prepare the model, or learn the \
+                 detector, for this shape",
+                frame.width,
+                frame.height,
+                100.0 * filled,
+                placement.width,
+                placement.height
+            );
         }
     }
 
@@ -132,6 +156,7 @@ impl Preprocessor {
             );
             self.tables.truncate(KINDS - 1);
             self.tables.insert(0, Tables::new(&self.spec, &self.window, frame));
+            self.say_what_is_lost(frame);
         }
         let Some(tables) = self.tables.first() else {
             return Ok(());

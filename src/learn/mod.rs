@@ -3,9 +3,14 @@
 //! Pictures that differ are chosen of the footage, scraps of them become known outliers, features of both are gathered
 //! part by part (so that what is interrupted goes on), and a bank, its thresholds and a report come of them.
 
+mod cutout;
 mod frames;
+mod kept;
 mod model;
+mod objects;
+mod outliers;
 mod parts;
+mod paste;
 mod picture;
 mod progress;
 mod recipe;
@@ -15,10 +20,20 @@ mod scraps;
 mod steps;
 mod work;
 
+use std::path::PathBuf;
+
+use crate::collect::{self, Input};
+
 pub use progress::Progress;
-pub use recipe::{DEFAULT as DEFAULT_RECIPE, OutlierConfig, Recipe, RecipeBank, RecipeModel};
+pub use recipe::{DEFAULT_RECIPE, OutlierConfig, Recipe, RecipeBank, RecipeModel};
 pub use request::Request;
 pub use steps::{Learnt, learn};
+
+/// Pictures as inputs.
+fn listed(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
+    let paths: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    Ok(collect::list(&paths)?)
+}
 
 /// Learning was asked to stop; what is done is kept.
 #[derive(Debug, thiserror::Error)]

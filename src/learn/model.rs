@@ -6,24 +6,30 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::picture;
+use super::progress::Progress;
 use super::recipe::RecipeModel;
 use crate::features::RuntimeConfig;
 use crate::file::write_whole;
-use crate::model::InputSize;
+use crate::model::{InputSize, read};
 use crate::prepare::{self, Fetch};
 
 /// Pictures whose shape is looked at.
 const LOOKED_AT: usize = 15;
 
-/// Brings the recipe's model to `path`, its input as high as the recipe says and shaped like most of `pictures`.
+const MEGABYTE: u64 = 1_000_000;
+
+/// Brings the recipe's model to `path`, its input as high as the recipe says and shaped like most of `pictures`; for `any_size`
+/// where views of other shapes are looked at.
 ///
 /// # Errors
 /// As [`prepare::fetch`]; a picture that cannot be read.
 pub fn fetched(
     recipe: &RecipeModel,
+    any_size: bool,
     pictures: &[PathBuf],
     path: &Path,
     runtime: &RuntimeConfig,
+    progress: &mut dyn Progress,
 ) -> Result<()> {
     let known = prepare::known(&recipe.name)?;
     let mut shapes = Vec::new();
@@ -35,11 +41,18 @@ pub fn fetched(
     let shape = shapes.get(shapes.len() / 2).copied().context("no picture to learn from")?;
     let fetch = Fetch {
         cache: prepare::cache()?,
+        from: None,
         features: recipe.features.clone(),
-        size: size_of(shape, recipe.height, known.multiple),
+        size: (!any_size).then(|| size_of(shape, recipe.height, known.multiple)),
         output: Some(path.to_owned()),
     };
-    let prepared = prepare::fetch(known, &fetch, runtime)?;
+    let mut begun = false;
+    let prepared = prepare::fetch(known, &fetch, runtime, &mut |there, of| {
+        if !std::mem::replace(&mut begun, true) {
+            progress.step("fetching the model", of.map(|of| of / MEGABYTE), "MB");
+        }
+        progress.done(there / MEGABYTE);
+    })?;
     tracing::info!(model = recipe.name, input = %prepared.size, "the recipe's model");
     Ok(())
 }
@@ -51,11 +64,15 @@ fn size_of(shape: f64, height: usize, multiple: usize) -> InputSize {
     InputSize { width: near(height as f64 * shape), height }
 }
 
-/// Copies the file that is given.
+/// Copies the file that is given; weights that lie beside it are taken in, so that the detector is whole.
 ///
 /// # Errors
-/// If it cannot be read or written.
+/// If it cannot be read or written, or is no model.
 pub fn copied(from: &Path, to: &Path) -> Result<()> {
+    if let Some(bytes) = read::in_one_file(from)? {
+        write_whole(to, |out| out.write_all(&bytes))?;
+        return Ok(());
+    }
     let mut file =
         std::fs::File::open(from).with_context(|| format!("cannot read the model {}", from.display()))?;
     write_whole(to, |out| {

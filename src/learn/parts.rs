@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::Stopped;
+use super::cutout::PASTED;
 use super::progress::Progress;
 use super::recipe::Recipe;
 use super::request::Request;
 use super::work::Work;
-use super::{Stopped, scraps};
 use crate::bank::{ShardNumber, StepKind};
 use crate::collect::{
     self, BuildConfig, BuildError, BuildOptions, Extract as _, FeatureExtractor, Input, RecipeConfig,
@@ -40,26 +41,30 @@ pub(super) fn fitted(request: &Request, model: &ModelIdentity) -> Result<BuildOp
     Ok(options)
 }
 
-/// The features of all pictures, in files that are made one after another.
+/// The shard of all pictures, and that of the known outliers if there are any.
+pub(super) type Shards = (PathBuf, Option<PathBuf>);
+
+/// The features of all pictures, gathered in files that are made one after another, then joined.
 ///
 /// # Errors
 /// A model that does not open or fit the recipe, a picture that cannot be used; [`Stopped`].
-pub(super) fn parts(
+pub(super) fn shards(
     request: &Request,
     config: &Config,
     (inputs, outliers): (&[Input], &[Input]),
     work: &Work,
     progress: &mut dyn Progress,
     stop: &Stop,
-) -> Result<Vec<PathBuf>> {
+) -> Result<Shards> {
+    let joined = work.path("whole.shard");
+    let known = (!outliers.is_empty()).then(|| work.path("outliers.shard"));
+    if joined.exists() && known.as_ref().is_none_or(|known| known.exists()) {
+        return Ok((joined, known));
+    }
     let options = &request.recipe.1.bank.build;
     let of = inputs.len().div_ceil(PART) as u32;
     let names: Vec<(ShardNumber, String)> =
         (1..=of).map(|number| (ShardNumber { number, of }, format!("{number}-of-{of}.shard"))).collect();
-    let paths = names.iter().map(|(_, name)| work.path(name)).collect();
-    if names.iter().all(|(_, name)| work.path(name).exists()) {
-        return Ok(paths);
-    }
     let mut extractor = FeatureExtractor::open(config)?;
     // What does not fit should not be found when all features are there.
     fitted(request, &extractor.identity())?;
@@ -77,6 +82,7 @@ pub(super) fn parts(
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
         maps: config.score.recipe(),
+        views: config.views.clone(),
         ..BuildConfig::default()
     };
     let token = stop.clone();
@@ -86,42 +92,28 @@ pub(super) fn parts(
     };
     let mut shown =
         Whole { inner: progress, before: 0, all: (inputs.len() + outliers.len()) as u64, begun: false };
+    if let Some(known) = known.as_ref().filter(|known| !known.exists()) {
+        let wanted = (options.outlier_size, &[u16::from(PASTED)][..]);
+        let with = (&mut open as &mut collect::Open, &mut extractor as &mut dyn collect::Extract);
+        let built = stopped(collect::gather_outliers(outliers, wanted, &build, with, &mut shown, stop))?;
+        built.write(known)?;
+    }
+    shown.before += outliers.len() as u64;
+    let mut paths = Vec::new();
     for (shard, name) in names {
-        let is_first = shard.number == 1;
         let path = work.path(&name);
         let count = (names_of(inputs) + (of - shard.number) as usize) / of as usize;
         if !path.exists() {
-            let known = match is_first && !outliers.is_empty() {
-                true => {
-                    let wanted = (options.outlier_size, &[u16::from(scraps::SCRAP)][..]);
-                    Some(stopped(collect::gather_outliers(
-                        outliers,
-                        wanted,
-                        &build,
-                        (&mut open, &mut extractor),
-                        &mut shown,
-                        stop,
-                    ))?)
-                }
-                false => None,
-            };
-            shown.before += if is_first { outliers.len() as u64 } else { 0 };
             let build = BuildConfig { shard: Some(shard), ..build.clone() };
-            let built = stopped(collect::build(
-                inputs,
-                known,
-                &build,
-                (&mut open, &mut extractor),
-                &mut shown,
-                stop,
-            ))?;
+            let with = (&mut open as &mut collect::Open, &mut extractor as &mut dyn collect::Extract);
+            let built = stopped(collect::build(inputs, None, &build, with, &mut shown, stop))?;
             built.write(&path)?;
-        } else if is_first {
-            shown.before += outliers.len() as u64;
         }
         shown.before += count as u64;
+        paths.push(path);
     }
-    Ok(paths)
+    collect::join(&paths, &mut ())?.write(&joined)?;
+    Ok((joined, known))
 }
 
 /// How many names the inputs have: parts are dealt out by name.

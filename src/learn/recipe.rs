@@ -7,28 +7,53 @@ use serde::{Deserialize, Serialize};
 use crate::collect::BuildOptions;
 use crate::config::ConfigError;
 use crate::score::ScoreConfig;
+use crate::views::ViewsConfig;
 
 /// The shipped ones by name.
-const SHIPPED: [(&str, &str); 2] = [
-    ("road", include_str!("../../configs/recipes/road.toml")),
+const SHIPPED: [(&str, &str); 3] = [
+    (DEFAULT_RECIPE, include_str!("../../configs/recipes/road.toml")),
+    ("road-fine", include_str!("../../configs/recipes/road-fine.toml")),
     ("plain", include_str!("../../configs/recipes/plain.toml")),
 ];
 
 /// The recipe that is taken if none is named.
-pub const DEFAULT: &str = "road";
+pub const DEFAULT_RECIPE: &str = "road";
+
+/// Bases of bases of a recipe.
+const DEEPEST: usize = 8;
 
 /// How a detector is learnt. `farout bank build` reads `[bank.build]` alone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recipe {
+    /// A recipe that this one changes: what is not said here is said there. Default none.
+    #[serde(skip_serializing)]
+    pub base: Option<String>,
     /// `[model]`: what is fetched if no model is given.
     pub model: RecipeModel,
     /// `[outliers]`: known outliers that are made of the footage.
     pub outliers: OutlierConfig,
     /// `[bank]`.
     pub bank: RecipeBank,
+    /// `[views]`, as in a configuration.
+    #[serde(skip_serializing_if = "is_default")]
+    pub views: ViewsConfig,
     /// `[score]`, as in a configuration: what the detector's scores and thresholds are.
     pub score: ScoreConfig,
+}
+
+fn is_default(views: &ViewsConfig) -> bool {
+    *views == ViewsConfig::default()
+}
+
+/// Lays tables over tables, values over values.
+fn laid(above: toml::Table, below: &mut toml::Table) {
+    for (key, value) in above {
+        match (value, below.get_mut(&key)) {
+            (toml::Value::Table(above), Some(toml::Value::Table(below))) => laid(above, below),
+            (value, _) => drop(below.insert(key, value)),
+        }
+    }
 }
 
 /// The `[model]` section of a recipe.
@@ -71,24 +96,54 @@ impl Recipe {
     /// # Errors
     /// [`ConfigError`]: no such recipe; a file that is none, with line and key.
     pub fn find(named: &str) -> Result<Recipe, ConfigError> {
+        let recipe: Recipe = match Recipe::table(named, 0)? {
+            (recipe, None) => recipe,
+            (_, Some(table)) => table
+                .try_into()
+                .map_err(|why| ConfigError::Invalid(format!("recipe {named} with its base: {why}")))?,
+        };
+        recipe.check().map_err(|why| ConfigError::Invalid(format!("recipe {named}: {why}")))?;
+        Ok(Recipe { base: None, ..recipe })
+    }
+
+    /// A recipe as it is written and, if it has a base, with that below it.
+    fn table(named: &str, depth: usize) -> Result<(Recipe, Option<toml::Table>), ConfigError> {
+        let text = Recipe::text(named)?;
+        let wrong = |why| ConfigError::Malformed { path: named.into(), why: Box::new(why) };
+        let recipe: Recipe = toml::from_str(&text).map_err(wrong)?;
+        let Some(base) = &recipe.base else { return Ok((recipe, None)) };
+        if depth > DEEPEST {
+            return Err(ConfigError::Invalid(format!("recipe {named}: its bases lead in a circle")));
+        }
+        // A file's base lies beside it, if it is a file.
+        let beside = Path::new(named).with_file_name(base);
+        let base =
+            if Recipe::is_shipped(base) { base.clone() } else { beside.to_string_lossy().into_owned() };
+        let mut whole = match Recipe::table(&base, depth + 1)? {
+            (_, Some(table)) => table,
+            (_, None) => toml::from_str(&Recipe::text(&base)?).map_err(wrong)?,
+        };
+        laid(toml::from_str(&text).map_err(wrong)?, &mut whole);
+        Ok((recipe, Some(whole)))
+    }
+
+    /// What is written in it.
+    fn text(named: &str) -> Result<String, ConfigError> {
         let shipped = SHIPPED.iter().find(|(name, _)| *name == named);
         let path = Path::new(named);
-        let text = match shipped {
-            Some((_, text)) => (*text).to_owned(),
+        match shipped {
+            Some((_, text)) => Ok((*text).to_owned()),
             None if !named.contains(['/', '.']) && !path.exists() => {
                 let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-                return Err(ConfigError::Invalid(format!(
-                    "there is no recipe {named:?}; shipped are {}; give one of them, or a TOML file",
-                    names.join(" and ")
-                )));
+                let (last, others) = names.split_last().unwrap_or((&"", &[]));
+                Err(ConfigError::Invalid(format!(
+                    "there is no recipe {named:?}; shipped are {} and {last}; give one of them, or a TOML file",
+                    others.join(", ")
+                )))
             }
             None => std::fs::read_to_string(path)
-                .map_err(|why| ConfigError::Unreadable { path: path.to_owned(), why })?,
-        };
-        let recipe: Recipe = toml::from_str(&text)
-            .map_err(|why| ConfigError::Malformed { path: path.to_owned(), why: Box::new(why) })?;
-        recipe.check().map_err(|why| ConfigError::Invalid(format!("recipe {named}: {why}")))?;
-        Ok(recipe)
+                .map_err(|why| ConfigError::Unreadable { path: path.to_owned(), why }),
+        }
     }
 
     /// Whether `named` is a shipped recipe.
@@ -100,6 +155,7 @@ impl Recipe {
     fn check(&self) -> Result<(), String> {
         self.bank.build.check()?;
         self.score.check()?;
+        self.views.check()?;
         if self.model.height == 0 {
             return Err("model.height is 0; give a height in pixels".into());
         }
@@ -109,14 +165,20 @@ impl Recipe {
     /// Checks what matters to learning alone, which makes its outliers itself.
     ///
     /// # Errors
-    /// [`ConfigError`]: outliers are used and none are made.
-    pub fn check_for_learning(&self) -> Result<(), ConfigError> {
-        if self.bank.build.wants_outliers() && self.outliers.scraps_every == 0 {
-            let why = "the recipe uses known outliers and makes none: set outliers.scraps_every, such as 4, or leave \
-                       bank.build.outlier_use and bank.build.discriminant out";
-            return Err(ConfigError::Invalid(why.into()));
-        }
-        Ok(())
+    /// [`ConfigError`]: outliers are used and none are made, or the other way round.
+    pub fn check_for_learning(&self, has_objects: bool) -> Result<(), ConfigError> {
+        let why = match (self.bank.build.wants_outliers(), has_objects || self.outliers.scraps_every > 0) {
+            (true, false) => {
+                "the recipe uses known outliers and makes none: set outliers.scraps_every, such as 4, give --objects, or leave \
+                 bank.build.outlier_use and bank.build.discriminant out"
+            }
+            (false, _) if has_objects => {
+                "the recipe uses no known outliers, so that --objects would change nothing: set bank.build.outlier_use or \
+                 bank.build.discriminant in it, or leave --objects out"
+            }
+            _ => return Ok(()),
+        };
+        Err(ConfigError::Invalid(why.into()))
     }
 }
 
@@ -129,7 +191,7 @@ mod tests {
         for (name, _) in SHIPPED {
             Recipe::find(name).unwrap();
         }
-        assert!(Recipe::find(DEFAULT).unwrap().bank.build.wants_outliers());
+        assert!(Recipe::find(DEFAULT_RECIPE).unwrap().bank.build.wants_outliers());
         assert_eq!(Recipe::find("plain").unwrap().bank.build.recipe(), Default::default());
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.toml");
@@ -144,7 +206,21 @@ mod tests {
             let why = Recipe::find(path.to_str().unwrap()).unwrap_err().to_string();
             assert!(why.contains(words) && why.contains("r.toml"), "{why}");
         }
-        assert!(Recipe::find("rode").unwrap_err().to_string().contains("road and plain"));
+        std::fs::write(&path, "base = \"road\"\n[bank.build]\nsize = 77\n[score]\nsmooth = 0.5").unwrap();
+        let (changed, road) = (Recipe::find(path.to_str().unwrap()).unwrap(), Recipe::find("road").unwrap());
+        assert_eq!((changed.bank.build.size, changed.score.smooth), (77, 0.5));
+        assert_eq!((&changed.model, &changed.outliers), (&road.model, &road.outliers));
+        assert_eq!(changed.bank.build.parts, road.bank.build.parts);
+        assert_eq!(changed.score.false_frame_rate, road.score.false_frame_rate);
+        let fine = Recipe::find("road-fine").unwrap();
+        assert_eq!(Recipe { views: ViewsConfig::default(), ..fine.clone() }, road);
+        assert_eq!(fine.views.more.len(), 1);
+        std::fs::write(dir.path().join("s.toml"), "base = \"r.toml\"\n[bank.build]\nsize = 78").unwrap();
+        let further = Recipe::find(dir.path().join("s.toml").to_str().unwrap()).unwrap();
+        assert_eq!((further.bank.build.size, further.score.smooth), (78, 0.5));
+        std::fs::write(&path, "base = \"s.toml\"").unwrap();
+        assert!(Recipe::find(path.to_str().unwrap()).unwrap_err().to_string().contains("in a circle"));
+        assert!(Recipe::find("rode").unwrap_err().to_string().contains("road, road-fine and plain"));
         assert!(Recipe::find("./rode.toml").unwrap_err().to_string().contains("cannot read"));
     }
 }

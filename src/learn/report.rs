@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::kept::Set;
 use super::progress::Progress;
 use super::{Stopped, picture};
 use crate::bank::{Summary, ThresholdLine};
@@ -17,6 +18,7 @@ use crate::eval::report::pictures::address;
 use crate::flow::{Flow, Pace, Stage};
 use crate::frame::{Frame, PixelFormat};
 use crate::health::Health;
+use crate::identity::ModelIdentity;
 use crate::overlay::{Overlay, OverlayConfig};
 use crate::pool::Pool;
 use crate::source::images::Images;
@@ -42,10 +44,23 @@ struct Seen {
     address: String,
 }
 
+/// What the page tells of.
+pub(super) struct Told<'a> {
+    pub(super) recipe: &'a str,
+    pub(super) footage: &'a [String],
+    pub(super) bank: &'a Summary,
+    /// All that was learnt from, the last set being that of this call.
+    pub(super) sets: &'a [&'a Set],
+    /// The pictures of this call.
+    pub(super) inputs: &'a [Input],
+    pub(super) seed: u64,
+    pub(super) warnings: &'a [String],
+}
+
 /// What the footage lacks.
-pub(super) fn warnings(found: &Summary, inputs: &[Input]) -> Vec<String> {
+pub(super) fn warnings(found: &Summary, sets: &[&Set]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let series = series(inputs).len();
+    let series = sets.iter().map(|set| set.series.len()).sum::<usize>();
     if series < 3 {
         warnings.push(format!(
             "{series} sequence{} of pictures: what is normal elsewhere, in other light and weather, may alarm; add other drives",
@@ -59,21 +74,21 @@ pub(super) fn warnings(found: &Summary, inputs: &[Input]) -> Vec<String> {
             found.held_out_frames.max(1)
         ));
     }
-    let step = inputs.len().div_ceil(LOOKED_AT).max(1);
-    let looked: Vec<f64> = inputs
-        .iter()
-        .step_by(step)
-        .filter_map(|input| picture::read(&input.path).ok())
-        .map(|p| brightness(&p))
-        .collect();
-    if !looked.is_empty() && looked.iter().all(|mean| *mean >= NIGHT) {
+    if !sets.iter().any(|set| set.has_night) {
         warnings.push("no picture of the night: at night, expect false alarms, or add footage of it".into());
     }
     warnings
 }
 
+/// Whether one of some pictures is dark.
+pub(super) fn has_night(inputs: &[Input]) -> bool {
+    let step = inputs.len().div_ceil(LOOKED_AT).max(1);
+    let looked = inputs.iter().step_by(step).filter_map(|input| picture::read(&input.path).ok());
+    looked.into_iter().any(|picture| brightness(&picture) < NIGHT)
+}
+
 /// How many pictures each series of the footage has.
-fn series(inputs: &[Input]) -> BTreeMap<String, usize> {
+pub(super) fn series(inputs: &[Input]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for input in inputs {
         *counts.entry(Place::of_still(&input.name).series).or_default() += 1;
@@ -96,12 +111,11 @@ fn brightness(picture: &image::RgbImage) -> f64 {
 /// A detector that does not open, a frame that cannot be judged; [`Stopped`].
 pub(super) fn page(
     config: &Config,
-    (recipe, footage): (&str, &[String]),
-    found: &Summary,
-    (inputs, seed, warnings): (&[Input], u64, &[String]),
+    told: &Told<'_>,
     progress: &mut dyn Progress,
     stop: &Stop,
 ) -> Result<String> {
+    let Told { recipe, footage, bank: found, sets, inputs, seed, warnings } = *told;
     let held = held_out(inputs, seed);
     let step = held.len().div_ceil(JUDGED).max(1);
     let judged: Vec<&Input> = held.iter().copied().step_by(step).collect();
@@ -111,22 +125,23 @@ pub(super) fn page(
     seen.sort_by(|a, b| b.largest.total_cmp(&a.largest));
     let alarming = seen.iter().filter(|one| one.regions > 0).count();
     let mut body = format!(
-        "<h1>Detector</h1><p class=\"note\">Recipe {}, farout {}; model {}; learnt from {}</p>",
+        "<h1>Detector</h1><p class=\"note\">Recipe {}, farout {}; features {}; learnt from {}</p>",
         escape(recipe),
         escape(&found.farout),
-        escape(&found.model.name),
+        escape(&features(&found.model)),
         escape(&footage.join(", "))
     );
     if !warnings.is_empty() {
         let lines: String = warnings.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
         body.push_str(&section("Warnings", "What the footage lacks.", &format!("<ul>{lines}</ul>")));
     }
+    let series = sets.iter().flat_map(|set| &set.series);
     let series: Vec<Vec<String>> =
-        series(inputs).into_iter().map(|(name, count)| vec![escape(&name), count.to_string()]).collect();
+        series.map(|(name, count)| vec![escape(name), count.to_string()]).collect();
     let explained = format!(
         "{} pictures, {} of them held out for calibration; {} reference features of {} numbers from {} patches.",
-        inputs.len(),
-        held.len(),
+        sets.iter().flat_map(|set| set.series.values()).sum::<usize>(),
+        found.held_out_frames,
         found.rows,
         found.stored_width,
         found.build.patches
@@ -134,10 +149,11 @@ pub(super) fn page(
     body.push_str(&section("Learnt from", &explained, &table(&["sequence", "pictures"], &series)));
     body.push_str(&thresholds(config, found));
     let explained = format!(
-        "The {} of {} judged held-out frames with the largest scores, as the daemon would show them at the threshold {threshold:.3} \
-         ({basis}). {alarming} of {} frames have a region: on normal driving, each is a false one.",
+        "The {} of {} judged held-out frames{} with the largest scores, as the daemon would show them at the threshold \
+         {threshold:.3} ({basis}). {alarming} of {} frames have a region: on normal driving, each is a false one.",
         seen.len().min(SHOWN),
         seen.len(),
+        if sets.len() > 1 { " of the footage that was added last" } else { "" },
         seen.len()
     );
     let pictures: String = seen
@@ -160,6 +176,14 @@ pub(super) fn page(
         &format!("<div class=\"panels\">{pictures}</div>"),
     ));
     Ok(whole("farout detector", &body))
+}
+
+/// The names of the features' parts, or of the tensor.
+fn features(model: &ModelIdentity) -> String {
+    match model.parts.is_empty() {
+        true => model.features.clone(),
+        false => model.parts.iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// The thresholds of the detector's score.

@@ -12,6 +12,10 @@ pub struct Request {
     pub footage: Vec<String>,
     /// Folder of label masks of the pictures, and the values in them that are left out.
     pub labels: Option<(PathBuf, Vec<u8>)>,
+    /// Folder of labelled pictures whose objects become known outliers, too.
+    pub objects: Option<PathBuf>,
+    /// Add the footage to the detector that is in the folder.
+    pub more: bool,
     /// The folder of the detector.
     pub output: PathBuf,
     /// The recipe, and what it was called.

@@ -8,21 +8,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::parts::{fitted, parts};
+use super::cutout::PASTED;
+use super::kept::{Kept, Set};
+use super::outliers::outliers;
+use super::parts::{fitted, shards};
 use super::progress::Progress;
-use super::recipe::Recipe;
 use super::request::Request;
 use super::work::{Plan, Work};
-use super::{Stopped, frames, model, report, scraps, work};
+use super::{frames, listed, model, report, work};
 use crate::bank::{Bank, Summary, summary};
-use crate::collect::{self, Input, MergeConfig};
+use crate::collect::{self, Input, MergeConfig, Outliers};
 use crate::config::{
     BankConfig, Config, ConfigError, DetectorFile, DetectorSearch, Provenance, detector_file,
 };
 use crate::digest::{hex, sha256_of_file};
 use crate::file::write_whole;
 use crate::model::ModelConfig;
-use crate::random::Random;
 use crate::stop::Stop;
 
 /// Fewer pictures than this give no thresholds.
@@ -47,47 +48,53 @@ pub struct Learnt {
     pub warnings: Vec<String>,
 }
 
-/// Learns a detector and writes it whole: `detector.toml` comes last. What is interrupted goes on with the same request.
+/// Learns a detector, or adds footage to one, and writes it whole: `detector.toml` comes last. What is interrupted goes on with
+/// the same request.
 ///
 /// # Errors
-/// Footage, model or recipe that cannot be used, by name; a folder that holds a detector already; [`Stopped`].
+/// Footage, model or recipe that cannot be used, by name; a folder that holds a detector already, or none to add to;
+/// [`Stopped`](super::Stopped).
 pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Result<Learnt> {
     let out = &request.output;
-    let (name, recipe) = &request.recipe;
-    if out.join(detector_file::FILE).exists() {
-        // Interrupted after its last step: it is whole.
-        if let Some(left) = Work::left(out) {
-            work::remove(&left);
+    let given = given(request)?;
+    let before = match request.more {
+        true => Some(DetectorFile::read(out)?),
+        false => {
+            may_begin(out)?;
+            None
         }
-        let why =
-            format!("{} is a detector already: use it, or name another folder with --output", out.display());
-        return Err(ConfigError::Invalid(why).into());
+    };
+    let mut kept = match &before {
+        Some(file) => Kept::of(out, file)?,
+        None => Kept::none(out, request.recipe.clone()),
+    };
+    let (name, recipe) = kept.recipe.clone();
+    recipe.check_for_learning(request.objects.is_some())?;
+    for (folder, what) in
+        [(request.labels.as_ref().map(|(folder, _)| folder), "labels"), (request.objects.as_ref(), "objects")]
+    {
+        if let Some(folder) = folder {
+            std::fs::read_dir(folder)
+                .with_context(|| format!("cannot read the {what} in {}", folder.display()))?;
+        }
     }
-    let taken = [MODEL, BANK, REPORT].into_iter().map(|name| out.join(name)).find(|path| path.exists());
-    if let Some(path) = taken.filter(|_| Work::left(out).is_none()) {
-        let why =
-            format!("{} is there already and would be overwritten: name another folder", path.display());
-        return Err(ConfigError::Invalid(why).into());
+    let asked = request;
+    let request = &Request { recipe: kept.recipe.clone(), ..asked.clone() };
+    let (footage, files) = footage(request, &kept)?;
+    let added_to = before.as_ref().map(|file| file.detector.bank_sha256.clone());
+    if let Some(left) =
+        Work::left(out).filter(|left| added_to.is_some() && Work::is_of_another(left, &added_to))
+    {
+        // Interrupted after its last step: the detector has it.
+        work::remove(&left);
     }
-    recipe.check_for_learning()?;
-    let given = Some(&request.config.model.path).filter(|path| !path.as_os_str().is_empty());
-    let input = ModelConfig { path: PathBuf::new(), ..request.config.model.clone() };
-    if given.is_none() && input != ModelConfig::default() {
-        let why = "--features, --input-height and keys of [model] are those of a model that is given with --model; the features and \
-                   the height of the one that is fetched stand in the recipe, as model.features and model.height";
-        return Err(ConfigError::Invalid(why.into()).into());
-    }
-    if let Some((folder, _)) = &request.labels {
-        std::fs::read_dir(folder)
-            .with_context(|| format!("cannot read the labels in {}", folder.display()))?;
-    }
-    let footage = footage(request)?;
-    let work = Work::open(out, &plan(request, &footage, given)?)?;
+    let work = Work::open(out, &plan(request, files.clone(), (given, added_to))?)?;
     if work.taken_up {
         tracing::info!("going on where the last run ended");
     }
+    let number = kept.sets.len() + 1;
     let chosen = frames::choose(&footage, request.pictures, &work.path("frames"), progress, stop)?;
-    if chosen.len() < LEAST {
+    if chosen.len() < LEAST && kept.sets.is_empty() {
         bail!(
             "{} picture{} to learn from, of {}: give at least {LEAST}, better hundreds of several drives",
             chosen.len(),
@@ -99,104 +106,222 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
     if let Some((folder, _)) = &request.labels {
         collect::attach_labels(&mut inputs, folder)?;
     }
-    progress.step("model", None, "");
-    let model = work.once(MODEL, |path| match given {
-        Some(given) => model::copied(given, path),
-        None => model::fetched(&recipe.model, &chosen, path, &request.config.runtime),
-    })?;
-    // Nothing else of the configuration counts: it would shape scores, and no detector would hold it.
-    let mut config = Config {
-        score: recipe.score.clone(),
-        model: request.config.model.clone(),
-        runtime: request.config.runtime.clone(),
-        search: request.config.search.clone(),
-        ..Config::default()
-    };
-    config.model.path = model;
+    let config = config(request, (before.as_ref(), given), &work, &chosen, progress)?;
     let outliers = outliers(request, &chosen, &work, progress, stop)?;
-    let parts = parts(request, &config, (&inputs, &outliers), &work, progress, stop)?;
+    let (shard, known) = shards(request, &config, (&inputs, &outliers), &work, progress, stop)?;
     let bank = work.once(BANK, |path| {
         progress.step("bank", None, "");
-        let first = parts.first().context("no picture to learn from")?;
-        let options = fitted(request, &Bank::open_any(first)?.metadata().model)?;
+        let mut all = kept.shards();
+        all.push(shard.clone());
+        let mut strange = kept.outliers();
+        strange.extend(known.clone());
+        let options = fitted(request, &Bank::open_any(&shard)?.metadata().model)?;
+        let pasted = &[u16::from(PASTED)];
         let how = MergeConfig {
             threads: config.search.threads,
             recipe: Some(options.recipe()),
             size: Some(options.size),
             k: Some(config.search.k),
+            outliers: match strange.is_empty() {
+                true => None,
+                false => Some(Outliers::of(collect::join(&strange, &mut ())?, pasted)),
+            },
             ..MergeConfig::default()
         };
-        Ok(collect::merge(&parts, &how, progress)?.write(path)?)
+        Ok(collect::merge(&all, &how, progress)?.write(path)?)
     })?;
-    config.bank.path.clone_from(&bank);
-    let found = summary(&Bank::open_any(&bank)?);
-    let warnings = report::warnings(&found, &inputs);
-    let seed = recipe.bank.build.seed;
-    let page =
-        report::page(&config, (name, &request.footage), &found, (&inputs, seed, &warnings), progress, stop)?;
-    let file = DetectorFile {
-        detector: Provenance {
-            farout: env!("CARGO_PKG_VERSION").into(),
-            made: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            recipe: name.clone(),
-            footage: request.footage.clone(),
-            pictures: inputs.len() as u64,
-            model_sha256: digest(&config.model.path)?,
-            bank_sha256: digest(&bank)?,
-        },
-        model: ModelConfig { path: MODEL.into(), ..config.model.clone() },
-        bank: BankConfig { path: BANK.into() },
-        search: DetectorSearch { k: config.search.k },
-        score: config.score.clone(),
-        ..DetectorFile::default()
+    let config = Config { bank: BankConfig { path: bank.clone() }, ..config };
+    let mut found = summary(&Bank::open_any(&bank)?);
+    let set = Set {
+        farout: env!("CARGO_PKG_VERSION").into(),
+        files,
+        series: report::series(&inputs),
+        has_night: report::has_night(&inputs),
     };
+    let mut footage = before.as_ref().map(|file| file.detector.footage.clone()).unwrap_or_default();
+    footage.extend(request.footage.iter().cloned());
+    let sets: Vec<&Set> = kept.sets.iter().chain([&set]).collect();
+    let warnings = report::warnings(&found, &sets);
+    let told = report::Told {
+        recipe: &name,
+        footage: &footage,
+        bank: &found,
+        sets: &sets,
+        inputs: &inputs,
+        seed: recipe.bank.build.seed,
+        warnings: &warnings,
+    };
+    let page = report::page(&config, &told, progress, stop)?;
+    let pictures = sets.iter().flat_map(|set| set.series.values()).sum::<usize>();
+    let bank_name = if number == 1 { BANK.to_owned() } else { BANK.replace('.', &format!("-{number}.")) };
+    let provenance = Provenance {
+        farout: env!("CARGO_PKG_VERSION").into(),
+        made: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        recipe: name,
+        footage,
+        pictures: pictures as u64,
+        sets: number,
+        model_sha256: digest(&config.model.path)?,
+        bank_sha256: digest(&bank)?,
+    };
+    let file = DetectorFile {
+        detector: provenance,
+        model: ModelConfig { path: MODEL.into(), ..config.model.clone() },
+        bank: BankConfig { path: bank_name.clone().into() },
+        search: DetectorSearch { k: config.search.k },
+        views: config.views.clone(),
+        score: config.score.clone(),
+        roi: before.as_ref().map(|file| file.roi.clone()).unwrap_or_default(),
+    };
+    kept.add(set, (&shard, known.as_deref()))?;
     place(out, &work, &page, &file)?;
     work.remove();
-    let mut bank = found;
-    bank.path = out.join(BANK).display().to_string();
+    if let Some(old) = before.map(|file| file.bank.path)
+        && let Err(why) = std::fs::remove_file(&old)
+    {
+        tracing::warn!("{} is no longer needed and cannot be removed: {why}", old.display());
+    }
+    found.path = out.join(bank_name).display().to_string();
     Ok(Learnt {
         detector: out.display().to_string(),
-        pictures: inputs.len(),
+        pictures,
         method: config.score.method.name().into(),
-        bank,
+        bank: found,
         warnings,
     })
 }
 
-/// The files of the footage, each once, and none that lies in the detector's own folder (a glob may reach into it).
+/// Refuses a folder that holds a detector, or files of the same names.
+fn may_begin(out: &Path) -> Result<(), ConfigError> {
+    if out.join(detector_file::FILE).exists() {
+        // Interrupted after its last step: it is whole.
+        if let Some(left) = Work::left(out) {
+            work::remove(&left);
+        }
+        return Err(ConfigError::Invalid(format!(
+            "{} is a detector already: use it, add footage to it with --more, or name another folder with --output",
+            out.display()
+        )));
+    }
+    let taken = [MODEL, BANK, REPORT].into_iter().map(|name| out.join(name)).find(|path| path.exists());
+    match taken.filter(|_| Work::left(out).is_none()) {
+        Some(path) => Err(ConfigError::Invalid(format!(
+            "{} is there already and would be overwritten: name another folder",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The model that is given.
 ///
 /// # Errors
-/// What cannot be read; a name that is not UTF-8.
-fn footage(request: &Request) -> Result<Vec<Input>> {
+/// [`ConfigError`]: keys of a model where none is given; anything of a model or a recipe where a detector is added to.
+fn given(request: &Request) -> Result<Option<&PathBuf>, ConfigError> {
+    let given = Some(&request.config.model.path).filter(|path| !path.as_os_str().is_empty());
+    let input = ModelConfig { path: PathBuf::new(), ..request.config.model.clone() };
+    let why = match given {
+        Some(_) if request.more => "--more goes on with the detector's model: leave --model out",
+        None if input != ModelConfig::default() => {
+            "--features, --input-height and keys of [model] are those of a model that is given with --model; the features and \
+             the height of the one that is fetched stand in the recipe, as model.features and model.height"
+        }
+        _ => return Ok(given),
+    };
+    Err(ConfigError::Invalid(why.into()))
+}
+
+/// What features and scores are made by. Nothing else of the configuration counts: it would shape scores, and no detector would
+/// hold it.
+fn config(
+    request: &Request,
+    (before, given): (Option<&DetectorFile>, Option<&PathBuf>),
+    work: &Work,
+    chosen: &[PathBuf],
+    progress: &mut dyn Progress,
+) -> Result<Config> {
+    let recipe = &request.recipe.1;
+    let mut config = Config {
+        score: recipe.score.clone(),
+        views: recipe.views.clone(),
+        model: request.config.model.clone(),
+        runtime: request.config.runtime.clone(),
+        search: request.config.search.clone(),
+        ..Config::default()
+    };
+    if let Some(before) = before {
+        config.model = before.model.clone();
+        config.score = before.score.clone();
+        config.search.k = before.search.k;
+        return Ok(config);
+    }
+    progress.step("model", None, "");
+    let runtime = &request.config.runtime;
+    let any_size = !recipe.views.is_empty();
+    config.model.path = work.once(MODEL, |path| match given {
+        Some(given) => model::copied(given, path),
+        None => model::fetched(&recipe.model, any_size, chosen, path, runtime, progress),
+    })?;
+    if given.is_none() && any_size {
+        config.model.height = Some(recipe.model.height);
+    }
+    Ok(config)
+}
+
+/// The files of the footage, each once: none that lies in the detector's own folder (a glob may reach into it), none that was
+/// learnt from before; and the same with their sizes.
+///
+/// # Errors
+/// What cannot be read; a name that is not UTF-8; nothing new.
+fn footage(request: &Request, kept: &Kept) -> Result<(Vec<Input>, work::Footage)> {
     let own = std::fs::canonicalize(&request.output).ok();
-    let (mut seen, mut files) = (BTreeSet::new(), Vec::new());
+    let (mut seen, mut inputs, mut files, mut known) = (BTreeSet::new(), Vec::new(), Vec::new(), 0);
+    let before = kept.files();
     for input in collect::list(&request.footage)? {
         if input.path.to_str().is_none() {
             bail!("the name of {} is not UTF-8: rename it", input.path.display());
         }
-        let real = std::fs::canonicalize(&input.path).with_context(|| input.path.display().to_string())?;
+        let named = || input.path.display().to_string();
+        let real = std::fs::canonicalize(&input.path).with_context(named)?;
+        let size = std::fs::metadata(&input.path).with_context(named)?.len();
         let is_own = own.as_ref().is_some_and(|own| real.starts_with(own));
-        if !is_own && seen.insert(real) {
-            files.push(input);
+        let file = (std::path::absolute(&input.path)?, size);
+        if is_own || !seen.insert(real) {
+            continue;
+        }
+        if before.contains(&file) {
+            known += 1;
+            continue;
+        }
+        inputs.push(input);
+        files.push(file);
+    }
+    if known > 0 {
+        tracing::info!("{known} files were learnt from before and are left out");
+        if inputs.is_empty() {
+            bail!("{} has learnt from all of this footage already", request.output.display());
         }
     }
-    Ok(files)
+    Ok((inputs, files))
 }
 
 /// What the work folder stands for.
-fn plan(request: &Request, footage: &[Input], given: Option<&PathBuf>) -> Result<Plan> {
-    let size = |input: &Input| -> Result<(PathBuf, u64)> {
-        let told = std::fs::metadata(&input.path).with_context(|| input.path.display().to_string())?;
-        Ok((std::path::absolute(&input.path)?, told.len()))
-    };
+fn plan(
+    request: &Request,
+    footage: work::Footage,
+    (given, added_to): (Option<&PathBuf>, Option<String>),
+) -> Result<Plan> {
+    let absolute = |path: &PathBuf| std::path::absolute(path);
     Ok(Plan {
         farout: env!("CARGO_PKG_VERSION").into(),
-        footage: footage.iter().map(size).collect::<Result<_>>()?,
+        footage,
         labels: request
             .labels
             .as_ref()
-            .map(|(folder, void)| Ok::<_, std::io::Error>((std::path::absolute(folder)?, void.clone())))
+            .map(|(folder, void)| Ok::<_, std::io::Error>((absolute(folder)?, void.clone())))
             .transpose()?,
+        objects: request.objects.as_ref().map(absolute).transpose()?,
+        added_to,
         pictures: request.pictures,
         recipe: toml::to_string(&request.recipe.1)?,
         model: given.map(|path| digest(path)).transpose()?,
@@ -205,63 +330,14 @@ fn plan(request: &Request, footage: &[Input], given: Option<&PathBuf>) -> Result
     })
 }
 
-/// Pictures as inputs.
-fn listed(paths: &[PathBuf]) -> Result<Vec<Input>> {
-    let paths: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    Ok(collect::list(&paths)?)
-}
-
-/// Pictures with scraps on them and their truth, if the recipe wants outliers: images and labels below a folder.
-fn outliers(
-    request: &Request,
-    chosen: &[PathBuf],
-    work: &Work,
-    progress: &mut dyn Progress,
-    stop: &Stop,
-) -> Result<Vec<Input>> {
-    let Recipe { outliers, bank, .. } = &request.recipe.1;
-    if !bank.build.wants_outliers() {
-        return Ok(Vec::new());
-    }
-    let onto: Vec<&PathBuf> = chosen.iter().step_by(outliers.scraps_every.max(1)).collect();
-    let folders = ["images", "labels"].map(|name| work.path("outliers").join(name));
-    for folder in &folders {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
-    progress.step("outliers", Some(onto.len() as u64), "pictures");
-    let mut pictures = Vec::new();
-    for (number, path) in onto.iter().enumerate() {
-        if stop.asked() {
-            return Err(Stopped.into());
-        }
-        let [picture, label] = [0, 1].map(|which| folders[which].join(format!("{number:06}.png")));
-        // The label comes last: where it is, both are.
-        if !label.exists() {
-            let mut random = Random::of_part(bank.build.seed, &[number as u64]);
-            let pasted = scraps::paste(path, chosen, &mut random)?;
-            for (image, path) in
-                [(image::DynamicImage::from(pasted.picture), &picture), (pasted.truth.into(), &label)]
-            {
-                write_whole(path, |out| {
-                    let mut bytes = std::io::Cursor::new(Vec::new());
-                    image.write_to(&mut bytes, image::ImageFormat::Png).map_err(std::io::Error::other)?;
-                    out.write_all(bytes.get_ref())
-                })?;
-            }
-        }
-        pictures.push(picture);
-        progress.done(number as u64 + 1);
-    }
-    let mut inputs = listed(&pictures)?;
-    collect::attach_labels(&mut inputs, &folders[1])?;
-    Ok(inputs)
-}
-
 /// Moves the detector's files into its folder, `detector.toml` last.
 fn place(out: &Path, work: &Work, page: &str, file: &DetectorFile) -> Result<()> {
-    for name in [MODEL, BANK] {
-        let to = out.join(name);
-        std::fs::rename(work.path(name), &to).with_context(|| format!("cannot write {}", to.display()))?;
+    for (name, to) in [(MODEL, Path::new(MODEL)), (BANK, &file.bank.path)] {
+        let (from, to) = (work.path(name), out.join(to));
+        // A model that the detector has already is not among the work.
+        if from.exists() {
+            std::fs::rename(&from, &to).with_context(|| format!("cannot write {}", to.display()))?;
+        }
     }
     write_whole(&out.join(REPORT), |to| to.write_all(page.as_bytes()))?;
     let head = "# A detector, made by farout learn. A run takes all that a score depends on from here: farout run FOLDER.\n\
@@ -294,6 +370,6 @@ impl fmt::Display for Learnt {
             writeln!(f, "  warning      {warning}")?;
         }
         writeln!(f, "  report       {}", Path::new(&self.detector).join(REPORT).display())?;
-        write!(f, "  next         farout run '{}' --source rtsp://CAMERA", self.detector)
+        writeln!(f, "  next         farout run '{}' --source rtsp://CAMERA", self.detector)
     }
 }

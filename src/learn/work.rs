@@ -13,15 +13,22 @@ const FOLDER: &str = ".learning";
 /// What is learnt, in the folder.
 const PLAN: &str = "plan.json";
 
+/// Files with their sizes in bytes.
+pub type Footage = Vec<(PathBuf, u64)>;
+
 /// What decides everything that is kept: only the same can go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Version of farout.
     pub farout: String,
-    /// The files of the footage, with their sizes in bytes.
-    pub footage: Vec<(PathBuf, u64)>,
+    /// The files of the footage.
+    pub footage: Footage,
     /// Label masks and their void values.
     pub labels: Option<(PathBuf, Vec<u8>)>,
+    /// Folder of objects.
+    pub objects: Option<PathBuf>,
+    /// SHA-256 of the bank that is added to, if one is.
+    pub added_to: Option<String>,
     /// Most pictures.
     pub pictures: usize,
     /// The recipe, as TOML.
@@ -41,6 +48,8 @@ impl Plan {
             ("another version of farout", self.farout != other.farout),
             ("other footage", self.footage != other.footage),
             ("other labels or void values", self.labels != other.labels),
+            ("other objects", self.objects != other.objects),
+            ("another detector to add to", self.added_to != other.added_to),
             ("another --pictures", self.pictures != other.pictures),
             ("another recipe", self.recipe != other.recipe),
             ("another model", self.model != other.model),
@@ -113,6 +122,12 @@ impl Work {
         folder.join(PLAN).exists().then_some(folder)
     }
 
+    /// Whether what was left in `folder` adds to another bank than the one with this SHA-256.
+    pub fn is_of_another(folder: &Path, added_to: &Option<String>) -> bool {
+        let text = std::fs::read_to_string(folder.join(PLAN)).unwrap_or_default();
+        serde_json::from_str::<Plan>(&text).is_ok_and(|plan| plan.added_to != *added_to)
+    }
+
     /// Removes it with all that is left in it; says so if that fails, since the detector is whole.
     pub fn remove(self) {
         remove(&self.folder);
@@ -137,6 +152,8 @@ mod tests {
             farout: "1".into(),
             footage: vec![("a.png".into(), 3)],
             labels: None,
+            objects: None,
+            added_to: None,
             pictures: 10,
             recipe: "[model]".into(),
             model: None,

@@ -178,7 +178,7 @@ pub fn load(config: &ModelConfig) -> Result<Loaded, ModelError> {
         graph.input.iter().find(|value| value.name() != input && !graph::is_initializer(graph, value.name()))
     {
         return Err(unfit(format!(
-            "besides the image {input} it wants the input {0}; if that is the same for every picture, `farout model \
+            "besides the image {input} it needs the input {0}; if that is the same for every picture, `farout model \
              prepare --constant {0}=VALUE` makes a file without it; only models of one image can run",
             other.name()
         )));

@@ -6,7 +6,7 @@ use std::path::Path;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::onnx::{ModelProto, NodeProto, TensorProto, in_utf8};
+use super::onnx::{EXTERNAL, ModelProto, NodeProto, TensorProto, in_utf8};
 use super::{ModelError, external, order, sparse};
 use crate::digest::hex;
 
@@ -29,6 +29,27 @@ pub fn read(path: &Path) -> Result<(ModelProto, String), ModelError> {
     plain(&mut model);
     order::sort(&mut model).map_err(not_onnx)?;
     Ok((model, hex(&hash.finalize())))
+}
+
+/// The bytes of the model in `path` as one file, if its weights lie in others beside it.
+///
+/// # Errors
+/// As [`read`].
+pub fn in_one_file(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
+    let bytes =
+        std::fs::read(path).map_err(|source| ModelError::Unreadable { path: path.to_owned(), source })?;
+    let mut model = decode(&bytes).map_err(|why| ModelError::NotOnnx { path: path.to_owned(), why })?;
+    let mut beside = false;
+    let look = |tensor: &mut TensorProto| -> Result<(), std::convert::Infallible> {
+        beside |= tensor.data_location == Some(EXTERNAL);
+        Ok(())
+    };
+    let Ok(()) = model.each_tensor(&mut { look });
+    if !beside {
+        return Ok(None);
+    }
+    drop(model);
+    Ok(Some(read(path)?.0.encode_to_vec()))
 }
 
 /// The message in `bytes`, or what they are instead.

@@ -113,7 +113,7 @@ fn special(backend: Backend) -> Result<&'static Kernel, &'static str> {
         Backend::AvxVnni => Err("this processor has no AVX-VNNI"),
         Backend::Avx2 if avx2 => Ok(&kernel::AVX2),
         Backend::Avx2 => Err("this processor has no AVX2"),
-        _ => Err("this is no such processor"),
+        _ => Err("not available on this CPU"),
     }
 }
 
@@ -124,11 +124,11 @@ fn special(backend: Backend) -> Result<&'static Kernel, &'static str> {
             Ok(&kernel::NEON_DOTPROD)
         }
         Backend::NeonDotprod => Err("this processor has no dot product instructions"),
-        _ => Err("this is no such processor"),
+        _ => Err("not available on this CPU"),
     }
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn special(_: Backend) -> Result<&'static Kernel, &'static str> {
-    Err("this is no such processor")
+    Err("not available on this CPU")
 }

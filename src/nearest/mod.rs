@@ -96,7 +96,7 @@ pub trait Nearest: Send {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchConfig {
-    /// Neighbours whose mean distance is the score of a patch. Default 3.
+    /// Neighbours whose mean distance is the score of a patch. Default: what the bank was calibrated for, else 3.
     pub k: usize,
     /// Where to search: "auto" (CUDA if there is one, else the CPU), "cpu", or "cuda" (insists).
     pub device: Device,

@@ -1,71 +1,31 @@
-//! A file from the network that goes on where it broke off, in this run or a later one. Python, which pip
-//! needs anyway, speaks to the server; proxies and certificates are those that it knows.
+//! A file from the network that goes on where it broke off, in this run or a later one. Proxies are those of the usual
+//! variables (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), certificates those that the system trusts.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
+use ureq::http::header::{CONTENT_RANGE, RANGE};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::digest::{hex, sha256_of_file};
 
 /// Attempts in one run that may end without a single new byte.
 const PATIENCE: usize = 3;
-/// What the program below ends with where the connection broke before the end.
-const BROKEN: i32 = 75;
+/// Between two of these.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Without an answer or a byte for this long, a connection counts as broken.
+const SILENCE: Duration = Duration::from_secs(60);
 
-/// Adds to the file what it lacks. A server that cannot begin in the middle begins anew.
-const PROGRAM: &str = r#"
-import base64, os, sys, urllib.error, urllib.parse, urllib.request
-url, path = sys.argv[1:]
-have = os.path.getsize(path) if os.path.exists(path) else 0
-parts = urllib.parse.urlsplit(url)
-headers = {}
-if parts.username:
-    login = urllib.parse.unquote(f"{parts.username}:{parts.password or ''}")
-    headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-if have:
-    headers["Range"] = f"bytes={have}-"
-try:
-    answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60)
-    more = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-    left = answer.headers.get("Content-Length")
-    with open(path, "ab" if more else "wb") as file:
-        while piece := answer.read(1 << 16):
-            file.write(piece)
-            left = left and int(left) - len(piece)
-    if left:
-        sys.exit(75)
-except urllib.error.HTTPError as error:
-    if error.code != 416:  # nothing is missing
-        sys.exit(f"the server says {error.code} {error.reason}")
-except (OSError, EOFError) as error:
-    print(error, file=sys.stderr)
-    sys.exit(75)
-"#;
+/// Told how many bytes are there, and of how many if that is known.
+pub type Received<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
-/// Where pip would get a package from: the address of its wheel and its SHA-256.
-///
-/// # Errors
-/// What pip says.
-pub fn wheel(requirement: &str) -> Result<(String, String)> {
-    let arguments = ["-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", "--no-deps"];
-    let ended = Command::new("python3")
-        .args(arguments)
-        .args(["--only-binary=:all:", "--report", "-", requirement])
-        .output()
-        .context("python3 with pip is needed to download; install python3 and python3-pip")?;
-    if !ended.status.success() {
-        bail!("pip does not find {requirement}: {}", last_line(&ended.stderr));
-    }
-    let report: serde_json::Value = serde_json::from_slice(&ended.stdout)
-        .with_context(|| format!("pip (22.2 or newer is needed) about {requirement}"))?;
-    let about = &report["install"][0]["download_info"];
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    text(&about["url"])
-        .zip(text(&about["archive_info"]["hashes"]["sha256"]))
-        .ok_or_else(|| anyhow!("pip does not tell where {requirement} lies; is it newer than 22.2?"))
+/// How an attempt ended that did not fail for good.
+enum Attempt {
+    Whole,
+    Broken(String),
 }
 
 /// Brings what lies at `url` to `path`; until it is whole and has this SHA-256 it is `path` with `.part`
@@ -73,43 +33,102 @@ pub fn wheel(requirement: &str) -> Result<(String, String)> {
 ///
 /// # Errors
 /// If the server says no, the connection keeps breaking, or what came is something else.
-pub fn download(url: &str, path: &Path, sha256: &str) -> Result<()> {
+pub fn download(url: &str, path: &Path, sha256: &str, received: Received<'_>) -> Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = Path::new(&part);
+    let agent = agent();
     let size = || fs::metadata(part).map_or(0, |told| told.len());
     let mut fruitless = 0;
     loop {
         let before = size();
-        let ended =
-            Command::new("python3").args(["-c", PROGRAM, url]).arg(part).output().context("python3")?;
-        match ended.status.code() {
-            Some(0) => break,
-            Some(BROKEN) => {
+        match attempt(&agent, url, part, received)? {
+            Attempt::Whole => break,
+            Attempt::Broken(why) => {
                 fruitless = if size() > before { 0 } else { fruitless + 1 };
                 if fruitless == PATIENCE {
                     bail!(
-                        "the connection broke after {} bytes ({}); the same command again goes on from there",
-                        size(),
-                        last_line(&ended.stderr)
+                        "the connection broke after {} bytes ({why}); the same command again goes on from there",
+                        size()
                     );
                 }
+                std::thread::sleep(PAUSE);
             }
-            _ => bail!("{}: {}", path.display(), last_line(&ended.stderr)),
         }
     }
     let found = sha256_of_file(part).with_context(|| part.display().to_string())?;
     if hex(&found) != sha256 {
         // What is wrong stays wrong: the next run begins anew.
         fs::remove_file(part).with_context(|| part.display().to_string())?;
-        bail!("what came has the SHA-256 {}, not {sha256}; it was thrown away, try again", hex(&found));
+        bail!("the download has the SHA-256 {}, not {sha256}, and was thrown away: try again", hex(&found));
     }
     fs::rename(part, path).with_context(|| path.display().to_string())
 }
 
-fn last_line(said: &[u8]) -> String {
-    let said = String::from_utf8_lossy(said);
-    said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given").to_owned()
+fn agent() -> ureq::Agent {
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    ureq::Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .user_agent(concat!("farout/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(SILENCE))
+        .timeout_recv_response(Some(SILENCE))
+        .timeout_per_read(Some(SILENCE))
+        .build()
+        .new_agent()
+}
+
+/// Adds to the file what it lacks. A server that cannot begin in the middle begins anew.
+fn attempt(agent: &ureq::Agent, url: &str, part: &Path, received: Received<'_>) -> Result<Attempt> {
+    let have = fs::metadata(part).map_or(0, |told| told.len());
+    let mut request = agent.get(url);
+    if have > 0 {
+        request = request.header(RANGE, format!("bytes={have}-"));
+    }
+    let mut answer = match request.call() {
+        Ok(answer) => answer,
+        Err(why) if is_passing(&why) => return Ok(Attempt::Broken(why.to_string())),
+        Err(why) => bail!("cannot reach the server: {why}"),
+    };
+    let status = answer.status();
+    match status.as_u16() {
+        200 | 206 => {}
+        // Nothing is missing.
+        416 if have > 0 => return Ok(Attempt::Whole),
+        429 | 500..=599 => return Ok(Attempt::Broken(format!("the server says {status}"))),
+        _ => bail!("the server says {status}"),
+    }
+    let range = answer.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    let goes_on = status == 206 && range.is_some_and(|range| range.starts_with(&format!("bytes {have}-")));
+    let mut file = match goes_on {
+        true => OpenOptions::new().append(true).open(part),
+        false => File::create(part),
+    }
+    .with_context(|| part.display().to_string())?;
+    let mut there = if goes_on { have } else { 0 };
+    let of = answer.body().content_length().map(|left| there + left);
+    let mut reader = answer.body_mut().as_reader();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        received(there, of);
+        let read = match reader.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(why) => return Ok(Attempt::Broken(why.to_string())),
+        };
+        file.write_all(&piece[..read]).with_context(|| format!("cannot write {}", part.display()))?;
+        there += read as u64;
+    }
+    match of {
+        Some(of) if there < of => Ok(Attempt::Broken(format!("{there} of {of} bytes came"))),
+        _ => Ok(Attempt::Whole),
+    }
+}
+
+/// Whether another attempt may do better.
+fn is_passing(why: &ureq::Error) -> bool {
+    use ureq::Error::{BodyStalled, ConnectionFailed, HostNotFound, Io, Protocol, Timeout};
+    matches!(why, Io(_) | Timeout(_) | HostNotFound | ConnectionFailed | BodyStalled | Protocol(_))
 }
 
 #[cfg(test)]
@@ -133,11 +152,12 @@ mod tests {
             let mut asked = Vec::new();
             for _ in 0..times {
                 let (mut stream, _) = listener.accept().unwrap();
-                let mut begin = 0;
+                let (mut begin, mut known) = (0, true);
                 for line in BufReader::new(&stream).lines().map(Result::unwrap) {
                     if line.is_empty() {
                         break;
                     }
+                    known &= !line.starts_with("GET /gone");
                     if let Some(range) = line.to_lowercase().strip_prefix("range: bytes=") {
                         begin = range.trim_end_matches('-').parse().unwrap();
                     }
@@ -153,6 +173,7 @@ mod tests {
                             data.len()
                         )
                     }
+                    _ if !known => "404 Not Found".to_owned(),
                     _ => "200 OK".to_owned(),
                 };
                 let head =
@@ -181,8 +202,10 @@ mod tests {
         // An earlier run left some of it; each connection brings 4000 bytes.
         std::fs::write(dir.path().join("f.part"), &data[..1500]).unwrap();
         let (url, serving) = serve(data.clone(), 4000, 3, true);
-        download(&url, &path, &digest).unwrap();
+        let mut told = Vec::new();
+        download(&url, &path, &digest, &mut |there, of| told.push((there, of))).unwrap();
         assert_eq!(serving.join().unwrap(), [1500, 5500, 9500]);
+        assert!(told.contains(&(1500, Some(10_000))) && told.contains(&(10_000, Some(10_000))));
         assert!(std::fs::read(&path).unwrap() == data && !dir.path().join("f.part").exists());
     }
 
@@ -193,7 +216,7 @@ mod tests {
         let path = dir.path().join("f");
         std::fs::write(dir.path().join("f.part"), &data[..1500]).unwrap();
         let (url, serving) = serve(data.clone(), usize::MAX, 1, false);
-        download(&url, &path, &digest).unwrap();
+        download(&url, &path, &digest, &mut |_, _| {}).unwrap();
         assert_eq!(serving.join().unwrap(), [1500]);
         assert!(std::fs::read(&path).unwrap() == data);
     }
@@ -205,12 +228,18 @@ mod tests {
         let (path, part) = (dir.path().join("f"), dir.path().join("f.part"));
         std::fs::write(&part, [0; 1500]).unwrap();
         let (url, serving) = serve(data.clone(), usize::MAX, 1, true);
-        let why = format!("{:#}", download(&url, &path, &digest).unwrap_err());
+        let why = format!("{:#}", download(&url, &path, &digest, &mut |_, _| {}).unwrap_err());
         assert!(why.contains("thrown away") && !path.exists() && !part.exists(), "{why}");
+        serving.join().unwrap();
+        // A server that says no is not asked again.
+        let (url, serving) = serve(data.clone(), 0, 1, true);
+        let gone = url.replace("/file", "/gone");
+        let why = format!("{:#}", download(&gone, &path, &digest, &mut |_, _| {}).unwrap_err());
+        assert!(why.contains("404"), "{why}");
         serving.join().unwrap();
         // Nobody is there any more: what came before stays.
         std::fs::write(&part, &data[..1500]).unwrap();
-        let why = format!("{:#}", download(&url, &path, &digest).unwrap_err());
+        let why = format!("{:#}", download(&url, &path, &digest, &mut |_, _| {}).unwrap_err());
         assert!(why.contains("1500 bytes") && why.contains("goes on from there"), "{why}");
         assert_eq!(std::fs::metadata(&part).unwrap().len(), 1500);
     }

@@ -90,7 +90,7 @@ pub fn wanted(head: &Head, facts: &Facts, survey: &Survey) -> Result<Vec<Candida
     };
     let found: Vec<Candidate> = selectors
         .iter()
-        .map(|selector| survey.select(selector).map_err(|why| anyhow!("the head wants {selector}: {why}")))
+        .map(|selector| survey.select(selector).map_err(|why| anyhow!("the head needs {selector}: {why}")))
         .collect::<Result<_>>()?;
     let width: usize = found.iter().map(|one| one.plan.width()).sum();
     if width != head.width {

@@ -132,7 +132,7 @@ pub fn examine(path: &Path, look: &Look, runtime: &RuntimeConfig) -> Result<Exam
     let real = |name: &str| !graph::is_initializer(graph, name);
     if let Some(other) = left.input.iter().find(|value| value.name() != input && real(value.name())) {
         let why = format!(
-            "besides the image {input} it wants {}, and only models of one image can run; if that input is the same \
+            "besides the image {input} it needs {}, and only models of one image can run; if that input is the same \
              for every picture, say what it is filled with: --constant {}=VALUE (masks of padding are mostly 0)",
             graph::describe(other),
             other.name()

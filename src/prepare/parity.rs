@@ -100,7 +100,7 @@ pub fn compare(
                     (Some(session), Some(one)) => on_features(session, one, &numbers)?,
                     _ => against.logits.and_then(|l| l.gather(&against.survey.cells, &numbers)),
                 },
-                other => bail!("the prepared model gives an output {other:?} that nobody asked for"),
+                other => bail!("the prepared model gives an unexpected output {other:?}"),
             };
             let want = want.ok_or_else(|| anyhow!("the original gave no {}", tensor.name()))?;
             let one = judge(tensor.name(), &picture.name, &got, &want, against.tolerance)?;

@@ -86,7 +86,7 @@ impl std::str::FromStr for Method {
         Method::ALL
             .into_iter()
             .find(|method| method.name() == text)
-            .ok_or_else(|| format!("there is no method {text:?}; known are {}", known()))
+            .ok_or_else(|| format!("unknown method {text:?}: choose from {}", known()))
     }
 }
 

@@ -106,7 +106,7 @@ impl EventSink for EventLog {
             }
         });
         if self.file.is_none() && written.as_ref().is_err_and(|why| why.kind() == io::ErrorKind::BrokenPipe) {
-            tracing::info!("nobody reads the events on standard output any more: no more are written");
+            tracing::info!("standard output was closed: events are no longer written");
             self.unread = true;
             self.stop.iter().for_each(Stop::ask);
             return Ok(());

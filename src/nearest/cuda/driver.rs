@@ -95,7 +95,7 @@ pub(super) fn context_of(device: sys::CUdevice) -> Result<sys::CUcontext, NoCuda
     if known.is_ok() && flags & chosen == 0 {
         // SAFETY: as above.
         if let Err(e) = unsafe { sys::cuDevicePrimaryCtxSetFlags_v2(device, flags | sleep) }.result() {
-            tracing::debug!(why = words(e), "whoever waits for the GPU may keep a processor busy");
+            tracing::debug!(why = words(e), "waiting for the GPU may keep a core busy");
         }
     }
     // SAFETY: as above.

@@ -39,7 +39,7 @@ impl WithSpare {
             why = format!("{error:#}"),
             failed,
             engine = self.engine.name(),
-            "THE SEARCH HAS LOST ITS GPU AND GOES ON ON THE CPU, more slowly; restart farout to use the GPU again"
+            "GPU lost: the search continues on the CPU, more slowly; restart farout to use the GPU again"
         );
         work(&mut *self.engine)
     }
