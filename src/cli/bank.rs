@@ -115,7 +115,7 @@ pub struct RecipeArgs {
     pub split_heads: Option<usize>,
     /// Steps to transform each part by, fitted to the sample
     ///
-    /// l2, center, center:image, pca:N, whiten[:P] (by the covariance of all features), whiten:within[:P] (by that
+    /// l2, center, center:image, pca:N, whiten or whiten:P (by the covariance of all features), whiten:within or whiten:within:P (by that
     /// within --classes)
     #[arg(long, value_name = "STEP,...", value_delimiter = ',', help_heading = "Recipe")]
     pub transform: Vec<StepKind>,
@@ -125,7 +125,7 @@ pub struct RecipeArgs {
     /// How to combine the parts [default: concat]
     #[arg(long, value_enum, value_name = "HOW", help_heading = "Recipe")]
     pub combine: Option<CombineBy>,
-    /// Use of the distance to --outliers: off, ratio, difference[:W] [default: off]
+    /// Use of the distance to --outliers: off, ratio, difference:W [default: off]
     ///
     /// With d the distance to the references and o that to the outliers: ratio is d / o, difference:W is d - W o.
     #[arg(long, value_name = "HOW", help_heading = "Recipe")]

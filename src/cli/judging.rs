@@ -75,7 +75,7 @@ pub struct EvalRunArgs {
         help_heading = "Protocol"
     )]
     pub protocol: Vec<Protocol>,
-    /// Pixels to judge: all, road, below-horizon[:SHARE], a mask, or a folder of masks
+    /// Pixels to judge: all, road, below-horizon:SHARE, a mask, or a folder of masks
     ///
     /// All others are void. "road": as roi.model or, with score.roi_classes, the main model's logits see it, and what
     /// the truth calls anomaly. Of masks, what is not 0 is judged.

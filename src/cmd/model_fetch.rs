@@ -23,7 +23,7 @@ pub fn fetch(args: &ModelFetchArgs) -> Result<()> {
             true => vec![model.features.to_owned()],
             false => args.features.clone(),
         },
-        size: Some(args.size.unwrap_or(model.size)),
+        size: args.size.unwrap_or(model.size),
         output: args.output.clone(),
     };
     let runtime = RuntimeConfig { library: args.library.clone(), ..RuntimeConfig::default() };

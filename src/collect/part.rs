@@ -124,7 +124,7 @@ impl Built {
         }
     }
 
-    /// The same shard, which [`super::merge`] tells from others by the content of its files: those of another drive may have the
+    /// The same shard, which a merge tells from others by the content of its files: those of another drive may have the
     /// same names.
     pub(super) fn known_by_its_files(mut self) -> Built {
         let files: Vec<&[u8]> =

@@ -18,14 +18,12 @@ const LOOKED_AT: usize = 15;
 
 const MEGABYTE: u64 = 1_000_000;
 
-/// Brings the recipe's model to `path`, its input as high as the recipe says and shaped like most of `pictures`; for `any_size`
-/// where views of other shapes are looked at.
+/// Brings the recipe's model to `path`, its input as high as the recipe says and shaped like most of `pictures`.
 ///
 /// # Errors
 /// As [`prepare::fetch`]; a picture that cannot be read.
 pub fn fetched(
     recipe: &RecipeModel,
-    any_size: bool,
     pictures: &[PathBuf],
     path: &Path,
     runtime: &RuntimeConfig,
@@ -43,7 +41,7 @@ pub fn fetched(
         cache: prepare::cache()?,
         from: None,
         features: recipe.features.clone(),
-        size: (!any_size).then(|| size_of(shape, recipe.height, known.multiple)),
+        size: size_of(shape, recipe.height, known.multiple),
         output: Some(path.to_owned()),
     };
     let mut begun = false;

@@ -20,7 +20,7 @@ pub const VOID: u8 = 255;
 pub struct Pasted {
     /// The picture.
     pub picture: RgbImage,
-    /// Of each pixel: 0, [`PASTED`] or [`VOID`].
+    /// Of each pixel: 0, `PASTED` or [`VOID`].
     pub truth: GrayImage,
 }
 

@@ -24,6 +24,7 @@ use crate::config::{
 use crate::digest::{hex, sha256_of_file};
 use crate::file::write_whole;
 use crate::model::ModelConfig;
+use crate::nearest::SearchConfig;
 use crate::stop::Stop;
 
 /// Fewer pictures than this give no thresholds.
@@ -76,6 +77,14 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
         if let Some(folder) = folder {
             std::fs::read_dir(folder)
                 .with_context(|| format!("cannot read the {what} in {}", folder.display()))?;
+        }
+    }
+    if let Some(before) = &before {
+        let (asked, has) = (request.config.search.k, before.search.k);
+        if asked != has && asked != SearchConfig::default().k {
+            let why =
+                format!("search.k is {asked}, and the detector has {has}: take it out of the configuration");
+            return Err(ConfigError::Invalid(why).into());
         }
     }
     let asked = request;
@@ -257,14 +266,10 @@ fn config(
     }
     progress.step("model", None, "");
     let runtime = &request.config.runtime;
-    let any_size = !recipe.views.is_empty();
     config.model.path = work.once(MODEL, |path| match given {
         Some(given) => model::copied(given, path),
-        None => model::fetched(&recipe.model, any_size, chosen, path, runtime, progress),
+        None => model::fetched(&recipe.model, chosen, path, runtime, progress),
     })?;
-    if given.is_none() && any_size {
-        config.model.height = Some(recipe.model.height);
-    }
     Ok(config)
 }
 

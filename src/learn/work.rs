@@ -1,7 +1,9 @@
 //! The folder in which learning keeps what is half done, so that it goes on where it was interrupted.
 
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,8 @@ use crate::file::write_whole;
 
 /// In the detector's folder, while it is learnt.
 const FOLDER: &str = ".learning";
+/// Locked by who works in the folder.
+const LOCK: &str = "lock";
 /// What is learnt, in the folder.
 const PLAN: &str = "plan.json";
 
@@ -66,6 +70,8 @@ impl Plan {
 #[derive(Debug, Clone)]
 pub struct Work {
     folder: PathBuf,
+    /// Held as long as somebody works in the folder.
+    _lock: Arc<File>,
     /// Whether a former run left something.
     pub taken_up: bool,
 }
@@ -78,6 +84,14 @@ impl Work {
     pub fn open(detector: &Path, plan: &Plan) -> Result<Work> {
         let folder = detector.join(FOLDER);
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let lock = folder.join(LOCK);
+        let lock = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+        if matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+            bail!(
+                "another farout learn works on {}: wait for it, or name another folder",
+                detector.display()
+            );
+        }
         let path = folder.join(PLAN);
         let taken_up = path.exists();
         if taken_up {
@@ -96,7 +110,7 @@ impl Work {
             let text = serde_json::to_vec_pretty(plan)?;
             write_whole(&path, |out| out.write_all(&text))?;
         }
-        Ok(Work { folder, taken_up })
+        Ok(Work { folder, _lock: Arc::new(lock), taken_up })
     }
 
     /// A file or folder in it.
@@ -162,15 +176,19 @@ mod tests {
         };
         let work = Work::open(dir.path(), &plan).unwrap();
         assert!(!work.taken_up);
+        let second = Work::open(dir.path(), &plan).unwrap_err().to_string();
+        assert!(second.contains("another farout learn works on"), "{second}");
         let make = |path: &Path| Ok(std::fs::write(path, "x")?);
         work.once("one", make).unwrap();
+        drop(work);
         let again = Work::open(dir.path(), &plan).unwrap();
         assert!(again.taken_up);
         again.once("one", |_| bail!("made twice")).unwrap();
+        drop(again);
         let other = Plan { pictures: 11, ..plan.clone() };
         let why = Work::open(dir.path(), &other).unwrap_err().to_string();
         assert!(why.contains("another --pictures") && why.contains(FOLDER), "{why}");
-        again.remove();
+        Work::open(dir.path(), &plan).unwrap().remove();
         assert!(Work::open(dir.path(), &other).is_ok());
     }
 }

@@ -86,8 +86,8 @@ pub struct Fetch {
     pub from: Option<String>,
     /// Selectors of the features.
     pub features: Vec<String>,
-    /// Size of the input; any if `None`.
-    pub size: Option<InputSize>,
+    /// Size of the input.
+    pub size: InputSize,
     /// Where the prepared file goes; into the cache if `None`.
     pub output: Option<PathBuf>,
 }
@@ -107,17 +107,17 @@ pub fn fetch(
     let original = folder.join(Path::new(model.member).file_name().unwrap_or(OsStr::new("model.onnx")));
     bring(model, &folder, &original, what.from.as_deref(), received)?;
     let chosen = what.features.join("+").replace(|c: char| !c.is_ascii_alphanumeric() && c != '+', "-");
-    let output = what.output.clone().unwrap_or_else(|| {
-        let size = what.size.map_or_else(|| "any".to_owned(), |size| size.to_string());
-        folder.join(format!("{}-{chosen}-{size}.onnx", model.name))
-    });
+    let output = what
+        .output
+        .clone()
+        .unwrap_or_else(|| folder.join(format!("{}-{chosen}-{}.onnx", model.name, what.size)));
     let request = Request {
         path: original,
         features: what.features.clone(),
         logits: LogitsChoice::None,
         head: None,
         quantize: false,
-        size: what.size,
+        size: Some(what.size),
         layout: None,
         constants: Vec::new(),
         preprocessing: (model.preprocessing)(),
@@ -144,6 +144,10 @@ fn bring(
     from: Option<&str>,
     received: Received<'_>,
 ) -> Result<()> {
+    // The cache may be read-only where somebody has filled it.
+    if is_whole(original, model.sha256)? {
+        return Ok(());
+    }
     let lock = std::fs::File::create(folder.join(".lock")).with_context(|| folder.display().to_string())?;
     // Two runs at once would write one file. Where there are no locks, the digest still tells.
     let _ = lock.lock();
