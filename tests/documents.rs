@@ -148,9 +148,12 @@ fn reference(full: &str) -> String {
 
 /// Lines of a comment as text of a table's cell.
 fn cell(lines: &[&str]) -> String {
-    let mut text = String::new();
+    let (mut text, mut in_list) = (String::new(), false);
     for line in lines {
-        let entry = line.starts_with("  ");
+        // Entries of a list are indented by two, their further lines by more.
+        let indented = line.starts_with("  ");
+        let entry = if indented { !line.starts_with("   ") } else { in_list };
+        in_list = indented;
         let line = line.trim().replace('|', "\\|").replace('<', "&lt;");
         text.push_str(if text.is_empty() {
             ""
@@ -159,7 +162,7 @@ fn cell(lines: &[&str]) -> String {
         } else {
             " "
         });
-        text.push_str(&line);
+        text.push_str(&line.split_whitespace().collect::<Vec<_>>().join(" "));
     }
     text
 }

@@ -205,10 +205,7 @@ impl fmt::Display for Inspection<'_> {
             }
         }
         if self.candidates.iter().any(|one| one.before_rotation) {
-            writeln!(
-                f,
-                "  note: attention turns queries and keys by their position (RoPE); listed is what their layers gave before that"
-            )?;
+            writeln!(f, "  note: queries and keys are listed before RoPE, so they carry no position")?;
         }
         for why in self.unplaced {
             writeln!(f, "  not listed: {why}")?;
