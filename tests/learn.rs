@@ -6,7 +6,7 @@ use crate::support::drive_set::drive_set;
 use crate::support::given::{DRIVE, given, text};
 use crate::support::program::{Outcome, Running, farout, program};
 
-fn learn(footage: &Path, output: &Path, extra: &[&str]) -> Outcome {
+pub(crate) fn learn(footage: &Path, output: &Path, extra: &[&str]) -> Outcome {
     let fixed =
         ["learn", text(footage), "-o", text(output), "--device", "cpu", "--model", text(&given().model)];
     farout([&fixed, extra].concat())
@@ -117,108 +117,18 @@ fn what_was_interrupted_goes_on_and_ends_the_same() {
 }
 
 /// A recipe file in `dir` with these keys.
-fn recipe(dir: &Path, name: &str, keys: &str) -> PathBuf {
+pub(crate) fn recipe(dir: &Path, name: &str, keys: &str) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, keys).unwrap();
     path
 }
 
 /// Pictures of a synthetic drive in a folder below `dir`.
-fn drive(dir: &Path, name: &str, seed: u32) -> PathBuf {
+pub(crate) fn drive(dir: &Path, name: &str, seed: u32) -> PathBuf {
     let folder = dir.join(name);
     let source = format!("synthetic:seed={seed},width=320,height=180,strangers=off,frames=24,stride=60");
     farout(["replay", "--bypass", &source, "--frames-out", text(&folder)]).succeeded();
     folder
-}
-
-#[test]
-fn footage_is_added_to_a_detector_without_the_old_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let (day, other) = (drive(dir.path(), "day", 9), drive(dir.path(), "other", 10));
-    let keys = "[outliers]\nscraps_every = 4\n[bank.build]\nsize = 3000\noutlier_use = \"difference:0.5\"\ncombine = \"sum\"\n";
-    let recipe = recipe(dir.path(), "r.toml", keys);
-    let road = dir.path().join("road");
-    learn(&day, &road, &["--recipe", text(&recipe)]).succeeded();
-    let inspected = |road: &Path| farout(["bank", "inspect", text(road), "--json"]).succeeded().json();
-    let first = inspected(&road);
-    std::fs::remove_dir_all(&day).unwrap();
-    let more = |extra: &[&str]| {
-        let fixed = ["learn", "--more", text(&other), text(&road), "--device", "cpu"];
-        farout([&fixed, extra].concat())
-    };
-    let model = text(&given().model);
-    for (extra, words) in
-        [(vec!["--recipe", "plain"], "--more"), (vec!["--model", model], "leave --model out")]
-    {
-        let why = more(&extra);
-        assert!(why.code == Some(2) && why.stderr.contains(words), "{}", why.stderr);
-    }
-    let told = more(&["--json"]).succeeded().json();
-    assert_eq!(told["pictures"], 48, "{told}");
-    let second = inspected(&road);
-    let frames = |told: &serde_json::Value| {
-        let of = |value: &serde_json::Value| value.as_u64().unwrap();
-        of(&told["build"]["frames"]) + of(&told["build"]["guard_frames"]) + of(&told["held_out_frames"])
-    };
-    assert_eq!((frames(&first), frames(&second)), (24, 48), "{first} {second}");
-    let outliers = |told: &serde_json::Value| told["build"]["outliers"]["frames"].as_u64().unwrap();
-    assert_eq!((outliers(&first), outliers(&second)), (6, 12));
-    // The old bank is gone, and the new one is named by the detector.
-    assert!(!road.join("references.bank").exists() && road.join("references-2.bank").exists());
-    assert!(!road.join(".learning").exists());
-    let report = std::fs::read_to_string(road.join("REPORT.html")).unwrap();
-    assert!(report.contains("day") && report.contains("other"), "the report lacks a sequence");
-    let again = more(&[]);
-    assert!(
-        again.code == Some(1) && again.stderr.contains("has learnt from all of this"),
-        "{}",
-        again.stderr
-    );
-    std::fs::create_dir(&day).unwrap();
-    let none = farout(["learn", "--more", text(&other), text(&day)]);
-    assert!(none.code == Some(2) && none.stderr.contains("is no detector"), "{}", none.stderr);
-    let lone = farout(["learn", "--more", text(&road)]);
-    assert!(lone.code == Some(2) && lone.stderr.contains("--more needs footage"), "{}", lone.stderr);
-    std::fs::remove_dir_all(road.join("footage")).unwrap();
-    let bare = more(&[]);
-    assert!(bare.code == Some(2) && bare.stderr.contains("learn anew"), "{}", bare.stderr);
-}
-
-#[test]
-fn objects_and_views_are_learnt_as_the_recipe_says() {
-    let dir = tempfile::tempdir().unwrap();
-    let day = drive(dir.path(), "day", 9);
-    let hazards = dir.path().join("hazards");
-    for (name, inside) in [("images", 200), ("labels", 1)] {
-        std::fs::create_dir_all(hazards.join(name)).unwrap();
-        let picture = image::GrayImage::from_fn(160, 120, |x, y| {
-            image::Luma([if (40..120).contains(&x) && (20..100).contains(&y) { inside } else { 0 }])
-        });
-        picture.save(hazards.join(name).join("a.png")).unwrap();
-    }
-    let keys = "[bank.build]\nsize = 3000\noutlier_use = \"difference:0.5\"\ncombine = \"sum\"\n[[views.more]]\ncrop = [0.0, 0.3, 1.0, 0.8]\n";
-    let objects = recipe(dir.path(), "objects.toml", keys);
-    let road = dir.path().join("road");
-    let without = learn(&day, &road, &["--recipe", text(&objects)]);
-    assert!(without.code == Some(2) && without.stderr.contains("--objects"), "{}", without.stderr);
-    let told = ["--recipe", text(&objects), "--objects", text(&hazards), "--input-height", "160"];
-    learn(&day, &road, &told).succeeded();
-    let bank = farout(["bank", "inspect", text(&road), "--json"]).succeeded().json();
-    assert_eq!(bank["build"]["outliers"]["frames"], 6, "{bank}");
-    assert!(
-        bank["views"]["views"].as_str().is_some_and(|views| views.contains("crop 0 0.3 1 0.8")),
-        "{bank}"
-    );
-    // The detector looks the same way.
-    let replay = ["replay", DRIVE, "--frames", "2", "--device", "cpu", "--detector", text(&road), "--json"];
-    farout(replay).succeeded();
-    let plain = recipe(dir.path(), "plain.toml", "base = \"plain\"");
-    let unused = learn(&day, &dir.path().join("p"), &["--recipe", text(&plain), "--objects", text(&hazards)]);
-    assert!(
-        unused.code == Some(2) && unused.stderr.contains("--objects would change nothing"),
-        "{}",
-        unused.stderr
-    );
 }
 
 #[test]

@@ -45,6 +45,7 @@ mod gpu_check;
 mod heads;
 mod integers;
 mod learn;
+mod learn_more;
 mod loading;
 mod maps;
 mod metrics;

@@ -29,6 +29,8 @@ pub struct Set {
     pub series: BTreeMap<String, usize>,
     /// Whether there is a picture of the night.
     pub has_night: bool,
+    /// Whether there is a shard of known outliers.
+    pub has_outliers: bool,
 }
 
 /// All sets of a detector.
@@ -48,16 +50,23 @@ impl Kept {
     /// [`ConfigError`]: no detector, or one without its footage; another version of farout.
     pub fn of(detector: &Path, file: &DetectorFile) -> Result<Kept> {
         let folder = detector.join(FOLDER);
-        let read = |path: PathBuf| {
-            std::fs::read_to_string(&path).map_err(|why| {
-                ConfigError::Invalid(format!(
-                    "cannot add to {}: {} cannot be read ({why}). The folder {FOLDER} of a detector holds the features of its \
+        let missing = |path: &Path, why: &std::io::Error| {
+            ConfigError::Invalid(format!(
+                "cannot add to {}: {} cannot be read ({why}). The folder {FOLDER} of a detector holds the features of its \
                      footage: copy it, too, or learn anew from all footage",
-                    detector.display(),
-                    path.display()
-                ))
-            })
+                detector.display(),
+                path.display()
+            ))
         };
+        let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|why| missing(&path, &why));
+        let (here, there) = (env!("CARGO_PKG_VERSION"), &file.detector.farout);
+        if there != here {
+            return Err(ConfigError::Invalid(format!(
+                "{} was learnt by farout {there}, and this is {here}: features of both do not fit together, learn anew from all footage",
+                detector.display()
+            ))
+            .into());
+        }
         let recipe = folder.join(RECIPE);
         let recipe = toml::from_str(&read(recipe.clone())?).with_context(|| recipe.display().to_string())?;
         let mut sets = Vec::new();
@@ -65,14 +74,9 @@ impl Kept {
             let path = folder.join(format!("{number}.json"));
             let set: Set =
                 serde_json::from_str(&read(path.clone())?).with_context(|| path.display().to_string())?;
-            if set.farout != env!("CARGO_PKG_VERSION") {
-                let why = format!(
-                    "{} was learnt by farout {}, and this is {}: features of both do not fit together, learn anew from all footage",
-                    detector.display(),
-                    set.farout,
-                    env!("CARGO_PKG_VERSION")
-                );
-                return Err(ConfigError::Invalid(why).into());
+            for ending in [Some(SHARD), set.has_outliers.then_some(OUTLIERS)].into_iter().flatten() {
+                let path = folder.join(format!("{number}.{ending}"));
+                std::fs::metadata(&path).map_err(|why| missing(&path, &why))?;
             }
             sets.push(set);
         }
@@ -96,11 +100,16 @@ impl Kept {
 
     /// The shards of their outliers.
     pub fn outliers(&self) -> Vec<PathBuf> {
-        let all = (1..=self.sets.len()).map(|number| self.path(number, OUTLIERS));
-        all.filter(|path| path.exists()).collect()
+        let all = self.sets.iter().enumerate().filter(|(_, set)| set.has_outliers);
+        all.map(|(before, _)| self.path(before + 1, OUTLIERS)).collect()
     }
 
-    /// Adds a set: moves its shards here and notes where they come from. It counts once the detector's file says so.
+    /// Whether one of them has outliers.
+    pub fn has_outliers(&self) -> bool {
+        self.sets.iter().any(|set| set.has_outliers)
+    }
+
+    /// Adds a set: puts its shards here and notes where they come from. It counts once the detector's file says so.
     ///
     /// # Errors
     /// What cannot be written.
@@ -111,7 +120,11 @@ impl Kept {
         for (from, ending) in [(Some(shard), SHARD), (outliers, OUTLIERS)] {
             let Some(from) = from else { continue };
             let to = self.path(number, ending);
-            std::fs::rename(from, &to).with_context(|| format!("cannot write {}", to.display()))?;
+            // What was interrupted finds its own still there.
+            let _ = std::fs::remove_file(&to);
+            std::fs::hard_link(from, &to)
+                .or_else(|_| std::fs::copy(from, &to).map(drop))
+                .with_context(|| format!("cannot write {}", to.display()))?;
         }
         let told = serde_json::to_vec(self.sets.last().unwrap_or(&Set::default()))?;
         write_whole(&self.path(number, "json"), |out| out.write_all(&told))?;

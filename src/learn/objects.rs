@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};
 
@@ -39,8 +39,9 @@ pub fn cut_out(folder: &Path) -> Result<Vec<Object>> {
             folder.display()
         );
     }
-    let mut inputs = collect::list(&[images.to_string_lossy().into_owned()])?;
-    collect::attach_labels(&mut inputs, &labels)?;
+    let named = || format!("--objects {}", folder.display());
+    let mut inputs = collect::list(&[images.to_string_lossy().into_owned()]).with_context(named)?;
+    collect::attach_labels(&mut inputs, &labels).with_context(named)?;
     let (mut objects, mut values) = (Vec::new(), Vec::new());
     for input in &inputs {
         let Some(label) = &input.label else { continue };

