@@ -71,7 +71,7 @@ fn what_was_interrupted_goes_on_and_ends_the_same() {
     let drive = "synthetic:seed=9,width=320,height=180,strangers=off,frames=120,stride=20";
     farout(["replay", "--bypass", drive, "--frames-out", text(&footage)]).succeeded();
     let recipe = dir.path().join("recipe.toml");
-    let keys = "[outliers]\nscraps_every = 1\n[bank.build]\nsize = 3000\noutlier_use = \"difference:0.5\"\ncombine = \"sum\"\n";
+    let keys = "[outliers]\nscraps_every = 8\n[bank.build]\nsize = 3000\noutlier_use = \"difference:0.5\"\ncombine = \"sum\"\n";
     std::fs::write(&recipe, keys).unwrap();
     let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
     let args = |output: &Path| -> Vec<String> {
