@@ -20,7 +20,7 @@ use crate::identity::ModelIdentity;
 use crate::source::{self, Purpose, SourceConfig};
 use crate::stop::Stop;
 
-/// Pictures whose features are gathered in one go: what an interruption costs at most.
+/// Pictures whose features are gathered in one go, which is what an interruption costs; known outliers are one part of their own.
 const PART: usize = 32;
 
 /// How the bank of features of `model` is built: a shipped recipe is fitted to it.
