@@ -99,6 +99,24 @@ pub enum Command {
     Doctor(DoctorArgs),
 }
 
+/// What labels of the footage say.
+#[derive(Debug, Clone, Default, Args)]
+pub struct LabelArgs {
+    /// Folder of label masks with the stems of the images
+    #[arg(long, value_name = "DIR", help_heading = "Input")]
+    pub labels: Option<PathBuf>,
+    /// Label values that mean "void": leave such patches out
+    #[arg(
+        long,
+        value_name = "V,V",
+        value_delimiter = ',',
+        default_value = "255",
+        requires = "labels",
+        help_heading = "Input"
+    )]
+    pub void: Vec<u8>,
+}
+
 /// The configuration file, the detector, and the flags that override common keys.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {

@@ -73,6 +73,23 @@ pub fn write_whole(
     write().map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
+/// Puts the file `from` at `to`, too, in place of what is there: as a second name where the file system can, else as a copy.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn also_at(from: &Path, to: &Path) -> Result<(), WriteError> {
+    let wrong = |source| WriteError { path: to.to_owned(), source };
+    match std::fs::remove_file(to) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(wrong(why)),
+        _ => {}
+    }
+    if std::fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    let mut file = File::open(from).map_err(wrong)?;
+    write_whole(to, |out| std::io::copy(&mut file, out).map(drop))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +114,23 @@ mod tests {
             assert!(try_place(place).unwrap_err().to_string().contains(&*place.to_string_lossy()));
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_second_name_takes_the_place_of_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        std::fs::write(&from, "new").unwrap();
+        for before in [None, Some("old")] {
+            if let Some(before) = before {
+                std::fs::write(&to, before).unwrap();
+            }
+            also_at(&from, &to).unwrap();
+            assert_eq!(std::fs::read_to_string(&to).unwrap(), "new");
+            std::fs::remove_file(&to).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&from).unwrap(), "new");
+        let none = also_at(&dir.path().join("none"), &to).unwrap_err().to_string();
+        assert!(none.contains("to: ") && !to.exists(), "{none}");
     }
 }

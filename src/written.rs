@@ -20,3 +20,8 @@ macro_rules! stored_as_written {
 }
 
 pub(crate) use stored_as_written;
+
+/// Whether a value says nothing that would not hold without it: it need not be stored.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

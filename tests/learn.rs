@@ -314,6 +314,7 @@ fn the_whole_walk_finds_strangers_on_another_drive() {
     assert_eq!(told["frames"], 60, "{told}");
     // Not `verdicts.frames`, those that were shown: on a machine under load the first may come after the last picture.
     let stages = told["verdicts"]["stages"].as_array().unwrap();
-    let judged = stages.iter().find(|stage| stage["name"] == "publish").and_then(|stage| stage["frames"].as_u64());
+    let judged =
+        stages.iter().find(|stage| stage["name"] == "publish").and_then(|stage| stage["frames"].as_u64());
     assert!(judged.is_some_and(|judged| judged > 0), "{told}");
 }

@@ -1,10 +1,11 @@
 //! Footage added to a detector, and what else a detector is learnt of: objects, views.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::learn::{drive, learn, recipe};
 use crate::support::given::{DRIVE, given, text};
-use crate::support::program::farout;
+use crate::support::program::{Running, farout, program};
 
 #[test]
 fn footage_is_added_to_a_detector_without_the_old_one() {
@@ -66,6 +67,70 @@ fn footage_is_added_to_a_detector_without_the_old_one() {
     std::fs::remove_dir_all(road.join("footage")).unwrap();
     let bare = more(&[]);
     assert!(bare.code == Some(2) && bare.stderr.contains("learn anew"), "{}", bare.stderr);
+}
+
+/// A copy of a folder with all that is in it.
+fn copied(from: &Path, to: &Path) {
+    let ended = Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+    assert!(ended.success());
+}
+
+#[test]
+fn an_addition_that_was_cut_off_at_its_end_ends_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (day, other) = (drive(dir.path(), "day", 9), drive(dir.path(), "other", 10));
+    let road = at("road");
+    let keys = "base = \"plain\"\n[bank.build]\nsize = 3000\n";
+    learn(&day, &road, &["--recipe", text(&recipe(dir.path(), "r.toml", keys))]).succeeded();
+    // What a detector's file says of scores may be changed by hand: the calibration goes on as it was begun.
+    let file = road.join("detector.toml");
+    let told = std::fs::read_to_string(&file).unwrap();
+    let mut table: toml::Table = told.parse().unwrap();
+    table["score"].as_table_mut().unwrap().insert("min_region_px".into(), 77.into());
+    std::fs::write(&file, table.to_string()).unwrap();
+    // Neighbours are the detector's, also where the file names as many as are usual.
+    let config = at("k.toml");
+    std::fs::write(&config, "[search]\nk = 4\n").unwrap();
+    let fixed = ["learn", "--more", text(&other), text(&road), "--device", "cpu"];
+    let why = farout([&fixed[..], &["-c", text(&config)]].concat());
+    assert!(why.code == Some(2) && why.stderr.contains("the detector has 3"), "{}", why.stderr);
+    copied(&road, &at("before"));
+    // Begun, and killed.
+    let mut command = program();
+    command.args(fixed);
+    let mut running = Running::start(command);
+    running.until_it_listens_to(libc::SIGINT);
+    running.until("it has begun", || road.join(".learning/plan.json").exists());
+    running.signal(libc::SIGKILL);
+    assert_eq!(running.outcome().code, None);
+    copied(&road.join(".learning"), &at("work"));
+    farout(fixed).succeeded();
+    let whole = std::fs::read(road.join("references-2.bank")).unwrap();
+    assert!(std::fs::read_to_string(&file).unwrap().contains("min_region_px = 77"));
+    // All but the last step: the detector's file is the old one.
+    copied(&road, &at("after"));
+    copied(&at("work"), &road.join(".learning"));
+    std::fs::copy(at("before/detector.toml"), &file).unwrap();
+    std::fs::copy(at("before/references.bank"), road.join("references.bank")).unwrap();
+    farout(fixed).succeeded();
+    let names = |folder: &Path| {
+        let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+        entries.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(&road), names(&at("after")));
+    assert!(std::fs::read(road.join("references-2.bank")).unwrap() == whole, "it ended otherwise");
+    // The last step, too: what is left over goes.
+    copied(&at("work"), &road.join(".learning"));
+    std::fs::copy(at("before/references.bank"), road.join("references.bank")).unwrap();
+    let again = farout(fixed);
+    assert!(
+        again.code == Some(1) && again.stderr.contains("has learnt from all of this"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(names(&road), names(&at("after")));
+    assert!(std::fs::read(road.join("references-2.bank")).unwrap() == whole);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ConfigArgs, at_least_one};
+use super::{ConfigArgs, LabelArgs, at_least_one};
 use crate::bank::{ClassSource, Combine, DataType, OutlierUse, ShardNumber, StepKind};
 
 /// `farout bank ...`
@@ -29,20 +29,10 @@ pub struct BuildArgs {
     /// Folders, globs, pictures or videos of normal driving
     #[arg(long, value_name = "PATH", num_args = 1.., required = true, help_heading = "Input")]
     pub images: Vec<String>,
-    /// Folder of label masks with the stems of the images
-    #[arg(long, value_name = "DIR", help_heading = "Input")]
-    pub labels: Option<PathBuf>,
-    /// Label values that mean "void": leave such patches out
-    #[arg(
-        long,
-        value_name = "V,V",
-        value_delimiter = ',',
-        default_value = "255",
-        requires = "labels",
-        help_heading = "Input"
-    )]
-    pub void: Vec<u8>,
-    /// Shipped recipe (road) or TOML file; other flags override its keys
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub labels: LabelArgs,
+    /// Shipped recipe (road, road-fine, plain) or TOML file; other flags override its keys
     #[arg(long, value_name = "NAME|FILE", help_heading = "Recipe")]
     pub recipe: Option<String>,
     /// Number of reference features [default: 100000]
@@ -230,7 +220,7 @@ pub struct MergeArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub how: RecipeArgs,
-    /// Shipped recipe (road) or TOML file with [bank.build]; other flags override its keys
+    /// Shipped recipe (road, road-fine, plain) or TOML file with [bank.build]; other flags override its keys
     #[arg(long, value_name = "NAME|FILE", help_heading = "Recipe")]
     pub recipe: Option<String>,
     /// Number of reference features [default: as the shards were built for, which is the most]

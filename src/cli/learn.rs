@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{OwnConfigArgs, at_least_one};
+use super::{LabelArgs, OwnConfigArgs, at_least_one};
 
 /// The usual calls, for the help.
 const EXAMPLES: &str = "Examples:
@@ -38,19 +38,9 @@ pub struct LearnArgs {
     /// Learn from at most N pictures; of more, take every n-th
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = at_least_one, help_heading = "Input")]
     pub pictures: usize,
-    /// Folder of label masks with the stems of the pictures
-    #[arg(long, value_name = "DIR", help_heading = "Input")]
-    pub labels: Option<PathBuf>,
-    /// Label values that mean "void": leave such patches out
-    #[arg(
-        long,
-        value_name = "V,V",
-        value_delimiter = ',',
-        default_value = "255",
-        requires = "labels",
-        help_heading = "Input"
-    )]
-    pub void: Vec<u8>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub labels: LabelArgs,
     /// Folder with images/ and labels/: hazards to paste in as known outliers
     ///
     /// Masks mark objects with 1.

@@ -29,7 +29,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     let stop = Stop::new();
     signals::listen(&stop)?;
     let mut inputs = collect::list(&args.images)?;
-    if let Some(folder) = &args.labels {
+    if let Some(folder) = &args.labels.labels {
         collect::attach_labels(&mut inputs, folder)?;
     }
     let options = options(args)?;
@@ -44,10 +44,9 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         size: options.size,
         seed: options.seed,
         data_type: options.dtype,
-        void: if args.labels.is_some() {
-            args.void.iter().map(|&v| u16::from(v)).collect()
-        } else {
-            Vec::new()
+        void: match args.labels.labels {
+            Some(_) => args.labels.void.iter().map(|&value| u16::from(value)).collect(),
+            None => Vec::new(),
         },
         video_step: options.every,
         k,

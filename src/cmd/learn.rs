@@ -21,17 +21,18 @@ pub fn learn(args: &LearnArgs) -> Result<()> {
     let (footage, output) = footage_and_output(args)?;
     let named = args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE);
     let recipe = Recipe::find(named)?;
-    let config = settings::read_own(&args.config, None, ("learn", unread::LEARN))?;
+    let (config, says_k) = settings::read_own_and_k(&args.config, ("learn", unread::LEARN))?;
     let stop = Stop::new();
     signals::listen(&stop)?;
     let request = Request {
         footage,
-        labels: args.labels.clone().map(|folder| (folder, args.void.clone())),
+        labels: args.labels.labels.clone().map(|folder| (folder, args.labels.void.clone())),
         objects: args.objects.clone(),
         more: args.more,
         output,
         recipe: (named.to_owned(), recipe),
         pictures: args.pictures,
+        k: says_k.then_some(config.search.k),
         config,
     };
     let mut shown = Steps { bar: None };

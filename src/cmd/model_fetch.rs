@@ -6,9 +6,7 @@ use super::answer::answer;
 use super::progress;
 use crate::cli::ModelFetchArgs;
 use crate::features::RuntimeConfig;
-use crate::prepare::{self, Fetch};
-
-const MEGABYTE: u64 = 1_000_000;
+use crate::prepare::{self, Fetch, MEGABYTE};
 
 /// Fetches, prepares, and tells where the file lies.
 ///

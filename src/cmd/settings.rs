@@ -49,6 +49,14 @@ pub fn read_own(
     told(args, detector, command).map(|(config, _)| config)
 }
 
+/// As [`read_own`] without a detector, and whether the file names the neighbours.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_own_and_k(args: &OwnConfigArgs, command: (&str, &Reads)) -> Result<(Config, bool), ConfigError> {
+    told(args, None, command)
+}
+
 /// The configuration, and whether file or detector name the neighbours.
 fn told(
     args: &OwnConfigArgs,

@@ -37,7 +37,7 @@ pub enum LabelError {
         source: std::io::Error,
     },
     /// Some images have no mask.
-    #[error("{count} of {of} images have no label in {folder} (same stem, or stem + _L, _labelIds ...), such as {some}; leave --labels away or give the right folder", folder = folder.display())]
+    #[error("{count} of {of} images have no label in {folder} (same stem, or stem + _L, _labelIds ...), such as {some}; name the folder that has a mask for each", folder = folder.display())]
     Missing {
         /// The folder.
         folder: PathBuf,

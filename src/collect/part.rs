@@ -23,6 +23,7 @@ use crate::file::{WriteError, write_whole};
 use crate::grid::Grid;
 use crate::score::{MapRecipe, Parametric};
 use crate::views::{Layout, ViewsConfig};
+use crate::written::is_default;
 
 /// Which part of which inputs a file was built from, and how. Files merge if all of this but the shard's
 /// number is equal.
@@ -53,10 +54,6 @@ pub(super) struct Terms {
     /// What the held-out frames were looked at through, beside the whole picture.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) views: ViewsConfig,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// The held-out frames and the terms of one file.

@@ -8,6 +8,7 @@ use super::{BankConfig, Config, ConfigError, RoiConfig};
 use crate::model::ModelConfig;
 use crate::score::ScoreConfig;
 use crate::views::ViewsConfig;
+use crate::written::is_default;
 
 /// The name of the file in the folder.
 pub const FILE: &str = "detector.toml";
@@ -68,10 +69,6 @@ impl Default for DetectorSearch {
     fn default() -> Self {
         DetectorSearch { k: 3 }
     }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// Takes `key` of `[score]` from `from`, if it is one that a vehicle's configuration may set otherwise: those that decide what

@@ -109,6 +109,11 @@ impl Preprocessor {
         }
     }
 
+    /// The same, silent about frames of another shape than the input's: for what does not look for small things.
+    pub fn for_large_things(spec: &InputSpec) -> Self {
+        Preprocessor { told: true, ..Preprocessor::new(spec) }
+    }
+
     /// Pictures of another shape than the input's are fitted into it, so that small things get smaller.
     fn say_what_is_lost(&mut self, frame: &Frame) {
         let Some(placement) = self.tables.first().map(|tables| tables.placement) else { return };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::recipe::Recipe;
 use super::work::Footage;
 use crate::config::{ConfigError, DetectorFile};
-use crate::file::write_whole;
+use crate::file::{also_at, write_whole};
 
 /// In the detector's folder.
 const FOLDER: &str = "footage";
@@ -119,12 +119,7 @@ impl Kept {
         let number = self.sets.len();
         for (from, ending) in [(Some(shard), SHARD), (outliers, OUTLIERS)] {
             let Some(from) = from else { continue };
-            let to = self.path(number, ending);
-            // What was interrupted finds its own still there.
-            let _ = std::fs::remove_file(&to);
-            std::fs::hard_link(from, &to)
-                .or_else(|_| std::fs::copy(from, &to).map(drop))
-                .with_context(|| format!("cannot write {}", to.display()))?;
+            also_at(from, &self.path(number, ending))?;
         }
         let told = serde_json::to_vec(self.sets.last().unwrap_or(&Set::default()))?;
         write_whole(&self.path(number, "json"), |out| out.write_all(&told))?;

@@ -3,15 +3,18 @@
 //! Pictures that differ are chosen of the footage, scraps of them become known outliers, features of both are gathered
 //! part by part (so that what is interrupted goes on), and a bank, its thresholds and a report come of them.
 
+mod asked;
 mod cutout;
 mod frames;
 mod kept;
+mod learnt;
 mod model;
 mod objects;
 mod outliers;
 mod parts;
 mod paste;
 mod picture;
+mod place;
 mod progress;
 mod recipe;
 mod report;
@@ -24,10 +27,11 @@ use std::path::PathBuf;
 
 use crate::collect::{self, Input};
 
+pub use learnt::Learnt;
 pub use progress::Progress;
 pub use recipe::{DEFAULT_RECIPE, OutlierConfig, Recipe, RecipeBank, RecipeModel};
 pub use request::Request;
-pub use steps::{Learnt, learn};
+pub use steps::learn;
 
 /// Pictures as inputs.
 fn listed(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {

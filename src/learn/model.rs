@@ -8,15 +8,14 @@ use anyhow::{Context, Result};
 use super::picture;
 use super::progress::Progress;
 use super::recipe::RecipeModel;
+use crate::digest::{hex, sha256_of_file};
 use crate::features::RuntimeConfig;
 use crate::file::write_whole;
 use crate::model::{InputSize, read};
-use crate::prepare::{self, Fetch};
+use crate::prepare::{self, Fetch, MEGABYTE};
 
 /// Pictures whose shape is looked at.
 const LOOKED_AT: usize = 15;
-
-const MEGABYTE: u64 = 1_000_000;
 
 /// Brings the recipe's model to `path`, its input as high as the recipe says and shaped like most of `pictures`.
 ///
@@ -78,6 +77,23 @@ pub fn copied(from: &Path, to: &Path) -> Result<()> {
         out.flush()
     })?;
     Ok(())
+}
+
+/// SHA-256 of a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn digest(path: &Path) -> Result<String> {
+    let found = sha256_of_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(hex(&found))
+}
+
+/// The same of a model, with the weights that lie beside it.
+///
+/// # Errors
+/// If it or they cannot be read, or are no model.
+pub fn digest_of_all(path: &Path) -> Result<String> {
+    Ok(read::read(path)?.1)
 }
 
 #[cfg(test)]

@@ -70,6 +70,9 @@ pub(super) fn shards(
     fitted(request, &extractor.identity())?;
     let void = request.labels.iter().flat_map(|(_, void)| void).map(|value| u16::from(*value)).collect();
     let centred = options.transform.iter().copied().filter(|step| *step == StepKind::CenterImage).collect();
+    // The scores of the recipe, not those of a detector's file that somebody has changed since: only files that were calibrated
+    // alike merge.
+    let score = &request.recipe.1.score;
     let build = BuildConfig {
         size: options.size,
         seed: options.seed,
@@ -80,8 +83,8 @@ pub(super) fn shards(
         recipe: RecipeConfig { transform: centred, ..RecipeConfig::default() },
         classes: options.classes,
         threads: config.search.threads,
-        min_region_px: config.score.min_region_px,
-        maps: config.score.recipe(),
+        min_region_px: score.min_region_px,
+        maps: score.recipe(),
         views: config.views.clone(),
         ..BuildConfig::default()
     };

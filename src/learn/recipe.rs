@@ -8,6 +8,7 @@ use crate::collect::BuildOptions;
 use crate::config::ConfigError;
 use crate::score::ScoreConfig;
 use crate::views::ViewsConfig;
+use crate::written::is_default;
 
 /// The shipped ones by name.
 const SHIPPED: [(&str, &str); 3] = [
@@ -40,10 +41,6 @@ pub struct Recipe {
     pub views: ViewsConfig,
     /// `[score]`, as in a configuration: what the detector's scores and thresholds are.
     pub score: ScoreConfig,
-}
-
-fn is_default(views: &ViewsConfig) -> bool {
-    *views == ViewsConfig::default()
 }
 
 /// Lays tables over tables, values over values.

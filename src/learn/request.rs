@@ -22,6 +22,8 @@ pub struct Request {
     pub recipe: (String, Recipe),
     /// Most pictures to learn from.
     pub pictures: usize,
+    /// Neighbours, if somebody named them.
+    pub k: Option<usize>,
     /// The model (none: the recipe's), devices and threads.
     pub config: Config,
 }

@@ -10,6 +10,9 @@ use super::onnx::{EXTERNAL, ModelProto, NodeProto, TensorProto, in_utf8};
 use super::{ModelError, external, order, sparse};
 use crate::digest::hex;
 
+/// ONNX files are one protobuf message, which cannot be larger.
+const LARGEST: usize = (1 << 31) - 1;
+
 /// The model in `path`, external data taken in, nodes in order, and the SHA-256 of all that was read.
 ///
 /// # Errors
@@ -49,7 +52,23 @@ pub fn in_one_file(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
         return Ok(None);
     }
     drop(model);
-    Ok(Some(read(path)?.0.encode_to_vec()))
+    let (whole, _) = read(path)?;
+    let bytes = encode(&whole).map_err(|why| ModelError::NotOnnx { path: path.to_owned(), why })?;
+    Ok(Some(bytes))
+}
+
+/// The bytes of a model as one file.
+///
+/// # Errors
+/// If they are too many for one.
+pub fn encode(model: &ModelProto) -> Result<Vec<u8>, String> {
+    match model.encoded_len() {
+        0..=LARGEST => Ok(model.encode_to_vec()),
+        bytes => Err(format!(
+            "as one file it would have {bytes} bytes, and an ONNX file holds at most {LARGEST}: take a smaller model, or \
+             16-bit weights"
+        )),
+    }
 }
 
 /// The message in `bytes`, or what they are instead.

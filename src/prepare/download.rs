@@ -12,12 +12,15 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::digest::{hex, sha256_of_file};
 
-/// Attempts in one run that may end without a single new byte.
-const PATIENCE: usize = 3;
-/// Between two of these.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Attempts in one run, one after another, that may end without a single new byte.
+const PATIENCE: u32 = 4;
+/// Before the next attempt; four times as long after each that brought nothing.
+const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
 /// Without an answer or a byte for this long, a connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Bytes, for people who wait for them.
+pub const MEGABYTE: u64 = 1_000_000;
 
 /// Told how many bytes are there, and of how many if that is known.
 pub type Received<'a> = &'a mut dyn FnMut(u64, Option<u64>);
@@ -52,7 +55,7 @@ pub fn download(url: &str, path: &Path, sha256: &str, received: Received<'_>) ->
                         size()
                     );
                 }
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(PAUSE * 4_u32.pow(fruitless));
             }
         }
     }

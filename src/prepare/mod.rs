@@ -16,6 +16,7 @@ mod told;
 mod write;
 
 pub use distances::{Change, DistanceEffect};
+pub use download::MEGABYTE;
 pub use fetch::{Fetch, KNOWN, Known, cache, fetch, known};
 pub use head::HeadTold;
 pub use look::{Examined, Facts, Look, Numbers, examine};

@@ -21,12 +21,11 @@ use crate::model::assemble::{Assembly, FEATURES, assemble};
 use crate::model::head::{Attached, Head};
 use crate::model::logits::Logits;
 use crate::model::onnx::StringStringEntryProto;
+use crate::model::read::encode;
 use crate::model::survey::{Candidate, Survey};
 use crate::model::{GOLDEN_KEY, InputSize, Layout, ModelConfig, SizeRule};
 use crate::pool::Pooled;
 
-/// ONNX files are one protobuf message, which cannot be larger.
-const LARGEST: usize = (1 << 31) - 1;
 /// Allowed difference from the original as part of the largest number: rounding of 32-bit floats.
 const TOLERANCE: f32 = 1e-4;
 /// The same where 16-bit floats are used inside.
@@ -178,13 +177,7 @@ pub fn prepare(request: &Request, output: &Path, runtime: &RuntimeConfig) -> Res
         origin: serde_json::to_string(&origin)?,
     };
     let mut model = assemble(&traced, &survey, &assembly).map_err(|why| anyhow!("{what}: {why}"))?;
-    let bytes = model.encode_to_vec();
-    if bytes.len() > LARGEST {
-        bail!(
-            "{what}: the prepared model would have {} bytes, an ONNX file holds at most {LARGEST}",
-            bytes.len()
-        );
-    }
+    let bytes = encode(&model).map_err(|why| anyhow!("{what}: {why}"))?;
     let spec = InputSpec { size: SizeRule::Fixed(facts.size), unit: patch, normalisation };
     let pictures = pictures(&spec, facts.size, &request.pictures)?;
     let mut all = features.iter().chain(attached.iter().flat_map(|one| one.features));
