@@ -83,7 +83,7 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
         merged(request, &config, (&kept, &new), path, progress)
     })?;
     let config = Config { bank: BankConfig { path: bank }, ..config };
-    finish((request, config), (before, kept), (&work, new), (&inputs, files), progress, stop)
+    finish((request, config), (before, kept), (work, new), (&inputs, files), progress, stop)
 }
 
 /// Makes the bank of all that was kept and of what is new.
@@ -118,7 +118,7 @@ fn merged(
 fn finish(
     (request, config): (&Request, Config),
     (before, mut kept): (Option<DetectorFile>, Kept),
-    (work, (shard, known)): (&Work, Shards),
+    (work, (shard, known)): (Work, Shards),
     (inputs, files): (&[Input], Footage),
     progress: &mut dyn Progress,
     stop: &Stop,
@@ -175,7 +175,7 @@ fn finish(
         roi,
     };
     kept.add(set, (&shard, known.as_deref()))?;
-    place(out, work, &page, &file)?;
+    place(out, &work, &page, &file)?;
     work.remove();
     tidy(out, &file);
     found.path = out.join(bank_name).display().to_string();
