@@ -78,10 +78,7 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
     let config = config(request, (before.as_ref(), given), &work, &chosen, progress)?;
     let outliers = outliers(request, &chosen, &work, progress, stop)?;
     let new = shards(request, &config, (&inputs, &outliers), &work, progress, stop)?;
-    let bank = work.once(BANK, |path| {
-        progress.step("bank", None, "");
-        merged(request, &config, (&kept, &new), path, progress)
-    })?;
+    let bank = work.once(BANK, |path| merged(request, &config, (&kept, &new), path, progress))?;
     let config = Config { bank: BankConfig { path: bank }, ..config };
     finish((request, config), (before, kept), (work, new), (&inputs, files), progress, stop)
 }
