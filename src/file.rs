@@ -78,16 +78,25 @@ pub fn write_whole(
 /// # Errors
 /// As [`write_whole`].
 pub fn also_at(from: &Path, to: &Path) -> Result<(), WriteError> {
-    let wrong = |source| WriteError { path: to.to_owned(), source };
-    match std::fs::remove_file(to) {
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(wrong(why)),
-        _ => {}
-    }
-    if std::fs::hard_link(from, to).is_ok() {
-        return Ok(());
-    }
-    let mut file = File::open(from).map_err(wrong)?;
-    write_whole(to, |out| std::io::copy(&mut file, out).map(drop))
+    let link = || -> std::io::Result<()> {
+        let folder = tempfile::Builder::new().prefix(".farout-").tempdir_in(folder_of(to))?;
+        let link = folder.path().join("link");
+        std::fs::hard_link(from, &link)?;
+        std::fs::rename(&link, to)
+    };
+    link().or_else(|_| copy(from, to))
+}
+
+/// Copies `from` to `to`.
+///
+/// # Errors
+/// As [`write_whole`].
+fn copy(from: &Path, to: &Path) -> Result<(), WriteError> {
+    let named = |why: std::io::Error| std::io::Error::new(why.kind(), format!("{}: {why}", from.display()));
+    write_whole(to, |out| {
+        let mut file = File::open(from).map_err(named)?;
+        std::io::copy(&mut file, out).map(drop)
+    })
 }
 
 #[cfg(test)]
@@ -121,16 +130,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         std::fs::write(&from, "new").unwrap();
-        for before in [None, Some("old")] {
-            if let Some(before) = before {
-                std::fs::write(&to, before).unwrap();
+        for way in [also_at, copy] {
+            for before in [None, Some("old"), Some("new")] {
+                if let Some(before) = before {
+                    std::fs::write(&to, before).unwrap();
+                }
+                way(&from, &to).unwrap();
+                assert_eq!(std::fs::read_to_string(&to).unwrap(), "new");
+                // Once more, onto itself.
+                way(&from, &to).unwrap();
+                assert_eq!(std::fs::read_to_string(&to).unwrap(), "new");
+                std::fs::remove_file(&to).unwrap();
             }
-            also_at(&from, &to).unwrap();
-            assert_eq!(std::fs::read_to_string(&to).unwrap(), "new");
-            std::fs::remove_file(&to).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&from).unwrap(), "new");
+        std::fs::write(&to, "old").unwrap();
         let none = also_at(&dir.path().join("none"), &to).unwrap_err().to_string();
-        assert!(none.contains("to: ") && !to.exists(), "{none}");
+        assert!(none.contains("to: ") && none.contains("none: "), "{none}");
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

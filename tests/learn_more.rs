@@ -1,7 +1,7 @@
 //! Footage added to a detector, and what else a detector is learnt of: objects, views.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use crate::learn::{drive, learn, recipe};
 use crate::support::given::{DRIVE, given, text};
@@ -69,68 +69,82 @@ fn footage_is_added_to_a_detector_without_the_old_one() {
     assert!(bare.code == Some(2) && bare.stderr.contains("learn anew"), "{}", bare.stderr);
 }
 
-/// A copy of a folder with all that is in it.
-fn copied(from: &Path, to: &Path) {
-    let ended = Command::new("cp").arg("-r").args([from, to]).status().unwrap();
-    assert!(ended.success());
-}
-
 #[test]
 fn an_addition_that_was_cut_off_at_its_end_ends_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let (day, other) = (drive(dir.path(), "day", 9), drive(dir.path(), "other", 10));
-    let road = at("road");
     let keys = "base = \"plain\"\n[bank.build]\nsize = 3000\n";
-    learn(&day, &road, &["--recipe", text(&recipe(dir.path(), "r.toml", keys))]).succeeded();
-    // What a detector's file says of scores may be changed by hand: the calibration goes on as it was begun.
-    let file = road.join("detector.toml");
-    let told = std::fs::read_to_string(&file).unwrap();
-    let mut table: toml::Table = told.parse().unwrap();
-    table["score"].as_table_mut().unwrap().insert("min_region_px".into(), 77.into());
-    std::fs::write(&file, table.to_string()).unwrap();
-    // Neighbours are the detector's, also where the file names as many as are usual.
+    let recipe = recipe(dir.path(), "r.toml", keys);
     let config = at("k.toml");
     std::fs::write(&config, "[search]\nk = 4\n").unwrap();
-    let fixed = ["learn", "--more", text(&other), text(&road), "--device", "cpu"];
-    let why = farout([&fixed[..], &["-c", text(&config)]].concat());
-    assert!(why.code == Some(2) && why.stderr.contains("the detector has 3"), "{}", why.stderr);
-    copied(&road, &at("before"));
-    // Begun, and killed.
-    let mut command = program();
-    command.args(fixed);
-    let mut running = Running::start(command);
-    running.until_it_listens_to(libc::SIGINT);
-    running.until("it has begun", || road.join(".learning/plan.json").exists());
-    running.signal(libc::SIGKILL);
-    assert_eq!(running.outcome().code, None);
-    copied(&road.join(".learning"), &at("work"));
-    farout(fixed).succeeded();
-    let whole = std::fs::read(road.join("references-2.bank")).unwrap();
-    assert!(std::fs::read_to_string(&file).unwrap().contains("min_region_px = 77"));
-    // All but the last step: the detector's file is the old one.
-    copied(&road, &at("after"));
-    copied(&at("work"), &road.join(".learning"));
-    std::fs::copy(at("before/detector.toml"), &file).unwrap();
-    std::fs::copy(at("before/references.bank"), road.join("references.bank")).unwrap();
-    farout(fixed).succeeded();
+    let (whole, road) = (at("whole"), at("road"));
+    let first = ["--recipe", text(&recipe), "-c", text(&config)];
+    learn(&day, &whole, &first).succeeded();
     let names = |folder: &Path| {
         let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name());
-        entries.collect::<std::collections::BTreeSet<_>>()
+        entries.collect::<BTreeSet<_>>()
     };
-    assert_eq!(names(&road), names(&at("after")));
-    assert!(std::fs::read(road.join("references-2.bank")).unwrap() == whole, "it ended otherwise");
-    // The last step, too: what is left over goes.
-    copied(&at("work"), &road.join(".learning"));
-    std::fs::copy(at("before/references.bank"), road.join("references.bank")).unwrap();
-    let again = farout(fixed);
-    assert!(
-        again.code == Some(1) && again.stderr.contains("has learnt from all of this"),
-        "{}",
-        again.stderr
-    );
-    assert_eq!(names(&road), names(&at("after")));
-    assert!(std::fs::read(road.join("references-2.bank")).unwrap() == whole);
+    let same =
+        |name: &str| std::fs::read(road.join(name)).unwrap() == std::fs::read(whole.join(name)).unwrap();
+    // The bank is made, and then what is kept of the footage cannot be written: as if killed there.
+    std::fs::create_dir(&road).unwrap();
+    std::fs::write(road.join("footage"), "in the way").unwrap();
+    let cut = learn(&day, &road, &first);
+    assert!(cut.code == Some(1) && road.join(".learning/references.bank").exists(), "{}", cut.stderr);
+    assert!(!road.join("detector.toml").exists());
+    std::fs::remove_file(road.join("footage")).unwrap();
+    let ended = learn(&day, &road, &first).succeeded();
+    assert!(ended.stderr.contains("going on where the last run ended"), "{}", ended.stderr);
+    assert_eq!(names(&road), names(&whole));
+    assert!(same("references.bank") && same("model.onnx") && same("footage/1.shard"));
+    // An addition, whole; neighbours are the detector's, also where a file names as many as are usual.
+    let more = |road: &Path, extra: &[&str]| {
+        let fixed = ["learn", "--more", text(&other), text(road), "--device", "cpu"];
+        farout([&fixed, extra].concat())
+    };
+    std::fs::write(&config, "[search]\nk = 3\n").unwrap();
+    let why = more(&whole, &["-c", text(&config)]);
+    assert!(why.code == Some(2) && why.stderr.contains("the detector has 4"), "{}", why.stderr);
+    more(&whole, &[]).succeeded();
+    // What does not go together with the footage is said before any work: label values, scores.
+    let labelled = more(&road, &["--labels", text(&day)]);
+    assert!(labelled.code == Some(2) && labelled.stderr.contains("no labels"), "{}", labelled.stderr);
+    let file = road.join("detector.toml");
+    let told = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, told.replace("smooth = 0.0", "smooth = 1.0")).unwrap();
+    let smooth = more(&road, &[]);
+    assert!(smooth.code == Some(2) && smooth.stderr.contains("smooth"), "{}", smooth.stderr);
+    // What decides about alarms alone may be changed.
+    let told = told.replace("min_region_px = 100", "min_region_px = 77");
+    std::fs::write(&file, &told).unwrap();
+    // The addition again, cut off when its bank lies beside the old one.
+    std::fs::rename(road.join("REPORT.html"), at("report")).unwrap();
+    std::fs::create_dir_all(road.join("REPORT.html/in the way")).unwrap();
+    let cut = more(&road, &[]);
+    assert!(cut.code == Some(1) && cut.stderr.contains("REPORT.html"), "{}", cut.stderr);
+    assert!(road.join("references.bank").exists() && road.join("references-2.bank").exists());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), told);
+    std::fs::remove_dir_all(road.join("REPORT.html")).unwrap();
+    let plan = std::fs::read(road.join(".learning/plan.json")).unwrap();
+    // Its file may be named from where it lies.
+    let mut command = program();
+    command.current_dir(dir.path()).args(["learn", "--more", text(&other), "road", "--device", "cpu"]);
+    let ended = Running::start(command).outcome().succeeded();
+    assert!(ended.stderr.contains("going on where the last run ended"), "{}", ended.stderr);
+    assert_eq!(names(&road), names(&whole));
+    assert!(same("references-2.bank") && same("footage/2.shard"));
+    assert!(std::fs::read_to_string(&file).unwrap().contains("min_region_px = 77"));
+    // Cut off after the last step: what is left over goes, and the bank stays.
+    std::fs::create_dir(road.join(".learning")).unwrap();
+    std::fs::write(road.join(".learning/plan.json"), plan).unwrap();
+    std::fs::write(road.join("references.bank"), "old").unwrap();
+    let mut command = program();
+    command.current_dir(dir.path()).args(["learn", "--more", text(&other), "road", "--device", "cpu"]);
+    let again = Running::start(command).outcome();
+    assert!(again.code == Some(1) && again.stderr.contains("has learnt from all"), "{}", again.stderr);
+    assert_eq!(names(&road), names(&whole));
+    assert!(same("references-2.bank"));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub fn fetch(args: &ModelFetchArgs) -> Result<()> {
             bar.set_length(of / MEGABYTE);
         }
         bar.set_position(there / MEGABYTE);
+        // Nobody listens to signals here: one ends the program at once, and what came is kept.
+        true
     });
     bar.finish_and_clear();
     let prepared = prepared?;

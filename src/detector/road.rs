@@ -70,7 +70,7 @@ impl RoadModel {
                 session.attempt()
             );
             Ok(RoadModel {
-                preprocessor: Preprocessor::for_large_things(session.input_spec()),
+                preprocessor: Preprocessor::silent(session.input_spec()),
                 session,
                 input: ModelInput::default(),
                 features: Features::default(),

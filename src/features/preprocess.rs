@@ -109,8 +109,8 @@ impl Preprocessor {
         }
     }
 
-    /// The same, silent about frames of another shape than the input's: for what does not look for small things.
-    pub fn for_large_things(spec: &InputSpec) -> Self {
+    /// The same, without a warning about frames of another shape than the input's: for what does not look for small things.
+    pub fn silent(spec: &InputSpec) -> Self {
         Preprocessor { told: true, ..Preprocessor::new(spec) }
     }
 

@@ -59,11 +59,11 @@ pub(super) fn given(request: &Request) -> Result<Option<&PathBuf>, ConfigError> 
     Err(ConfigError::Invalid(why.into()))
 }
 
-/// Refuses folders that cannot be read and neighbours that are not those of the detector that is added to, before hours of work.
+/// Refuses folders that cannot be read, before hours of work.
 ///
 /// # Errors
-/// [`ConfigError`] for the neighbours; a folder, by name.
-pub(super) fn check(request: &Request, before: Option<&DetectorFile>) -> Result<()> {
+/// The folder, by name.
+pub(super) fn check_inputs(request: &Request) -> Result<()> {
     let labels = request.labels.as_ref().map(|(folder, _)| folder);
     for (folder, what) in [(labels, "labels"), (request.objects.as_ref(), "objects")] {
         if let Some(folder) = folder {
@@ -71,13 +71,52 @@ pub(super) fn check(request: &Request, before: Option<&DetectorFile>) -> Result<
                 .with_context(|| format!("cannot read the {what} in {}", folder.display()))?;
         }
     }
-    match (request.k, before.map(|before| before.search.k)) {
-        (Some(asked), Some(has)) if asked != has => Err(ConfigError::Invalid(format!(
+    Ok(())
+}
+
+/// Refuses what would not go together with the footage of the detector `before`, before hours of work.
+///
+/// # Errors
+/// Neighbours, label values or scores that differ, by key.
+pub(super) fn check_addition(
+    request: &Request,
+    before: &DetectorFile,
+    kept: &Kept,
+) -> Result<(), ConfigError> {
+    let refuse = |why: String| Err(ConfigError::Invalid(why));
+    let (has, file) = (before.search.k, detector_file::FILE);
+    if let Some(asked) = request.k.filter(|asked| *asked != has) {
+        return refuse(format!(
             "search.k is {asked}, and the detector has {has}: take it out of the configuration"
-        ))
-        .into()),
-        _ => Ok(()),
+        ));
     }
+    let learnt = &kept.recipe.1.score;
+    if before.score.recipe() != learnt.recipe() {
+        return refuse(format!(
+            "{file} has other values of partner, normalise, smooth or hysteresis in [score] than its footage was calibrated with: set \
+             them back, or learn anew from all footage"
+        ));
+    }
+    let Some(first) = kept.sets.first() else { return Ok(()) };
+    if first.k != has {
+        return refuse(format!(
+            "{file} has search.k = {has}, and its footage was calibrated with {}: set it back, or learn anew from all footage",
+            first.k
+        ));
+    }
+    let void = request.labels.as_ref().map(|(_, void)| void);
+    if void != first.void.as_ref() {
+        let told = |void: Option<&Vec<u8>>| match void {
+            Some(void) => format!("labels with the void values {void:?}"),
+            None => "no labels".to_owned(),
+        };
+        return refuse(format!(
+            "the detector was learnt with {}, and this footage has {}: both must be alike",
+            told(first.void.as_ref()),
+            told(void)
+        ));
+    }
+    Ok(())
 }
 
 /// The files of the footage, each once: none that lies in the detector's own folder (a glob may reach into it), none that was
@@ -138,6 +177,6 @@ pub(super) fn plan(
         recipe: toml::to_string(&request.recipe.1)?,
         model: given.map(|path| model::digest_of_all(path)).transpose()?,
         input: toml::to_string(&ModelConfig { path: PathBuf::new(), ..request.config.model.clone() })?,
-        k: request.config.search.k,
+        k: request.k.unwrap_or(request.config.search.k),
     })
 }

@@ -31,6 +31,10 @@ pub struct Set {
     pub has_night: bool,
     /// Whether there is a shard of known outliers.
     pub has_outliers: bool,
+    /// Label values that were left out, if there were labels.
+    pub void: Option<Vec<u8>>,
+    /// Neighbours of its calibration.
+    pub k: usize,
 }
 
 /// All sets of a detector.

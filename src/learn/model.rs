@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::picture;
 use super::progress::Progress;
 use super::recipe::RecipeModel;
+use super::{Stopped, picture};
 use crate::digest::{hex, sha256_of_file};
 use crate::features::RuntimeConfig;
 use crate::file::write_whole;
 use crate::model::{InputSize, read};
 use crate::prepare::{self, Fetch, MEGABYTE};
+use crate::stop::Stop;
 
 /// Pictures whose shape is looked at.
 const LOOKED_AT: usize = 15;
@@ -20,13 +21,14 @@ const LOOKED_AT: usize = 15;
 /// Brings the recipe's model to `path`, its input as high as the recipe says and shaped like most of `pictures`.
 ///
 /// # Errors
-/// As [`prepare::fetch`]; a picture that cannot be read.
+/// As [`prepare::fetch`]; a picture that cannot be read; [`Stopped`].
 pub fn fetched(
     recipe: &RecipeModel,
     pictures: &[PathBuf],
     path: &Path,
     runtime: &RuntimeConfig,
     progress: &mut dyn Progress,
+    stop: &Stop,
 ) -> Result<()> {
     let known = prepare::known(&recipe.name)?;
     let mut shapes = Vec::new();
@@ -49,7 +51,12 @@ pub fn fetched(
             progress.step("fetching the model", of.map(|of| of / MEGABYTE), "MB");
         }
         progress.done(there / MEGABYTE);
-    })?;
+        !stop.asked()
+    });
+    if stop.asked() {
+        return Err(Stopped.into());
+    }
+    let prepared = prepared?;
     tracing::info!(model = recipe.name, input = %prepared.size, "the recipe's model");
     Ok(())
 }

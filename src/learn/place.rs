@@ -1,5 +1,6 @@
 //! The detector's files, put into its folder.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 
@@ -43,11 +44,13 @@ pub(super) fn place(out: &Path, work: &Work, page: &str, file: &DetectorFile) ->
     Ok(())
 }
 
-/// Removes the banks of former sets, which the detector `file` in `out` no longer names; says so if that fails, since it is whole.
+/// Removes the banks of former sets from `out`, if its detector `file` names another; says so if that fails, since the detector is
+/// whole. A bank of any other name is somebody's own and stays.
 pub(super) fn tidy(out: &Path, file: &DetectorFile) {
-    let named = out.join(&file.bank.path);
-    let old = (1..file.detector.sets).map(|set| out.join(bank_name(set)));
-    for old in old.filter(|old| *old != named && old.exists()) {
+    // By name: the path may be relative to the folder or not.
+    let named = file.bank.path.file_name();
+    let old = (1..file.detector.sets).map(bank_name).filter(|name| named != Some(OsStr::new(name)));
+    for old in old.map(|name| out.join(name)).filter(|old| old.exists()) {
         if let Err(why) = std::fs::remove_file(&old) {
             tracing::warn!("{} is no longer needed and cannot be removed: {why}", old.display());
         }

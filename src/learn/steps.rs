@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::asked::{check, footage, given, may_begin, plan};
+use super::asked::{check_addition, check_inputs, footage, given, may_begin, plan};
 use super::cutout::PASTED;
 use super::kept::{Kept, Set};
 use super::learnt::Learnt;
@@ -32,6 +32,7 @@ const LEAST: usize = 10;
 /// [`Stopped`](super::Stopped).
 pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Result<Learnt> {
     let out = &request.output;
+    work::sweep(out);
     let given = given(request)?;
     let before = match request.more {
         true => Some(DetectorFile::read(out)?),
@@ -45,14 +46,22 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
         None => Kept::none(out, request.recipe.clone()),
     };
     kept.recipe.1.check_for_learning(request.objects.is_some() || kept.has_outliers())?;
-    check(request, before.as_ref())?;
-    let request = &Request { recipe: kept.recipe.clone(), ..request.clone() };
+    check_inputs(request)?;
+    if let Some(before) = &before {
+        check_addition(request, before, &kept)?;
+    }
+    let k = before.as_ref().map_or(request.config.search.k, |before| before.search.k);
+    let request = &Request { recipe: kept.recipe.clone(), k: Some(k), ..request.clone() };
     let added_to = before.as_ref().map(|file| file.detector.bank_sha256.clone());
     let is_old = |left: &PathBuf| Work::added_to(left).is_some_and(|other| other != added_to);
     if let Some(left) = Work::left(out).filter(|left| added_to.is_some() && is_old(left)) {
         // Interrupted after its last step: the detector has it.
-        work::remove(&left);
         before.iter().for_each(|file| tidy(out, file));
+        tracing::info!(
+            "{} is left over from an addition that the detector has, and is removed",
+            left.display()
+        );
+        work::remove(&left);
     }
     let (footage, files) = footage(request, &kept)?;
     let work = Work::open(out, &plan(request, files.clone(), (given, added_to.clone()))?)?;
@@ -75,7 +84,7 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
     if let Some((folder, _)) = &request.labels {
         collect::attach_labels(&mut inputs, folder)?;
     }
-    let config = config(request, (before.as_ref(), given), &work, &chosen, progress)?;
+    let config = config(request, (before.as_ref(), given), &work, &chosen, progress, stop)?;
     let outliers = outliers(request, &chosen, &work, progress, stop)?;
     let new = shards(request, &config, (&inputs, &outliers), &work, progress, stop)?;
     let bank = work.once(BANK, |path| merged(request, &config, (&kept, &new), path, progress))?;
@@ -128,6 +137,8 @@ fn finish(
         series: report::series(inputs),
         has_night: report::has_night(inputs),
         has_outliers: known.is_some(),
+        void: request.labels.as_ref().map(|(_, void)| void.clone()),
+        k: config.search.k,
     };
     let mut footage = before.as_ref().map(|file| file.detector.footage.clone()).unwrap_or_default();
     footage.extend(request.footage.iter().cloned());
@@ -173,8 +184,9 @@ fn finish(
     };
     kept.add(set, (&shard, known.as_deref()))?;
     place(out, &work, &page, &file)?;
-    work.remove();
+    // The work last: as long as its plan is there, the next call knows that there may be something to tidy.
     tidy(out, &file);
+    work.remove();
     found.path = out.join(bank_name).display().to_string();
     Ok(Learnt {
         detector: out.display().to_string(),
@@ -193,6 +205,7 @@ fn config(
     work: &Work,
     chosen: &[PathBuf],
     progress: &mut dyn Progress,
+    stop: &Stop,
 ) -> Result<Config> {
     let recipe = &request.recipe.1;
     let mut config = Config {
@@ -203,17 +216,17 @@ fn config(
         search: request.config.search.clone(),
         ..Config::default()
     };
+    config.search.k = request.k.unwrap_or(config.search.k);
     if let Some(before) = before {
         config.model = before.model.clone();
         config.score = before.score.clone();
-        config.search.k = before.search.k;
         return Ok(config);
     }
     progress.step("model", None, "");
     let runtime = &request.config.runtime;
     config.model.path = work.once(MODEL, |path| match given {
         Some(given) => model::copied(given, path),
-        None => model::fetched(&recipe.model, chosen, path, runtime, progress),
+        None => model::fetched(&recipe.model, chosen, path, runtime, progress, stop),
     })?;
     Ok(config)
 }

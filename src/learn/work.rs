@@ -39,7 +39,7 @@ pub struct Plan {
     pub pictures: usize,
     /// The recipe, as TOML.
     pub recipe: String,
-    /// SHA-256 of the model that was given; none if it is fetched.
+    /// SHA-256 of the model that was given, weights beside it included; none if it is fetched.
     pub model: Option<String>,
     /// The `[model]` section but for the path, as TOML.
     pub input: String,
@@ -165,6 +165,11 @@ fn empty(folder: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes what a removal left that was cut off.
+pub fn sweep(detector: &Path) {
+    let _ = std::fs::remove_dir_all(detector.join(GONE));
 }
 
 /// Removes what a finished run left, in one step, so that nothing half removed goes by its name; says so if that fails.

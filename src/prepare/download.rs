@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ureq::http::header::{CONTENT_RANGE, RANGE};
@@ -13,7 +13,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use crate::digest::{hex, sha256_of_file};
 
 /// Attempts in one run, one after another, that may end without a single new byte.
-const PATIENCE: u32 = 4;
+const PATIENCE: u32 = 3;
 /// Before the next attempt; four times as long after each that brought nothing.
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
 /// Without an answer or a byte for this long, a connection counts as broken.
@@ -22,13 +22,17 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes, for people who wait for them.
 pub const MEGABYTE: u64 = 1_000_000;
 
-/// Told how many bytes are there, and of how many if that is known.
-pub type Received<'a> = &'a mut dyn FnMut(u64, Option<u64>);
+/// How often it is asked meanwhile whether to go on.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Told how many bytes are there, and of how many if that is known; says whether to go on.
+pub type Received<'a> = &'a mut dyn FnMut(u64, Option<u64>) -> bool;
 
 /// How an attempt ended that did not fail for good.
 enum Attempt {
     Whole,
     Broken(String),
+    Stopped,
 }
 
 /// Brings what lies at `url` to `path`; until it is whole and has this SHA-256 it is `path` with `.part`
@@ -47,6 +51,7 @@ pub fn download(url: &str, path: &Path, sha256: &str, received: Received<'_>) ->
         let before = size();
         match attempt(&agent, url, part, received)? {
             Attempt::Whole => break,
+            Attempt::Stopped => bail!("stopped; the same command again goes on from there"),
             Attempt::Broken(why) => {
                 fruitless = if size() > before { 0 } else { fruitless + 1 };
                 if fruitless == PATIENCE {
@@ -55,7 +60,12 @@ pub fn download(url: &str, path: &Path, sha256: &str, received: Received<'_>) ->
                         size()
                     );
                 }
-                std::thread::sleep(PAUSE * 4_u32.pow(fruitless));
+                let pause = PAUSE * 4_u32.pow(fruitless);
+                tracing::warn!("the download broke off ({why}) and goes on in {pause:?}");
+                let begun = Instant::now();
+                while begun.elapsed() < pause && received(size(), None) {
+                    std::thread::sleep(TICK.min(pause));
+                }
             }
         }
     }
@@ -113,7 +123,9 @@ fn attempt(agent: &ureq::Agent, url: &str, part: &Path, received: Received<'_>) 
     let mut reader = answer.body_mut().as_reader();
     let mut piece = vec![0; 1 << 16];
     loop {
-        received(there, of);
+        if !received(there, of) {
+            return Ok(Attempt::Stopped);
+        }
         let read = match reader.read(&mut piece) {
             Ok(0) => break,
             Ok(read) => read,
@@ -206,7 +218,11 @@ mod tests {
         std::fs::write(dir.path().join("f.part"), &data[..1500]).unwrap();
         let (url, serving) = serve(data.clone(), 4000, 3, true);
         let mut told = Vec::new();
-        download(&url, &path, &digest, &mut |there, of| told.push((there, of))).unwrap();
+        download(&url, &path, &digest, &mut |there, of| {
+            told.push((there, of));
+            true
+        })
+        .unwrap();
         assert_eq!(serving.join().unwrap(), [1500, 5500, 9500]);
         assert!(told.contains(&(1500, Some(10_000))) && told.contains(&(10_000, Some(10_000))));
         assert!(std::fs::read(&path).unwrap() == data && !dir.path().join("f.part").exists());
@@ -219,7 +235,7 @@ mod tests {
         let path = dir.path().join("f");
         std::fs::write(dir.path().join("f.part"), &data[..1500]).unwrap();
         let (url, serving) = serve(data.clone(), usize::MAX, 1, false);
-        download(&url, &path, &digest, &mut |_, _| {}).unwrap();
+        download(&url, &path, &digest, &mut |_, _| true).unwrap();
         assert_eq!(serving.join().unwrap(), [1500]);
         assert!(std::fs::read(&path).unwrap() == data);
     }
@@ -231,19 +247,29 @@ mod tests {
         let (path, part) = (dir.path().join("f"), dir.path().join("f.part"));
         std::fs::write(&part, [0; 1500]).unwrap();
         let (url, serving) = serve(data.clone(), usize::MAX, 1, true);
-        let why = format!("{:#}", download(&url, &path, &digest, &mut |_, _| {}).unwrap_err());
+        let why = format!("{:#}", download(&url, &path, &digest, &mut |_, _| true).unwrap_err());
         assert!(why.contains("thrown away") && !path.exists() && !part.exists(), "{why}");
         serving.join().unwrap();
         // A server that says no is not asked again.
         let (url, serving) = serve(data.clone(), 0, 1, true);
         let gone = url.replace("/file", "/gone");
-        let why = format!("{:#}", download(&gone, &path, &digest, &mut |_, _| {}).unwrap_err());
+        let why = format!("{:#}", download(&gone, &path, &digest, &mut |_, _| true).unwrap_err());
         assert!(why.contains("404"), "{why}");
         serving.join().unwrap();
         // Nobody is there any more: what came before stays.
         std::fs::write(&part, &data[..1500]).unwrap();
-        let why = format!("{:#}", download(&url, &path, &digest, &mut |_, _| {}).unwrap_err());
+        let why = format!("{:#}", download(&url, &path, &digest, &mut |_, _| true).unwrap_err());
         assert!(why.contains("1500 bytes") && why.contains("goes on from there"), "{why}");
         assert_eq!(std::fs::metadata(&part).unwrap().len(), 1500);
+        // Whoever stops keeps what came.
+        let (url, serving) = serve(data.clone(), 4000, 1, true);
+        let mut asked = 0;
+        let mut once = |_, _| {
+            asked += 1;
+            asked < 2
+        };
+        let why = format!("{:#}", download(&url, &path, &digest, &mut once).unwrap_err());
+        serving.join().unwrap();
+        assert!(why.contains("stopped") && std::fs::metadata(&part).unwrap().len() > 1500, "{why}");
     }
 }
