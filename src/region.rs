@@ -29,6 +29,16 @@ impl Rect {
     }
 }
 
+impl Rect {
+    /// Whether all of `other` lies in it.
+    pub fn holds(&self, other: &Rect) -> bool {
+        let inside = |from: u32, length: u32, other_from: u32, other_length: u32| {
+            other_from >= from && other_from + other_length <= from + length
+        };
+        inside(self.x, self.width, other.x, other.width) && inside(self.y, self.height, other.y, other.height)
+    }
+}
+
 /// Pixels of the picture that sizes of regions are told for: 640x360.
 pub const REFERENCE_AREA: u64 = 640 * 360;
 

@@ -79,6 +79,8 @@ fn take_free(key: &str, from: &ScoreConfig, to: &mut ScoreConfig) -> bool {
         "false_frame_rate" => to.false_frame_rate = from.false_frame_rate,
         "min_region_px" => to.min_region_px = from.min_region_px,
         "event_frames" => to.event_frames = from.event_frames,
+        "event_window" => to.event_window = from.event_window,
+        "event_reach" => to.event_reach = from.event_reach,
         "event_gap_frames" => to.event_gap_frames = from.event_gap_frames,
         "roi" => to.roi.clone_from(&from.roi),
         "roi_classes" => to.roi_classes.clone_from(&from.roi_classes),

@@ -22,6 +22,8 @@ const SCORE: &[&str] = &[
     "roi_margin",
     "min_region_px",
     "event_frames",
+    "event_window",
+    "event_reach",
     "event_gap_frames",
 ];
 /// Keys of `[output]` that a stream may have of its own; the servers are one for all.

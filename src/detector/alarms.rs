@@ -40,6 +40,8 @@ pub(super) struct Alarm {
     /// Where alarms count, if not everywhere.
     pub roi: Option<Roi>,
     pub regions: Regions,
+    /// Finds what is evidence in part, if anything is.
+    pub weak: Option<Regions>,
     pub scale: ScoreScale,
 }
 
@@ -88,10 +90,9 @@ impl Alarms {
         if facts.road.is_none() && roi.as_ref().is_some_and(Roi::needs_logits) {
             self.0.with_logits.store(true, Ordering::Relaxed);
         }
-        self.insert(
-            stream,
-            Alarm { roi, regions: Regions::new(threshold.value, rules.min_region_px), scale },
-        );
+        let regions = |threshold| Regions::new(threshold, rules.min_region_px);
+        let weak = (rules.event_reach > 0.0).then(|| regions(threshold.value - rules.event_reach));
+        self.insert(stream, Alarm { roi, regions: regions(threshold.value), weak, scale });
         Ok(Level { scale, basis: threshold.basis })
     }
 

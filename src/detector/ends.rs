@@ -33,7 +33,7 @@ impl Stage for Record {
     fn step(&mut self, judged: Judged) -> Result<Judged> {
         let Judged { frame, verdict } = &judged;
         if let Some(verdict) = verdict {
-            self.events.step(frame, &verdict.regions)?;
+            self.events.step(frame, verdict)?;
             if let Some(writer) = &mut self.scores {
                 writer.write(frame.id, &frame.name, &verdict.scores)?;
             }

@@ -5,15 +5,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
+use super::items::Verdict;
 use crate::frame::{Frame, StreamId};
+use crate::luma::Luma;
+use crate::motion::Reduced;
 use crate::region::{Event, Region};
-use crate::score::{ScoreConfig, Tracker};
+use crate::score::{EventRules, ScoreConfig, Tracker};
 use crate::sink::EventSink;
 
 /// Follows the regions of one stream and logs those that last.
 pub struct EventRecorder {
     name: Option<Arc<str>>,
     tracker: Tracker,
+    evidence: Vec<Region>,
+    luma: Luma,
+    look: Reduced,
     log: Box<dyn EventSink>,
     found: Vec<Event>,
     /// When the last frame was captured, if that is known.
@@ -23,13 +29,27 @@ pub struct EventRecorder {
 impl EventRecorder {
     /// Events by the rules of `config`, into `log`; they name the stream, if it has a name.
     pub fn new(config: &ScoreConfig, name: Option<Arc<str>>, log: Box<dyn EventSink>) -> Self {
-        let tracker = Tracker::new(config.event_frames, config.event_gap_frames);
-        EventRecorder { name, tracker, log, found: Vec::new(), utc: None }
+        EventRecorder {
+            name,
+            tracker: Tracker::new(EventRules::of(config)),
+            evidence: Vec::new(),
+            luma: Luma::default(),
+            look: Reduced::default(),
+            log,
+            found: Vec::new(),
+            utc: None,
+        }
     }
 
-    fn step(&mut self, frame: &Frame, regions: &[Region]) -> Result<()> {
+    fn step(&mut self, frame: &Frame, verdict: &Verdict) -> Result<()> {
         self.utc = frame.utc;
-        self.tracker.step(frame.id, frame.pts.as_secs_f64(), regions, &mut self.found);
+        self.luma.take(frame);
+        self.look.take(&self.luma.pixels, self.luma.width, self.luma.height);
+        self.tracker.see(&self.look);
+        self.evidence.clear();
+        self.evidence.extend(verdict.regions.iter().chain(verdict.weak.iter()));
+        let at = (frame.id, frame.pts.as_secs_f64());
+        self.tracker.step(at, (&self.evidence, verdict.scale.threshold), &mut self.found);
         self.write()
     }
 
@@ -82,8 +102,8 @@ impl EventRecorders {
     }
 
     /// Follows the regions of a frame.
-    pub(super) fn step(&self, frame: &Frame, regions: &[Region]) -> Result<()> {
-        self.list().get_mut(&frame.stream).map_or(Ok(()), |recorder| recorder.step(frame, regions))
+    pub(super) fn step(&self, frame: &Frame, verdict: &Verdict) -> Result<()> {
+        self.list().get_mut(&frame.stream).map_or(Ok(()), |recorder| recorder.step(frame, verdict))
     }
 
     /// Ends what is open in all streams.

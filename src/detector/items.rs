@@ -84,6 +84,8 @@ pub struct Verdict {
     pub counted: Pooled<Vec<bool>>,
     /// Where the score exceeds the threshold.
     pub regions: Pooled<Vec<Region>>,
+    /// Beside these, where it exceeds the threshold less `score.event_reach`.
+    pub weak: Pooled<Vec<Region>>,
     /// What scores mean in this stream.
     pub scale: ScoreScale,
 }

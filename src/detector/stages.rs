@@ -18,7 +18,7 @@ use crate::grid::{Distances, Features, Logits, PixelScores, ScoreMap};
 use crate::nearest::Gauge;
 use crate::pool::Pool;
 use crate::region::Region;
-use crate::score::Enlarger;
+use crate::score::{Enlarger, EventRules};
 
 /// How often a model that gives no numbers is complained about.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
@@ -173,6 +173,7 @@ pub struct Score {
     numbers: Pool<Vec<f32>>,
     masks: Pool<Vec<bool>>,
     region_lists: Pool<Vec<Region>>,
+    spare: Vec<Region>,
 }
 
 impl Score {
@@ -183,7 +184,17 @@ impl Score {
         numbers: Pool<Vec<f32>>,
     ) -> Score {
         let (masks, region_lists) = (Pool::new(), Pool::new());
-        Score { scoring, enlarger, alarms, road_model: false, maps: Vec::new(), numbers, masks, region_lists }
+        Score {
+            scoring,
+            enlarger,
+            alarms,
+            road_model: false,
+            maps: Vec::new(),
+            numbers,
+            masks,
+            region_lists,
+            spare: Vec::new(),
+        }
     }
 }
 
@@ -216,9 +227,15 @@ impl Stage for Score {
         }
         let mut regions = self.region_lists.take();
         alarm.regions.step(&scores, &counted, &mut regions);
+        let mut weak = self.region_lists.take();
+        weak.clear();
+        if let Some(finder) = &mut alarm.weak {
+            finder.step(&scores, &counted, &mut self.spare);
+            weak.extend(EventRules::beside(&regions, &self.spare).map(|number| self.spare[number]));
+        }
         let scale = alarm.scale;
         drop(streams);
-        Ok(Judged { frame, verdict: Some(Verdict { scores, counted, regions, scale }) })
+        Ok(Judged { frame, verdict: Some(Verdict { scores, counted, regions, weak, scale }) })
     }
 }
 

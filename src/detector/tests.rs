@@ -34,7 +34,7 @@ fn score(roi: Option<&str>) -> Score {
     });
     let alarms = Alarms::of_test();
     let roi = polygons.map(|polygons| Roi::new(polygons.all(), None));
-    alarms.insert(0, Alarm { roi, regions: Regions::new(5.0, 1), scale: SCALE });
+    alarms.insert(0, Alarm { roi, regions: Regions::new(5.0, 1), weak: None, scale: SCALE });
     Score::new(Scoring::new(vec![scorer], 0.0, Pool::new()), Enlarger::new(&config), alarms, Pool::new())
 }
 
@@ -75,8 +75,8 @@ fn streams_are_judged_by_their_own_rules() {
     let alarms = stage.alarms.clone();
     let corners = vec![[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]];
     let right = Some(Roi::new(&[corners], None));
-    alarms.insert(1, Alarm { roi: right, regions: Regions::new(5.0, 1), scale: SCALE });
-    alarms.insert(2, Alarm { roi: None, regions: Regions::new(50.0, 1), scale: SCALE });
+    alarms.insert(1, Alarm { roi: right, regions: Regions::new(5.0, 1), weak: None, scale: SCALE });
+    alarms.insert(2, Alarm { roi: None, regions: Regions::new(50.0, 1), weak: None, scale: SCALE });
     let mut regions = |stream| {
         let mut measured = measured(0, &[(1, 1), (2, 6)]);
         measured.frame.stream = stream;
@@ -203,6 +203,7 @@ fn only_what_was_found_is_drawn() {
         scores: PixelScores::default(),
         counted: Pooled::default(),
         regions: Pooled::default(),
+        weak: Pooled::default(),
     };
     assert_eq!(drawn(Some(empty)), 0, "a verdict without scores");
 }

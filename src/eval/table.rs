@@ -93,12 +93,13 @@ fn write_all(out: &mut String, result: &EvalResult) -> std::fmt::Result {
             let found = report.tracking.as_ref().map_or((0, 0), |t| (t.found, t.objects));
             writeln!(
                 out,
-                "\n{} {}: {} frames, {} of {} objects found, MOTA {}, {} false alarms ({} per minute)",
+                "\n{} {}: {} frames, {} of {} objects found, {} alarmed, MOTA {}, {} false alarms ({} per minute)",
                 method.method.name(),
                 one.sequence,
                 report.frames,
                 found.0,
                 found.1,
+                report.objects.iter().filter(|object| object.alarmed_after_secs.is_some()).count(),
                 percent(report.tracking.as_ref().and_then(|t| t.mota), None),
                 alarms.false_alarms,
                 alarms.per_minute.map_or("-".to_owned(), |rate| format!("{rate:.1}"))

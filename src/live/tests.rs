@@ -95,6 +95,7 @@ impl Stage for Judge {
             scores: PixelScores::default(),
             counted: Pooled::default(),
             regions: Pooled::default(),
+            weak: Pooled::default(),
             scale: ScoreScale { threshold: 1.0, spread: 1.0 },
         };
         Ok(Judged { frame, verdict: Some(verdict) })

@@ -99,9 +99,9 @@ pub struct ScoreConfig {
     pub hysteresis: f32,
     /// How the map becomes as large as the picture: "bilinear" (default) or "guided" (along its edges).
     pub upsample: Upsampling,
-    /// Guided: reach of the windows in cells of the map. Default 2.
+    /// Guided: reach of the windows in cells of the map. Default 0.5.
     pub guided_radius: f32,
-    /// Guided: variance of the brightness (0 to 1) from which on the score follows the picture. Default 0.001.
+    /// Guided: variance of the brightness (0 to 1) from which on the score follows the picture. Default 0.0001.
     pub guided_epsilon: f32,
     /// Weight of past frames, carried along the motion of the picture; 0, the default, for none, at most 0.95.
     pub temporal: f32,
@@ -123,8 +123,13 @@ pub struct ScoreConfig {
     /// Smaller regions are dropped: area in pixels of a 640x360 picture, scaled with the area of the
     /// frame (100 are 400 at 1280x720). Default 100, about half a 14-pixel patch at 360 lines.
     pub min_region_px: u32,
-    /// A region is an event after so many consecutive frames. Default 5.
+    /// A region is an event once there is evidence of so many frames. Default 5.
     pub event_frames: u32,
+    /// Over so many frames evidence adds up; 0, the default, for `event_frames`: they must be consecutive.
+    pub event_window: u32,
+    /// How far below the threshold, in units of the score, a region is evidence in part: of nothing there, of a whole frame
+    /// at the threshold. 0, the default, for not at all.
+    pub event_reach: f32,
     /// An event ends when its region was missing for so many consecutive frames. Default 5.
     pub event_gap_frames: u32,
 }
@@ -138,8 +143,8 @@ impl Default for ScoreConfig {
             smooth: 0.0,
             hysteresis: 0.0,
             upsample: Upsampling::Bilinear,
-            guided_radius: 2.0,
-            guided_epsilon: 0.001,
+            guided_radius: 0.5,
+            guided_epsilon: 0.0001,
             temporal: 0.0,
             roi: None,
             roi_classes: Vec::new(),
@@ -148,6 +153,8 @@ impl Default for ScoreConfig {
             false_frame_rate: 0.01,
             min_region_px: 100,
             event_frames: 5,
+            event_window: 0,
+            event_reach: 0.0,
             event_gap_frames: 5,
         }
     }
@@ -169,6 +176,8 @@ impl ScoreConfig {
             // No region of a picture is larger.
             ("min_region_px", f64::from(self.min_region_px), 0.0, REFERENCE_AREA as f64),
             ("event_frames", f64::from(self.event_frames), 0.0, 1e6),
+            ("event_window", f64::from(self.event_window), 0.0, 1000.0),
+            ("event_reach", f64::from(self.event_reach), 0.0, 1e6),
             ("event_gap_frames", f64::from(self.event_gap_frames), 0.0, 1e6),
         ];
         within("score", &numbers)?;

@@ -1,6 +1,11 @@
-//! Regions that last: matched from frame to frame, reported when they start and when they end.
+//! Regions that last: matched from frame to frame along the motion of the picture, reported when there is evidence enough
+//! and when they end.
 
+use std::collections::VecDeque;
+
+use super::EventRules;
 use crate::frame::FrameId;
+use crate::motion::Reduced;
 use crate::region::{Event, EventKind, Rect, Region};
 
 /// Two rectangles belong together if they share this much of the smaller one.
@@ -12,10 +17,12 @@ struct Track {
     id: u64,
     /// Where it was last seen.
     rect: Rect,
+    /// The same, moved since as the picture has.
+    moved: Rect,
     first_frame: FrameId,
     last_frame: FrameId,
-    /// Frames in which it was seen, without a gap until it counts.
-    seen: u32,
+    /// The evidence of the last frames, the newest last.
+    evidence: VecDeque<f32>,
     /// Frames since it was last seen.
     missed: u32,
     best: Region,
@@ -36,8 +43,9 @@ pub struct Followed {
 /// Follows regions and reports events.
 #[derive(Debug, Clone)]
 pub struct Tracker {
-    event_frames: u32,
-    gap_frames: u32,
+    rules: EventRules,
+    /// The last picture, if it is known.
+    past: Option<Reduced>,
     tracks: Vec<Track>,
     /// The next track's id.
     next: u64,
@@ -51,12 +59,12 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A region is an event after `event_frames` consecutive frames (at least 1), which ends when it
-    /// was missing for `gap_frames` (at least 1). Frames are those given to [`Tracker::step`].
-    pub fn new(event_frames: u32, gap_frames: u32) -> Self {
+    /// By these rules. Frames are those given to [`Tracker::step`].
+    pub fn new(rules: EventRules) -> Self {
+        let frames = rules.frames.max(1);
         Tracker {
-            event_frames: event_frames.max(1),
-            gap_frames: gap_frames.max(1),
+            rules: EventRules { frames, window: rules.window.max(frames), gap: rules.gap.max(1), ..rules },
+            past: None,
             tracks: Vec::new(),
             next: 0,
             followed: Vec::new(),
@@ -67,14 +75,40 @@ impl Tracker {
         }
     }
 
-    /// Takes the regions of one frame at `time_secs` (presentation time); appends the events that start or
-    /// end with it, ends first. Each region goes on at most one track, the best overlap first.
-    pub fn step(&mut self, frame: FrameId, time_secs: f64, regions: &[Region], events: &mut Vec<Event>) {
+    /// Tells what the next frame given to [`Tracker::step`] looks like, so that what moved is found again. Frames whose look
+    /// is not told are taken for unmoved.
+    pub fn see(&mut self, now: &Reduced) {
+        match &mut self.past {
+            Some(past) if past.fits(now) => {
+                let scale = past.scale();
+                for track in &mut self.tracks {
+                    if let Some((dx, dy)) = past.moved_to(now, &track.moved, None) {
+                        let moved = |at: u32, by: i32| at.saturating_add_signed((by as f32 * scale) as i32);
+                        (track.moved.x, track.moved.y) = (moved(track.moved.x, dx), moved(track.moved.y, dy));
+                    }
+                }
+                past.clone_from(now);
+            }
+            past => *past = Some(now.clone()),
+        }
+    }
+
+    /// Takes the regions of one frame at `time_secs` (presentation time) that are evidence: those above `threshold`, and
+    /// [`EventRules::beside`] them those that reach [`EventRules::reach`] below it. Appends the events that start or end with
+    /// it, ends first. Each region goes on at most one track, the best overlap first.
+    pub fn step(
+        &mut self,
+        (frame, time_secs): (FrameId, f64),
+        (regions, threshold): (&[Region], f32),
+        events: &mut Vec<Event>,
+    ) {
         self.last = (frame, time_secs);
         self.pairs.clear();
         for (t, track) in self.tracks.iter().enumerate() {
             for (r, region) in regions.iter().enumerate() {
-                let shared = track.rect.share_of_smaller(&region.rect);
+                // Motion is estimated, and may be wrong: what stayed in its place is itself, too.
+                let shared = [&track.rect, &track.moved].map(|rect| rect.share_of_smaller(&region.rect));
+                let shared = shared[0].max(shared[1]);
                 if shared >= LEAST_OVERLAP {
                     self.pairs.push((shared, t, r));
                 }
@@ -91,12 +125,17 @@ impl Tracker {
             if track.missed > 0 && !self.taken[*r] {
                 self.taken[*r] = true;
                 self.followed[*r].track = track.id;
-                track.follow(frame, &regions[*r]);
+                track.follow(frame, &regions[*r], self.rules.evidence(regions[*r].peak, threshold));
             }
         }
-        let gap = self.gap_frames;
+        let rules = self.rules;
+        // After more misses than these no window can hold enough.
+        let patience = rules.window - rules.frames;
         self.tracks.retain(|track| {
-            let lost = track.missed >= if track.event.is_some() { gap } else { 1 };
+            let lost = match track.event {
+                Some(_) => track.missed >= rules.gap,
+                None => track.missed > patience,
+            };
             if let (true, Some(number)) = (lost, track.event) {
                 events.push(track.event(EventKind::End, number, frame, time_secs));
             }
@@ -104,13 +143,15 @@ impl Tracker {
         });
         for ((region, taken), followed) in regions.iter().zip(&self.taken).zip(&mut self.followed) {
             if !taken {
-                self.tracks.push(Track::new(self.next, frame, region));
+                let evidence = rules.evidence(region.peak, threshold);
+                self.tracks.push(Track::new(self.next, frame, region, evidence));
                 followed.track = self.next;
                 self.next += 1;
             }
         }
         for track in &mut self.tracks {
-            if track.event.is_none() && track.seen >= self.event_frames {
+            track.pass(rules.window);
+            if track.event.is_none() && track.evidence.iter().sum::<f32>() >= rules.frames as f32 {
                 self.events += 1;
                 track.event = Some(self.events);
                 events.push(track.event(EventKind::Start, self.events, frame, time_secs));
@@ -140,13 +181,14 @@ impl Tracker {
 }
 
 impl Track {
-    fn new(id: u64, frame: FrameId, region: &Region) -> Self {
+    fn new(id: u64, frame: FrameId, region: &Region, evidence: f32) -> Self {
         Track {
             id,
             rect: region.rect,
+            moved: region.rect,
             first_frame: frame,
             last_frame: frame,
-            seen: 1,
+            evidence: VecDeque::from([evidence]),
             missed: 0,
             best: *region,
             area: region.area,
@@ -154,14 +196,24 @@ impl Track {
         }
     }
 
-    fn follow(&mut self, frame: FrameId, region: &Region) {
-        self.rect = region.rect;
+    fn follow(&mut self, frame: FrameId, region: &Region, evidence: f32) {
+        (self.rect, self.moved) = (region.rect, region.rect);
         self.last_frame = frame;
-        self.seen += 1;
+        self.evidence.push_back(evidence);
         self.missed = 0;
         self.area = self.area.max(region.area);
         if region.peak > self.best.peak {
             self.best = *region;
+        }
+    }
+
+    /// A frame has passed: without it, there is no evidence in it; what is older than `window` frames counts no more.
+    fn pass(&mut self, window: u32) {
+        if self.missed > 0 {
+            self.evidence.push_back(0.0);
+        }
+        while self.evidence.len() > window as usize {
+            self.evidence.pop_front();
         }
     }
 
@@ -190,12 +242,19 @@ mod tests {
         Region { rect: Rect { x, y: 10, width: size, height: size }, area: size * size, peak }
     }
 
+    const RULES: EventRules = EventRules { frames: 3, window: 0, gap: 2, reach: 0.0 };
+
     /// Runs frames of regions through a tracker that wants 3 frames and forgives 1 missing one.
     fn run(frames: &[Vec<Region>]) -> Vec<(EventKind, u64, u64, u64, u64)> {
-        let mut tracker = Tracker::new(3, 2);
+        run_by(RULES, frames)
+    }
+
+    /// Runs frames of regions through a tracker with a threshold of 5.
+    fn run_by(rules: EventRules, frames: &[Vec<Region>]) -> Vec<(EventKind, u64, u64, u64, u64)> {
+        let mut tracker = Tracker::new(rules);
         let mut events = Vec::new();
         for (i, regions) in frames.iter().enumerate() {
-            tracker.step(i as u64, i as f64 / 10.0, regions, &mut events);
+            tracker.step((i as u64, i as f64 / 10.0), (regions, 5.0), &mut events);
         }
         tracker.finish(&mut events);
         events.iter().map(|e| (e.kind, e.event, e.frame, e.first_frame, e.last_frame)).collect()
@@ -237,12 +296,12 @@ mod tests {
 
     #[test]
     fn an_event_tells_its_peak_and_its_largest_area() {
-        let mut tracker = Tracker::new(2, 1);
+        let mut tracker = Tracker::new(EventRules { frames: 2, gap: 1, ..RULES });
         let mut events = Vec::new();
         for (i, r) in [region(0, 20, 5.0), region(2, 30, 9.0), region(4, 40, 7.0)].iter().enumerate() {
-            tracker.step(i as u64, 0.1 * i as f64, std::slice::from_ref(r), &mut events);
+            tracker.step((i as u64, 0.1 * i as f64), (std::slice::from_ref(r), 0.0), &mut events);
         }
-        tracker.step(3, 0.3, &[], &mut events);
+        tracker.step((3, 0.3), (&[], 0.0), &mut events);
         let end = &events[1];
         assert_eq!(
             (end.kind, end.area, end.peak, end.rect.x, end.last_frame),
@@ -250,5 +309,54 @@ mod tests {
         );
         assert_eq!((end.frame, end.time_secs), (3, 0.3));
         assert_eq!((events[0].area, events[0].peak), (900, 9.0));
+    }
+
+    #[test]
+    fn weak_evidence_adds_up_and_flicker_does_not() {
+        use EventKind::{End, Start};
+        let rules = EventRules { frames: 3, window: 6, gap: 2, reach: 2.0 };
+        let at = |peak: f32| vec![region(0, 20, peak)];
+        // From 3 on a region is evidence, from 5 on that of a whole frame.
+        let weak = |seen: &[f32]| {
+            let frame = |peak: &f32| if *peak > 0.0 { at(*peak) } else { vec![] };
+            run_by(rules, &seen.iter().map(frame).collect::<Vec<_>>())
+        };
+        assert_eq!(weak(&[4.0; 5]), []);
+        assert_eq!(weak(&[4.0; 6])[0], (Start, 1, 5, 0, 5));
+        assert_eq!(weak(&[4.5, 0.0, 4.5, 9.0, 4.5])[0], (Start, 1, 4, 0, 4));
+        // A strong one still needs three frames, of which it may miss some.
+        assert_eq!(weak(&[9.0, 0.0, 0.0, 9.0, 0.0, 9.0])[0], (Start, 1, 5, 0, 5));
+        assert_eq!(weak(&[9.0, 0.0, 0.0, 0.0, 0.0, 9.0, 9.0]), [], "too long away: a new one");
+        assert_eq!(weak(&[3.0; 20]), [], "at the foot nothing counts");
+        let gone = [4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 0.0, 0.0];
+        assert_eq!(weak(&gone), [(Start, 1, 5, 0, 5), (End, 1, 7, 0, 5)]);
+    }
+
+    #[test]
+    fn what_moves_far_between_frames_is_followed_by_its_picture() {
+        // Noise that moves by 60 pixels a frame, and a region of 40 with it.
+        let (width, height) = (640, 360);
+        let picture = |by: usize| -> Vec<u8> {
+            let noise = |x: usize, y: usize| (((x / 6) * 7919 + (y / 6) * 104_729) % 251) as u8;
+            (0..width * height).map(|i| noise(i % width + 600 - by, i / width)).collect()
+        };
+        let run = |with_look: bool| {
+            let (mut tracker, mut events) = (Tracker::new(RULES), Vec::new());
+            for i in 0..4_usize {
+                if with_look {
+                    let mut look = Reduced::default();
+                    look.take(&picture(20 * i), width, height);
+                    tracker.see(&look);
+                }
+                let there = Region {
+                    rect: Rect { x: 200 + 20 * i as u32, y: 150, width: 24, height: 24 },
+                    area: 576,
+                    peak: 9.0,
+                };
+                tracker.step((i as u64, i as f64), (&[there], 5.0), &mut events);
+            }
+            events.len()
+        };
+        assert_eq!((run(true), run(false)), (1, 0));
     }
 }

@@ -28,7 +28,7 @@ fn alarms(streams: &[StreamId]) -> Alarms {
     let alarms = Alarms::of_test();
     for stream in streams {
         let scale = ScoreScale { threshold: 1.0, spread: 1.0 };
-        alarms.insert(*stream, Alarm { roi: None, regions: Regions::new(1.0, 1), scale });
+        alarms.insert(*stream, Alarm { roi: None, regions: Regions::new(1.0, 1), weak: None, scale });
     }
     alarms
 }

@@ -8,7 +8,7 @@ use crate::eval::metrics::video::{Judge, Motion, Settings, VideoFrame};
 use crate::eval::region::two_classes;
 use crate::eval::result::{MethodResult, SequenceResult};
 use crate::luma::Luma;
-use crate::motion::estimate;
+use crate::motion::{Reduced, estimate};
 use crate::pool::Pool;
 use crate::score::{Enlarger, Roi};
 
@@ -27,6 +27,8 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
     let settings = Settings {
         min_region_px: score.min_region_px,
         event_frames: score.event_frames,
+        event_window: score.event_window,
+        event_reach: score.event_reach,
         gap_frames: score.event_gap_frames,
         ..Settings::at(threshold)
     };
@@ -41,6 +43,7 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
     for frames in case.indices.chunk_by(|a, b| sequence_of(a) == sequence_of(b)) {
         let mut judge = Judge::new(settings);
         let mut previous: Option<Luma> = None;
+        let mut look = Reduced::default();
         let (pool, mut enlarger) = (Pool::new(), Enlarger::new(score));
         for (number, index) in frames.iter().enumerate() {
             let sample = &case.dataset.samples[*index];
@@ -48,6 +51,8 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
             let map = maps.get(method).context("a map is missing")?;
             let brightness = luma(&sample.image, &pool)?;
             let scores = at_size(&mut enlarger, map, &brightness, (truth.width, truth.height));
+            let same_size = (brightness.width, brightness.height) == (truth.width, truth.height);
+            look.take(&brightness.pixels, brightness.width, brightness.height);
             let motion = match &previous {
                 // Motion is told in the pixels of the scores.
                 Some(before)
@@ -70,6 +75,7 @@ pub fn judge(case: &Case<'_>, method: usize, result: &MethodResult) -> Result<Ve
                 }),
                 truth: Some(&truth),
                 motion: &motion,
+                look: same_size.then_some(&look),
             };
             judge.push(frame).with_context(|| sample.name.clone())?;
             previous = Some(brightness);

@@ -79,6 +79,21 @@ impl Components {
         self.areas = areas;
     }
 
+    /// Adds the components of `others`, of the same picture, with these numbers. Pixels that belong to one already stay its.
+    pub fn add(&mut self, others: &Components, numbers: impl Iterator<Item = usize>) {
+        let mut new = vec![0_u32; others.areas.len()];
+        for number in numbers {
+            new[number] = self.areas.len() as u32;
+            self.areas.push(0);
+        }
+        for (own, other) in self.of_pixel.iter_mut().zip(&others.of_pixel) {
+            if *own == 0 && new[*other as usize] > 0 {
+                *own = new[*other as usize];
+                self.areas[*own as usize] += 1;
+            }
+        }
+    }
+
     /// Each component with its box, its area and its highest score, the first being that of number 1.
     pub fn regions(&self, scores: &[f32], width: usize) -> Vec<Region> {
         let none = ((u32::MAX, u32::MAX), (0, 0), f32::NEG_INFINITY);
@@ -184,5 +199,18 @@ mod tests {
             assert_eq!(removed, want.areas.iter().filter(|area| **area < 3).sum::<u64>());
             assert_eq!(got.of_pixel.iter().filter(|l| **l > 0).count() as u64, got.areas.iter().sum::<u64>());
         });
+    }
+
+    #[test]
+    fn added_components_leave_the_others_as_they_are() {
+        let mask = |inside: &[usize]| (0..12).map(|i| inside.contains(&i)).collect::<Vec<_>>();
+        let mut own = Components::of(&mask(&[1]), 6);
+        let others = Components::of(&mask(&[0, 1, 2, 4, 5]), 6);
+        own.add(&others, [2].into_iter());
+        assert_eq!(own.of_pixel, [0, 1, 0, 0, 2, 2, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(own.areas, [0, 1, 2]);
+        own.add(&others, [1].into_iter());
+        assert_eq!(own.of_pixel[..3], [3, 1, 3]);
+        assert_eq!(own.areas, [0, 1, 2, 2]);
     }
 }

@@ -5,6 +5,7 @@ use super::html::{escape, section, table};
 use super::svg::{self, Place};
 use crate::eval::breakdown::Part;
 use crate::eval::metrics::Interval;
+use crate::eval::metrics::video::ObjectRow;
 use crate::eval::result::{EvalResult, MethodResult};
 
 /// A share in percent with its interval below it.
@@ -142,15 +143,20 @@ fn video(result: &EvalResult) -> String {
         .map(|(method, one)| {
             let report = &one.report;
             let tracking = report.tracking.as_ref();
-            let mut seconds: Vec<f64> =
-                report.objects.iter().filter_map(|object| object.found_after_secs).collect();
-            seconds.sort_by(f64::total_cmp);
+            let median = |of: fn(&ObjectRow) -> Option<f64>| {
+                let mut seconds: Vec<f64> = report.objects.iter().filter_map(of).collect();
+                seconds.sort_by(f64::total_cmp);
+                seconds.get(seconds.len() / 2).map_or_else(dash, |s| format!("{s:.2}"))
+            };
+            let alarmed = report.objects.iter().filter(|object| object.alarmed_after_secs.is_some()).count();
             vec![
                 format!("{}: {}", name(method), escape(&one.sequence)),
                 report.frames.to_string(),
                 report.flicker.as_ref().and_then(|f| f.relative).map_or_else(dash, |r| format!("{r:.3}")),
                 tracking.map_or_else(dash, |t| format!("{} of {}", t.found, t.objects)),
-                seconds.get(seconds.len() / 2).map_or_else(dash, |s| format!("{s:.2}")),
+                median(|object| object.found_after_secs),
+                tracking.map_or_else(dash, |t| format!("{alarmed} of {}", t.objects)),
+                median(|object| object.alarmed_after_secs),
                 cell(tracking.and_then(|t| t.mota), None),
                 report.false_alarms.false_alarms.to_string(),
                 report.false_alarms.per_minute.map_or_else(dash, |rate| format!("{rate:.1}")),
@@ -166,6 +172,8 @@ fn video(result: &EvalResult) -> String {
         "flicker",
         "objects found",
         "median s to detection",
+        "alarmed",
+        "median s to alarm",
         "MOTA",
         "false alarms",
         "per minute",

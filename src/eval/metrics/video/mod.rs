@@ -16,8 +16,9 @@ pub use tracking::{ObjectRow, Tracking};
 
 use super::components::Components;
 use crate::eval::truth::{ANOMALY, Truth, VOID};
+use crate::motion::Reduced;
 use crate::region::least_area;
-use crate::score::{Followed, Tracker};
+use crate::score::{EventRules, Followed, Tracker};
 use alarms::Alarms;
 use flicker::FlickerMeter;
 use tracking::Matcher;
@@ -35,8 +36,14 @@ pub struct Settings {
     pub cover: f64,
     /// A region and an object match if they share this part of their union.
     pub match_iou: f64,
-    /// A region is an alarm once it was seen in so many consecutive frames.
+    /// A region is an alarm once there is evidence of so many frames ([`EventRules`]).
     pub event_frames: u32,
+    /// Over so many frames evidence adds up.
+    #[serde(default)]
+    pub event_window: u32,
+    /// So far below the threshold, regions are evidence in part.
+    #[serde(default)]
+    pub event_reach: f32,
     /// An alarm or object is lost after so many frames without it.
     pub gap_frames: u32,
 }
@@ -51,8 +58,16 @@ impl Settings {
             cover: 0.25,
             match_iou: 0.25,
             event_frames: 5,
+            event_window: 0,
+            event_reach: 0.0,
             gap_frames: 5,
         }
+    }
+
+    /// When regions are alarms.
+    fn rules(&self) -> EventRules {
+        let Settings { event_frames, event_window, event_reach, gap_frames, .. } = *self;
+        EventRules { frames: event_frames, window: event_window, gap: gap_frames, reach: event_reach }
     }
 }
 
@@ -112,6 +127,8 @@ pub struct VideoFrame<'a> {
     pub truth: Option<&'a Truth>,
     /// Where its pixels were in the frame before.
     pub motion: &'a Motion,
+    /// What it looks like, for following what moves; without, all is taken for unmoved.
+    pub look: Option<&'a Reduced>,
 }
 
 /// What a clip gives.
@@ -143,6 +160,8 @@ pub struct Judge {
     size: (usize, usize),
     frames_with_truth: u64,
     flicker: FlickerMeter,
+    /// What alarms.
+    raised: Tracker,
     regions: Tracker,
     objects: Tracker,
     matcher: Matcher,
@@ -158,8 +177,10 @@ impl Judge {
             size: (0, 0),
             frames_with_truth: 0,
             flicker: FlickerMeter::default(),
-            regions: Tracker::new(settings.event_frames, settings.gap_frames),
-            objects: Tracker::new(1, settings.gap_frames),
+            raised: Tracker::new(settings.rules()),
+            regions: Tracker::new(EventRules { reach: 0.0, ..settings.rules() }),
+            // They count from their first frame.
+            objects: Tracker::new(EventRules { frames: 1, window: 0, reach: 0.0, ..settings.rules() }),
             matcher: Matcher::new(settings),
             alarms: Alarms::default(),
         }
@@ -180,24 +201,43 @@ impl Judge {
             let outside = frame.counted.is_some_and(|counted| !counted.get(i).copied().unwrap_or(false));
             outside || labels.is_some_and(|labels| labels[i] == VOID)
         };
-        let above = |(i, score): (usize, &f32)| f64::from(*score) > self.settings.threshold && !void(i);
-        let mask: Vec<bool> = frame.scores.iter().enumerate().map(above).collect();
-        let mut regions = Components::of(&mask, frame.width);
-        let pixels = frame.scores.len() as u64;
-        let least = least_area(self.settings.min_region_px, pixels);
-        regions.retain(|_, area| area >= least, |_| ());
+        let least = least_area(self.settings.min_region_px, frame.scores.len() as u64);
+        let regions_above = |threshold: f64| {
+            let above = |(i, score): (usize, &f32)| f64::from(*score) > threshold && !void(i);
+            let mask: Vec<bool> = frame.scores.iter().enumerate().map(above).collect();
+            let mut regions = Components::of(&mask, frame.width);
+            regions.retain(|_, area| area >= least, |_| ());
+            regions
+        };
+        let Settings { threshold, event_reach, .. } = self.settings;
+        let regions = regions_above(threshold);
+        let mut evidence = regions.clone();
+        if event_reach > 0.0 {
+            let weak = regions_above(threshold - f64::from(event_reach));
+            let [strong_ones, weak_ones] =
+                [&regions, &weak].map(|found| found.regions(frame.scores, frame.width));
+            evidence.add(&weak, EventRules::beside(&strong_ones, &weak_ones).map(|number| number + 1));
+        }
+        if let Some(look) = frame.look {
+            for tracker in [&mut self.raised, &mut self.regions, &mut self.objects] {
+                tracker.see(look);
+            }
+        }
         let time = (number, frame.time_secs);
-        let followed = follow(&mut self.regions, time, &regions, &frame);
+        let follow =
+            |tracker, components: &Components| follow(tracker, time, (components, threshold), &frame);
+        let followed = follow(&mut self.raised, &evidence);
         self.alarms.raised(followed.iter().filter(|one| one.is_event).map(|one| one.track));
-        let region_ids = ids(followed);
+        let region_ids = ids(&follow(&mut self.regions, &regions));
         if let Some(labels) = labels {
             self.frames_with_truth += 1;
             let mask: Vec<bool> = labels.iter().map(|label| *label == ANOMALY).collect();
             let mut objects = Components::of(&mask, frame.width);
             objects.retain(|_, area| area >= self.settings.min_object_px, |_| ());
-            let object_ids = ids(follow(&mut self.objects, time, &objects, &frame));
-            let touched = self.matcher.step(time, (&regions, &region_ids), (&objects, &object_ids), &mask);
-            self.alarms.excuse(&touched);
+            let object_ids = ids(&follow(&mut self.objects, &objects));
+            self.matcher.step(time, (&regions, &region_ids), (&objects, &object_ids), &mask);
+            self.alarms.excuse(&touching(&evidence, &followed, &mask));
+            self.matcher.alarmed(time, (&evidence, &followed), (&objects, &object_ids));
         }
         Ok(())
     }
@@ -248,15 +288,24 @@ impl Judge {
 }
 
 /// What each component of a frame goes on, the first being that of number 1.
-fn follow<'t>(
-    tracker: &'t mut Tracker,
-    (number, secs): (u64, f64),
-    components: &Components,
+fn follow(
+    tracker: &mut Tracker,
+    time: (u64, f64),
+    (components, threshold): (&Components, f64),
     frame: &VideoFrame<'_>,
-) -> &'t [Followed] {
+) -> Vec<Followed> {
     let regions = components.regions(frame.scores, frame.width);
-    tracker.step(number, secs, &regions, &mut Vec::new());
-    tracker.followed()
+    tracker.step(time, (&regions, threshold as f32), &mut Vec::new());
+    tracker.followed().to_vec()
+}
+
+/// The tracks of the components that touch any of the pixels of `mask`.
+fn touching(components: &Components, followed: &[Followed], mask: &[bool]) -> Vec<u64> {
+    let mut touches = vec![false; followed.len()];
+    for (component, _) in components.of_pixel.iter().zip(mask).filter(|(of, inside)| **of > 0 && **inside) {
+        touches[*component as usize - 1] = true;
+    }
+    followed.iter().zip(touches).filter(|(_, touches)| *touches).map(|(one, _)| one.track).collect()
 }
 
 fn ids(followed: &[Followed]) -> Vec<u64> {

@@ -46,6 +46,7 @@ fn run_within(frames: &[(Squares, Option<Squares>)], counted: Option<&[bool]>) -
             counted,
             truth: truth.as_ref(),
             motion: &Motion::Still,
+            look: None,
         };
         judge.push(frame).unwrap();
     }
@@ -67,6 +68,9 @@ fn an_object_is_found_late_and_lost_once() {
     assert_eq!(row.found_after_frames, Some(2));
     assert!((row.found_after_secs.unwrap() - 0.2).abs() < 1e-9);
     assert_eq!((row.largest_area, row.area_when_found), (36, Some(36)));
+    // The second frame in which it is seen is an alarm.
+    assert_eq!(row.alarmed_after_frames, Some(3));
+    assert!((row.alarmed_after_secs.unwrap() - 0.3).abs() < 1e-9);
     let tracking = report.tracking.unwrap();
     assert_eq!((tracking.misses, tracking.false_positives, tracking.switches), (5, 0, 1));
     assert!((tracking.mota.unwrap() - 0.4).abs() < 1e-12);
@@ -74,6 +78,42 @@ fn an_object_is_found_late_and_lost_once() {
     assert_eq!(tracking.mean_iou, Some(1.0));
     assert_eq!(report.false_alarms.false_alarms, 0);
     assert!((report.seconds - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn weak_evidence_alarms_where_it_adds_up() {
+    let object = (4, 5, 6);
+    let truth = Truth { width: WIDTH, height: HEIGHT, labels: picture(NORMAL, &[(object, ANOMALY)]) };
+    let alarmed = |window: u32, reach: f32| {
+        let rules = Settings { event_window: window, event_reach: reach, ..settings() };
+        let mut judge = Judge::new(rules);
+        for i in 0..6_u32 {
+            // Half way between the threshold and the reach below it; now and then not at all. Elsewhere, once.
+            let mut seen = vec![(object, if i == 2 { 0.0 } else { 0.45 })];
+            if i == 3 {
+                seen.push(((20, 5, 6), 0.49));
+            }
+            let scores = picture(0.0, &seen);
+            let frame = VideoFrame {
+                time_secs: f64::from(i),
+                width: WIDTH,
+                height: HEIGHT,
+                scores: &scores,
+                counted: None,
+                truth: Some(&truth),
+                motion: &Motion::Still,
+                look: None,
+            };
+            judge.push(frame).unwrap();
+        }
+        let report = judge.finish(None);
+        assert_eq!(report.objects[0].found_frames, 0, "it is never above the threshold");
+        (report.objects[0].alarmed_after_frames, report.false_alarms.false_alarms)
+    };
+    // Evidence of two frames: four times a half, in frames 0, 1, 3 and 4.
+    assert_eq!(alarmed(5, 0.1), (Some(4), 0));
+    assert_eq!(alarmed(4, 0.1), (None, 0), "too short a window");
+    assert_eq!(alarmed(5, 0.0), (None, 0), "nothing counts below the threshold");
 }
 
 #[test]
@@ -129,6 +169,7 @@ fn flicker_is_the_variance_that_motion_does_not_explain() {
                 counted: None,
                 truth: None,
                 motion,
+                look: None,
             };
             judge.push(frame).unwrap();
         }
@@ -181,6 +222,7 @@ fn frames_that_do_not_fit_are_refused() {
         counted: None,
         truth: None,
         motion: &Motion::Still,
+        look: None,
     };
     judge.push(frame).unwrap();
     let mut nan = scores.clone();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use crate::eval::metrics::components::Components;
+use crate::score::Followed;
 
 /// An object is mostly tracked if it is matched in this share of its frames.
 const MOSTLY_TRACKED: f64 = 0.8;
@@ -31,6 +32,12 @@ pub struct ObjectRow {
     pub found_after_frames: Option<u64>,
     /// The same in seconds.
     pub found_after_secs: Option<f64>,
+    /// Frames from its first to that in which alarms cover enough of it; `None` if they never do.
+    #[serde(default)]
+    pub alarmed_after_frames: Option<u64>,
+    /// The same in seconds.
+    #[serde(default)]
+    pub alarmed_after_secs: Option<f64>,
     /// Its largest area in pixels.
     pub largest_area: u64,
     /// Its area when it is first found.
@@ -93,7 +100,7 @@ impl Matcher {
     }
 
     /// Takes the regions and objects of a frame (its number and its time); `anomalous` are all true pixels,
-    /// those of too small objects too. Gives the ids of the regions that touch any of them.
+    /// those of too small objects too.
     ///
     /// As CLEAR MOT wants it, what matched in the frame before stays matched while it still does; the rest is
     /// matched by falling IoU.
@@ -103,7 +110,7 @@ impl Matcher {
         (regions, region_ids): Named<'_>,
         (objects, object_ids): Named<'_>,
         anomalous: &[bool],
-    ) -> Vec<u64> {
+    ) {
         let mut shared: BTreeMap<(usize, usize), u64> = BTreeMap::new();
         let mut touches = vec![false; region_ids.len()];
         let mut covered = vec![0_u64; object_ids.len()];
@@ -149,7 +156,34 @@ impl Matcher {
             !**taken && !small_only
         });
         self.false_positives += wrong.count() as u64;
-        region_ids.iter().zip(touches).filter(|(_, touches)| *touches).map(|(id, _)| *id).collect()
+    }
+
+    /// Takes the regions of a frame that are evidence and what they go on, after [`Matcher::step`]: of which objects do those
+    /// that are alarms cover enough?
+    pub fn alarmed(
+        &mut self,
+        (frame, secs): (u64, f64),
+        (evidence, followed): (&Components, &[Followed]),
+        (objects, object_ids): Named<'_>,
+    ) {
+        let mut covered = vec![0_u64; object_ids.len()];
+        for (region, object) in evidence.of_pixel.iter().zip(&objects.of_pixel) {
+            let region = (*region as usize).checked_sub(1).and_then(|region| followed.get(region));
+            if let (true, Some(object)) =
+                (region.is_some_and(|one| one.is_event), (*object as usize).checked_sub(1))
+            {
+                covered[object] += 1;
+            }
+        }
+        for (object, id) in object_ids.iter().enumerate() {
+            let area = objects.areas[object + 1] as f64;
+            if let Some(row) = self.rows.get_mut(id)
+                && covered[object] as f64 >= self.settings.cover * area
+            {
+                row.about.alarmed_after_frames.get_or_insert(frame - row.about.first_frame);
+                row.about.alarmed_after_secs.get_or_insert(secs - row.first_secs);
+            }
+        }
     }
 
     /// Each object.
@@ -198,6 +232,8 @@ impl Row {
             matched_frames: 0,
             found_after_frames: None,
             found_after_secs: None,
+            alarmed_after_frames: None,
+            alarmed_after_secs: None,
             largest_area: 0,
             area_when_found: None,
         };
