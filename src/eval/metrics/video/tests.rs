@@ -88,8 +88,8 @@ fn weak_evidence_alarms_where_it_adds_up() {
         let rules = Settings { event_window: window, event_reach: reach, ..settings() };
         let mut judge = Judge::new(rules);
         for i in 0..6_u32 {
-            // Half way between the threshold and the reach below it; now and then not at all. Elsewhere, once.
-            let mut seen = vec![(object, if i == 2 { 0.0 } else { 0.45 })];
+            // Between the threshold and the reach below it, once not at all. Elsewhere, once.
+            let mut seen = vec![(object, if i == 2 { 0.0 } else { 0.46 })];
             if i == 3 {
                 seen.push(((20, 5, 6), 0.49));
             }
@@ -110,7 +110,7 @@ fn weak_evidence_alarms_where_it_adds_up() {
         assert_eq!(report.objects[0].found_frames, 0, "it is never above the threshold");
         (report.objects[0].alarmed_after_frames, report.false_alarms.false_alarms)
     };
-    // Evidence of two frames: four times a half, in frames 0, 1, 3 and 4.
+    // Evidence of two frames: four times 0.6, in frames 0, 1, 3 and 4.
     assert_eq!(alarmed(5, 0.1), (Some(4), 0));
     assert_eq!(alarmed(4, 0.1), (None, 0), "too short a window");
     assert_eq!(alarmed(5, 0.0), (None, 0), "nothing counts below the threshold");
