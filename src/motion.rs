@@ -98,6 +98,14 @@ impl Reduced {
         }
     }
 
+    /// Becomes a copy of `other`, in the memory that it has.
+    pub fn copy(&mut self, other: &Reduced) {
+        (self.whole, self.width, self.height) = (other.whole, other.width, other.height);
+        self.scale = other.scale;
+        self.pixels.clear();
+        self.pixels.extend_from_slice(&other.pixels);
+    }
+
     /// Whether both are of pictures of one size.
     pub fn fits(&self, other: &Reduced) -> bool {
         self.whole == other.whole && self.pixels.len() == other.pixels.len() && !self.pixels.is_empty()

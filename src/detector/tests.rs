@@ -87,6 +87,33 @@ fn streams_are_judged_by_their_own_rules() {
     assert_eq!([0, 1].map(&mut regions), [Some(2), None]);
 }
 
+#[test]
+fn what_is_weakly_strange_is_found_beside_what_is_strongly_so() {
+    let mut stage = score(None);
+    let alarm =
+        Alarm { roi: None, regions: Regions::new(5.0, 1), weak: Some(Regions::new(3.0, 1)), scale: SCALE };
+    stage.alarms.insert(0, alarm);
+    let mut measured = measured(0, &[(1, 1)]);
+    measured.distances.data[2 * GRID.cols + 6] = 4.0;
+    let verdict = stage.step(measured).unwrap().verdict.unwrap();
+    let peaks = |regions: &[Region]| regions.iter().map(|region| region.peak).collect::<Vec<_>>();
+    assert_eq!((peaks(&verdict.regions), peaks(&verdict.weak)), (vec![9.0], vec![4.0]));
+    // Six times half a frame, in the log as in eval.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    let rules = ScoreConfig { event_frames: 3, event_window: 6, event_reach: 2.0, ..ScoreConfig::default() };
+    let log = Box::new(EventLog::append(&path).unwrap());
+    let events = EventRecorders::one(EventRecorder::new(&rules, None, log));
+    (0..6).for_each(|id| events.step(&frame(id), &verdict).unwrap());
+    events.finish().unwrap();
+    let told = std::fs::read_to_string(&path).unwrap();
+    let starts = told.lines().filter(|line| line.contains("\"start\"")).collect::<Vec<_>>();
+    assert!(
+        starts.len() == 2 && starts[0].contains("\"frame\":2") && starts[1].contains("\"frame\":5"),
+        "{told}"
+    );
+}
+
 /// Gives frames 0 to 11.
 struct Twelve(u64);
 

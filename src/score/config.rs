@@ -175,12 +175,18 @@ impl ScoreConfig {
             ("roi_margin", f64::from(self.roi_margin), 0.0, 1.0),
             // No region of a picture is larger.
             ("min_region_px", f64::from(self.min_region_px), 0.0, REFERENCE_AREA as f64),
-            ("event_frames", f64::from(self.event_frames), 0.0, 1e6),
+            ("event_frames", f64::from(self.event_frames), 0.0, 1000.0),
             ("event_window", f64::from(self.event_window), 0.0, 1000.0),
             ("event_reach", f64::from(self.event_reach), 0.0, 1e6),
             ("event_gap_frames", f64::from(self.event_gap_frames), 0.0, 1e6),
         ];
         within("score", &numbers)?;
+        if (1..self.event_frames).contains(&self.event_window) {
+            return Err(format!(
+                "score.event_window is {}, fewer than the {} of score.event_frames, which could never add up: give {} or more, or 0",
+                self.event_window, self.event_frames, self.event_frames
+            ));
+        }
         if !(self.false_frame_rate > 0.0 && self.false_frame_rate < 1.0) {
             return Err(format!(
                 "score.false_frame_rate is {}, give a share above 0 and below 1",

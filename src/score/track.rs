@@ -44,8 +44,10 @@ pub struct Followed {
 #[derive(Debug, Clone)]
 pub struct Tracker {
     rules: EventRules,
-    /// The last picture, if it is known.
-    past: Option<Reduced>,
+    /// The last picture; empty if it is not known.
+    past: Reduced,
+    /// Whether the look of the next frame was told.
+    seen: bool,
     tracks: Vec<Track>,
     /// The next track's id.
     next: u64,
@@ -64,7 +66,8 @@ impl Tracker {
         let frames = rules.frames.max(1);
         Tracker {
             rules: EventRules { frames, window: rules.window.max(frames), gap: rules.gap.max(1), ..rules },
-            past: None,
+            past: Reduced::default(),
+            seen: false,
             tracks: Vec::new(),
             next: 0,
             followed: Vec::new(),
@@ -78,19 +81,17 @@ impl Tracker {
     /// Tells what the next frame given to [`Tracker::step`] looks like, so that what moved is found again. Frames whose look
     /// is not told are taken for unmoved.
     pub fn see(&mut self, now: &Reduced) {
-        match &mut self.past {
-            Some(past) if past.fits(now) => {
-                let scale = past.scale();
-                for track in &mut self.tracks {
-                    if let Some((dx, dy)) = past.moved_to(now, &track.moved, None) {
-                        let moved = |at: u32, by: i32| at.saturating_add_signed((by as f32 * scale) as i32);
-                        (track.moved.x, track.moved.y) = (moved(track.moved.x, dx), moved(track.moved.y, dy));
-                    }
+        if self.past.fits(now) {
+            let scale = self.past.scale();
+            for track in &mut self.tracks {
+                if let Some((dx, dy)) = self.past.moved_to(now, &track.moved, None) {
+                    let moved = |at: u32, by: i32| at.saturating_add_signed((by as f32 * scale) as i32);
+                    (track.moved.x, track.moved.y) = (moved(track.moved.x, dx), moved(track.moved.y, dy));
                 }
-                past.clone_from(now);
             }
-            past => *past = Some(now.clone()),
         }
+        self.past.copy(now);
+        self.seen = true;
     }
 
     /// Takes the regions of one frame at `time_secs` (presentation time) that are evidence: those above `threshold`, and
@@ -103,6 +104,10 @@ impl Tracker {
         events: &mut Vec<Event>,
     ) {
         self.last = (frame, time_secs);
+        if !std::mem::take(&mut self.seen) {
+            // What it shows is older than the tracks from now on.
+            self.past = Reduced::default();
+        }
         self.pairs.clear();
         for (t, track) in self.tracks.iter().enumerate() {
             for (r, region) in regions.iter().enumerate() {
@@ -151,7 +156,7 @@ impl Tracker {
         }
         for track in &mut self.tracks {
             track.pass(rules.window);
-            if track.event.is_none() && track.evidence.iter().sum::<f32>() >= rules.frames as f32 {
+            if track.event.is_none() && track.sum() >= f64::from(rules.frames) {
                 self.events += 1;
                 track.event = Some(self.events);
                 events.push(track.event(EventKind::Start, self.events, frame, time_secs));
@@ -207,9 +212,18 @@ impl Track {
         }
     }
 
+    /// The evidence of its window, in frames.
+    fn sum(&self) -> f64 {
+        // What adds up to a frame but for rounding is a frame.
+        self.evidence.iter().map(|one| f64::from(*one)).sum::<f64>() + 1e-4
+    }
+
     /// A frame has passed: without it, there is no evidence in it; what is older than `window` frames counts no more.
     fn pass(&mut self, window: u32) {
-        if self.missed > 0 {
+        if self.event.is_some() {
+            // Nobody asks any more.
+            self.evidence.clear();
+        } else if self.missed > 0 {
             self.evidence.push_back(0.0);
         }
         while self.evidence.len() > window as usize {
@@ -326,7 +340,11 @@ mod tests {
         assert_eq!(weak(&[4.5, 0.0, 4.5, 9.0, 4.5])[0], (Start, 1, 4, 0, 4));
         // A strong one still needs three frames, of which it may miss some.
         assert_eq!(weak(&[9.0, 0.0, 0.0, 9.0, 0.0, 9.0])[0], (Start, 1, 5, 0, 5));
-        assert_eq!(weak(&[9.0, 0.0, 0.0, 0.0, 0.0, 9.0, 9.0]), [], "too long away: a new one");
+        // Away for too long: what comes then is a new one.
+        assert_eq!(weak(&[9.0, 0.0, 0.0, 0.0, 0.0, 9.0, 9.0, 9.0])[0], (Start, 1, 7, 5, 7));
+        // Ten tenths are one, whatever floats make of them.
+        let tenths = EventRules { frames: 1, window: 10, gap: 2, reach: 1.0 };
+        assert_eq!(run_by(tenths, &vec![at(4.1); 10])[0], (Start, 1, 9, 0, 9));
         assert_eq!(weak(&[3.0; 20]), [], "at the foot nothing counts");
         let gone = [4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 0.0, 0.0];
         assert_eq!(weak(&gone), [(Start, 1, 5, 0, 5), (End, 1, 7, 0, 5)]);
@@ -334,7 +352,7 @@ mod tests {
 
     #[test]
     fn what_moves_far_between_frames_is_followed_by_its_picture() {
-        // Noise that moves by 60 pixels a frame, and a region of 40 with it.
+        // Noise that moves by 20 pixels a frame, and a region of 24 with it.
         let (width, height) = (640, 360);
         let picture = |by: usize| -> Vec<u8> {
             let noise = |x: usize, y: usize| (((x / 6) * 7919 + (y / 6) * 104_729) % 251) as u8;
