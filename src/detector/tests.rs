@@ -14,6 +14,7 @@ use crate::grid::{Distances, Grid, PixelScores};
 use crate::health::Health;
 use crate::overlay::{Overlay, OverlayConfig, ScoreScale};
 use crate::pool::{Pool, Pooled};
+use crate::region::Region;
 use crate::score::{Method, Polygons, Regions, Roi, ScoreConfig, ScoreInputs, Scorer};
 use crate::sink::EventLog;
 use crate::source::{Source, SourceError};
