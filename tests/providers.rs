@@ -113,6 +113,18 @@ fn ways_to_run_a_model_are_timed_and_one_is_recommended() {
             "{told}"
         );
     }
+    std::fs::write(&config, "[model]\npath = \"m.onnx\"\n[runtime]\nproviders = [\"cuda\"]\n").unwrap();
+    let only_cuda =
+        farout(["bench", "-c", config.to_str().unwrap(), "--rounds", "1", "--runs", "1", "--json"]);
+    match only_cuda.json()["ways"].as_array().unwrap().iter().all(|way| way["per_second"].is_null()) {
+        true => assert!(
+            only_cuda.code == Some(1) && only_cuda.stderr.contains("no way to run the model works"),
+            "{}",
+            only_cuda.stderr
+        ),
+        // A machine with a GPU.
+        false => assert_eq!(only_cuda.code, Some(0)),
+    }
     let none = farout(["bench"]);
     assert!(none.code == Some(2) && none.stderr.contains("--model FILE"), "{}", none.stderr);
 }

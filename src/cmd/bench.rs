@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::answer::answer;
@@ -15,7 +15,8 @@ use crate::features::{Device, Precision, Provider};
 /// Times every provider of the configuration at every precision and height, in turns, and says which is fastest.
 ///
 /// # Errors
-/// A configuration without a model. A way that does not work is a row of the answer, with the reason.
+/// A configuration without a model; no way that works. One that does not work beside others is a row of the answer, with the
+/// reason.
 pub fn bench(args: &BenchArgs) -> Result<()> {
     let mut named = args.config.clone();
     // What runs apart reads another file, in another folder.
@@ -44,7 +45,12 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    answer(args.json, &Told::new(ways, config.model.height))
+    let told = Told::new(ways, config.model.height);
+    answer(args.json, &told)?;
+    match told.ways.iter().all(|way| way.per_second.is_none()) {
+        true => bail!("no way to run the model works: the answer tells why"),
+        false => Ok(()),
+    }
 }
 
 /// A provider at a precision and a height.
