@@ -12,6 +12,8 @@ const LEVELS: [f64; 13] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0
 
 /// Below so many held-out frames no tail is fitted.
 const FEWEST_FOR_A_FIT: usize = 10;
+/// How the basis of a threshold begins for which there are too few held-out frames even to extrapolate.
+pub(super) const GUESSED: &str = "a guess";
 
 /// Measured on in-distribution frames that the bank holds no patch of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,7 +157,7 @@ impl Calibration {
         }
         if n < FEWEST_FOR_A_FIT {
             let value = (f64::from(largest) + found.deviation) as f32;
-            let basis = format!("a guess: the highest level plus one deviation, only {of}");
+            let basis = format!("{GUESSED}: the highest level plus one deviation, only {of}");
             return Ok(Threshold { value, basis });
         }
         // Peaks over threshold with shape 0: P(max > u + x) = tail / n * exp(-x / scale).

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::calibration::GUESSED;
 use super::{Bank, BuildRecord, Combine, DataType, MethodCalibration, Recipe, ViewRecord};
 use crate::identity::ModelIdentity;
 
@@ -60,6 +61,22 @@ pub struct ThresholdLine {
     pub basis: String,
     /// True if held-out frames were counted; false if they are too few for the rate.
     pub counted: bool,
+}
+
+impl ThresholdLine {
+    /// How it was obtained, in a word or two.
+    pub fn trust(&self) -> &'static str {
+        match (self.counted, self.is_guess()) {
+            (true, _) => "counted",
+            (false, true) => GUESSED,
+            (false, false) => "extrapolated",
+        }
+    }
+
+    /// Whether there were too few held-out frames even to extrapolate.
+    pub fn is_guess(&self) -> bool {
+        self.basis.starts_with(GUESSED)
+    }
 }
 
 /// Sums up `bank`.

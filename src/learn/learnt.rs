@@ -29,7 +29,10 @@ impl fmt::Display for Learnt {
         writeln!(f, "  pictures     {}, of them {} held out", self.pictures, self.bank.held_out_frames)?;
         writeln!(f, "  references   {} x {}", self.bank.rows, self.bank.stored_width)?;
         for line in self.bank.thresholds.iter().filter(|line| line.method == self.method) {
-            let sure = if line.counted { "" } else { " (from too few held-out frames)" };
+            let sure = match line.counted {
+                true => String::new(),
+                false => format!(" ({}: too few held-out frames)", line.trust()),
+            };
             let percent = 100.0 * line.false_frame_rate;
             writeln!(
                 f,

@@ -68,11 +68,13 @@ pub(super) fn warnings(found: &Summary, sets: &[&Set]) -> Vec<String> {
         ));
     }
     if found.held_out_frames < 100 {
-        warnings.push(format!(
-            "{} frames were held out: thresholds for fewer than 1 in {} false frames are extrapolated; add footage",
-            found.held_out_frames,
-            found.held_out_frames.max(1)
-        ));
+        let held = found.held_out_frames;
+        let told = match found.thresholds.iter().any(ThresholdLine::is_guess) {
+            true => "its thresholds are a guess".to_owned(),
+            false => format!("thresholds for fewer than 1 in {held} false frames are extrapolated"),
+        };
+        let (s, were) = if held == 1 { ("", "was") } else { ("s", "were") };
+        warnings.push(format!("{held} frame{s} {were} held out: {told}; add footage"));
     }
     if !sets.iter().any(|set| set.has_night) {
         warnings.push("no picture of the night: at night, expect false alarms, or add footage of it".into());
@@ -191,12 +193,12 @@ fn thresholds(config: &Config, found: &Summary) -> String {
     let method = config.score.method.name();
     let row = |line: &ThresholdLine| {
         let rate = format!("{} %", 100.0 * line.false_frame_rate);
-        let from = if line.counted { "counted" } else { "extrapolated" };
+        let from = line.trust();
         vec![rate, format!("{:.3}", line.threshold), from.to_owned()]
     };
     let rows: Vec<_> = found.thresholds.iter().filter(|line| line.method == method).map(row).collect();
     let explained = "The threshold for a share of normal frames that may show a false region (score.false_frame_rate), counted among \
-                     the held-out frames, or extrapolated where those are too few.";
+                     the held-out frames, or extrapolated or guessed where those are too few.";
     section("Thresholds", explained, &table(&["false frames", "threshold", "from"], &rows))
 }
 
