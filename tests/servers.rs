@@ -14,7 +14,7 @@ use farout::sink::{Haste, OutputConfig, Servers, VideoOut, Viewers};
 /// What an HTTP server answers, until it ends the connection.
 fn get(host: &str, path: &str) -> String {
     let mut connection = TcpStream::connect(host).unwrap();
-    connection.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+    connection.write_all(format!("GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
     answer
@@ -101,7 +101,7 @@ fn streams_share_servers_and_end_alone() {
         let page = get(&http, path);
         assert!(page.contains(status), "{page}");
         let listed = page.lines().filter(|line| line.contains("://")).count();
-        assert_eq!(listed, 4, "{page}");
+        assert_eq!(listed, 6, "{page}");
         for url in front.urls.iter().chain(&rear.urls) {
             assert!(page.lines().any(|line| line.ends_with(url)), "{url}: {page}");
         }

@@ -45,6 +45,9 @@ fn clients_come_leave_and_come_back() {
     println!("encoder dropped {}", show.end());
 }
 
+/// The end of a request after which the server hangs up.
+const ASKS_ONCE: &str = "HTTP/1.1\r\nConnection: close\r\n\r\n";
+
 #[test]
 fn http_serves_a_stream_a_page_and_refusals() {
     let show = Show::start(&served(), 320, 180, None);
@@ -58,22 +61,25 @@ fn http_serves_a_stream_a_page_and_refusals() {
         answer
     };
     for (request, want) in [
-        ("GET / HTTP/1.1\r\n\r\n".to_owned(), url.as_str()),
-        ("GET / HTTP/1.1\r\n\r\n".to_owned(), &show.urls[0]),
-        (format!("HEAD /{path} HTTP/1.1\r\n\r\n"), "video/mp2t"),
-        ("GET /other HTTP/1.1\r\n\r\n".to_owned(), "HTTP/1.1 404"),
-        (format!("POST /{path} HTTP/1.1\r\n\r\n"), "HTTP/1.1 405"),
+        (format!("GET / {ASKS_ONCE}"), url.as_str()),
+        (format!("GET / {ASKS_ONCE}"), &show.urls[0]),
+        (format!("HEAD /{path} {ASKS_ONCE}"), "video/mp2t"),
+        (format!("HEAD /farout.mp4 {ASKS_ONCE}"), "video/mp4"),
+        (format!("GET /other {ASKS_ONCE}"), "HTTP/1.1 404"),
+        (format!("POST /{path} {ASKS_ONCE}"), "HTTP/1.1 405"),
         ("\x16\x03\x01 what is this\r\n\r\n".to_owned(), "HTTP/1.1 400"),
     ] {
         let answer = ask(&request);
         assert!(answer.contains(want), "{request}: {answer}");
     }
-    let told = ffprobe(&["-show_entries", "stream=codec_name,width", "-of", "csv=p=0", url]);
-    assert!(told.contains("h264,320"), "{told}");
-    let mut client = watch(url);
-    for _ in 0..10 {
-        let frame = client.next().unwrap().unwrap();
-        assert!(shows_quarters(&frame), "{:?}", seen(&frame));
+    for url in [url, &url.replace(".ts", ".mp4")] {
+        let told = ffprobe(&["-show_entries", "stream=codec_name,width", "-of", "csv=p=0", url]);
+        assert!(told.contains("h264,320"), "{told}");
+        let mut client = watch(url);
+        for _ in 0..10 {
+            let frame = client.next().unwrap().unwrap();
+            assert!(shows_quarters(&frame), "{url}: {:?}", seen(&frame));
+        }
     }
 }
 

@@ -15,8 +15,9 @@ pub struct OutputConfig {
     /// Address of the RTSP server, or `off`. Default: `rtsp://127.0.0.1:8554/farout`; with
     /// `0.0.0.0` as host, other machines can watch.
     pub rtsp: String,
-    /// Address of the same stream as MPEG-TS over HTTP, or `off`.
-    /// Default: `http://127.0.0.1:8090/farout.ts`.
+    /// Address of the HTTP server, or `off`: the live page, the API, metrics, and the same streams as MPEG-TS and for
+    /// browsers. A stream without a name is at the path that is written here, `/farout.ts` if there is none.
+    /// Default: `http://127.0.0.1:8080/`.
     pub http: String,
     /// A file to record to as fragmented MP4, playable at any moment. Default: none.
     pub record: Option<PathBuf>,
@@ -43,7 +44,7 @@ impl Default for OutputConfig {
     fn default() -> Self {
         OutputConfig {
             rtsp: "rtsp://127.0.0.1:8554/farout".into(),
-            http: "http://127.0.0.1:8090/farout.ts".into(),
+            http: "http://127.0.0.1:8080/".into(),
             record: None,
             events: None,
             encoder: "auto".into(),
@@ -76,7 +77,7 @@ impl OutputConfig {
     /// # Errors
     /// [`SinkError::Address`] if the value is neither an address nor `off`.
     pub fn rtsp_address(&self) -> Result<Option<Address>, SinkError> {
-        Address::parse("output.rtsp", &self.rtsp, "rtsp", 8554)
+        Address::parse("output.rtsp", &self.rtsp, "rtsp", (8554, "/farout"), false)
     }
 
     /// The HTTP server's address; `None` if it is off.
@@ -84,7 +85,7 @@ impl OutputConfig {
     /// # Errors
     /// [`SinkError::Address`] if the value is neither an address nor `off`.
     pub fn http_address(&self) -> Result<Option<Address>, SinkError> {
-        Address::parse("output.http", &self.http, "http", 8090)
+        Address::parse("output.http", &self.http, "http", (8080, "/farout.ts"), true)
     }
 }
 
@@ -125,17 +126,25 @@ impl Address {
         SinkError::Listen { key: self.key, address: self.socket.to_string(), why }
     }
 
-    fn parse(key: &'static str, value: &str, scheme: &str, port: u16) -> Result<Option<Address>, SinkError> {
+    /// Reads an address; `usual` are the port and the path of one that has none. `bare`: `/` counts as no path.
+    fn parse(
+        key: &'static str,
+        value: &str,
+        scheme: &str,
+        usual: (u16, &str),
+        bare: bool,
+    ) -> Result<Option<Address>, SinkError> {
+        let (port, usual) = usual;
         if value == "off" {
             return Ok(None);
         }
         let bad = |why: String| SinkError::Address { key, value: value.to_owned(), why };
-        let how = || format!("write {scheme}://127.0.0.1:{port}/farout or \"off\"");
+        let how = || format!("write {scheme}://127.0.0.1:{port}{usual} or \"off\"");
         let rest =
             value.strip_prefix(scheme).and_then(|v| v.strip_prefix("://")).ok_or_else(|| bad(how()))?;
         let (host, path) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, "/farout"),
+            Some(slash) if !(bare && &rest[slash..] == "/") => rest.split_at(slash),
+            _ => (rest.trim_end_matches('/'), usual),
         };
         let has_port = host.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
         let host = if has_port { host.to_owned() } else { format!("{host}:{port}") };
@@ -175,6 +184,10 @@ mod tests {
             assert!(err.contains("output.rtsp") && err.contains("write rtsp://"), "{value}: {err}");
         }
         let http = OutputConfig::default().http_address().unwrap().unwrap();
-        assert_eq!((http.socket.port(), &*http.path), (8090, "/farout.ts"));
+        assert_eq!((http.socket.port(), &*http.path), (8080, "/farout.ts"));
+        for (value, path) in [("http://127.0.0.1:1", "/farout.ts"), ("http://127.0.0.1:1/x.ts", "/x.ts")] {
+            let config = OutputConfig { http: value.into(), ..OutputConfig::default() };
+            assert_eq!(config.http_address().unwrap().unwrap().path, path);
+        }
     }
 }

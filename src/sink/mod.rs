@@ -5,8 +5,6 @@
 mod capture_times;
 pub mod config;
 #[cfg(feature = "media")]
-mod connection;
-#[cfg(feature = "media")]
 mod encoder;
 #[cfg(feature = "media")]
 mod encoding;
@@ -32,8 +30,6 @@ pub mod pictures;
 mod precision_time;
 mod presence;
 #[cfg(feature = "media")]
-mod readers;
-#[cfg(feature = "media")]
 mod recorder;
 #[cfg(feature = "media")]
 mod rtsp;
@@ -43,8 +39,6 @@ pub mod score_maps;
 #[cfg(feature = "media")]
 mod servers;
 mod state;
-#[cfg(feature = "media")]
-mod transport_stream;
 #[cfg(feature = "media")]
 mod video;
 

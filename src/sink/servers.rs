@@ -53,10 +53,15 @@ impl Servers {
         }
         if let Some(server) = &self.http {
             let http = server.mount(name, &mount.key_wanted, also)?;
-            mount.urls.push(http.url());
+            mount.urls.push(http.url.clone());
             mount.outlets.push(Box::new(http));
         }
         Ok(mount)
+    }
+
+    /// From now on `routes` answer what is asked of the HTTP server and is no stream. The first ones count.
+    pub fn add_routes(&self, routes: axum::Router) {
+        self.http.iter().for_each(|server| server.add_routes(routes.clone()));
     }
 
     /// How many watch the stream of this name now.

@@ -1,12 +1,13 @@
 //! Those who read a stream over HTTP: each with a queue of its own, and a place that it loses to a new one if it is behind.
 
-use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::outlet::KeyWanted;
+use crate::sink::outlet::KeyWanted;
 
 /// Chunks (about one per picture) that may wait for a reader before it loses some.
 const WAITING: usize = 60;
@@ -14,16 +15,18 @@ const WAITING: usize = 60;
 const PLACES: usize = 32;
 /// A reader that has lost nothing for so long is no longer behind.
 const RECENT: Duration = Duration::from_secs(10);
+/// What waits for a reader when the stream ends is handed out for so long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes shared by all readers.
-pub(super) type Chunk = Arc<[u8]>;
+pub(in crate::sink) type Chunk = Arc<[u8]>;
 
 /// One who reads.
 struct Reader {
     number: u64,
     send: Sender<Chunk>,
-    /// Shut down if the place goes to another.
-    connection: Arc<TcpStream>,
+    /// Set if the place goes to another.
+    evicted: Arc<AtomicBool>,
     /// Whether it has got anything yet.
     started: bool,
     waits_for_key: bool,
@@ -41,7 +44,7 @@ impl Reader {
                 return true;
             }
             if let Some(tables) = tables
-                && matches!(self.send.try_send(Arc::clone(tables)), Err(TrySendError::Disconnected(_)))
+                && matches!(self.send.try_send(Arc::clone(tables)), Err(TrySendError::Closed(_)))
             {
                 return false;
             }
@@ -55,7 +58,7 @@ impl Reader {
                 self.waits_for_key = true;
                 self.lose(now);
             }
-            Err(TrySendError::Disconnected(_)) => return false,
+            Err(TrySendError::Closed(_)) => return false,
         }
         true
     }
@@ -104,43 +107,44 @@ impl Readers {
         }
         let gone = self.list.swap_remove(at);
         tracing::info!(lost = behind, "an HTTP viewer that is behind makes room for another");
-        // Its thread may wait for it to take something.
-        let _ = gone.connection.shutdown(Shutdown::Both);
+        // What waits for it is not sent any more.
+        gone.evicted.store(true, Ordering::Release);
         true
     }
 }
 
 /// A stream for any number of readers.
 #[derive(Clone)]
-pub(super) struct TransportStream {
+pub(in crate::sink) struct Broadcast {
     readers: Arc<Mutex<Readers>>,
-    pub(super) key_wanted: Arc<KeyWanted>,
+    pub(in crate::sink) key_wanted: Arc<KeyWanted>,
 }
 
-impl TransportStream {
+impl Broadcast {
     /// A stream without readers.
-    pub(super) fn new(key_wanted: Arc<KeyWanted>) -> TransportStream {
-        TransportStream { readers: Arc::default(), key_wanted }
+    pub(in crate::sink) fn new(key_wanted: Arc<KeyWanted>) -> Broadcast {
+        Broadcast { readers: Arc::default(), key_wanted }
     }
 
     fn readers(&self) -> MutexGuard<'_, Readers> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From the next key picture on, everything, for the client at `connection`. `None` if there is no place.
-    pub(super) fn subscribe(&self, connection: &Arc<TcpStream>) -> Option<Subscription> {
-        let (send, chunks) = bounded(WAITING);
+    /// From the next key picture on, everything. `None` if there is no place.
+    pub(in crate::sink) fn subscribe(&self) -> Option<Subscription> {
+        let (send, chunks) = channel(WAITING);
         let mut readers = self.readers();
         if !readers.make_room(Instant::now()) {
             return None;
         }
         readers.numbers += 1;
         let number = readers.numbers;
+        let evicted = Arc::<AtomicBool>::default();
         if !readers.ended {
             readers.list.push(Reader {
                 number,
                 send,
-                connection: Arc::clone(connection),
+                evicted: Arc::clone(&evicted),
                 started: false,
                 waits_for_key: true,
                 lost: 0,
@@ -149,42 +153,59 @@ impl TransportStream {
         }
         drop(readers);
         self.key_wanted.ask();
-        Some(Subscription { chunks, stream: self.clone(), number })
+        Some(Subscription { chunks, evicted, ended: None, stream: self.clone(), number })
     }
 
     /// Hands a chunk to all readers; `key` if decoding can start with it.
-    pub(super) fn offer(&self, chunk: &Chunk, key: bool, tables: impl FnOnce() -> Option<Chunk>) {
+    pub(in crate::sink) fn offer(&self, chunk: &Chunk, key: bool) {
+        self.readers().offer(chunk, key, Instant::now());
+    }
+
+    /// What each reader must see first; who reads already sees it before the next key picture.
+    pub(in crate::sink) fn begin(&self, tables: Chunk) {
         let mut readers = self.readers();
-        if readers.tables.is_none() {
-            readers.tables = tables();
+        if readers.tables.as_ref() != Some(&tables) {
+            readers.tables = Some(tables);
+            readers.list.iter_mut().for_each(|reader| reader.waits_for_key = true);
         }
-        readers.offer(chunk, key, Instant::now());
     }
 
     /// How many read.
-    pub(super) fn viewers(&self) -> usize {
+    pub(in crate::sink) fn viewers(&self) -> usize {
         self.readers().list.len()
     }
 
     /// No more comes: readers get what waits for them, and then the end.
-    pub(super) fn end(&self) {
+    pub(in crate::sink) fn end(&self) {
         let mut readers = self.readers();
         readers.ended = true;
         readers.list.clear();
     }
 
     /// Whether no more comes.
-    pub(super) fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.readers().ended
     }
 }
 
 /// A place among the readers; free again when dropped.
-pub(super) struct Subscription {
-    /// What comes; disconnected at the end of the stream, and when the place went to another.
-    pub(super) chunks: Receiver<Chunk>,
-    stream: TransportStream,
+pub(in crate::sink) struct Subscription {
+    chunks: Receiver<Chunk>,
+    evicted: Arc<AtomicBool>,
+    /// When it was first seen that no more comes.
+    ended: Option<Instant>,
+    stream: Broadcast,
     number: u64,
+}
+
+impl Subscription {
+    /// What comes next; `None` at the end of the stream, and when the place went to another.
+    pub(in crate::sink) async fn next(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.recv().await?;
+        let over =
+            self.stream.has_ended() && self.ended.get_or_insert_with(Instant::now).elapsed() > PATIENCE;
+        (!over && !self.evicted.load(Ordering::Acquire)).then_some(chunk)
+    }
 }
 
 impl Drop for Subscription {
@@ -196,69 +217,58 @@ impl Drop for Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
-    use std::net::TcpListener;
 
-    /// Two ends of a connection.
-    fn pair() -> (Arc<TcpStream>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Arc::new(near), listener.accept().unwrap().0)
-    }
-
-    /// A stream with all places taken, each by a client whose far end is kept.
-    fn full() -> (TransportStream, Vec<(Subscription, TcpStream)>) {
-        let stream = TransportStream::new(Arc::default());
-        let readers = (0..PLACES)
-            .map(|_| {
-                let (near, far) = pair();
-                (stream.subscribe(&near).unwrap(), far)
-            })
-            .collect();
+    /// A stream with all places taken.
+    fn full() -> (Broadcast, Vec<Subscription>) {
+        let stream = Broadcast::new(Arc::default());
+        let readers = (0..PLACES).map(|_| stream.subscribe().unwrap()).collect();
         (stream, readers)
     }
 
-    fn offer(stream: &TransportStream, n: usize) {
-        stream.offer(&Chunk::from([n as u8]), n.is_multiple_of(10), || None);
+    fn offer(stream: &Broadcast, n: usize) {
+        stream.offer(&Chunk::from([n as u8]), n.is_multiple_of(10));
+    }
+
+    /// What comes next, without waiting for long.
+    fn next(reader: &mut Subscription) -> Option<u8> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let next = async { tokio::time::timeout(Duration::from_secs(5), reader.next()).await };
+        runtime.block_on(next).unwrap().map(|chunk| chunk[0])
     }
 
     #[test]
     fn the_place_of_the_one_furthest_behind_goes_to_a_new_one() {
-        let (stream, readers) = full();
-        let (near, _far) = pair();
+        let (stream, mut readers) = full();
         // What comes before the first key picture is nobody's loss.
         (1..10).for_each(|n| offer(&stream, n));
-        assert!(stream.subscribe(&near).is_none(), "nobody is behind");
+        assert!(stream.subscribe().is_none(), "nobody is behind");
         for n in 0..WAITING + 25 {
             offer(&stream, n);
-            for (at, (reader, _)) in readers.iter().enumerate() {
+            for (at, reader) in readers.iter_mut().enumerate() {
                 // The seventh takes nothing, the ninth nothing for a while: it has lost less.
                 if at != 7 && (at != 9 || n > WAITING + 3) {
                     while reader.chunks.try_recv().is_ok() {}
                 }
             }
         }
-        let place = stream.subscribe(&near).unwrap();
+        let place = stream.subscribe().unwrap();
         assert_eq!(stream.viewers(), PLACES);
-        let mut gone = readers[7].1.try_clone().unwrap();
-        assert_eq!(gone.read(&mut [0]).unwrap(), 0, "it sees the end");
+        assert_eq!(next(&mut readers[7]), None, "it sees the end, and not what waited");
         // Two were behind: there is room for one more, and then for none.
-        let (second, _far) = pair();
-        let other = stream.subscribe(&second).unwrap();
-        assert_eq!(readers[9].1.try_clone().unwrap().read(&mut [0]).unwrap(), 0);
-        let (third, _far) = pair();
-        assert!(stream.subscribe(&third).is_none());
+        let other = stream.subscribe().unwrap();
+        assert_eq!(next(&mut readers[9]), None);
+        assert!(stream.subscribe().is_none());
         drop((place, other));
         assert_eq!(stream.viewers(), PLACES - 2);
-        assert!(stream.subscribe(&third).is_some());
+        assert!(stream.subscribe().is_some());
     }
 
     #[test]
     fn who_has_lost_nothing_lately_is_not_behind() {
-        let (stream, readers) = full();
+        let (stream, mut readers) = full();
         for n in 0..WAITING + 5 {
             offer(&stream, n);
-            readers.iter().skip(1).for_each(|(reader, _)| while reader.chunks.try_recv().is_ok() {});
+            readers.iter_mut().skip(1).for_each(|reader| while reader.chunks.try_recv().is_ok() {});
         }
         let mut list = stream.readers();
         let now = Instant::now();
@@ -270,14 +280,28 @@ mod tests {
 
     #[test]
     fn the_end_comes_after_what_waits() {
-        let stream = TransportStream::new(Arc::default());
-        let (near, _far) = pair();
-        let reader = stream.subscribe(&near).unwrap();
+        let stream = Broadcast::new(Arc::default());
+        let mut reader = stream.subscribe().unwrap();
         (0..3).for_each(|n| offer(&stream, n));
         stream.end();
         assert_eq!((stream.viewers(), stream.has_ended()), (0, true));
-        let got: Vec<u8> = reader.chunks.iter().map(|chunk| chunk[0]).collect();
+        let got: Vec<u8> = std::iter::from_fn(|| next(&mut reader)).collect();
         assert_eq!(got, [0, 1, 2]);
-        assert!(stream.subscribe(&near).unwrap().chunks.recv().is_err(), "too late");
+        assert_eq!(next(&mut stream.subscribe().unwrap()), None, "too late");
+    }
+
+    #[test]
+    fn new_tables_come_before_the_next_key_picture() {
+        let stream = Broadcast::new(Arc::default());
+        let mut reader = stream.subscribe().unwrap();
+        stream.begin(Chunk::from([101]));
+        (0..2).for_each(|n| offer(&stream, n));
+        stream.begin(Chunk::from([101]));
+        offer(&stream, 2);
+        stream.begin(Chunk::from([102]));
+        (3..12).for_each(|n| offer(&stream, n));
+        stream.end();
+        let got: Vec<u8> = std::iter::from_fn(|| next(&mut reader)).collect();
+        assert_eq!(got, [101, 0, 1, 2, 102, 10, 11]);
     }
 }

@@ -1,0 +1,170 @@
+//! Connections: who may hold one for how long, and who answers what is asked over it.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot};
+use tokio_io_timeout::TimeoutStream;
+use tower::ServiceExt;
+
+use super::{Shared, video};
+
+/// A client that takes longer to say what it wants is let go; so is one that says nothing more.
+const SAYS_WITHIN: Duration = Duration::from_secs(5);
+/// A client that takes nothing of what waits for it for so long is let go.
+const TAKES_WITHIN: Duration = Duration::from_secs(10);
+/// Connections that have not yet said what they want, at once: the oldest goes when one more comes, so that however many
+/// say nothing, who does is heard.
+const MOST_SILENT: usize = 32;
+/// Connections at once.
+const MOST: usize = 1024;
+/// How long connections are given at the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Bytes that may wait for a client outside of its queue.
+const BUFFER: usize = 64 * 1024;
+
+/// A connection that has not yet said what it wants.
+#[derive(Clone, Default)]
+struct Unheard {
+    spoken: Arc<AtomicBool>,
+    leave: Arc<Notify>,
+}
+
+/// Connections that have not yet said what they want, oldest first.
+#[derive(Default)]
+struct Silent(Mutex<VecDeque<Unheard>>);
+
+impl Silent {
+    /// Notes a connection and lets the oldest go if there are too many.
+    fn add(&self, one: Unheard) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|known| !known.spoken.load(Ordering::Relaxed));
+        list.push_back(one);
+        if list.len() > MOST_SILENT
+            && let Some(oldest) = list.pop_front()
+        {
+            oldest.leave.notify_one();
+        }
+    }
+}
+
+/// A place among the connections; free again when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// `None` if there are as many as may be.
+    fn take(count: &Arc<AtomicUsize>) -> Option<Place> {
+        let place = Place(Arc::clone(count));
+        (count.fetch_add(1, Ordering::Relaxed) < MOST).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Accepts connections until `ends` is dropped, and then gives them a moment to end.
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut ends: oneshot::Receiver<()>) {
+    let silent = Silent::default();
+    let graceful = GracefulShutdown::new();
+    let count = Arc::<AtomicUsize>::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut ends => break,
+        };
+        let (connection, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: others must go before anybody can come.
+                tracing::warn!(%error, "HTTP client not accepted");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+        };
+        let Some(place) = Place::take(&count) else {
+            tracing::debug!(%from, "too many HTTP connections");
+            continue;
+        };
+        let unheard = Unheard::default();
+        silent.add(unheard.clone());
+        match talk(connection, Arc::clone(&shared), Arc::clone(&unheard.spoken)) {
+            Ok(talk) => {
+                let talk = graceful.watch(talk);
+                tokio::spawn(async move {
+                    tokio::select! {
+                        ended = talk => if let Err(error) = ended {
+                            tracing::debug!(%error, "HTTP client gone");
+                        },
+                        () = unheard.leave.notified() => {}
+                    }
+                    // Whatever became of it, it is silent no more.
+                    unheard.spoken.store(true, Ordering::Relaxed);
+                    drop(place);
+                });
+            }
+            Err(error) => tracing::debug!(%error, "HTTP client gone"),
+        }
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(FAREWELL, graceful.shutdown()).await;
+}
+
+/// What becomes of a connection.
+type Talk<S> = http1::Connection<TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>, S>;
+
+/// Answers what is asked over a connection, one question after the other.
+///
+/// # Errors
+/// If it is gone already.
+fn talk(
+    connection: TcpStream,
+    shared: Arc<Shared>,
+    spoken: Arc<AtomicBool>,
+) -> std::io::Result<Talk<impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send>>> {
+    connection.set_nodelay(true)?;
+    let here = connection.local_addr()?;
+    let mut patient = TimeoutStream::new(connection);
+    patient.set_write_timeout(Some(TAKES_WITHIN));
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        spoken.store(true, Ordering::Relaxed);
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, here, request.map(Body::new)).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(SAYS_WITHIN).max_buf_size(BUFFER);
+    Ok(builder.serve_connection(TokioIo::new(Box::pin(patient)), service))
+}
+
+/// Answers a request.
+async fn answer(shared: &Shared, here: SocketAddr, request: Request) -> Response {
+    let path = request.uri().path();
+    if let Some((container, stream)) = shared.find(path) {
+        return video::answer(request.method(), container, &stream);
+    }
+    if let Some(routes) = shared.routes.get() {
+        return routes.clone().oneshot(request).await.into_response();
+    }
+    let page = shared.page(here);
+    match path {
+        "/" => page.into_response(),
+        _ => (StatusCode::NOT_FOUND, format!("not here\n\n{page}")).into_response(),
+    }
+}

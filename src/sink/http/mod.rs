@@ -1,0 +1,227 @@
+//! The HTTP server: endless streams for players and browsers, and what other parts of the house have to say
+//! ([`HttpServer::add_routes`]). One thread serves all connections; it never waits for a client.
+
+pub(super) mod broadcast;
+mod connections;
+mod fragments;
+pub(super) mod muxer;
+mod transport_stream;
+mod video;
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+use axum::Router;
+use tokio::sync::oneshot;
+
+use super::SinkError;
+use super::config::Address;
+use super::outlet::{AccessUnit, KeyWanted, Outlet};
+use broadcast::Broadcast;
+use muxer::{Container, Muxer};
+
+/// A bound port on which nobody is served yet.
+pub(super) struct HttpListener {
+    listener: TcpListener,
+    address: Address,
+    socket: SocketAddr,
+}
+
+impl HttpListener {
+    /// Binds the port.
+    ///
+    /// # Errors
+    /// [`SinkError::Listen`] if the port is taken or the address is not of this machine.
+    pub(super) fn bind(address: Address) -> Result<HttpListener, SinkError> {
+        let bound = TcpListener::bind(address.socket).and_then(|one| {
+            one.set_nonblocking(true)?;
+            Ok((one.local_addr()?, one))
+        });
+        match bound {
+            Ok((socket, listener)) => Ok(HttpListener { listener, address, socket }),
+            Err(error) => Err(address.refused(error.to_string())),
+        }
+    }
+}
+
+/// A running server; dropped, it ends.
+pub(super) struct HttpServer {
+    address: Address,
+    shared: Arc<Shared>,
+    /// Dropped, it asks the server to end.
+    over: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// Where it really listens.
+    socket: SocketAddr,
+}
+
+/// What every connection knows.
+#[derive(Default)]
+struct Shared {
+    streams: Mutex<Vec<Stream>>,
+    routes: OnceLock<Router>,
+}
+
+/// A stream that is served now.
+struct Stream {
+    /// Its path without an ending.
+    stem: String,
+    /// By container: the path and who reads there.
+    served: [(Container, String, Broadcast); 2],
+    /// Port and path of the same stream over RTSP.
+    rtsp: Option<(SocketAddr, String)>,
+}
+
+impl Shared {
+    fn streams(&self) -> MutexGuard<'_, Vec<Stream>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, path: &str) -> Option<(Container, Broadcast)> {
+        let streams = self.streams();
+        let all = streams.iter().flat_map(|stream| &stream.served);
+        all.filter(|one| one.1 == path).map(|one| (one.0, one.2.clone())).next()
+    }
+
+    /// All streams with their addresses, for a client that reached the server at `here`.
+    fn page(&self, here: SocketAddr) -> String {
+        let mut page = "farout\n".to_owned();
+        let streams = self.streams();
+        if streams.is_empty() {
+            page += "\nno stream is shown now\n";
+        }
+        for Stream { served: [(_, transport, _), (_, fragments, _)], rtsp, .. } in streams.iter() {
+            let _ = write!(page, "\nMPEG-TS: http://{here}{transport}\nMP4:     http://{here}{fragments}\n");
+            if let Some((socket, path)) = rtsp {
+                let reached = SocketAddr::new(known(socket.ip(), here.ip()), socket.port());
+                let _ = writeln!(page, "also:    rtsp://{reached}{path}");
+            }
+        }
+        page
+    }
+}
+
+/// A server that listens at all addresses is reached at the one that the client has used.
+fn known(listens: IpAddr, used: IpAddr) -> IpAddr {
+    if listens.is_unspecified() { used } else { listens }
+}
+
+impl HttpServer {
+    /// Starts to serve.
+    ///
+    /// # Errors
+    /// [`SinkError::Listen`] if no thread can be started.
+    pub(super) fn start(bound: HttpListener) -> Result<HttpServer, SinkError> {
+        let HttpListener { listener, address, socket } = bound;
+        let shared = Arc::<Shared>::default();
+        let refused = |why: std::io::Error| address.refused(why.to_string());
+        // Its own sockets are made here: what the system refuses is told here, too.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(refused)?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(refused)?
+        };
+        let (over, ends) = oneshot::channel();
+        let serving = Arc::clone(&shared);
+        let spawned = std::thread::Builder::new().name("http-server".into()).spawn(move || {
+            runtime.block_on(connections::serve(listener, serving, ends));
+        });
+        match spawned {
+            Ok(thread) => Ok(HttpServer { address, shared, over: Some(over), thread: Some(thread), socket }),
+            Err(error) => Err(address.refused(error.to_string())),
+        }
+    }
+
+    /// From now on `routes` answer what is no stream. The first ones count.
+    pub(super) fn add_routes(&self, routes: Router) {
+        let _ = self.shared.routes.set(routes);
+    }
+
+    /// Where a stream of this name is served, without an ending.
+    fn stem(&self, name: Option<&str>) -> String {
+        match name {
+            Some(name) => format!("/{name}"),
+            None => self.address.path.trim_end_matches(Container::TransportStream.ending()).to_owned(),
+        }
+    }
+
+    /// Serves one more stream until the mount is dropped. `rtsp` is where else it is served.
+    ///
+    /// # Errors
+    /// [`SinkError::Mounted`] if there is one of this address, [`SinkError::Stage`] if it cannot be multiplexed.
+    pub(super) fn mount(
+        self: &Arc<Self>,
+        name: Option<&str>,
+        key_wanted: &Arc<KeyWanted>,
+        rtsp: Option<(SocketAddr, String)>,
+    ) -> Result<HttpMount, SinkError> {
+        let stem = self.stem(name);
+        // As the configuration writes it, with whatever ending.
+        let transport = match name {
+            Some(_) => format!("{stem}{}", Container::TransportStream.ending()),
+            None => self.address.path.clone(),
+        };
+        let fragments = format!("{stem}{}", Container::Fragments.ending());
+        let served = [(Container::TransportStream, transport), (Container::Fragments, fragments)]
+            .map(|(container, path)| (container, path, Broadcast::new(Arc::clone(key_wanted))));
+        let muxers = served.iter().map(|(container, _, stream)| Muxer::new(*container, stream.clone()));
+        let muxers = muxers.collect::<Result<Vec<_>, _>>()?;
+        let mut streams = self.shared.streams();
+        if streams.iter().any(|one| one.stem == stem) {
+            return Err(SinkError::Mounted { url: format!("http://{}{}", self.socket, served[0].1) });
+        }
+        let url = format!("http://{}{}", self.socket, served[0].1);
+        streams.push(Stream { stem: stem.clone(), served, rtsp });
+        drop(streams);
+        Ok(HttpMount { server: Arc::clone(self), muxers, stem, url })
+    }
+
+    /// How many watch the stream of this name.
+    pub(super) fn viewers(&self, name: Option<&str>) -> usize {
+        let stem = self.stem(name);
+        let streams = self.shared.streams();
+        let found = streams.iter().find(|stream| stream.stem == stem);
+        found.map_or(0, |stream| stream.served.iter().map(|(_, _, readers)| readers.viewers()).sum())
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.over = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the HTTP server's thread panicked");
+        }
+    }
+}
+
+/// A stream at the server; dropped, its viewers' connections end.
+pub(super) struct HttpMount {
+    server: Arc<HttpServer>,
+    muxers: Vec<Muxer>,
+    stem: String,
+    /// Where it is watched.
+    pub(super) url: String,
+}
+
+impl Outlet for HttpMount {
+    fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
+        self.muxers.iter_mut().try_for_each(|muxer| muxer.take(unit))
+    }
+}
+
+impl Drop for HttpMount {
+    fn drop(&mut self) {
+        let mut streams = self.server.shared.streams();
+        for stream in streams.extract_if(.., |stream| stream.stem == self.stem) {
+            stream.served.iter().for_each(|(_, _, readers)| readers.end());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Encoded pictures in a container, multiplexed once for all readers, and only while there are any.
+
+use std::sync::Arc;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::broadcast::Broadcast;
+use super::{fragments, transport_stream};
+use crate::sink::SinkError;
+use crate::sink::feed::Feeds;
+use crate::sink::outlet::{AccessUnit, bus_error};
+
+/// How a stream is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sink) enum Container {
+    /// MPEG transport stream: what players take.
+    TransportStream,
+    /// Fragmented MP4, a fragment for each picture: what browsers take.
+    Fragments,
+}
+
+impl Container {
+    /// The end of a stream's path.
+    pub(in crate::sink) fn ending(self) -> &'static str {
+        match self {
+            Container::TransportStream => ".ts",
+            Container::Fragments => ".mp4",
+        }
+    }
+
+    /// Its media type.
+    pub(in crate::sink) fn media_type(self) -> &'static str {
+        match self {
+            Container::TransportStream => "video/mp2t",
+            Container::Fragments => "video/mp4",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Container::TransportStream => "MPEG-TS",
+            Container::Fragments => "MP4 stream",
+        }
+    }
+}
+
+/// Multiplexes pictures for those who read.
+pub(in crate::sink) struct Muxer {
+    container: Container,
+    stream: Broadcast,
+    /// While somebody reads.
+    running: Option<Running>,
+}
+
+/// The pipeline that multiplexes.
+struct Running {
+    pipeline: gst::Pipeline,
+    feeds: Feeds,
+    bus: gst::Bus,
+    /// The parameter sets that it was begun with; empty before the first key picture.
+    sets: Vec<u8>,
+}
+
+impl Muxer {
+    /// Sees whether all is there that it takes.
+    ///
+    /// # Errors
+    /// If an element is missing.
+    pub(in crate::sink) fn new(container: Container, stream: Broadcast) -> Result<Muxer, SinkError> {
+        drop(Running::start(container, &stream)?);
+        Ok(Muxer { container, stream, running: None })
+    }
+
+    /// Multiplexes one picture, if anybody reads.
+    ///
+    /// # Errors
+    /// If the multiplexer does not start, or failed.
+    pub(in crate::sink) fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
+        if self.stream.viewers() == 0 {
+            // After a pause it starts with a key picture again.
+            self.running = None;
+            return Ok(());
+        }
+        // The head of an MP4 file holds the parameter sets: with others it begins anew.
+        if self.container == Container::Fragments && unit.key {
+            let sets = fragments::parameter_sets(unit);
+            match &mut self.running {
+                Some(running) if running.sets.is_empty() => running.sets = sets,
+                Some(running) if running.sets != sets => self.running = None,
+                _ => {}
+            }
+        }
+        let running = match &mut self.running {
+            Some(running) => running,
+            none => none.insert(Running::start(self.container, &self.stream)?),
+        };
+        running.feeds.offer(unit);
+        match bus_error(&running.bus) {
+            Some(why) => Err(SinkError::Stage { stage: self.container.name(), why }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Running {
+    fn start(container: Container, stream: &Broadcast) -> Result<Running, SinkError> {
+        let failed = |why: String| SinkError::Stage { stage: container.name(), why };
+        let plugins = match container {
+            Container::TransportStream => "bad",
+            Container::Fragments => "good",
+        };
+        let missing =
+            |e: gst::glib::BoolError| failed(format!("{e}; install gstreamer1.0-plugins-{plugins}"));
+        let entry = gst_app::AppSrc::builder().format(gst::Format::Time).is_live(true).max_bytes(0).build();
+        let parse = gst::ElementFactory::make("h264parse")
+            .property("config-interval", -1)
+            .build()
+            .map_err(missing)?;
+        let mux = match container {
+            Container::TransportStream => gst::ElementFactory::make("mpegtsmux").build(),
+            Container::Fragments => gst::ElementFactory::make("mp4mux")
+                .property("streamable", true)
+                // Milliseconds: each picture is longer.
+                .property("fragment-duration", 1_u32)
+                .build(),
+        };
+        let mux = mux.map_err(missing)?;
+        let sink = gst_app::AppSink::builder()
+            .sync(false)
+            .enable_last_sample(false)
+            .async_(false)
+            .buffer_list(true)
+            .build();
+        let pipeline = gst::Pipeline::new();
+        let chain = [entry.upcast_ref(), &parse, &mux, sink.upcast_ref()];
+        pipeline.add_many(chain).map_err(missing)?;
+        gst::Element::link_many(chain).map_err(missing)?;
+        let out = stream.clone();
+        let mut cut: Box<dyn FnMut(&gst::SampleRef) + Send> = match container {
+            Container::TransportStream => Box::new(move |sample| transport_stream::hand_out(sample, &out)),
+            Container::Fragments => {
+                let mut cutter = fragments::Cutter::default();
+                Box::new(move |sample| cutter.hand_out(&bytes(sample), &out))
+            }
+        };
+        let on_chunk = move |sink: &gst_app::AppSink| {
+            let sample = sink.pull_sample().ok().ok_or(gst::FlowError::Eos)?;
+            cut(&sample);
+            Ok(gst::FlowSuccess::Ok)
+        };
+        sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(on_chunk).build());
+        let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
+        let feeds = Feeds::new(Arc::clone(&stream.key_wanted));
+        let running = Running { pipeline, feeds, bus, sets: Vec::new() };
+        let started = running.pipeline.set_state(gst::State::Playing);
+        started.map_err(|e| failed(bus_error(&running.bus).unwrap_or_else(|| e.to_string())))?;
+        running.feeds.join(entry, false);
+        Ok(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// All bytes of a sample.
+pub(super) fn bytes(sample: &gst::SampleRef) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut add = |buffer: &gst::BufferRef| {
+        if let Ok(map) = buffer.map_readable() {
+            all.extend_from_slice(&map);
+        }
+    };
+    if let Some(list) = sample.buffer_list() {
+        list.iter().for_each(&mut add);
+    } else if let Some(buffer) = sample.buffer() {
+        add(buffer);
+    }
+    all
+}
