@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 mod report;
+pub mod times;
 
 pub use report::{Recent, Report, StageReport};
+use times::{Counted, Times};
 
 use crate::source::{SourceState, SourceStatus};
 
@@ -24,6 +26,8 @@ pub struct Health {
     source: OnceLock<Arc<SourceStatus>>,
     problems: Mutex<BTreeMap<&'static str, String>>,
     done: Mutex<Done>,
+    latency: Times,
+    encoded_bytes: AtomicU64,
     stages: Mutex<Vec<(String, Arc<StageCounters>)>>,
 }
 
@@ -58,7 +62,7 @@ pub const SOURCE_STAGE: &str = "decode";
 #[derive(Debug, Default)]
 struct StageCounters {
     frames: AtomicU64,
-    busy_nanos: AtomicU64,
+    busy: Times,
     wait_nanos: AtomicU64,
     /// Of the last frames, exponentially averaged. Written by the stage's thread alone.
     recent_nanos: AtomicU64,
@@ -67,12 +71,12 @@ struct StageCounters {
 impl StageCounters {
     fn report(&self, name: &str) -> StageReport {
         let frames = self.frames.load(Relaxed);
-        let per_frame = |nanos: &AtomicU64| nanos.load(Relaxed) as f64 / 1e6 / frames.max(1) as f64;
+        let per_frame = |time: Duration| time.as_secs_f64() * 1e3 / frames.max(1) as f64;
         StageReport {
             name: name.to_owned(),
             frames,
-            busy_ms: per_frame(&self.busy_nanos),
-            wait_ms: per_frame(&self.wait_nanos),
+            busy_ms: per_frame(self.busy.sum()),
+            wait_ms: per_frame(Duration::from_nanos(self.wait_nanos.load(Relaxed))),
         }
     }
 }
@@ -85,7 +89,7 @@ impl StageHealth {
     /// One frame was worked on for `time`.
     pub fn worked(&self, time: Duration) {
         let (frames, now) = (self.0.frames.fetch_add(1, Relaxed), nanos(time));
-        self.0.busy_nanos.fetch_add(now, Relaxed);
+        self.0.busy.add(time);
         let before = self.0.recent_nanos.load(Relaxed) as f64;
         // The first frame allocates and warms up: the second one stands for what comes.
         let weight = if frames < FEWEST_FRAMES { 1.0 } else { 1.0 / WINDOW };
@@ -131,6 +135,8 @@ impl Health {
                 recent_at: Vec::with_capacity(RECENT),
                 next: 0,
             }),
+            latency: Times::default(),
+            encoded_bytes: AtomicU64::new(0),
             stages: Mutex::new(Vec::new()),
         }
     }
@@ -178,7 +184,13 @@ impl Health {
 
     /// Frames overtaken by newer ones, in the source or behind it.
     fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed) + self.source.get().map_or(0, |source| source.dropped())
+        let (behind, within) = self.drops();
+        behind + within
+    }
+
+    /// Frames overtaken by newer ones: behind the source, and in it.
+    pub fn drops(&self) -> (u64, u64) {
+        (self.dropped.load(Relaxed), self.source.get().map_or(0, |source| source.dropped()))
     }
 
     /// The source delivered a frame.
@@ -199,7 +211,9 @@ impl Health {
     /// A frame captured at `captured` has left the encoder (or reached the end).
     pub fn frame_done(&self, captured: Instant) {
         let now = Instant::now();
-        let micros = u32::try_from(now.saturating_duration_since(captured).as_micros()).unwrap_or(u32::MAX);
+        let latency = now.saturating_duration_since(captured);
+        let micros = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
+        self.latency.add(latency);
         let mut done = self.done();
         done.frames += 1;
         done.first.get_or_insert(now);
@@ -214,6 +228,36 @@ impl Health {
             done.recent_at[next] = now;
         }
         done.next = (done.next + 1) % RECENT;
+    }
+
+    /// So many bytes have left the encoder.
+    pub fn encoded(&self, bytes: usize) {
+        self.encoded_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Bytes that have left the encoder.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.encoded_bytes.load(Relaxed)
+    }
+
+    /// Latencies of all frames that reached the end.
+    pub fn latencies(&self) -> Counted {
+        self.latency.counted()
+    }
+
+    /// Times of each stage, in the order of the flow, and how long its frames waited before it, in seconds.
+    pub fn stage_times(&self) -> Vec<(String, Counted, f64)> {
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |(name, counters): &(String, Arc<StageCounters>)| {
+            let waited = Duration::from_nanos(counters.wait_nanos.load(Relaxed));
+            (name.clone(), counters.busy.counted(), waited.as_secs_f64())
+        };
+        stages.iter().map(of).collect()
+    }
+
+    /// How the source stands, if it says so.
+    pub fn source(&self) -> Option<SourceState> {
+        Some(self.source.get()?.state())
     }
 
     /// Frames that reached the end so far.
@@ -236,7 +280,7 @@ impl Health {
     pub fn waited_for_source(&self) -> Duration {
         let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         let source = stages.iter().find(|(name, _)| name == SOURCE_STAGE);
-        source.map_or(Duration::ZERO, |(_, counters)| Duration::from_nanos(counters.busy_nanos.load(Relaxed)))
+        source.map_or(Duration::ZERO, |(_, counters)| counters.busy.sum())
     }
 
     /// Frames that the source delivered.

@@ -33,7 +33,7 @@ const FLOORS: [&[&str]; 4] = [
         "written",
     ],
     &["source", "model", "features", "bank", "nearest", "score", "overlay", "sink"],
-    &["config", "flow", "detector", "collect", "eval", "health", "learn", "live", "prepare"],
+    &["config", "flow", "detector", "collect", "eval", "health", "learn", "live", "prepare", "web"],
     &["cli", "cmd"],
 ];
 

@@ -245,7 +245,7 @@ fn a_recording_keeps_every_frame_and_its_time() {
     let path = dir.path().join("out.mp4");
     let encoded = Arc::new(Mutex::new(Vec::new()));
     let hooked = Arc::clone(&encoded);
-    let hook = Box::new(move |id, at: Instant| hooked.lock().unwrap().push((id, at)));
+    let hook = Box::new(move |id, at: Instant, _| hooked.lock().unwrap().push((id, at)));
     let config = OutputConfig { record: Some(path.clone()), ..unserved() };
     let mut out = VideoOut::open(&config, None, Haste::Offline, None, Some(hook), None).unwrap();
     let pool = Pool::new();

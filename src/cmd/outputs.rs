@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::config::Config;
 use crate::detector::VideoEnd;
 use crate::health::Health;
+use crate::live::{DetectionStatus, Standing};
 use crate::sink::OutputConfig;
 
 #[cfg(feature = "media")]
@@ -35,6 +36,27 @@ pub fn servers(output: &OutputConfig) -> Result<Servers> {
     nothing_to_show(output)?;
     Ok(Servers)
 }
+
+/// What is told over HTTP beside the streams.
+pub struct Told {
+    /// How the streams stand now.
+    pub streams: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
+    /// The detection lane, if verdicts go their own way.
+    pub detection: Option<Arc<DetectionStatus>>,
+}
+
+/// Page, API and metrics at the HTTP server, if there is one.
+#[cfg(feature = "media")]
+pub fn tell(servers: &Servers, told: Told) {
+    let Told { streams, detection } = told;
+    let begun = std::time::Instant::now();
+    let subject = crate::web::Subject { streams, detection, audience: servers.audience(), begun };
+    servers.add_routes(crate::web::routes(Arc::new(subject)));
+}
+
+/// There is no HTTP server without video.
+#[cfg(not(feature = "media"))]
+pub fn tell(_: &Servers, _: Told) {}
 
 /// A stream at the servers, at `/NAME` and `/NAME.ts` or without a name where the config says, and in the recording of
 /// `output`. For a live source a busy encoder loses frames, which are counted; for one that can wait nothing is lost.
@@ -99,7 +121,10 @@ fn open(
     }
 
     let told = Arc::clone(health);
-    let hook = Box::new(move |_, captured| told.frame_done(captured));
+    let hook = Box::new(move |_, captured, bytes| {
+        told.encoded(bytes);
+        told.frame_done(captured);
+    });
     let haste = if wait { Haste::Offline } else { Haste::Live };
     let states = Arc::clone(health);
     let state: StateHook = Arc::new(move |part, problem| states.problem(part, problem));

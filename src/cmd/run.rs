@@ -96,6 +96,9 @@ struct Open {
 fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop) -> Result<Ended> {
     let servers = outputs::servers(&config.output)?;
     let live = Live::new(config, !args.detect.bypass, stop.clone());
+    let told = live.clone();
+    let streams = Box::new(move || told.streams());
+    outputs::tell(&servers, outputs::Told { streams, detection: live.detection().cloned() });
     let mut logs: BTreeMap<PathBuf, EventQueue> = BTreeMap::new();
     let mut streams = Vec::new();
     for Open { config, source, stop } in opened {
@@ -163,6 +166,9 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
         verdicts: None,
         ended: false,
     };
+    let told = standing.clone();
+    let streams = Box::new(move || vec![told.clone()]);
+    outputs::tell(&servers, outputs::Told { streams, detection: None });
     let known = standing.clone();
     let standings = Box::new(move || vec![known.clone()]);
     let watched = Watched { streams: standings, detection: None, steady: false };

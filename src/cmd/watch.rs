@@ -14,7 +14,7 @@ use sd_notify::NotifyState;
 use crate::clock::Clock;
 use crate::frame::StreamId;
 use crate::health::Health;
-use crate::live::{DetectionStatus, GaveUp, LaneState, Standing};
+use crate::live::{DetectionStatus, GaveUp, LaneState, Standing, is_ready};
 use crate::stop::Stop;
 
 /// How often it looks.
@@ -66,8 +66,7 @@ impl Progress {
 impl Watched {
     /// Whether each stream's first picture has left the encoder and the detector is open.
     fn is_ready(&self) -> bool {
-        let opening = self.detection.as_ref().is_some_and(|one| one.lane() == LaneState::Opening);
-        !opening && (self.streams)().iter().all(|stream| stream.pictures.frames_done() > 0)
+        is_ready(&(self.streams)(), self.detection.as_deref())
     }
 
     /// The figures in a line.

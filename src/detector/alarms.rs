@@ -45,13 +45,24 @@ pub(super) struct Alarm {
     pub scale: ScoreScale,
 }
 
+/// What the score of normal frames is, by the bank's held-out ones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Baseline {
+    /// Half of all cells score less.
+    pub median: f32,
+    /// Standard deviation of all cells.
+    pub deviation: f64,
+}
+
 /// The scores that alarm in a stream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Level {
     /// The threshold, and a step of the score.
     pub scale: ScoreScale,
     /// Where the threshold comes from, in words.
     pub basis: String,
+    /// What is normal, if the bank tells.
+    pub baseline: Option<Baseline>,
 }
 
 impl Alarms {
@@ -93,7 +104,11 @@ impl Alarms {
         let regions = |threshold| Regions::new(threshold, rules.min_region_px);
         let weak = (rules.event_reach > 0.0).then(|| regions(threshold.value - rules.event_reach));
         self.insert(stream, Alarm { roi, regions: regions(threshold.value), weak, scale });
-        Ok(Level { scale, basis: threshold.basis })
+        let baseline = calibrated.and_then(|known| {
+            let median = known.quantiles.iter().find(|(level, _)| *level == 0.5)?.1;
+            Some(Baseline { median, deviation: known.deviation })
+        });
+        Ok(Level { scale, basis: threshold.basis, baseline })
     }
 
     /// Frames of `stream` are judged no more.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-pub use alarms::{Alarms, Level};
+pub use alarms::{Alarms, Baseline, Level};
 pub use ends::{Deliver, Draw, Record, VideoEnd};
 pub use events::{EventRecorder, EventRecorders};
 pub use items::{Featured, Judged, Mapped, Measured, Prepared, RoadSeen, Verdict};
@@ -47,6 +47,10 @@ pub struct Detector {
     pub alarms: Alarms,
     /// Device, model and bank in a few words, for the status line.
     pub summary: String,
+    /// The search engine, if any method searches.
+    pub search: Option<String>,
+    /// Why better devices were passed over.
+    pub fallbacks: Vec<String>,
 }
 
 impl Detector {
@@ -55,7 +59,7 @@ impl Detector {
     /// # Errors
     /// What does not open or does not fit, with the remedy.
     pub fn open(config: &Config) -> Result<Detector> {
-        let Opened { mut front, mut scoring, bank, engine, numbers, .. } =
+        let Opened { mut front, mut scoring, bank, engine, fallbacks, numbers } =
             Opened::open(config, &[config.score.method])?;
         let road = config.roi.has_model().then(|| RoadModel::open(config)).transpose()?;
         let session = &front.extract.session;
@@ -70,7 +74,12 @@ impl Detector {
             let look = Box::new(move |frame: &Frame| model.look(frame));
             Road::new(look, config.roi.every, alarms.clone())
         });
-        Ok(Detector { summary, front, score, alarms })
+        Ok(Detector { summary, search: engine, fallbacks, front, score, alarms })
+    }
+
+    /// What runs the model.
+    pub fn provider(&self) -> &str {
+        self.front.extract.session.provider()
     }
 
     /// The stages from a frame to its verdict, in their order.

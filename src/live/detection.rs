@@ -9,7 +9,7 @@ use super::gave_up::GaveUp;
 use super::ladder::{Finding, Ladder};
 use super::priority;
 use super::shared::Shared;
-use super::verdicts::{DetectionStatus, Scored};
+use super::verdicts::{DetectionStatus, Facts, Scored};
 use crate::causes::in_one_line;
 use crate::config::Config;
 use crate::detector::{Alarms, Detector, Judged, Record};
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A detector that can be put to work.
 pub(super) struct Opened {
     pub alarms: Alarms,
-    pub summary: String,
+    pub facts: Facts,
     pub chain: Box<Chain>,
 }
 
@@ -42,8 +42,14 @@ pub(super) type Opener = dyn Fn(&Config) -> Result<Opened> + Send + Sync;
 /// As [`Detector::open`].
 pub(super) fn open(config: &Config) -> Result<Opened> {
     let detector = Detector::open(config)?;
-    let (alarms, summary) = (detector.alarms.clone(), detector.summary.clone());
-    Ok(Opened { alarms, summary, chain: Box::new(|frames| detector.chain(frames)) })
+    let alarms = detector.alarms.clone();
+    let facts = Facts {
+        summary: detector.summary.clone(),
+        provider: detector.provider().to_owned(),
+        search: detector.search.clone(),
+        fallbacks: detector.fallbacks.clone(),
+    };
+    Ok(Opened { alarms, facts, chain: Box::new(|frames| detector.chain(frames)) })
 }
 
 /// Opens the detector and lets it judge; opens it again where it fails, but not for ever, or where it is too slow and the
@@ -117,7 +123,7 @@ fn judge(
     detector: Opened,
     ladder: &Arc<Mutex<Ladder>>,
 ) -> Result<()> {
-    status.opened(detector.summary.clone());
+    status.opened(detector.facts);
     let record = Record { events: shared.recorders.clone(), ..Record::default() };
     // Its own token: a lane that ends must not end the pictures.
     let stop = shared.stop.of_part();

@@ -12,15 +12,17 @@ mod gave_up;
 mod handover;
 mod ladder;
 mod priority;
+mod scores;
 mod shared;
 mod show;
 mod streams;
 mod verdicts;
 
 pub use gave_up::GaveUp;
-pub use shared::Standing;
+pub use scores::{Recent, RecentScores, ScoreFigures};
+pub use shared::{Standing, is_ready};
 pub use streams::{Live, Stream};
-pub use verdicts::{DetectionStatus, LaneState, Verdicts};
+pub use verdicts::{DetectionStatus, Facts, LaneState, Scored, Verdicts};
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::gave_up::GaveUp;
 use super::handover::Handovers;
-use super::verdicts::{DetectionStatus, Verdicts};
+use super::verdicts::{DetectionStatus, LaneState, Verdicts};
 use crate::causes::in_one_line;
 use crate::config::{Config, StreamConfig};
 use crate::detector::{Alarms, EventRecorders};
@@ -30,6 +30,19 @@ pub struct Standing {
     pub verdicts: Option<Arc<Verdicts>>,
     /// Whether its pictures have ended.
     pub ended: bool,
+}
+
+impl Standing {
+    /// What it is called where it has no name.
+    pub fn called(&self) -> &str {
+        self.name.as_deref().unwrap_or("stream")
+    }
+}
+
+/// Whether each stream's first picture has left the encoder and the detector is open.
+pub fn is_ready(streams: &[Standing], detection: Option<&DetectionStatus>) -> bool {
+    let opening = detection.is_some_and(|one| one.lane() == LaneState::Opening);
+    !opening && streams.iter().all(|stream| stream.pictures.frames_done() > 0)
 }
 
 /// What the lanes share.
@@ -162,7 +175,9 @@ impl Running {
     /// # Errors
     /// What it asks for and model and bank do not give.
     pub fn judge_by(&self, alarms: &Alarms, id: StreamId) -> Result<()> {
-        let added = alarms.add(id, &self.config.score).map(drop);
+        let added = alarms.add(id, &self.config.score);
+        let added = added
+            .map(|level| self.standing.verdicts.iter().for_each(|one| one.scores.judge_by(level.clone())));
         match &self.standing.name {
             Some(name) => added.with_context(|| format!("stream {name:?}")),
             None => added,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::scores::RecentScores;
 use crate::detector::Verdict;
 use crate::frame::FrameId;
 use crate::health::Health;
@@ -47,14 +48,26 @@ pub struct DetectionStatus {
 #[derive(Debug)]
 struct State {
     lane: LaneState,
-    /// Device, model and bank in a few words.
-    summary: Option<String>,
+    facts: Option<Arc<Facts>>,
     restarts: u64,
+}
+
+/// What judges.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Device, model and bank in a few words.
+    pub summary: String,
+    /// What runs the model.
+    pub provider: String,
+    /// What searches, if anything does.
+    pub search: Option<String>,
+    /// Why better devices were passed over.
+    pub fallbacks: Vec<String>,
 }
 
 impl Default for DetectionStatus {
     fn default() -> Self {
-        let state = State { lane: LaneState::Opening, summary: None, restarts: 0 };
+        let state = State { lane: LaneState::Opening, facts: None, restarts: 0 };
         DetectionStatus {
             state: Mutex::new(state),
             health: Arc::new(Health::new()),
@@ -69,10 +82,10 @@ impl DetectionStatus {
     }
 
     /// The detector is open.
-    pub(super) fn opened(&self, summary: String) {
+    pub(super) fn opened(&self, facts: Facts) {
         let mut state = self.state();
         state.lane = LaneState::Running;
-        state.summary = Some(summary);
+        state.facts = Some(Arc::new(facts));
     }
 
     /// The detector is opened anew, with other settings.
@@ -88,8 +101,13 @@ impl DetectionStatus {
     }
 
     /// Device, model and bank in a few words; nothing before the detector is open.
-    pub(super) fn summary(&self) -> Option<String> {
-        self.state().summary.clone()
+    pub fn summary(&self) -> Option<String> {
+        self.facts().map(|facts| facts.summary.clone())
+    }
+
+    /// What judges; nothing before the detector is open.
+    pub fn facts(&self) -> Option<Arc<Facts>> {
+        self.state().facts.clone()
     }
 
     /// How the lane stands.
@@ -119,22 +137,30 @@ pub struct Verdicts {
     newest: Mutex<Option<Arc<Scored>>>,
     /// Counts them when they are first shown.
     pub health: Health,
+    /// What their scores have been lately.
+    pub scores: RecentScores,
     /// The lane that they come from.
     pub detection: Arc<DetectionStatus>,
 }
 
 impl Verdicts {
     pub(super) fn of(detection: &Arc<DetectionStatus>) -> Verdicts {
-        Verdicts { newest: Mutex::default(), health: Health::new(), detection: Arc::clone(detection) }
+        Verdicts {
+            newest: Mutex::default(),
+            health: Health::new(),
+            scores: RecentScores::default(),
+            detection: Arc::clone(detection),
+        }
     }
 
     /// A frame was judged; `None`: what is known holds no more.
     pub(super) fn publish(&self, scored: Option<Scored>) {
+        scored.iter().for_each(|scored| self.scores.see(&scored.verdict));
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = scored.map(Arc::new);
     }
 
     /// The newest one.
-    pub(super) fn newest(&self) -> Option<Arc<Scored>> {
+    pub fn newest(&self) -> Option<Arc<Scored>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -243,12 +243,12 @@ fn watch_encoder(encoder: &gst::Element, shared: &Arc<FanOut>) {
     };
     let shared = Arc::clone(shared);
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        if let Some(pts) = info.buffer().and_then(|b| b.pts()) {
+        if let Some((pts, bytes)) = info.buffer().and_then(|b| Some((b.pts()?, b.size()))) {
             // Encoders shift their times away from zero and say so in the segment.
             let segment = pad.sticky_event::<gst::event::Segment>(0);
             let segment = segment.as_ref().and_then(|e| e.segment().downcast_ref::<gst::ClockTime>());
             if let Some(time) = segment.map_or(Some(pts), |s| s.to_running_time(pts)) {
-                shared.encoded(time);
+                shared.encoded(time, bytes);
             }
         }
         gst::PadProbeReturn::Ok

@@ -10,9 +10,9 @@ use super::SinkError;
 use super::outlet::{AccessUnit, KeyWanted, Outlet};
 use crate::frame::FrameId;
 
-/// Called on the encoder's thread with each frame's number and `Frame::captured` when its
-/// encoded picture leaves the encoder.
-pub type EncodedHook = Box<dyn FnMut(FrameId, Instant) + Send>;
+/// Called on the encoder's thread with each frame's number, `Frame::captured` and the bytes of its encoded picture when
+/// that leaves the encoder.
+pub type EncodedHook = Box<dyn FnMut(FrameId, Instant, usize) + Send>;
 
 /// What the encoder's thread and the pusher share.
 pub(super) struct FanOut {
@@ -38,8 +38,8 @@ impl FanOut {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An encoded picture of the frame with this time is out.
-    pub(super) fn encoded(&self, time: gst::ClockTime) {
+    /// An encoded picture of the frame with this time is out, of so many bytes.
+    pub(super) fn encoded(&self, time: gst::ClockTime, bytes: usize) {
         let mut progress = self.progress();
         while let Some(&(inside, id, captured)) = progress.inside.front()
             && inside <= time
@@ -48,7 +48,7 @@ impl FanOut {
             if inside == time
                 && let Some(hook) = self.hook.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
             {
-                hook(id, captured);
+                hook(id, captured, bytes);
             }
         }
     }

@@ -54,7 +54,7 @@ pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
 pub use presence::findings;
 pub use score_maps::{ScoreFormat, ScoreMapWriter};
 #[cfg(feature = "media")]
-pub use servers::{Mount, Servers, Viewers};
+pub use servers::{Audience, Mount, Servers, Viewers, WatchedAt};
 pub use state::StateHook;
 #[cfg(feature = "media")]
 pub use video::{Haste, VideoOut};

@@ -204,6 +204,11 @@ impl RtspServer {
             .attach(Some(&self.context));
     }
 
+    /// Port and path of the stream of this name.
+    pub(super) fn at(&self, name: Option<&str>) -> String {
+        format!(":{}{}", self.socket.port(), self.path(name))
+    }
+
     /// How many watch the stream of this name.
     pub(super) fn viewers(&self, name: Option<&str>) -> usize {
         let path = self.path(name);

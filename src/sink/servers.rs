@@ -1,6 +1,6 @@
 //! The RTSP and the HTTP server: one of each for all streams, which come and go while they run.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::SinkError;
 use super::config::{OutputConfig, is_stream_name};
@@ -66,9 +66,35 @@ impl Servers {
 
     /// How many watch the stream of this name now.
     pub fn viewers(&self, name: Option<&str>) -> Viewers {
+        self.audience().viewers(name)
+    }
+
+    /// Who watches what, for those that must not keep the servers alive.
+    pub fn audience(&self) -> Audience {
+        let http = self.http.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        Audience { rtsp: self.rtsp.as_ref().map_or_else(Weak::new, Arc::downgrade), http }
+    }
+}
+
+/// Who watches what. Once the servers have ended, nobody watches anything.
+#[derive(Clone)]
+pub struct Audience {
+    rtsp: Weak<RtspServer>,
+    http: Weak<HttpServer>,
+}
+
+impl Audience {
+    /// Where the stream of this name is watched, if it is served.
+    pub fn watched_at(&self, name: Option<&str>) -> WatchedAt {
+        let [ts, mp4] = self.http.upgrade().map_or([None, None], |server| server.paths(name));
+        WatchedAt { mp4, ts, rtsp: self.rtsp.upgrade().map(|server| server.at(name)) }
+    }
+
+    /// How many watch the stream of this name now.
+    pub fn viewers(&self, name: Option<&str>) -> Viewers {
         Viewers {
-            rtsp: self.rtsp.as_ref().map_or(0, |server| server.viewers(name)),
-            http: self.http.as_ref().map_or(0, |server| server.viewers(name)),
+            rtsp: self.rtsp.upgrade().map_or(0, |server| server.viewers(name)),
+            http: self.http.upgrade().map_or(0, |server| server.viewers(name)),
         }
     }
 }
@@ -80,6 +106,17 @@ pub struct Mount {
     pub(super) key_wanted: Arc<KeyWanted>,
     pub(super) outlets: Vec<Box<dyn Outlet>>,
     pub(super) urls: Vec<String>,
+}
+
+/// Where a stream is watched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WatchedAt {
+    /// Path of the fragmented MP4 at the HTTP server.
+    pub mp4: Option<String>,
+    /// Path of the MPEG-TS at the HTTP server.
+    pub ts: Option<String>,
+    /// Port and path at the RTSP server: `:8554/front`.
+    pub rtsp: Option<String>,
 }
 
 /// How many watch a stream.

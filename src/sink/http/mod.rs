@@ -182,6 +182,14 @@ impl HttpServer {
         Ok(HttpMount { server: Arc::clone(self), muxers, stem, url })
     }
 
+    /// The paths of the stream of this name, MPEG-TS and fragmented MP4, if it is served.
+    pub(super) fn paths(&self, name: Option<&str>) -> [Option<String>; 2] {
+        let stem = self.stem(name);
+        let streams = self.shared.streams();
+        let found = streams.iter().find(|stream| stream.stem == stem);
+        found.map_or([None, None], |stream| stream.served.each_ref().map(|one| Some(one.1.clone())))
+    }
+
     /// How many watch the stream of this name.
     pub(super) fn viewers(&self, name: Option<&str>) -> usize {
         let stem = self.stem(name);

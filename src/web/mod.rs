@@ -1,0 +1,105 @@
+//! What the HTTP server says beside the streams: a page for people, an API for programs ([`state`]), metrics for
+//! Prometheus. Handlers only read what the lanes have counted; nothing here makes a frame wait.
+
+mod documents;
+mod metrics;
+mod page;
+mod problem;
+pub mod state;
+mod updates;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::live::{DetectionStatus, Standing, is_ready};
+use crate::sink::Audience;
+use problem::Problem;
+use state::Whole;
+
+/// What is told of.
+pub struct Subject {
+    /// How the streams stand now.
+    pub streams: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
+    /// The detection lane, if verdicts go their own way.
+    pub detection: Option<Arc<DetectionStatus>>,
+    /// Who watches.
+    pub audience: Audience,
+    /// When the run began.
+    pub begun: Instant,
+}
+
+impl Subject {
+    fn is_ready(&self) -> bool {
+        is_ready(&(self.streams)(), self.detection.as_deref())
+    }
+}
+
+/// The API in the words of OpenAPI.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "farout",
+    description = "What a running farout sees, how it stands, and how it is told to change. Errors are problem details (RFC 9457)."
+))]
+struct Api;
+
+/// All routes that tell of `subject`.
+pub fn routes(subject: Arc<Subject>) -> Router {
+    let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(state::state))
+        .routes(routes!(state::streams))
+        .routes(routes!(state::stream))
+        .routes(routes!(updates::updates))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .split_for_parts();
+    let described = documents::Described::new(api);
+    router
+        .route(documents::PATH, get(move || documents::describe(described.clone())))
+        .merge(page::routes())
+        .fallback(absent)
+        .method_not_allowed_fallback(not_so)
+        .with_state(subject)
+}
+
+/// Whether the process answers. What stands still for good ends it, so that it is started again.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = OK, description = "It answers.", body = String)))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether every stream's first picture has left the encoder and the detector judges.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = OK, description = "It does what it should.", body = String),
+    (status = SERVICE_UNAVAILABLE, description = "Not yet, or not now.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn readyz(State(subject): State<Arc<Subject>>) -> Response {
+    let whole = Whole::of(&subject);
+    match whole.why_not_ready() {
+        None => "ready\n".into_response(),
+        Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not ready", why).into_response(),
+    }
+}
+
+async fn absent(request: Request) -> Problem {
+    let path = request.uri().path();
+    let why = format!("there is nothing at {path}; / is the page, {} describes the API", documents::PATH);
+    Problem::new(StatusCode::NOT_FOUND, "not here", why)
+}
+
+async fn not_so(request: Request) -> Problem {
+    let why = format!("{} is not how {} is used", request.method(), request.uri().path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "another method", why)
+}
+
+/// What is answered where all goes well.
+type Answer<T> = Result<Json<T>, Problem>;
