@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -23,7 +23,7 @@ pub struct Health {
     dropped: AtomicU64,
     failed: AtomicU64,
     faulty_patches: Arc<AtomicU64>,
-    source: OnceLock<Arc<SourceStatus>>,
+    source: Mutex<Option<Arc<SourceStatus>>>,
     problems: Mutex<BTreeMap<&'static str, String>>,
     done: Mutex<Done>,
     latency: Times,
@@ -124,7 +124,7 @@ impl Health {
             dropped: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             faulty_patches: Arc::default(),
-            source: OnceLock::new(),
+            source: Mutex::default(),
             problems: Mutex::default(),
             done: Mutex::new(Done {
                 frames: 0,
@@ -152,9 +152,13 @@ impl Health {
         StageHealth(counters)
     }
 
-    /// The source of the frames says how it stands in `status`. The first one counts.
+    /// The source of the frames says how it stands in `status`, from now on.
     pub fn watch(&self, status: Arc<SourceStatus>) {
-        let _ = self.source.set(status);
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    fn watched(&self) -> Option<Arc<SourceStatus>> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where the search counts patches whose features are not finite.
@@ -178,7 +182,7 @@ impl Health {
 
     /// What is wrong with a source that gives no frames now.
     pub fn lost(&self) -> Option<String> {
-        let status = self.source.get().filter(|source| source.state() == SourceState::Lost)?;
+        let status = self.watched().filter(|source| source.state() == SourceState::Lost)?;
         status.problem()
     }
 
@@ -190,7 +194,7 @@ impl Health {
 
     /// Frames overtaken by newer ones: behind the source, and in it.
     pub fn drops(&self) -> (u64, u64) {
-        (self.dropped.load(Relaxed), self.source.get().map_or(0, |source| source.dropped()))
+        (self.dropped.load(Relaxed), self.watched().map_or(0, |source| source.dropped()))
     }
 
     /// The source delivered a frame.
@@ -257,7 +261,7 @@ impl Health {
 
     /// How the source stands, if it says so.
     pub fn source(&self) -> Option<SourceState> {
-        Some(self.source.get()?.state())
+        Some(self.watched()?.state())
     }
 
     /// Frames that reached the end so far.
@@ -361,7 +365,7 @@ impl Health {
             frames_in: self.frames_in.load(Relaxed),
             dropped: self.dropped(),
             failed: self.failed.load(Relaxed),
-            reconnects: self.source.get().map_or(0, |source| source.reconnects()),
+            reconnects: self.watched().map_or(0, |source| source.reconnects()),
             faulty_patches: self.faulty_patches.load(Relaxed),
             seconds: self.begun.elapsed().as_secs_f64(),
             fps: if span > 0.0 { (done.frames - 1) as f64 / span } else { 0.0 },

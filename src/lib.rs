@@ -26,9 +26,9 @@
 //! | floor | modules |
 //! |---|---|
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
-//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`learn`] (footage -> detector), `web` (page, API, metrics), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
+//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`learn`] (footage -> detector), [`steer`] (changes while it runs), `web` (page, API, metrics), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pool`], [`mod@file`], [`random`], [`ranges`], [`stop`], [`views`], `written` |
+//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pending`], [`pool`], [`mod@file`], [`random`], [`ranges`], [`stop`], [`views`], `written` |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -87,6 +87,7 @@ pub mod model;
 pub mod motion;
 pub mod nearest;
 pub mod overlay;
+pub mod pending;
 pub mod pool;
 pub mod prepare;
 pub mod random;
@@ -98,6 +99,7 @@ pub mod sink;
 #[path = "../tests/support/skipped.rs"]
 mod skipped;
 pub mod source;
+pub mod steer;
 pub mod stop;
 pub mod views;
 #[cfg(feature = "media")]

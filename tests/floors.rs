@@ -24,6 +24,7 @@ const FLOORS: [&[&str]; 4] = [
         "library",
         "luma",
         "motion",
+        "pending",
         "pool",
         "random",
         "ranges",
@@ -33,7 +34,7 @@ const FLOORS: [&[&str]; 4] = [
         "written",
     ],
     &["source", "model", "features", "bank", "nearest", "score", "overlay", "sink"],
-    &["config", "flow", "detector", "collect", "eval", "health", "learn", "live", "prepare", "web"],
+    &["config", "flow", "detector", "collect", "eval", "health", "learn", "live", "prepare", "steer", "web"],
     &["cli", "cmd"],
 ];
 

@@ -22,6 +22,7 @@ mod model_inspect;
 mod model_prepare;
 mod model_warm;
 mod outputs;
+mod parts;
 mod progress;
 mod replay;
 mod reported;

@@ -8,13 +8,15 @@ use anyhow::Result;
 use crate::config::Config;
 use crate::detector::VideoEnd;
 use crate::health::Health;
-use crate::live::{DetectionStatus, Standing};
+use crate::live::{DetectionStatus, Reencode, Standing};
 use crate::sink::OutputConfig;
+use crate::steer::Steering;
 
 #[cfg(feature = "media")]
 pub use crate::sink::Servers;
 
 /// There are none without video.
+#[derive(Clone)]
 #[cfg(not(feature = "media"))]
 pub struct Servers;
 
@@ -43,16 +45,28 @@ pub struct Told {
     pub streams: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
     /// The detection lane, if verdicts go their own way.
     pub detection: Option<Arc<DetectionStatus>>,
+    /// What changes the run, if it can be changed.
+    pub steering: Option<Arc<Steering>>,
 }
 
 /// Page, API and metrics at the HTTP server, if there is one.
 #[cfg(feature = "media")]
 pub fn tell(servers: &Servers, told: Told) {
-    let Told { streams, detection } = told;
+    let Told { streams, detection, steering } = told;
     let begun = std::time::Instant::now();
-    let subject = crate::web::Subject { streams, detection, audience: servers.audience(), begun };
-    servers.add_routes(crate::web::routes(Arc::new(subject)));
+    let subject = crate::web::Subject { streams, detection, steering, audience: servers.audience(), begun };
+    servers.answer_by(Some(crate::web::routes(Arc::new(subject))));
 }
+
+/// Nothing is told any more.
+#[cfg(feature = "media")]
+pub fn fall_silent(servers: &Servers) {
+    servers.answer_by(None);
+}
+
+/// There is no HTTP server without video.
+#[cfg(not(feature = "media"))]
+pub fn fall_silent(_: &Servers) {}
 
 /// There is no HTTP server without video.
 #[cfg(not(feature = "media"))]
@@ -69,7 +83,7 @@ pub fn live(
     live: bool,
     rate: Option<f64>,
     health: &Arc<Health>,
-) -> Result<Box<dyn VideoEnd>> {
+) -> Result<(Box<dyn VideoEnd>, Option<Reencode>)> {
     open(output, Some(at), !live, rate, health)
 }
 
@@ -84,7 +98,7 @@ pub fn file(
     health: &Arc<Health>,
 ) -> Result<Box<dyn VideoEnd>> {
     let output = OutputConfig { record: Some(path.to_owned()), ..config.output.clone() };
-    open(&output, None, true, rate, health)
+    Ok(open(&output, None, true, rate, health)?.0)
 }
 
 #[cfg(feature = "media")]
@@ -94,7 +108,7 @@ fn open(
     wait: bool,
     rate: Option<f64>,
     health: &Arc<Health>,
-) -> Result<Box<dyn VideoEnd>> {
+) -> Result<(Box<dyn VideoEnd>, Option<Reencode>)> {
     use super::answer;
     use crate::frame::Frame;
     use crate::sink::{Haste, StateHook, VideoOut};
@@ -134,7 +148,10 @@ fn open(
         // What a person who starts the program looks for.
         answer::print(format!("watch {url}\n"))?;
     }
-    Ok(Box::new(Video { out, health: Arc::clone(health), dropped: 0 }))
+    let control = out.control();
+    // Where nothing may be lost nothing is changed on the way.
+    let reencode = (!wait).then(|| -> Reencode { Arc::new(move |output| Ok(control.apply(output)?)) });
+    Ok((Box::new(Video { out, health: Arc::clone(health), dropped: 0 }), reencode))
 }
 
 /// What is judged is not shown; events are written all the same.
@@ -145,7 +162,7 @@ fn open(
     _: bool,
     _: Option<f64>,
     health: &Arc<Health>,
-) -> Result<Box<dyn VideoEnd>> {
+) -> Result<(Box<dyn VideoEnd>, Option<Reencode>)> {
     struct Unseen(Arc<Health>);
 
     impl VideoEnd for Unseen {
@@ -160,7 +177,7 @@ fn open(
     }
 
     nothing_to_show(output)?;
-    Ok(Box::new(Unseen(Arc::clone(health))))
+    Ok((Box::new(Unseen(Arc::clone(health))), None))
 }
 
 #[cfg(not(feature = "media"))]

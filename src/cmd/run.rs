@@ -1,7 +1,6 @@
 //! `farout run`: a live stream or a recording in, the overlay out over RTSP and HTTP.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +8,22 @@ use anyhow::{Context, Result, anyhow};
 
 use super::apart::{apart, real};
 use super::limited::limited;
+use super::outputs::{self, Told};
+use super::parts::{Logs, Parts};
 use super::reported::Reported;
+use super::signals::{self, Reload};
 use super::watch::{Watch, Watched};
-use super::{outputs, settings, signals, unread};
+use super::{settings, unread};
 use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, StreamConfig};
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, EventRecorders, Record, Status, detect};
 use crate::flow::{Flow, FlowError, Pace};
 use crate::health::Health;
-use crate::live::{self, GaveUp, Live, Standing};
+use crate::live::{GaveUp, Live, Standing};
 use crate::overlay::Overlay;
-use crate::sink::{EventLog, EventQueue, EventSink, ShownPictures, StateHook};
+use crate::sink::ShownPictures;
 use crate::source::{self, Purpose, Source};
+use crate::steer::Steering;
 use crate::stop::Stop;
 
 /// Runs until all sources end, time is over or a signal comes.
@@ -32,7 +35,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let streams = config.each_stream()?;
     refuse_overwriting(&streams)?;
     let stop = Stop::new();
-    signals::listen(&stop)?;
+    let reload = Reload::default();
+    signals::listen_and_reload(&stop, &reload)?;
     // Cheap things first: a port in use or a missing camera should not wait for the model.
     let opened = open_sources(streams, &stop)?;
     let all_live = opened.iter().all(|one| one.source.is_live());
@@ -43,7 +47,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         return Err(ConfigError::Invalid(why.into()).into());
     }
     let (result, stuck, reported) = match lanes {
-        true => in_lanes(args, config, opened, stop)?,
+        true => in_lanes(args, config, opened, stop, &reload)?,
         false => scored(args, &config, opened, &stop)?,
     };
     reported.tell(args.detect.json)?;
@@ -93,57 +97,47 @@ struct Open {
 ///
 /// # Errors
 /// Outputs that cannot be opened.
-fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop) -> Result<Ended> {
+fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reload: &Reload) -> Result<Ended> {
     let servers = outputs::servers(&config.output)?;
-    let live = Live::new(config, !args.detect.bypass, stop.clone());
-    let told = live.clone();
-    let streams = Box::new(move || told.streams());
-    outputs::tell(&servers, outputs::Told { streams, detection: live.detection().cloned() });
-    let mut logs: BTreeMap<PathBuf, EventQueue> = BTreeMap::new();
+    let live = Live::new(config.clone(), !args.detect.bypass, stop.clone());
+    let parts = Parts {
+        args: args.clone(),
+        servers: servers.clone(),
+        detection: live.detection().map(|detection| Arc::clone(&detection.health)),
+        stop: stop.clone(),
+        logs: Logs::default(),
+    };
     let mut streams = Vec::new();
-    for Open { config, source, stop } in opened {
-        let pictures = Arc::new(Health::new());
-        let video = outputs::live(
-            &config.output,
-            (&servers, config.name.as_deref()),
-            true,
-            source.rate(),
-            &pictures,
-        )?;
-        let events = match (&config.output.events, live.detection()) {
-            (Some(path), Some(detection)) => Some(events(&mut logs, path, &detection.health)?),
-            _ => None,
-        };
-        let source = limited(source, args.detect.frames);
-        streams.push(live::Stream { config, source, video, events, pictures, stop });
+    for Open { config: stream, source, stop } in opened {
+        streams.push(parts.with_source(stream, &config.output, source, stop)?);
     }
     for stream in streams {
         live.add(stream)?;
     }
+    let steering = Arc::new(Steering::new(live.clone(), Box::new(parts), config, stop.clone()));
+    let told = live.clone();
+    let streams = Box::new(move || told.streams());
+    let told = Told { streams, detection: live.detection().cloned(), steering: Some(Arc::clone(&steering)) };
+    outputs::tell(&servers, told);
+    let reloads = Arc::downgrade(&steering);
+    reload.put(Box::new(move || reloads.upgrade().iter().for_each(|steering| reread(steering))));
+    drop(steering);
     let (watched, detection) = (live.clone(), live.detection().cloned());
     let standings = Box::new(move || watched.streams());
     let watched = Watched { streams: standings, detection: detection.clone(), steady: true };
     let watch = Watch::start(watched, stop, args.seconds).context("cannot start a thread")?;
     let result = live.run();
+    outputs::fall_silent(&servers);
     let stuck = watch.end();
     Ok((result, stuck, Reported::of(&live.streams(), detection.as_deref())))
 }
 
-/// Where events of this path go: streams may share a log.
-fn events(
-    logs: &mut BTreeMap<PathBuf, EventQueue>,
-    path: &Path,
-    health: &Arc<Health>,
-) -> Result<Box<dyn EventSink>> {
-    let place = real(path);
-    if let Some(known) = logs.get(&place) {
-        return Ok(Box::new(known.clone()));
+/// Takes the configuration anew, and says what became of it.
+fn reread(steering: &Steering) {
+    tracing::info!("the configuration is read again");
+    if let Err(why) = steering.reload() {
+        tracing::error!("{why}");
     }
-    let told = Arc::clone(health);
-    let state: StateHook = Arc::new(move |part, problem| told.problem(part, problem));
-    let queue = EventQueue::start(EventLog::append(path)?, state).context("cannot start a thread")?;
-    logs.insert(place, queue.clone());
-    Ok(Box::new(queue))
 }
 
 /// Judged frames only, each shown with its own verdict: one chain for the one stream.
@@ -157,7 +151,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     // A recording played as fast as possible is not live: nothing is dropped.
     let live = source.is_live();
     let servers = outputs::servers(&config.output)?;
-    let video =
+    let (video, _) =
         outputs::live(&stream.output, (&servers, stream.name.as_deref()), live, source.rate(), &health)?;
     let standing = Standing {
         id: 0,
@@ -168,7 +162,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     };
     let told = standing.clone();
     let streams = Box::new(move || vec![told.clone()]);
-    outputs::tell(&servers, outputs::Told { streams, detection: None });
+    outputs::tell(&servers, Told { streams, detection: None, steering: None });
     let known = standing.clone();
     let standings = Box::new(move || vec![known.clone()]);
     let watched = Watched { streams: standings, detection: None, steady: false };
@@ -188,7 +182,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
         if let Some(detector) = &detector {
             detector.alarms.add(0, &stream.score)?;
             if let Some(path) = &stream.output.events {
-                let log = events(&mut BTreeMap::new(), path, &health)?;
+                let log = Logs::default().at(path, &health)?;
                 let recorder = EventRecorder::new(&stream.score, stream.name.clone(), log);
                 record.events = EventRecorders::one(recorder);
             }
@@ -206,6 +200,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
         })
     };
     let result = chain();
+    outputs::fall_silent(&servers);
     let stuck = watch.end();
     Ok((result, stuck, Reported::of(&[standing], None)))
 }
@@ -214,7 +209,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
 ///
 /// # Errors
 /// The two that meet.
-fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigError> {
+pub(super) fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigError> {
     let records: Vec<_> =
         streams.iter().filter_map(|stream| Some(("--record", stream.output.record.as_deref()?))).collect();
     // Streams may share an event log.
@@ -229,7 +224,7 @@ fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigError> {
 }
 
 /// The configuration with the flags of `run`.
-fn configured(args: &RunArgs) -> Result<Config, crate::config::ConfigError> {
+pub(super) fn configured(args: &RunArgs) -> Result<Config, crate::config::ConfigError> {
     let mut detect = args.detect.clone();
     detect.config.detector = args.folder.clone().or(detect.config.detector);
     let mut config = settings::read_detect(&detect, args.source.as_deref(), ("run", unread::RUN))?;

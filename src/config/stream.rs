@@ -13,22 +13,6 @@ use crate::score::ScoreConfig;
 use crate::sink::{OutputConfig, is_stream_name};
 use crate::source::SourceConfig;
 
-/// Keys of `[score]` that a stream may have of its own; the rest shapes score maps, which one model and one bank make.
-const SCORE: &[&str] = &[
-    "threshold",
-    "false_frame_rate",
-    "roi",
-    "roi_classes",
-    "roi_margin",
-    "min_region_px",
-    "event_frames",
-    "event_window",
-    "event_reach",
-    "event_gap_frames",
-];
-/// Keys of `[output]` that a stream may have of its own; the servers are one for all.
-const OUTPUT: &[&str] = &["record", "events", "bitrate_kbps", "keyframe_secs", "width", "height"];
-
 /// What holds for one stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamConfig {
@@ -45,9 +29,12 @@ pub struct StreamConfig {
 }
 
 impl StreamConfig {
-    /// What it is called where it has no name.
+    /// What a stream without a name is called.
+    pub const UNNAMED: &str = "stream";
+
+    /// Its name, or [`StreamConfig::UNNAMED`].
     pub fn called(&self) -> &str {
-        self.name.as_deref().unwrap_or("stream")
+        self.name.as_deref().unwrap_or(StreamConfig::UNNAMED)
     }
 }
 
@@ -82,11 +69,11 @@ impl Config {
             }
             let mut stream = StreamConfig {
                 name: source.name.as_deref().map(Arc::from),
-                score: own(&self.score, &source.score, Some(SCORE))
+                score: own(&self.score, &source.score, Some(ScoreConfig::OF_STREAM))
                     .map_err(|why| of(source, "score", &why))?,
                 overlay: own(&self.overlay, &source.overlay, None)
                     .map_err(|why| of(source, "overlay", &why))?,
-                output: own(&self.output, &source.output, Some(OUTPUT))
+                output: own(&self.output, &source.output, Some(OutputConfig::OF_STREAM))
                     .map_err(|why| of(source, "output", &why))?,
                 source: source.clone(),
             };

@@ -41,6 +41,12 @@ impl EventRecorder {
         }
     }
 
+    /// Follows by other rules from now on; what was open ends.
+    fn follow_anew(&mut self, config: &ScoreConfig) -> Result<()> {
+        self.tracker.follow_by(EventRules::of(config), &mut self.found);
+        self.write()
+    }
+
     fn step(&mut self, frame: &Frame, verdict: &Verdict) -> Result<()> {
         self.utc = frame.utc;
         self.luma.take(frame);
@@ -99,6 +105,14 @@ impl EventRecorders {
     pub fn remove(&self, stream: StreamId) -> Result<()> {
         let removed = self.list().remove(&stream);
         removed.map_or(Ok(()), |mut recorder| recorder.finish())
+    }
+
+    /// Events of `stream` follow the rules of `config` from now on.
+    ///
+    /// # Errors
+    /// If what ends cannot be written.
+    pub fn follow_anew(&self, stream: StreamId, config: &ScoreConfig) -> Result<()> {
+        self.list().get_mut(&stream).map_or(Ok(()), |recorder| recorder.follow_anew(config))
     }
 
     /// Follows the regions of a frame.

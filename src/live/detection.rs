@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::gave_up::GaveUp;
 use super::ladder::{Finding, Ladder};
 use super::priority;
-use super::shared::Shared;
+use super::shared::{Next, Shared};
 use super::verdicts::{DetectionStatus, Facts, Scored};
 use crate::causes::in_one_line;
 use crate::config::Config;
@@ -32,7 +32,7 @@ pub(super) struct Opened {
 }
 
 /// The way of frames through it.
-pub(super) type Chain = dyn FnOnce(Flow<Frame>) -> Result<Flow<Judged>, FlowError>;
+pub(super) type Chain = dyn FnOnce(Flow<Frame>) -> Result<Flow<Judged>, FlowError> + Send;
 /// What opens it.
 pub(super) type Opener = dyn Fn(&Config) -> Result<Opened> + Send + Sync;
 
@@ -58,26 +58,40 @@ pub(super) fn open(config: &Config) -> Result<Opened> {
 /// # Errors
 /// A detector that cannot be opened at the start, or fails again and again.
 pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>, open: &Opener) -> Result<()> {
-    let flow = &shared.config.flow;
-    priority::lower(flow.detection_nice);
+    priority::lower(shared.config().flow.detection_nice);
     let mut failures: Vec<Instant> = Vec::new();
-    let ladder = Arc::new(Mutex::new(Ladder::new(flow.least_verdicts, flow.ladder.len(), Instant::now())));
+    let ladder = |shared: &Shared| {
+        let flow = &shared.config().flow;
+        Arc::new(Mutex::new(Ladder::new(flow.least_verdicts, flow.ladder.len(), Instant::now())))
+    };
+    let mut climbed = ladder(shared);
     let opened = |rung, strict| -> Result<Opened> {
-        let detector = open(&shared.config.at_rung(rung))?;
+        let detector = open(&shared.config().at_rung(rung))?;
         shared.judge_by(Some(&detector.alarms), strict)?;
         Ok(detector)
     };
     // At the start, a stream that asks for what is not there is a wrong setting, no failure.
     let mut first = Some(opened(0, true)?);
     loop {
-        let rung = lock(&ladder).at();
+        if let Some(Next { config, detector }) = shared.next.take() {
+            shared.set_config(config);
+            climbed = ladder(shared);
+            status.health.problem("overload", None);
+            shared.judge_by(Some(&detector.alarms), false)?;
+            first = Some(detector);
+        }
+        let ladder = &climbed;
+        let rung = lock(ladder).at();
         let opened = first.take().map_or_else(|| opened(rung, rung > 0), Ok);
         let could = opened.is_ok();
-        lock(&ladder).begin();
-        let ended = opened.and_then(|detector| judge(shared, status, detector, &ladder));
+        lock(ladder).begin();
+        let ended = opened.and_then(|detector| judge(shared, status, detector, ladder));
         shared.judge_by(None, false)?;
         let Err(why) = ended else {
-            if lock(&ladder).at() == rung || shared.stop.asked() {
+            if shared.next.waits() && !shared.stop.asked() {
+                continue;
+            }
+            if lock(ladder).at() == rung || shared.stop.asked() {
                 return Ok(());
             }
             status.reopens();
@@ -87,7 +101,7 @@ pub(super) fn run(shared: &Arc<Shared>, status: &Arc<DetectionStatus>, open: &Op
             return Err(why);
         }
         let told = in_one_line(&why);
-        if !could && lock(&ladder).refuse(Instant::now()) {
+        if !could && lock(ladder).refuse(Instant::now()) {
             tracing::error!(why = told, rung, "flow.ladder: this step cannot be taken now");
             let why = format!("step {rung} of the ladder cannot be taken: {told}");
             status.health.problem("overload", Some(why));
@@ -127,8 +141,13 @@ fn judge(
     let record = Record { events: shared.recorders.clone(), ..Record::default() };
     // Its own token: a lane that ends must not end the pictures.
     let stop = shared.stop.of_part();
+    *shared.chain.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop.clone());
+    // One that came meanwhile ends this chain at once.
+    if shared.next.waits() {
+        stop.ask();
+    }
     let source = shared.handovers.source(stop.clone());
-    let pace = Pace::Pulled { in_flight: shared.config.flow.in_flight };
+    let pace = Pace::Pulled { in_flight: shared.config().flow.in_flight };
     let frames = Flow::from_source(source, pace, Arc::clone(&status.health), stop.clone())?;
     let (shared, status, ladder) = (Arc::clone(shared), Arc::clone(status), Arc::clone(ladder));
     let patience = shared.patience();
@@ -148,8 +167,9 @@ struct Publish {
 impl Publish {
     /// What came of one more verdict.
     fn find(&self, found: Finding) {
-        let least = self.shared.config.flow.least_verdicts;
-        let on = |rung: usize| match self.shared.config.flow.ladder.get(rung.wrapping_sub(1)) {
+        let config = self.shared.config();
+        let least = config.flow.least_verdicts;
+        let on = |rung: usize| match config.flow.ladder.get(rung.wrapping_sub(1)) {
             Some(step) => step.to_string(),
             None => "as configured".to_owned(),
         };

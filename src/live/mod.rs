@@ -7,6 +7,7 @@
 //! streams the one that was judged longest ago is next.
 
 mod carry;
+mod changes;
 mod detection;
 mod gave_up;
 mod handover;
@@ -18,10 +19,11 @@ mod show;
 mod streams;
 mod verdicts;
 
+pub use changes::OpenDetector;
 pub use gave_up::GaveUp;
 pub use scores::{Recent, RecentScores, ScoreFigures};
 pub use shared::{Standing, is_ready};
-pub use streams::{Live, Stream};
+pub use streams::{Live, Reencode, Stream};
 pub use verdicts::{DetectionStatus, Facts, LaneState, Scored, Verdicts};
 
 #[cfg(test)]

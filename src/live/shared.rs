@@ -7,14 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::detection::Opened;
 use super::gave_up::GaveUp;
 use super::handover::Handovers;
+use super::streams::Reencode;
 use super::verdicts::{DetectionStatus, LaneState, Verdicts};
 use crate::causes::in_one_line;
 use crate::config::{Config, StreamConfig};
 use crate::detector::{Alarms, EventRecorders};
 use crate::frame::StreamId;
 use crate::health::Health;
+use crate::overlay::OverlayConfig;
+use crate::pending::Pending;
+use crate::source::Switch;
 use crate::stop::Stop;
 
 /// How a stream stands.
@@ -35,7 +40,7 @@ pub struct Standing {
 impl Standing {
     /// What it is called where it has no name.
     pub fn called(&self) -> &str {
-        self.name.as_deref().unwrap_or("stream")
+        self.name.as_deref().unwrap_or(StreamConfig::UNNAMED)
     }
 }
 
@@ -47,7 +52,11 @@ pub fn is_ready(streams: &[Standing], detection: Option<&DetectionStatus>) -> bo
 
 /// What the lanes share.
 pub(super) struct Shared {
-    pub config: Config,
+    config: Mutex<Arc<Config>>,
+    /// A detector that is to judge instead of the one that does.
+    pub next: Pending<Next>,
+    /// Ends the chain that judges now, and it alone.
+    pub chain: Mutex<Option<Stop>>,
     pub stop: Stop,
     pub handovers: Handovers,
     pub recorders: EventRecorders,
@@ -67,10 +76,22 @@ pub(super) struct Streams {
     pub failure: Option<anyhow::Error>,
 }
 
+/// A detector that is open and has not judged yet, with what holds from then on.
+pub(super) struct Next {
+    pub config: Arc<Config>,
+    pub detector: Opened,
+}
+
 pub(super) struct Running {
     pub config: StreamConfig,
     pub standing: Standing,
+    /// Ends the stream.
     pub stop: Stop,
+    /// Ends its source, for another.
+    pub source_stop: Stop,
+    pub switch: Switch,
+    pub restyled: Pending<OverlayConfig>,
+    pub reencode: Option<Reencode>,
     pub thread: Option<JoinHandle<()>>,
 }
 
@@ -78,7 +99,9 @@ impl Shared {
     /// Without streams yet.
     pub fn new(config: Config, judged: bool, stop: Stop) -> Shared {
         Shared {
-            config,
+            config: Mutex::new(Arc::new(config)),
+            next: Pending::default(),
+            chain: Mutex::default(),
             stop,
             handovers: Handovers::default(),
             recorders: EventRecorders::default(),
@@ -88,13 +111,23 @@ impl Shared {
         }
     }
 
+    /// What holds for model, search and flow.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on this holds.
+    pub fn set_config(&self, config: Arc<Config>) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
     pub fn streams(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long a lane may take to drain.
     pub fn patience(&self) -> Duration {
-        Duration::from_secs_f64(self.config.flow.drain_secs)
+        Duration::from_secs_f64(self.config().flow.drain_secs)
     }
 
     /// From now on all streams are judged by `alarms`; by nobody without. A stream that asks for what model and bank do

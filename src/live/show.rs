@@ -15,6 +15,7 @@ use crate::grid::PixelScores;
 use crate::health::Health;
 use crate::luma::Luma;
 use crate::overlay::{Overlay, OverlayConfig, ScoreScale};
+use crate::pending::Pending;
 use crate::region::Region;
 
 /// How long an old mask takes to fade once it is too old.
@@ -30,6 +31,8 @@ pub(super) struct Show {
     judged: Option<(Handover, Arc<Verdicts>)>,
     pictures: Arc<Health>,
     overlay: Overlay,
+    /// Another way to draw, from the next picture on.
+    restyled: Pending<OverlayConfig>,
     max_age: Duration,
     carrier: Carrier,
     luma: Luma,
@@ -45,6 +48,10 @@ impl Stage for Show {
     type Out = Judged;
 
     fn step(&mut self, mut frame: Frame) -> Result<Judged> {
+        if let Some(config) = self.restyled.take() {
+            self.overlay = Overlay::new(&config);
+            self.max_age = Duration::from_secs_f64(config.max_age_secs);
+        }
         if let Some(lost) = frame.no_signal.clone() {
             self.overlay.card(&mut frame, &lost.to_string())?;
         } else if let Some((handover, verdicts)) = &self.judged {
@@ -66,9 +73,10 @@ impl Stage for Show {
 }
 
 impl Show {
-    /// Draws by `config`; pictures are counted in `pictures`.
+    /// Draws by `config`, and by what is put into `restyled` later; pictures are counted in `pictures`.
     pub(super) fn new(
         config: &OverlayConfig,
+        restyled: Pending<OverlayConfig>,
         judged: Option<(Handover, Arc<Verdicts>)>,
         pictures: Arc<Health>,
     ) -> Show {
@@ -76,6 +84,7 @@ impl Show {
             judged,
             pictures,
             overlay: Overlay::new(config),
+            restyled,
             max_age: Duration::from_secs_f64(config.max_age_secs),
             carrier: Carrier::default(),
             luma: Luma::default(),

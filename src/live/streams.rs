@@ -18,8 +18,9 @@ use crate::detector::{Deliver, EventRecorder, VideoEnd};
 use crate::flow::{Flow, FlowError, Pace};
 use crate::frame::StreamId;
 use crate::health::Health;
-use crate::sink::EventSink;
-use crate::source::{Source, Steady};
+use crate::pending::Pending;
+use crate::sink::{EventSink, OutputConfig};
+use crate::source::{Source, Steady, Switch};
 use crate::stop::Stop;
 
 /// Pictures between the camera and the encoder.
@@ -39,9 +40,14 @@ pub struct Stream {
     pub events: Option<Box<dyn EventSink>>,
     /// Counts its pictures: told by `video` as well.
     pub pictures: Arc<Health>,
-    /// Ends it alone: a part of the run's token, with which its source was opened.
+    /// Ends its source: a part of the run's token.
     pub stop: Stop,
+    /// Changes how its video is encoded and recorded while it is made, where that can be.
+    pub reencode: Option<Reencode>,
 }
+
+/// Encodes and records as the configuration says from the next picture on, or says why not.
+pub type Reencode = Arc<dyn Fn(&OutputConfig) -> Result<()> + Send + Sync>;
 
 /// A live run; cloning shares it.
 #[derive(Clone)]
@@ -61,6 +67,14 @@ impl Live {
         Live { shared: Arc::new(Shared::new(config, judged, stop)), opener }
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn opener(&self) -> &detection::Opener {
+        &*self.opener
+    }
+
     /// The detection lane, if pictures are judged.
     pub fn detection(&self) -> Option<&Arc<DetectionStatus>> {
         self.shared.detection.as_ref()
@@ -77,7 +91,7 @@ impl Live {
     /// A name that is taken; a threshold or region of interest that model and bank do not give; a thread that the
     /// system refuses. The others do not notice.
     pub fn add(&self, stream: Stream) -> Result<StreamId> {
-        let Stream { config, source, video, events, pictures, stop } = stream;
+        let Stream { config, source, video, events, pictures, stop: source_stop, reencode } = stream;
         let shared = &self.shared;
         let mut streams = shared.streams();
         let alike = |other: &Running| !other.standing.ended && other.standing.name == config.name;
@@ -97,7 +111,18 @@ impl Live {
             verdicts: verdicts.clone(),
             ended: false,
         };
-        let mut running = Running { config, standing, stop: stop.clone(), thread: None };
+        let stop = shared.stop.of_part();
+        let restyled = Pending::default();
+        let mut running = Running {
+            config,
+            standing,
+            stop: stop.clone(),
+            source_stop,
+            switch: Switch::default(),
+            restyled: restyled.clone(),
+            reencode,
+            thread: None,
+        };
         if let Some(alarms) = &streams.alarms {
             running.judge_by(alarms, id)?;
         }
@@ -106,8 +131,11 @@ impl Live {
         let source = Steady::new(source, size, stop.clone())
             .inspect_err(|_| streams.alarms.iter().for_each(|alarms| alarms.remove(id)))
             .context("cannot start a thread")?;
+        running.switch = source.switch();
+        let config = &running.config;
         let show = Show::new(
             &config.overlay,
+            restyled,
             verdicts.map(|verdicts| (shared.handovers.join(id), verdicts)),
             Arc::clone(&pictures),
         );
@@ -156,6 +184,7 @@ impl Live {
         let running = streams.running.get_mut(&stream);
         let running = running.with_context(|| format!("there is no stream number {stream}"))?;
         running.stop.ask();
+        running.source_stop.ask();
         let thread = running.thread.take();
         drop(streams);
         // Bounded: a lane that does not drain is given up.

@@ -104,8 +104,8 @@ impl Stage for Judge {
 
 fn opened(takes: u64, fails_at: Option<u64>) -> Opened {
     let judge = Judge { takes: Duration::from_millis(takes), fails_at, seen: 0 };
-    let (alarms, summary) = (Alarms::of_test(), "made up".to_owned());
-    Opened { alarms, summary, chain: Box::new(|frames| frames.stage("judge", judge)) }
+    let facts = Facts { summary: "made up".to_owned(), ..Facts::default() };
+    Opened { alarms: Alarms::of_test(), facts, chain: Box::new(|frames| frames.stage("judge", judge)) }
 }
 
 /// A run whose detectors fail at these frames of theirs, one after the other; then they do not.
@@ -135,6 +135,7 @@ fn stream(name: &str, stop: &Stop) -> (Stream, Screen) {
         events: None,
         pictures: Arc::new(Health::new()),
         stop: stop.of_part(),
+        reencode: None,
     };
     (stream, screen)
 }

@@ -161,6 +161,20 @@ impl Default for ScoreConfig {
 }
 
 impl ScoreConfig {
+    /// Keys that a stream may have of its own; the rest shapes score maps, which one model and one bank make.
+    pub const OF_STREAM: &[&str] = &[
+        "threshold",
+        "false_frame_rate",
+        "roi",
+        "roi_classes",
+        "roi_margin",
+        "min_region_px",
+        "event_frames",
+        "event_window",
+        "event_reach",
+        "event_gap_frames",
+    ];
+
     /// Checks what the types cannot.
     ///
     /// # Errors

@@ -63,9 +63,8 @@ pub struct Tracker {
 impl Tracker {
     /// By these rules. Frames are those given to [`Tracker::step`].
     pub fn new(rules: EventRules) -> Self {
-        let frames = rules.frames.max(1);
         Tracker {
-            rules: EventRules { frames, window: rules.window.max(frames), gap: rules.gap.max(1), ..rules },
+            rules: usable(rules),
             past: Reduced::default(),
             seen: false,
             tracks: Vec::new(),
@@ -75,6 +74,15 @@ impl Tracker {
             last: (0, 0.0),
             pairs: Vec::new(),
             taken: Vec::new(),
+        }
+    }
+
+    /// Follows by other rules from now on; what was open ends. Event numbers go on.
+    pub fn follow_by(&mut self, rules: EventRules, events: &mut Vec<Event>) {
+        let rules = usable(rules);
+        if rules != self.rules {
+            self.finish(events);
+            self.rules = rules;
         }
     }
 
@@ -183,6 +191,12 @@ impl Tracker {
             }
         }
     }
+}
+
+/// Rules without what cannot be.
+fn usable(rules: EventRules) -> EventRules {
+    let frames = rules.frames.max(1);
+    EventRules { frames, window: rules.window.max(frames), gap: rules.gap.max(1), ..rules }
 }
 
 impl Track {

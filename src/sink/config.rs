@@ -58,6 +58,9 @@ impl Default for OutputConfig {
 }
 
 impl OutputConfig {
+    /// Keys that a stream may have of its own; the servers are one for all.
+    pub const OF_STREAM: &[&str] = &["record", "events", "bitrate_kbps", "keyframe_secs", "width", "height"];
+
     /// Checks what the types cannot.
     ///
     /// # Errors

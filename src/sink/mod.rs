@@ -57,7 +57,7 @@ pub use score_maps::{ScoreFormat, ScoreMapWriter};
 pub use servers::{Audience, Mount, Servers, Viewers, WatchedAt};
 pub use state::StateHook;
 #[cfg(feature = "media")]
-pub use video::{Haste, VideoOut};
+pub use video::{Haste, VideoControl, VideoOut};
 
 /// Why video cannot be encoded, served or written.
 #[derive(Debug, thiserror::Error)]

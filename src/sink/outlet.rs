@@ -27,6 +27,11 @@ pub(super) trait Outlet: Send {
     /// If nothing more can be taken; the outlet is then given up.
     fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError>;
 
+    /// Whether it is the recording that the configuration asks for.
+    fn is_recording(&self) -> bool {
+        false
+    }
+
     /// Ends the stream and writes what is left, in bounded time.
     ///
     /// # Errors

@@ -63,6 +63,10 @@ impl Recorder {
 }
 
 impl Outlet for Recorder {
+    fn is_recording(&self) -> bool {
+        true
+    }
+
     fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
         let Some(queue) = &self.queue else { return Ok(()) };
         if self.waits_for_key && !unit.key {

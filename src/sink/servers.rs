@@ -59,9 +59,10 @@ impl Servers {
         Ok(mount)
     }
 
-    /// From now on `routes` answer what is asked of the HTTP server and is no stream. The first ones count.
-    pub fn add_routes(&self, routes: axum::Router) {
-        self.http.iter().for_each(|server| server.add_routes(routes.clone()));
+    /// From now on `routes` answer what is asked of the HTTP server and is no stream. Routes that hold these servers keep
+    /// them alive until others are given, or none.
+    pub fn answer_by(&self, routes: Option<axum::Router>) {
+        self.http.iter().for_each(|server| server.answer_by(routes.clone()));
     }
 
     /// How many watch the stream of this name now.

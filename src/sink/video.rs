@@ -1,5 +1,6 @@
 //! Annotated frames in, one H.264 stream out to all outlets.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,13 @@ use super::encoder::Encoder;
 use super::encoding::Encoding;
 use super::fan_out::{EncodedHook, FanOut};
 use super::mp4::Mp4;
+use super::outlet::Outlet;
 use super::picture::{NOMINAL_RATE, Picture, make_even};
 use super::recorder::Recorder;
 use super::servers::Mount;
 use super::state::StateHook;
 use crate::frame::{Frame, PixelFormat};
+use crate::pending::Pending;
 
 /// A live encoder that fails more often than this in [`WINDOW`] is given up.
 const MOST_RESTARTS: usize = 3;
@@ -56,6 +59,45 @@ pub struct VideoOut {
     state: StateHook,
     /// When the encoder failed lately.
     failures: Vec<Instant>,
+    change: Pending<Change>,
+}
+
+/// What is to be done otherwise from the next frame on.
+struct Change {
+    config: OutputConfig,
+    /// Another recording, if it is another.
+    record: Option<Option<Recorder>>,
+}
+
+/// Changes a live video while it is made; cloning shares it.
+#[derive(Clone)]
+pub struct VideoControl {
+    change: Pending<Change>,
+    current: Arc<Mutex<OutputConfig>>,
+    state: StateHook,
+}
+
+impl VideoControl {
+    /// From the next frame on the video is encoded and recorded as `config` says. Viewers stay; servers and the kind of
+    /// encoder do too.
+    ///
+    /// # Errors
+    /// [`SinkError::Record`] if a new recording could not be written; all is then as before.
+    pub fn apply(&self, config: &OutputConfig) -> Result<(), SinkError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = match config.record == current.record {
+            true => None,
+            false => {
+                let start = |path: &PathBuf| Recorder::start(path, Haste::Live.ends_within(), &self.state);
+                Some(config.record.as_ref().map(start).transpose()?)
+            }
+        };
+        // A recording that was to begin and has not been looked at yet is still to begin.
+        let waiting = self.change.take().and_then(|change| change.record);
+        self.change.put(Change { config: config.clone(), record: record.or(waiting) });
+        *current = config.clone();
+        Ok(())
+    }
 }
 
 impl VideoOut {
@@ -104,7 +146,40 @@ impl VideoOut {
             dropped: 0,
             state,
             failures: Vec::new(),
+            change: Pending::default(),
         })
+    }
+
+    /// What changes it while it is made; for live video only.
+    pub fn control(&self) -> VideoControl {
+        let current = Arc::new(Mutex::new(self.config.clone()));
+        VideoControl { change: self.change.clone(), current, state: self.state.clone() }
+    }
+
+    /// Does what was asked for by [`VideoControl::apply`].
+    fn change(&mut self, Change { config, record }: Change) {
+        let shape = |config: &OutputConfig| {
+            (config.bitrate_kbps, config.keyframe_secs.to_bits(), config.width, config.height)
+        };
+        if shape(&self.config) != shape(&config)
+            && let Some(running) = self.running.take()
+            // What it holds is encoded first: no viewer misses a picture.
+            && let Err(error) = running.finish(&self.shared, self.haste.ends_within())
+        {
+            tracing::warn!(%error, "the encoder did not end properly");
+        }
+        // The next encoder has an end of its own.
+        self.shared.progress().ended = false;
+        if let Some(record) = record {
+            let mut outlets = self.shared.outlets.lock().unwrap_or_else(PoisonError::into_inner);
+            let (ended, kept) = outlets.drain(..).partition(|outlet| outlet.is_recording());
+            *outlets = kept;
+            outlets.extend(record.map(|record| Box::new(record) as Box<dyn Outlet>));
+            drop(outlets);
+            self.shared.key_wanted.ask();
+            end_aside(ended);
+        }
+        self.config = config;
     }
 
     /// Encodes a frame. Live: returns at once; a frame that finds the encoder busy is dropped.
@@ -115,6 +190,9 @@ impl VideoOut {
     /// Offline: if the encoder or an outlet failed. Live, an outlet that failed is told to the hook of states and given up;
     /// an encoder that failed is started again, and only if it fails again and again every call fails.
     pub fn push(&mut self, frame: Frame) -> Result<(), SinkError> {
+        if let Some(change) = self.change.take() {
+            self.change(change);
+        }
         if let Some(failure) = self.shared.progress().failures.pop_front() {
             if self.haste == Haste::Offline {
                 return Err(failure);
@@ -196,6 +274,20 @@ impl VideoOut {
     /// Where the video can be watched.
     pub fn urls(&self) -> &[String] {
         &self.urls
+    }
+}
+
+/// Ends recordings on a thread of their own: a slow disk holds up no picture.
+fn end_aside(ended: Vec<Box<dyn Outlet>>) {
+    let end = move || {
+        for mut outlet in ended {
+            if let Err(error) = outlet.finish() {
+                tracing::error!(%error, "a recording is not properly ended");
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("recording-end".into()).spawn(end) {
+        tracing::error!(%error, "a recording could not be ended");
     }
 }
 

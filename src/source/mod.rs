@@ -81,7 +81,7 @@ pub use open::{Purpose, open};
 pub use paced::Paced;
 pub use presence::findings;
 pub use status::{SourceState, SourceStatus};
-pub use steady::Steady;
+pub use steady::{Steady, Switch};
 
 use crate::frame::Frame;
 

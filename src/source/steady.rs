@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use super::{Source, SourceError, SourceState, SourceStatus};
 use crate::clock::Clock;
 use crate::frame::{Frame, NoSignal, PixelFormat};
+use crate::pending::Pending;
 use crate::pool::Pool;
 use crate::stop::Stop;
 
@@ -24,11 +25,13 @@ const SIZE: (usize, usize) = (1280, 720);
 
 /// Gives the pictures of another source, and others in their place while there are none.
 pub struct Steady {
-    pictures: Receiver<Result<Option<Frame>, SourceError>>,
-    description: String,
-    rate: Option<f64>,
-    status: Option<Arc<SourceStatus>>,
+    from: Read,
     stop: Stop,
+    switch: Switch,
+    /// Another source has just taken the place of the one before.
+    switched: bool,
+    /// What is added to frame numbers, since those of another source begin at 0.
+    renumber: u64,
     pool: Pool<Vec<u8>>,
     size: (usize, usize),
     begun: Instant,
@@ -42,16 +45,18 @@ pub struct Steady {
     shift: Duration,
 }
 
-impl Steady {
-    /// Reads `inner` on a thread of its own. Before the first picture, others have `size` (width, height; 0 for what
-    /// is usual).
-    ///
-    /// # Errors
-    /// If the system refuses a thread.
-    pub fn new(inner: Box<dyn Source>, size: (u32, u32), stop: Stop) -> std::io::Result<Steady> {
+/// A source that is read on a thread of its own.
+struct Read {
+    pictures: Receiver<Result<Option<Frame>, SourceError>>,
+    description: String,
+    rate: Option<f64>,
+    status: Option<Arc<SourceStatus>>,
+}
+
+impl Read {
+    fn start(mut inner: Box<dyn Source>) -> std::io::Result<Read> {
         let (description, rate, status) = (inner.describe(), inner.rate(), inner.status());
         let (give, pictures) = bounded(1);
-        let mut inner = inner;
         std::thread::Builder::new().name("camera".into()).spawn(move || {
             loop {
                 let next = inner.next();
@@ -61,13 +66,42 @@ impl Steady {
                 }
             }
         })?;
+        Ok(Read { pictures, description, rate, status })
+    }
+}
+
+/// Puts another source in the place of the one that is read; cloning shares it.
+#[derive(Clone, Default)]
+pub struct Switch(Pending<Read>);
+
+impl Switch {
+    /// From the next picture on, those of `inner` are given: numbers and times go on. Whoever opened the one before ends
+    /// it.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn to(&self, inner: Box<dyn Source>) -> std::io::Result<()> {
+        let read = Read::start(inner)?;
+        self.0.put(read);
+        Ok(())
+    }
+}
+
+impl Steady {
+    /// Reads `inner` on a thread of its own. Before the first picture, others have `size` (width, height; 0 for what
+    /// is usual).
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn new(inner: Box<dyn Source>, size: (u32, u32), stop: Stop) -> std::io::Result<Steady> {
+        let from = Read::start(inner)?;
         let or = |asked: u32, usual: usize| if asked > 0 { asked as usize } else { usual };
         Ok(Steady {
-            pictures,
-            description,
-            rate,
-            status,
+            from,
             stop,
+            switch: Switch::default(),
+            switched: false,
+            renumber: 0,
             pool: Pool::new(),
             size: (or(size.0, SIZE.0), or(size.1, SIZE.1)),
             begun: Instant::now(),
@@ -76,6 +110,11 @@ impl Steady {
             lost: None,
             shift: Duration::ZERO,
         })
+    }
+
+    /// What puts another source in its place.
+    pub fn switch(&self) -> Switch {
+        self.switch.clone()
     }
 
     /// How long the next picture is waited for.
@@ -90,14 +129,23 @@ impl Steady {
     /// A picture of the camera.
     fn took(&mut self, mut frame: Frame) -> Frame {
         let now = Instant::now();
-        if self.lost.take().is_some() {
+        let switched = std::mem::take(&mut self.switched);
+        if switched {
+            self.shift = Duration::ZERO;
+            self.renumber = self.last.as_ref().map_or(0, |last| last.id + 1);
+        }
+        let lost = self.lost.take().is_some();
+        if lost || switched {
             // Time went on meanwhile: what follows must not lie before what was shown.
             if let Some(last) = &self.last {
                 let passed = last.pts + now.saturating_duration_since(last.captured);
                 self.shift = self.shift.max(passed.saturating_sub(frame.pts));
             }
-            tracing::info!(source = self.description, "the signal is back");
         }
+        if lost {
+            tracing::info!(source = self.from.description, "the signal is back");
+        }
+        frame.id += self.renumber;
         frame.pts += self.shift;
         let apart = match self.came {
             Some((before, apart)) => (apart + (now - before).min(Duration::from_secs(10))) / 2,
@@ -133,12 +181,12 @@ impl Steady {
             None => {
                 // It was missing before that was noticed.
                 let since = Clock::of_run().at(self.came.map_or(self.begun, |(at, _)| at));
-                tracing::warn!(source = self.description, "no signal: a still picture is shown");
+                tracing::warn!(source = self.from.description, "no signal: a still picture is shown");
                 since
             }
         };
         self.lost = Some((since, now));
-        let status = self.status.as_ref();
+        let status = self.from.status.as_ref();
         let why = status.and_then(|status| match status.state() {
             SourceState::Lost => status.problem(),
             SourceState::Starting => Some("it does not answer yet".to_owned()),
@@ -167,13 +215,21 @@ impl Source for Steady {
             if self.stop.asked() {
                 return Ok(None);
             }
+            if let Some(other) = self.switch.0.take() {
+                tracing::info!(before = self.from.description, source = other.description, "another source");
+                (self.from, self.switched) = (other, true);
+                // Its pictures are waited for as at the start.
+                (self.came, self.lost, self.begun) = (None, None, Instant::now());
+            }
             // In short steps, to see the token.
-            match self.pictures.recv_timeout(self.patience().min(INTERVAL)) {
+            match self.from.pictures.recv_timeout(self.patience().min(INTERVAL)) {
                 Ok(Ok(Some(frame))) => {
                     let frame = self.took(frame);
                     self.keep(&frame);
                     return Ok(Some(frame));
                 }
+                // The end of one in whose place another is about to come is none.
+                Ok(_) | Err(RecvTimeoutError::Disconnected) if self.switch.0.waits() => {}
                 Ok(other) => return other,
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) if self.patience().is_zero() => {
@@ -185,11 +241,11 @@ impl Source for Steady {
     }
 
     fn rate(&self) -> Option<f64> {
-        self.rate
+        self.from.rate
     }
 
     fn describe(&self) -> String {
-        self.description.clone()
+        self.from.description.clone()
     }
 
     fn is_live(&self) -> bool {
@@ -197,7 +253,7 @@ impl Source for Steady {
     }
 
     fn status(&self) -> Option<Arc<SourceStatus>> {
-        self.status.clone()
+        self.from.status.clone()
     }
 }
 
@@ -253,6 +309,21 @@ mod tests {
         // The picture after the gap lies where it came.
         let back = seen.iter().find(|one| one.0 == 4).unwrap();
         assert!(back.2 > Duration::from_millis(1200) && back.2 < Duration::from_millis(2500), "{seen:?}");
+    }
+
+    #[test]
+    fn another_source_goes_on_where_the_one_before_was() {
+        let begun = Instant::now();
+        let camera = |times| Box::new(Camera(times, begun, 0));
+        let mut steady = Steady::new(camera(vec![0, 40, 80, 5000]), (0, 0), Stop::new()).unwrap();
+        let switch = steady.switch();
+        let mut seen: Vec<_> = (0..3).map(|_| steady.next().unwrap().unwrap()).collect();
+        switch.to(camera(vec![120, 160, 200])).unwrap();
+        seen.extend(std::iter::from_fn(|| steady.next().unwrap()));
+        let ids: Vec<_> = seen.iter().map(|frame| frame.id).collect();
+        assert_eq!(ids, [0, 1, 2, 3, 4, 5]);
+        assert!(seen.windows(2).all(|pair| pair[0].pts < pair[1].pts));
+        assert!(seen[5].pts < Duration::from_secs(1) && seen.iter().all(|frame| frame.no_signal.is_none()));
     }
 
     #[test]

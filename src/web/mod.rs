@@ -6,6 +6,7 @@ mod metrics;
 mod page;
 mod problem;
 pub mod state;
+mod steering;
 mod updates;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use utoipa_axum::routes;
 
 use crate::live::{DetectionStatus, Standing, is_ready};
 use crate::sink::Audience;
+use crate::steer::Steering;
 use problem::Problem;
 use state::Whole;
 
@@ -31,6 +33,8 @@ pub struct Subject {
     pub streams: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
     /// The detection lane, if verdicts go their own way.
     pub detection: Option<Arc<DetectionStatus>>,
+    /// What changes the run, if it can be changed.
+    pub steering: Option<Arc<Steering>>,
     /// Who watches.
     pub audience: Audience,
     /// When the run began.
@@ -57,6 +61,10 @@ pub fn routes(subject: Arc<Subject>) -> Router {
         .routes(routes!(state::state))
         .routes(routes!(state::streams))
         .routes(routes!(state::stream))
+        .routes(routes!(steering::add))
+        .routes(routes!(steering::remove))
+        .routes(routes!(steering::config, steering::patch))
+        .routes(routes!(steering::reload))
         .routes(routes!(updates::updates))
         .routes(routes!(metrics::metrics))
         .routes(routes!(healthz))

@@ -159,8 +159,9 @@ async fn answer(shared: &Shared, here: SocketAddr, request: Request) -> Response
     if let Some((container, stream)) = shared.find(path) {
         return video::answer(request.method(), container, &stream);
     }
-    if let Some(routes) = shared.routes.get() {
-        return routes.clone().oneshot(request).await.into_response();
+    let routes = shared.routes().clone();
+    if let Some(routes) = routes {
+        return routes.oneshot(request).await.into_response();
     }
     let page = shared.page(here);
     match path {

@@ -1,5 +1,5 @@
 //! The HTTP server: endless streams for players and browsers, and what other parts of the house have to say
-//! ([`HttpServer::add_routes`]). One thread serves all connections; it never waits for a client.
+//! ([`HttpServer::answer_by`]). One thread serves all connections; it never waits for a client.
 
 pub(super) mod broadcast;
 mod connections;
@@ -10,7 +10,7 @@ mod video;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use axum::Router;
@@ -61,7 +61,7 @@ pub(super) struct HttpServer {
 #[derive(Default)]
 struct Shared {
     streams: Mutex<Vec<Stream>>,
-    routes: OnceLock<Router>,
+    routes: Mutex<Option<Router>>,
 }
 
 /// A stream that is served now.
@@ -77,6 +77,10 @@ struct Stream {
 impl Shared {
     fn streams(&self) -> MutexGuard<'_, Vec<Stream>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn routes(&self) -> MutexGuard<'_, Option<Router>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, path: &str) -> Option<(Container, Broadcast)> {
@@ -138,9 +142,11 @@ impl HttpServer {
         }
     }
 
-    /// From now on `routes` answer what is no stream. The first ones count.
-    pub(super) fn add_routes(&self, routes: Router) {
-        let _ = self.shared.routes.set(routes);
+    /// From now on `routes` answer what is no stream, or nobody does.
+    pub(super) fn answer_by(&self, routes: Option<Router>) {
+        let before = std::mem::replace(&mut *self.shared.routes(), routes);
+        // They may know this server: not under the lock.
+        drop(before);
     }
 
     /// Where a stream of this name is served, without an ending.

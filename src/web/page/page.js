@@ -1,5 +1,6 @@
 // Shows how farout stands: one article for each stream, kept true by server-sent events.
 
+import { Controls } from './steer.js';
 import { Player, canPlay } from './video.js';
 
 const byId = (id) => document.getElementById(id);
@@ -56,7 +57,10 @@ class Stream {
     this.article = part.querySelector('article');
     this.find = (what) => this.article.querySelector(what);
     this.find('h2').textContent = name;
-    this.find('video').setAttribute('aria-label', `Live picture of ${name}`);
+    const video = this.find('video');
+    video.setAttribute('aria-label', `Live picture of ${name}`);
+    video.addEventListener('resize', () => { this.find('.picture').style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`; });
+    this.controls = new Controls(this.article, name);
     byId('streams').append(part);
   }
 
@@ -93,12 +97,14 @@ class Stream {
     pairs.push(['Watching', `${viewers.rtsp + viewers.http}`]);
     figures(this.find('dl'), pairs);
     if (scores?.recent) histogram(this.find('.histogram'), scores);
+    this.controls.show(scores);
     this.find('.histogram').hidden = !scores?.recent;
     say(this.find('.basis'), scores?.basis ? `Threshold: ${scores.basis}` : '');
   }
 
   leave() {
     this.player?.stop();
+    this.controls.leave();
     this.article.remove();
   }
 }

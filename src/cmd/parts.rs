@@ -1,0 +1,108 @@
+//! What a live run opens: at its start, and when it is changed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+
+use super::apart::real;
+use super::limited::limited;
+use super::outputs::{self, Servers};
+use super::run;
+use crate::cli::RunArgs;
+use crate::config::{Config, StreamConfig};
+use crate::health::Health;
+use crate::live;
+use crate::sink::{EventLog, EventQueue, EventSink, OutputConfig, StateHook};
+use crate::source::{self, Purpose, Source};
+use crate::steer;
+use crate::stop::Stop;
+
+/// Opens the parts of a live run.
+pub(super) struct Parts {
+    pub args: RunArgs,
+    pub servers: Servers,
+    /// Told of what is wrong with event logs; none where nothing is judged.
+    pub detection: Option<Arc<Health>>,
+    pub stop: Stop,
+    pub logs: Logs,
+}
+
+/// The event logs, which streams may share.
+#[derive(Default)]
+pub(super) struct Logs(Mutex<BTreeMap<PathBuf, EventQueue>>);
+
+impl Logs {
+    /// Where events of this path go; `health` is told of what is wrong with it.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn at(&self, path: &Path, health: &Arc<Health>) -> Result<Box<dyn EventSink>> {
+        let mut logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = real(path);
+        if let Some(known) = logs.get(&place) {
+            return Ok(Box::new(known.clone()));
+        }
+        let told = Arc::clone(health);
+        let state: StateHook = Arc::new(move |part, problem| told.problem(part, problem));
+        let queue = EventQueue::start(EventLog::append(path)?, state).context("cannot start a thread")?;
+        logs.insert(place, queue.clone());
+        Ok(Box::new(queue))
+    }
+}
+
+impl Parts {
+    /// A stream whose source is open already and ends with `stop`.
+    ///
+    /// # Errors
+    /// Outputs that cannot be opened.
+    pub fn with_source(
+        &self,
+        config: StreamConfig,
+        output: &OutputConfig,
+        source: Box<dyn Source>,
+        stop: Stop,
+    ) -> Result<live::Stream> {
+        let pictures = Arc::new(Health::new());
+        // The servers and the encoder are those of all, the rest may be the stream's own.
+        let OutputConfig { rtsp, http, encoder, picture, .. } = output.clone();
+        let output = OutputConfig { rtsp, http, encoder, picture, ..config.output.clone() };
+        let at = (&self.servers, config.name.as_deref());
+        let (video, reencode) = outputs::live(&output, at, true, source.rate(), &pictures)?;
+        let events = match (&config.output.events, &self.detection) {
+            (Some(path), Some(health)) => Some(self.logs.at(path, health)?),
+            _ => None,
+        };
+        let source = limited(source, self.args.detect.frames);
+        Ok(live::Stream { config, source, video, events, pictures, stop, reencode })
+    }
+}
+
+impl steer::Parts for Parts {
+    fn reread(&self) -> Result<Config> {
+        Ok(run::configured(&self.args)?)
+    }
+
+    fn check(&self, streams: &[StreamConfig]) -> Result<()> {
+        Ok(run::refuse_overwriting(streams)?)
+    }
+
+    fn stream(&self, config: StreamConfig, output: &OutputConfig) -> Result<live::Stream> {
+        let stop = self.stop.of_part();
+        let source = self.source(&config, &stop)?;
+        self.with_source(config, output, source, stop)
+    }
+
+    fn source(&self, config: &StreamConfig, stop: &Stop) -> Result<Box<dyn Source>> {
+        let location = config.source.source.secret();
+        let source = source::open(location, &config.source, Purpose::Live, stop.clone())?;
+        tracing::info!(stream = config.name.as_deref(), "{}", source.describe());
+        Ok(source)
+    }
+
+    fn events(&self, path: &Path) -> Result<Box<dyn EventSink>> {
+        let health = self.detection.as_ref().context("nothing is judged, so there are no events")?;
+        self.logs.at(path, health)
+    }
+}

@@ -1,0 +1,378 @@
+//! The keys of two configurations that differ, and who has to do something about each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::called;
+use super::outcome::{Change, Outcome};
+use crate::config::Config;
+use crate::score::ScoreConfig;
+use crate::sink::OutputConfig;
+use crate::source::SourceConfig;
+
+/// Who has to do something about a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Section {
+    /// Model, bank, search and score maps: another detector is opened.
+    Detector,
+    /// The source of a stream.
+    Source,
+    /// By what a stream is judged.
+    Score,
+    /// How it is drawn.
+    Overlay,
+    /// How it is encoded and recorded.
+    Output,
+    /// Nobody: it takes a restart.
+    Restart,
+}
+
+/// Why nobody does.
+const RESTART: &str = "this takes a restart of farout";
+
+/// A key that differs.
+struct Differs {
+    change: Change,
+    /// The stream that it is of; none for all.
+    stream: Option<String>,
+    section: Section,
+}
+
+/// What differs.
+pub(super) struct Keys(Vec<Differs>);
+
+/// What failed, by stream (none for all) and section, and why.
+pub(super) type Failed = BTreeMap<(Option<String>, Section), String>;
+
+impl Keys {
+    pub(super) fn between(before: &Config, after: &Config) -> Keys {
+        let (old, new) = (flat(before), flat(after));
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        let differs = names.into_iter().filter(|key| old.get(*key) != new.get(*key));
+        let mut found: Vec<Differs> = differs
+            .map(|key| {
+                let (stream, section) = section(key);
+                let (before, after) = (old.get(key).cloned(), new.get(key).cloned());
+                Differs { change: Change { key: key.clone(), before, after, why: None }, stream, section }
+            })
+            .collect();
+        // A password alone: it is not shown, so that both look the same.
+        for stream in &after.streams {
+            let known = before.streams.iter().find(|other| other.name == stream.name);
+            if known.is_some_and(|known| {
+                known.source != stream.source && known.source.to_string() == stream.source.to_string()
+            }) {
+                let shown = Some(Value::String(stream.source.to_string()));
+                let key = format!("stream.{}.source", called(stream));
+                let change = Change { key, before: shown.clone(), after: shown, why: None };
+                let (stream, section) = (Some(called(stream).to_owned()), Section::Source);
+                found.push(Differs { change, stream, section });
+            }
+        }
+        Keys(found)
+    }
+
+    /// Whether anything of `section` differs.
+    pub(super) fn touch(&self, section: Section) -> bool {
+        self.0.iter().any(|one| one.section == section)
+    }
+
+    /// Why a key does not hold, if it does not.
+    fn why(one: &Differs, failed: &Failed) -> Option<String> {
+        if one.section == Section::Restart {
+            return Some(RESTART.to_owned());
+        }
+        let of = |stream: &Option<String>, section| failed.get(&(stream.clone(), section));
+        // A stream that could not be added has no other part either.
+        let own = of(&one.stream, one.section)
+            .or_else(|| of(&one.stream, Section::Source).filter(|_| one.change.before.is_none()));
+        let common = || {
+            let all =
+                failed.iter().filter(|((stream, section), _)| stream.is_some() && *section == one.section);
+            let told: Vec<_> = all
+                .map(|((stream, _), why)| {
+                    format!("stream {:?}: {why}", stream.as_deref().unwrap_or_default())
+                })
+                .collect();
+            (one.stream.is_none() && !told.is_empty()).then(|| told.join("; "))
+        };
+        own.cloned().or_else(common)
+    }
+
+    /// What became of each key.
+    pub(super) fn judged(&self, failed: &Failed) -> Outcome {
+        let judged = |one: &Differs| Change { why: Self::why(one, failed), ..one.change.clone() };
+        Outcome { changes: self.0.iter().map(judged).collect() }
+    }
+
+    /// The configuration that holds: `wanted`, but for what failed.
+    pub(super) fn in_force(&self, current: &Config, wanted: &Config, failed: &Failed) -> Config {
+        let stays: Vec<&Differs> = self.0.iter().filter(|one| Self::why(one, failed).is_some()).collect();
+        if stays.is_empty() {
+            return wanted.clone();
+        }
+        let mut shown = as_json(wanted);
+        let mut streams = wanted.streams.clone();
+        for one in &stays {
+            match &one.stream {
+                None => set(&mut shown, &one.change.key, one.change.before.clone()),
+                Some(name) => {
+                    let known = current.streams.iter().find(|stream| called(stream) == name);
+                    streams.retain_mut(|stream| {
+                        called(stream) != name
+                            || known.is_some_and(|known| {
+                                stream.clone_from(known);
+                                true
+                            })
+                    });
+                }
+            }
+        }
+        let mut held = from_json(shown).unwrap_or_else(|_| current.clone());
+        held.streams = streams;
+        held.detector = match stays.iter().any(|one| one.section == Section::Detector) {
+            true => current.detector.clone(),
+            false => wanted.detector.clone(),
+        };
+        held
+    }
+}
+
+/// Who has to do something about a key, and for which stream.
+fn section(key: &str) -> (Option<String>, Section) {
+    let of = |first: &str, second: &str| match first {
+        "score" if ScoreConfig::OF_STREAM.contains(&second) => Section::Score,
+        "overlay" => Section::Overlay,
+        "output" if OutputConfig::OF_STREAM.contains(&second) => Section::Output,
+        "output" => Section::Restart,
+        _ => Section::Detector,
+    };
+    let mut parts = key.splitn(4, '.');
+    let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if first != "stream" {
+        return (None, of(first, second));
+    }
+    let section = match (parts.next(), parts.next()) {
+        (Some(table @ ("score" | "overlay" | "output")), Some(key)) => of(table, key),
+        _ => Section::Source,
+    };
+    (Some(second.to_owned()), section)
+}
+
+/// All keys with their values.
+fn flat(config: &Config) -> BTreeMap<String, Value> {
+    fn add(found: &mut BTreeMap<String, Value>, at: &str, value: Value) {
+        match value {
+            Value::Object(keys) => {
+                for (key, value) in keys {
+                    add(found, &if at.is_empty() { key } else { format!("{at}.{key}") }, value);
+                }
+            }
+            other => drop(found.insert(at.to_owned(), other)),
+        }
+    }
+    let mut found = BTreeMap::new();
+    add(&mut found, "", as_json(config));
+    found
+}
+
+/// Written and read again: 0.4 stays 0.4, which as a 32-bit float is no short 64-bit one.
+fn json(of: &impl serde::Serialize) -> Value {
+    serde_json::to_string(of).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// A configuration as JSON: passwords are hidden, streams are an object by name.
+pub(super) fn as_json(config: &Config) -> Value {
+    let mut all = json(config);
+    if let Value::Object(keys) = &mut all {
+        let streams = config
+            .streams
+            .iter()
+            .map(|stream| (called(stream).to_owned(), json(stream)));
+        keys.insert("stream".into(), Value::Object(streams.collect::<Map<_, _>>()));
+    }
+    all
+}
+
+/// The reverse of [`as_json`]; passwords are still hidden.
+fn from_json(mut all: Value) -> Result<Config, String> {
+    if let Some(Value::Object(streams)) = all.get_mut("stream").map(Value::take) {
+        let streams = streams.into_iter().map(|(name, mut stream)| {
+            let nameless = name == crate::config::StreamConfig::UNNAMED && stream.get("name").is_none();
+            if let (Value::Object(keys), false) = (&mut stream, nameless) {
+                keys.insert("name".into(), Value::String(name));
+            }
+            stream
+        });
+        let streams = Value::Array(streams.collect());
+        if let Value::Object(keys) = &mut all {
+            keys.insert("stream".into(), streams);
+        }
+    }
+    serde_json::from_value(all).map_err(|why| why.to_string())
+}
+
+/// `current` with what `patch` changes.
+///
+/// # Errors
+/// What cannot be, with the key.
+pub(super) fn patched(current: &Config, patch: &Value) -> Result<Config, String> {
+    if !patch.is_object() {
+        return Err(
+            "a change is an object of the keys that change, such as {\"score\": {\"threshold\": 4}}".into()
+        );
+    }
+    let mut all = as_json(current);
+    merge(&mut all, patch);
+    let mut wanted = from_json(all)?;
+    for stream in &mut wanted.streams {
+        let known = current.streams.iter().find(|other| other.name == stream.name);
+        // What was shown was shown without its password.
+        if let Some(known) = known.filter(|known| known.source.to_string() == stream.source.secret()) {
+            stream.source = known.source.clone();
+        }
+    }
+    // Streams keep their order; new ones come last.
+    let place = |stream: &SourceConfig| current.streams.iter().position(|other| other.name == stream.name);
+    wanted.streams.sort_by_key(|stream| place(stream).unwrap_or(usize::MAX));
+    let own = Keys::between(current, &wanted).touch(Section::Detector);
+    wanted.detector = if own { None } else { current.detector.clone() };
+    Ok(wanted)
+}
+
+/// JSON merge patch (RFC 7396).
+fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        into.clone_from(patch);
+        return;
+    };
+    if !into.is_object() {
+        *into = Value::Object(Map::new());
+    }
+    let Value::Object(keys) = into else { return };
+    for (key, change) in changes {
+        match change {
+            Value::Null => drop(keys.remove(key)),
+            change => merge(keys.entry(key.clone()).or_insert(Value::Null), change),
+        }
+    }
+}
+
+/// Sets a key, or takes it away.
+fn set(all: &mut Value, key: &str, value: Option<Value>) {
+    let (table, last) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut tables = table.split('.').filter(|name| !name.is_empty());
+    let found = tables.try_fold(all, |at, name| at.get_mut(name));
+    if let Some(Value::Object(keys)) = found {
+        match value {
+            Some(value) => drop(keys.insert(last.to_owned(), value)),
+            None => drop(keys.remove(last)),
+        }
+    }
+}
+
+/// What is read, without what is done with it.
+pub(super) fn source_of(stream: &SourceConfig) -> SourceConfig {
+    let empty = toml::Table::new;
+    SourceConfig { name: None, score: empty(), overlay: empty(), output: empty(), ..stream.clone() }
+}
+
+/// The part of `[output]` that a stream has of its own.
+pub(super) fn of_stream(output: &OutputConfig) -> OutputConfig {
+    let common = OutputConfig::default();
+    let OutputConfig { rtsp, http, encoder, picture, .. } = common;
+    OutputConfig { rtsp, http, encoder, picture, ..output.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let text = r#"
+            [[stream]]
+            name = "front"
+            source = "rtsp://driver:secret@camera/1"
+            [[stream]]
+            name = "rear"
+            source = "synthetic:"
+            [stream.score]
+            threshold = 3.0
+            [bank]
+            path = "a.bank"
+        "#;
+        toml::from_str(text).unwrap()
+    }
+
+    fn patch(change: Value) -> (Keys, Config) {
+        let before = config();
+        let after = patched(&before, &change).unwrap();
+        (Keys::between(&before, &after), after)
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_nothing_else() {
+        let before = config();
+        assert_eq!(patched(&before, &serde_json::json!({})).unwrap(), before, "the password is kept");
+        assert!(!as_json(&before).to_string().contains("secret"));
+        let (keys, after) = patch(serde_json::json!({
+            "score": {"threshold": 4.5, "roi": [[0, 1], [0.5, 0.5], [1, 1]]},
+            "stream": {"rear": {"score": null}, "left": {"source": "synthetic:seed=2"}},
+            "output": {"rtsp": "off"},
+            "bank": {"path": "b.bank"},
+        }));
+        let told: Vec<_> = keys.0.iter().map(|one| (one.change.key.as_str(), one.section)).collect();
+        assert!(told.contains(&("score.threshold", Section::Score)), "{told:?}");
+        assert!(told.contains(&("score.roi", Section::Score)), "{told:?}");
+        assert!(told.contains(&("stream.rear.score.threshold", Section::Score)), "{told:?}");
+        assert!(told.contains(&("stream.left.source", Section::Source)), "{told:?}");
+        assert!(told.contains(&("output.rtsp", Section::Restart)), "{told:?}");
+        assert!(told.contains(&("bank.path", Section::Detector)), "{told:?}");
+        let names: Vec<_> = after.streams.iter().map(called).collect();
+        assert_eq!(names, ["front", "rear", "left"]);
+        assert_eq!(after.streams[0].source.secret(), "rtsp://driver:secret@camera/1");
+        // What failed stays as it was, and so does what nobody can do.
+        let failed = Failed::from([
+            ((Some("left".into()), Section::Source), "no such camera".into()),
+            ((None, Section::Detector), "no such bank".into()),
+        ]);
+        let held = keys.in_force(&before, &after, &failed);
+        assert_eq!((&held.bank, &held.output), (&before.bank, &before.output));
+        assert_eq!(held.score, after.score);
+        assert_eq!(held.streams.iter().map(called).collect::<Vec<_>>(), ["front", "rear"]);
+        assert!(held.streams[1].score.is_empty());
+        let outcome = keys.judged(&failed);
+        let why = |key: &str| outcome.changes.iter().find(|one| one.key == key).unwrap().why.clone();
+        assert_eq!(why("score.threshold"), None);
+        assert_eq!(why("output.rtsp").as_deref(), Some(RESTART));
+        assert_eq!(why("bank.path").as_deref(), Some("no such bank"));
+        assert_eq!(why("stream.left.pace").as_deref(), Some("no such camera"));
+    }
+
+    #[test]
+    fn a_password_alone_is_a_change() {
+        let before = config();
+        let mut after = before.clone();
+        after.streams[0].source = "rtsp://driver:other@camera/1".into();
+        let keys = Keys::between(&before, &after);
+        let [only] = &keys.0[..] else { panic!("{}", keys.0.len()) };
+        assert_eq!((only.change.key.as_str(), only.section), ("stream.front.source", Section::Source));
+        assert!(!format!("{:?}", only.change).contains("other"));
+        let failed = Failed::from([((Some("front".into()), Section::Source), "refused".into())]);
+        assert_eq!(keys.in_force(&before, &after, &failed), before);
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        for (change, want) in [
+            (serde_json::json!([1]), "object"),
+            (serde_json::json!({"score": {"treshold": 1}}), "treshold"),
+            (serde_json::json!({"overlay": {"opacity": "much"}}), "much"),
+            (serde_json::json!({"stream": {"front": {"source": 4}}}), "4"),
+        ] {
+            let why = patched(&config(), &change).unwrap_err();
+            assert!(why.contains(want), "{change}: {why}");
+        }
+    }
+}
