@@ -3,6 +3,8 @@
 //! What counts the allocations or the memory of its process stands alone, in `allocations.rs` and `sinks.rs`.
 
 mod support {
+    #[cfg(feature = "media")]
+    pub mod api;
     pub mod blocks;
     #[cfg(feature = "media")]
     pub mod clips;
@@ -64,3 +66,4 @@ mod shapes;
 mod sources;
 mod streams;
 mod views;
+mod web;

@@ -27,6 +27,7 @@ mod progress;
 mod replay;
 mod reported;
 mod run;
+mod run_settings;
 mod settings;
 mod signals;
 mod unread;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::apart::real;
 use super::limited::limited;
 use super::outputs::{self, Servers};
-use super::run;
+use super::run_settings;
 use crate::cli::RunArgs;
 use crate::config::{Config, StreamConfig};
 use crate::health::Health;
@@ -81,11 +81,11 @@ impl Parts {
 
 impl steer::Parts for Parts {
     fn reread(&self) -> Result<Config> {
-        Ok(run::configured(&self.args)?)
+        Ok(run_settings::read(&self.args)?)
     }
 
     fn check(&self, streams: &[StreamConfig]) -> Result<()> {
-        Ok(run::refuse_overwriting(streams)?)
+        Ok(run_settings::refuse_overwriting(streams)?)
     }
 
     fn stream(&self, config: StreamConfig, output: &OutputConfig) -> Result<live::Stream> {

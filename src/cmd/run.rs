@@ -1,19 +1,17 @@
 //! `farout run`: a live stream or a recording in, the overlay out over RTSP and HTTP.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::apart::{apart, real};
 use super::limited::limited;
 use super::outputs::{self, Told};
 use super::parts::{Logs, Parts};
 use super::reported::Reported;
+use super::run_settings;
 use super::signals::{self, Reload};
 use super::watch::{Watch, Watched};
-use super::{settings, unread};
 use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, StreamConfig};
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, EventRecorders, Record, Status, detect};
@@ -31,9 +29,9 @@ use crate::stop::Stop;
 /// # Errors
 /// What cannot be opened, and faults that no later frame can mend.
 pub fn run(args: &RunArgs) -> Result<()> {
-    let config = configured(args)?;
+    let config = run_settings::read(args)?;
     let streams = config.each_stream()?;
-    refuse_overwriting(&streams)?;
+    run_settings::refuse_overwriting(&streams)?;
     let stop = Stop::new();
     let reload = Reload::default();
     signals::listen_and_reload(&stop, &reload)?;
@@ -203,50 +201,4 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     outputs::fall_silent(&servers);
     let stuck = watch.end();
     Ok((result, stuck, Reported::of(&[standing], None)))
-}
-
-/// Refuses to write over what is read, or twice to one file.
-///
-/// # Errors
-/// The two that meet.
-pub(super) fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigError> {
-    let records: Vec<_> =
-        streams.iter().filter_map(|stream| Some(("--record", stream.output.record.as_deref()?))).collect();
-    // Streams may share an event log.
-    let logs: BTreeSet<_> =
-        streams.iter().filter_map(|stream| stream.output.events.as_deref()).map(real).collect();
-    let logs = logs.iter().map(|path| ("the event log", path.as_path()));
-    let written: Vec<_> = records.iter().copied().chain(logs).collect();
-    for stream in streams {
-        apart(stream.source.source.secret(), &written)?;
-    }
-    Ok(())
-}
-
-/// The configuration with the flags of `run`.
-pub(super) fn configured(args: &RunArgs) -> Result<Config, crate::config::ConfigError> {
-    let mut detect = args.detect.clone();
-    detect.config.detector = args.folder.clone().or(detect.config.detector);
-    let mut config = settings::read_detect(&detect, args.source.as_deref(), ("run", unread::RUN))?;
-    for stream in &mut config.streams {
-        stream.repeat |= args.looped;
-        if args.fast {
-            stream.pace = source::Pace::Fast;
-        }
-    }
-    for (flag, address) in [(&args.rtsp, &mut config.output.rtsp), (&args.http, &mut config.output.http)] {
-        if let Some(flag) = flag {
-            address.clone_from(flag);
-        }
-    }
-    let banks = config.flow.ladder.iter().filter_map(|rung| rung.bank.as_ref());
-    if let Some(absent) = banks.into_iter().find(|bank| !bank.exists()) {
-        let why = format!("flow.ladder: there is no bank {}", absent.display());
-        return Err(ConfigError::Invalid(why));
-    }
-    if let Some(path) = &args.record {
-        config.output.record = Some(path.clone());
-        config.streams.iter_mut().for_each(|stream| drop(stream.output.remove("record")));
-    }
-    Ok(config)
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context, Result};
 
-use super::detection::Opened;
+use super::opened::Opened;
 use super::shared::{Next, Running};
 use super::streams::Live;
 use crate::causes::in_one_line;

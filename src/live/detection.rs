@@ -7,14 +7,13 @@ use anyhow::Result;
 
 use super::gave_up::GaveUp;
 use super::ladder::{Finding, Ladder};
+use super::opened::{Opened, Opener};
 use super::priority;
 use super::shared::{Next, Shared};
-use super::verdicts::{DetectionStatus, Facts, Scored};
+use super::verdicts::{DetectionStatus, Scored};
 use crate::causes::in_one_line;
-use crate::config::Config;
-use crate::detector::{Alarms, Detector, Judged, Record};
-use crate::flow::{Flow, FlowError, Pace, Stage};
-use crate::frame::Frame;
+use crate::detector::{Judged, Record};
+use crate::flow::{Flow, Pace, Stage};
 use crate::stop::Stop;
 
 /// A detector that fails more often than this in [`WINDOW`] is given up.
@@ -23,34 +22,6 @@ const MOST_RESTARTS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(600);
 /// How long the lane waits before it is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// A detector that can be put to work.
-pub(super) struct Opened {
-    pub alarms: Alarms,
-    pub facts: Facts,
-    pub chain: Box<Chain>,
-}
-
-/// The way of frames through it.
-pub(super) type Chain = dyn FnOnce(Flow<Frame>) -> Result<Flow<Judged>, FlowError> + Send;
-/// What opens it.
-pub(super) type Opener = dyn Fn(&Config) -> Result<Opened> + Send + Sync;
-
-/// The detector that a configuration describes.
-///
-/// # Errors
-/// As [`Detector::open`].
-pub(super) fn open(config: &Config) -> Result<Opened> {
-    let detector = Detector::open(config)?;
-    let alarms = detector.alarms.clone();
-    let facts = Facts {
-        summary: detector.summary.clone(),
-        provider: detector.provider().to_owned(),
-        search: detector.search.clone(),
-        fallbacks: detector.fallbacks.clone(),
-    };
-    Ok(Opened { alarms, facts, chain: Box::new(|frames| detector.chain(frames)) })
-}
 
 /// Opens the detector and lets it judge; opens it again where it fails, but not for ever, or where it is too slow and the
 /// configuration has a ladder.

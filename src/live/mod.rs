@@ -12,6 +12,7 @@ mod detection;
 mod gave_up;
 mod handover;
 mod ladder;
+mod opened;
 mod priority;
 mod scores;
 mod shared;
@@ -22,8 +23,8 @@ mod verdicts;
 pub use changes::OpenDetector;
 pub use gave_up::GaveUp;
 pub use scores::{Recent, RecentScores, ScoreFigures};
-pub use shared::{Standing, is_ready};
-pub use streams::{Live, Reencode, Stream};
+pub use shared::{Reencode, Standing, is_ready};
+pub use streams::{Live, Stream};
 pub use verdicts::{DetectionStatus, Facts, LaneState, Scored, Verdicts};
 
 #[cfg(test)]

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::detection::Opened;
 use super::gave_up::GaveUp;
 use super::handover::Handovers;
-use super::streams::Reencode;
+use super::opened::Opened;
 use super::verdicts::{DetectionStatus, LaneState, Verdicts};
 use crate::causes::in_one_line;
 use crate::config::{Config, StreamConfig};
@@ -19,6 +18,7 @@ use crate::frame::StreamId;
 use crate::health::Health;
 use crate::overlay::OverlayConfig;
 use crate::pending::Pending;
+use crate::sink::OutputConfig;
 use crate::source::Switch;
 use crate::stop::Stop;
 
@@ -75,6 +75,9 @@ pub(super) struct Streams {
     /// What failed first in a picture lane.
     pub failure: Option<anyhow::Error>,
 }
+
+/// Encodes and records as the configuration says from the next picture on, or says why not.
+pub type Reencode = Arc<dyn Fn(&OutputConfig) -> Result<()> + Send + Sync>;
 
 /// A detector that is open and has not judged yet, with what holds from then on.
 pub(super) struct Next {

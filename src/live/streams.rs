@@ -10,7 +10,8 @@ use anyhow::{Context, Result, anyhow};
 
 use super::detection;
 use super::gave_up::GaveUp;
-use super::shared::{Running, Shared, Standing};
+use super::opened;
+use super::shared::{Reencode, Running, Shared, Standing};
 use super::show::Show;
 use super::verdicts::{DetectionStatus, Verdicts};
 use crate::config::{Config, ConfigError, StreamConfig};
@@ -19,7 +20,7 @@ use crate::flow::{Flow, FlowError, Pace};
 use crate::frame::StreamId;
 use crate::health::Health;
 use crate::pending::Pending;
-use crate::sink::{EventSink, OutputConfig};
+use crate::sink::EventSink;
 use crate::source::{Source, Steady, Switch};
 use crate::stop::Stop;
 
@@ -46,24 +47,21 @@ pub struct Stream {
     pub reencode: Option<Reencode>,
 }
 
-/// Encodes and records as the configuration says from the next picture on, or says why not.
-pub type Reencode = Arc<dyn Fn(&OutputConfig) -> Result<()> + Send + Sync>;
-
 /// A live run; cloning shares it.
 #[derive(Clone)]
 pub struct Live {
     shared: Arc<Shared>,
-    opener: Arc<detection::Opener>,
+    opener: Arc<opened::Opener>,
 }
 
 impl Live {
     /// Without streams yet. Unless pictures pass unjudged, [`Live::run`] opens the detector. `stop` ends all.
     pub fn new(config: Config, judged: bool, stop: Stop) -> Live {
-        Live::with(config, judged, stop, Arc::new(detection::open))
+        Live::with(config, judged, stop, Arc::new(opened::open))
     }
 
     /// With detectors that `opener` opens.
-    pub(super) fn with(config: Config, judged: bool, stop: Stop, opener: Arc<detection::Opener>) -> Live {
+    pub(super) fn with(config: Config, judged: bool, stop: Stop, opener: Arc<opened::Opener>) -> Live {
         Live { shared: Arc::new(Shared::new(config, judged, stop)), opener }
     }
 
@@ -71,7 +69,7 @@ impl Live {
         &self.shared
     }
 
-    pub(super) fn opener(&self) -> &detection::Opener {
+    pub(super) fn opener(&self) -> &opened::Opener {
         &*self.opener
     }
 

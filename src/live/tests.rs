@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::detection::Opened;
+use super::opened::Opened;
 use super::*;
 use crate::config::Config;
 use crate::detector::{Alarms, Judged, Verdict, VideoEnd};

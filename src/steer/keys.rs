@@ -186,10 +186,7 @@ fn json(of: &impl serde::Serialize) -> Value {
 pub(super) fn as_json(config: &Config) -> Value {
     let mut all = json(config);
     if let Value::Object(keys) = &mut all {
-        let streams = config
-            .streams
-            .iter()
-            .map(|stream| (called(stream).to_owned(), json(stream)));
+        let streams = config.streams.iter().map(|stream| (called(stream).to_owned(), json(stream)));
         keys.insert("stream".into(), Value::Object(streams.collect::<Map<_, _>>()));
     }
     all

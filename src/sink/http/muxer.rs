@@ -7,7 +7,8 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::broadcast::Broadcast;
-use super::{fragments, transport_stream};
+use super::fragments;
+use super::transport_stream::{self, bytes};
 use crate::sink::SinkError;
 use crate::sink::feed::Feeds;
 use crate::sink::outlet::{AccessUnit, bus_error};
@@ -165,20 +166,4 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
     }
-}
-
-/// All bytes of a sample.
-pub(super) fn bytes(sample: &gst::SampleRef) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut add = |buffer: &gst::BufferRef| {
-        if let Ok(map) = buffer.map_readable() {
-            all.extend_from_slice(&map);
-        }
-    };
-    if let Some(list) = sample.buffer_list() {
-        list.iter().for_each(&mut add);
-    } else if let Some(buffer) = sample.buffer() {
-        add(buffer);
-    }
-    all
 }

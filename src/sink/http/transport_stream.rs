@@ -3,7 +3,6 @@
 use gstreamer as gst;
 
 use super::broadcast::{Broadcast, Chunk};
-use super::muxer::bytes;
 
 /// Hands a piece of the stream to all who read.
 pub(super) fn hand_out(sample: &gst::SampleRef, stream: &Broadcast) {
@@ -30,4 +29,20 @@ fn tables(sample: &gst::SampleRef) -> Option<Chunk> {
         all.extend_from_slice(&buffer.map_readable().ok()?);
     }
     Some(all.into())
+}
+
+/// All bytes of a sample.
+pub(super) fn bytes(sample: &gst::SampleRef) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut add = |buffer: &gst::BufferRef| {
+        if let Ok(map) = buffer.map_readable() {
+            all.extend_from_slice(&map);
+        }
+    };
+    if let Some(list) = sample.buffer_list() {
+        list.iter().for_each(&mut add);
+    } else if let Some(buffer) = sample.buffer() {
+        add(buffer);
+    }
+    all
 }
