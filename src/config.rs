@@ -14,7 +14,7 @@ use crate::nearest::SearchConfig;
 use crate::overlay::OverlayConfig;
 use crate::ranges::within;
 use crate::score::ScoreConfig;
-use crate::sink::OutputConfig;
+use crate::sink::{AccessConfig, OutputConfig};
 use crate::source::{SourceConfig, masked};
 use crate::views::ViewsConfig;
 
@@ -47,6 +47,8 @@ pub struct Config {
     pub overlay: OverlayConfig,
     /// `[output]`: servers, encoder, files.
     pub output: OutputConfig,
+    /// `[access]`: who may watch and steer over the network.
+    pub access: AccessConfig,
     /// `[flow]`: the pipeline itself.
     pub flow: FlowConfig,
     /// The name of the detector's folder, if all that scores depend on comes from one ([`Config::take_detector`]).
@@ -195,6 +197,7 @@ impl Config {
         self.runtime.provider.values_mut().filter_map(|one| one.library.as_mut()).for_each(below);
         self.output.events.iter_mut().filter(|path| path.as_os_str() != "-").for_each(below);
         self.output.record.iter_mut().for_each(below);
+        self.access.paths_mut().for_each(below);
         self.flow.ladder.iter_mut().filter_map(|rung| rung.bank.as_mut()).for_each(below);
         for stream in &mut self.streams {
             for key in ["events", "record"] {
@@ -237,6 +240,7 @@ impl Config {
         self.streams.iter().try_for_each(SourceConfig::check).map_err(ConfigError::Invalid)?;
         self.model.check().map_err(ConfigError::Invalid)?;
         self.output.check().map_err(ConfigError::Invalid)?;
+        self.access.check().map_err(ConfigError::Invalid)?;
         self.overlay.check().map_err(ConfigError::Invalid)?;
         self.runtime.check().map_err(ConfigError::Invalid)?;
         self.score.check().map_err(ConfigError::Invalid)?;

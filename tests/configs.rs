@@ -111,6 +111,12 @@ fn no_key_is_missing_from_the_full_file() {
         [output]
         record = "x"
         events = "x"
+        [access]
+        token_file = "x"
+        user = "x"
+        password_file = "x"
+        certificate = "x"
+        key = "x"
     "##;
     let every: Config = toml::from_str(text).unwrap();
     let written = keys(&toml::to_string(&every).unwrap());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::screens::*;
 use farout::pool::Pool;
-use farout::sink::{Haste, OutputConfig, Servers, VideoOut, Viewers};
+use farout::sink::{AccessConfig, Haste, OutputConfig, Servers, VideoOut, Viewers};
 
 /// What an HTTP server answers, until it ends the connection.
 fn get(host: &str, path: &str) -> String {
@@ -80,7 +80,7 @@ fn all_end(players: Vec<(String, Child)>, within: Duration) {
 
 #[test]
 fn streams_share_servers_and_end_alone() {
-    let servers = Servers::start(&served()).unwrap();
+    let servers = Servers::start(&served(), &AccessConfig::default()).unwrap();
     let start = |name, width, height| Show::start_at(servers.mount(Some(name)).unwrap(), width, height);
     let (front, rear) = (start("front", 320, 180), start("rear", 160, 90));
     let http = host(&front.urls[1]).to_owned();
@@ -240,7 +240,7 @@ fn slow_viewers_make_room_for_others() {
 
 #[test]
 fn viewers_survive_another_size_and_rate() {
-    let servers = Servers::start(&served()).unwrap();
+    let servers = Servers::start(&served(), &AccessConfig::default()).unwrap();
     let mount = servers.mount(Some("cam")).unwrap();
     let mut out =
         VideoOut::open(&OutputConfig::default(), Some(mount), Haste::Live, Some(25.0), None, None).unwrap();
@@ -320,7 +320,7 @@ fn streams_that_come_and_go_leave_nothing_behind() {
     if !is_alone("streams_that_come_and_go_leave_nothing_behind") {
         return;
     }
-    let servers = Servers::start(&served()).unwrap();
+    let servers = Servers::start(&served(), &AccessConfig::default()).unwrap();
     let round = || {
         let show = Show::start_at(servers.mount(Some("cam")).unwrap(), 160, 90);
         let players = vec![player(FFMPEG_TCP, &show.urls[0]), player(CURL, &show.urls[1])];
@@ -355,12 +355,13 @@ fn a_port_in_use_leaves_nothing_behind() {
     };
     // What is made once and kept comes before the count.
     let free_too = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    drop(Servers::start(&addresses(free, free_too)).unwrap());
+    drop(Servers::start(&addresses(free, free_too), &AccessConfig::default()).unwrap());
     let before = held_by_us();
     for (rtsp, http, key) in
         [(taken, free, "output.rtsp"), (free, taken, "output.http"), (free, free, "output.http")]
     {
-        let error = Servers::start(&addresses(rtsp, http)).err().unwrap().to_string();
+        let error =
+            Servers::start(&addresses(rtsp, http), &AccessConfig::default()).err().unwrap().to_string();
         assert!(error.contains(key), "{error}");
         assert_eq!(held_by_us(), before, "threads and descriptors after: {error}");
         TcpListener::bind(free).expect("the other port is free again");

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::support::skipped::skipped;
 use farout::frame::{Frame, PixelFormat};
 use farout::pool::Pool;
-use farout::sink::{Haste, OutputConfig, Servers, SinkError, VideoOut};
+use farout::sink::{AccessConfig, Haste, OutputConfig, Servers, SinkError, VideoOut};
 use support::clips::{assert_steady, drain, offline};
 use support::screens::*;
 
@@ -358,7 +358,7 @@ fn what_cannot_be_served_or_written_is_explained() {
         (OutputConfig { rtsp: "8554".into(), ..unserved() }, "write rtsp://"),
     ];
     for (config, want) in cases {
-        let opened = Servers::start(&config).and_then(|servers| {
+        let opened = Servers::start(&config, &AccessConfig::default()).and_then(|servers| {
             VideoOut::open(&config, Some(servers.mount(None)?), Haste::Live, None, None, None)
         });
         let error = opened.err().unwrap();

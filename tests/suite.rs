@@ -27,6 +27,7 @@ mod support {
     pub mod tiny_model;
 }
 
+mod access;
 mod bad_input;
 mod banks;
 mod binding;

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::detector::VideoEnd;
 use crate::health::Health;
 use crate::live::{DetectionStatus, Reencode, Standing};
-use crate::sink::OutputConfig;
+use crate::sink::{AccessConfig, OutputConfig};
 use crate::steer::Steering;
 
 #[cfg(feature = "media")]
@@ -25,8 +25,8 @@ pub struct Servers;
 /// # Errors
 /// If an address is none or a port is in use.
 #[cfg(feature = "media")]
-pub fn servers(output: &OutputConfig) -> Result<Servers> {
-    Ok(Servers::start(output)?)
+pub fn servers(output: &OutputConfig, access: &AccessConfig) -> Result<Servers> {
+    Ok(Servers::start(output, access)?)
 }
 
 /// The servers as configured, for all streams.
@@ -34,7 +34,7 @@ pub fn servers(output: &OutputConfig) -> Result<Servers> {
 /// # Errors
 /// If there is to be one: there are none without video.
 #[cfg(not(feature = "media"))]
-pub fn servers(output: &OutputConfig) -> Result<Servers> {
+pub fn servers(output: &OutputConfig, _: &AccessConfig) -> Result<Servers> {
     nothing_to_show(output)?;
     Ok(Servers)
 }

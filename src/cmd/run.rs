@@ -96,7 +96,7 @@ struct Open {
 /// # Errors
 /// Outputs that cannot be opened.
 fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reload: &Reload) -> Result<Ended> {
-    let servers = outputs::servers(&config.output)?;
+    let servers = outputs::servers(&config.output, &config.access)?;
     let live = Live::new(config.clone(), !args.detect.bypass, stop.clone());
     let parts = Parts {
         args: args.clone(),
@@ -148,7 +148,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     let health = Arc::new(Health::new());
     // A recording played as fast as possible is not live: nothing is dropped.
     let live = source.is_live();
-    let servers = outputs::servers(&config.output)?;
+    let servers = outputs::servers(&config.output, &config.access)?;
     let (video, _) =
         outputs::live(&stream.output, (&servers, stream.name.as_deref()), live, source.rate(), &health)?;
     let standing = Standing {

@@ -1,6 +1,7 @@
 //! Where results go: video encoded once for RTSP and HTTP clients and a file; score maps, pictures
 //! and events as files.
 
+pub mod access;
 #[cfg(feature = "media")]
 mod capture_times;
 pub mod config;
@@ -34,6 +35,8 @@ mod recorder;
 #[cfg(feature = "media")]
 mod rtsp;
 #[cfg(feature = "media")]
+mod rtsp_guard;
+#[cfg(feature = "media")]
 mod rtsp_stream;
 pub mod score_maps;
 #[cfg(feature = "media")]
@@ -44,6 +47,7 @@ mod video;
 
 use std::path::PathBuf;
 
+pub use access::{Access, AccessConfig, Anyone};
 pub use config::{Address, OutputConfig, ShownPictures, is_stream_name};
 pub use event_queue::EventQueue;
 pub use events::{EventLog, EventSink};
@@ -81,6 +85,27 @@ pub enum SinkError {
         address: String,
         /// What the system said.
         why: String,
+    },
+    /// A file that says who may watch and steer is none.
+    #[error("{key}: {why}")]
+    Access {
+        /// The key of the config.
+        key: &'static str,
+        /// The file and what is wrong with it.
+        why: String,
+    },
+    /// Everybody on the network could watch and steer.
+    #[error(
+        "{key}: other machines reach {address}, and nobody is asked who they are; set {what}, or access.anyone = \"watch\" if \
+         everybody may watch, or listen at 127.0.0.1"
+    )]
+    Open {
+        /// The key of the config.
+        key: &'static str,
+        /// Host and port.
+        address: String,
+        /// The keys to set.
+        what: &'static str,
     },
     /// Another stream is served at the address.
     #[error("{url} is the address of another stream; give each [[stream]] a name of its own")]

@@ -13,8 +13,11 @@ use gstreamer_rtsp_server::gst_rtsp::RTSPStatusCode;
 use gstreamer_rtsp_server::prelude::*;
 
 use super::SinkError;
+use super::access::Access;
 use super::config::Address;
+use super::http::AlsoAt;
 use super::outlet::{AccessUnit, KeyWanted, Outlet};
+use super::rtsp_guard;
 use super::rtsp_stream::{Step, Stream};
 
 /// Seconds between searches for sessions whose clients are gone.
@@ -31,27 +34,32 @@ pub(super) struct RtspListener {
     source: glib::Source,
     mounts: rtsp::RTSPMountPoints,
     socket: SocketAddr,
+    scheme: &'static str,
 }
 
 impl RtspListener {
     /// Binds the port.
     ///
     /// # Errors
-    /// [`SinkError::Listen`] if the port is taken or the address is not of this machine.
-    pub(super) fn bind(address: Address) -> Result<RtspListener, SinkError> {
+    /// [`SinkError::Listen`] if the port is taken or the address is not of this machine; [`SinkError::Access`] if certificate
+    /// and key are none.
+    pub(super) fn bind(address: Address, access: &Access) -> Result<RtspListener, SinkError> {
         // The server itself only says that it failed; the system says why.
         let trial = TcpListener::bind(address.socket).map_err(|e| address.refused(e.to_string()))?;
         drop(trial);
         let server = rtsp::RTSPServer::new();
         server.set_address(&address.socket.ip().to_string());
         server.set_service(&address.socket.port().to_string());
+        let guard = rtsp_guard::guard(access)?;
+        server.set_auth(guard.as_ref());
+        let scheme = if access.tls.is_some() { "rtsps" } else { "rtsp" };
         let mounts =
             server.mount_points().ok_or_else(|| address.refused("the server has no mount points".into()))?;
         let source =
             server.create_source(rtsp::gio::Cancellable::NONE).map_err(|e| address.refused(e.to_string()))?;
         let port = u16::try_from(server.bound_port()).unwrap_or(address.socket.port());
         let socket = SocketAddr::new(address.socket.ip(), port);
-        Ok(RtspListener { address, server, source, mounts, socket })
+        Ok(RtspListener { address, server, source, mounts, socket, scheme })
     }
 }
 
@@ -66,6 +74,8 @@ pub(super) struct RtspServer {
     thread: Option<JoinHandle<()>>,
     /// Where it really listens.
     pub(super) socket: SocketAddr,
+    /// "rtsp" or "rtsps".
+    scheme: &'static str,
 }
 
 /// The streams that are served now.
@@ -118,7 +128,7 @@ impl RtspServer {
     /// # Errors
     /// [`SinkError::Listen`] if no thread can be started.
     pub(super) fn start(bound: RtspListener) -> Result<RtspServer, SinkError> {
-        let RtspListener { address, server, source, mounts, socket } = bound;
+        let RtspListener { address, server, source, mounts, socket, scheme } = bound;
         let context = glib::MainContext::new();
         let streams = Arc::<Streams>::default();
         let known = Arc::clone(&streams);
@@ -153,7 +163,17 @@ impl RtspServer {
                 while events.iteration(false) {}
             })
             .map_err(|e| address.refused(e.to_string()))?;
-        Ok(RtspServer { address, server, mounts, streams, context, over, thread: Some(thread), socket })
+        Ok(RtspServer {
+            address,
+            server,
+            mounts,
+            streams,
+            context,
+            over,
+            thread: Some(thread),
+            socket,
+            scheme,
+        })
     }
 
     /// Where a stream of this name is served.
@@ -173,7 +193,7 @@ impl RtspServer {
         let path = self.path(name);
         let mut streams = self.streams.list();
         if streams.iter().any(|stream| stream.path == path) {
-            return Err(SinkError::Mounted { url: format!("rtsp://{}{path}", self.socket) });
+            return Err(SinkError::Mounted { url: format!("{}://{}{path}", self.scheme, self.socket) });
         }
         let stream = Arc::new(Stream::new(path, Arc::clone(key_wanted)));
         self.mounts.add_factory(&stream.path, stream.factory());
@@ -204,9 +224,9 @@ impl RtspServer {
             .attach(Some(&self.context));
     }
 
-    /// Port and path of the stream of this name.
+    /// Scheme, port and path of the stream of this name, with a place for the host.
     pub(super) fn at(&self, name: Option<&str>) -> String {
-        format!(":{}{}", self.socket.port(), self.path(name))
+        format!("{}://HOST:{}{}", self.scheme, self.socket.port(), self.path(name))
     }
 
     /// How many watch the stream of this name.
@@ -243,14 +263,15 @@ pub(super) struct RtspMount {
 }
 
 impl RtspMount {
-    /// Port and path.
-    pub(super) fn at(&self) -> (SocketAddr, String) {
-        (self.server.socket, self.stream.path.clone())
+    /// Where it is.
+    pub(super) fn at(&self) -> AlsoAt {
+        let RtspServer { scheme, socket, .. } = *self.server;
+        AlsoAt { scheme, socket, path: self.stream.path.clone() }
     }
 
     /// Where it is watched.
     pub(super) fn url(&self) -> String {
-        format!("rtsp://{}{}", self.server.socket, self.stream.path)
+        format!("{}://{}{}", self.server.scheme, self.server.socket, self.stream.path)
     }
 }
 

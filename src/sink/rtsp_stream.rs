@@ -11,6 +11,7 @@ use gstreamer_rtsp_server::prelude::*;
 use super::feed::Feeds;
 use super::ntp;
 use super::outlet::{AccessUnit, KeyWanted};
+use super::rtsp_guard;
 
 /// What is between our encoder and a client. Time stamps are those of capture (see [`ntp`]), and of arrival where that
 /// is not known, because clients may come at any time and frames' own times may jump.
@@ -100,6 +101,7 @@ impl Stream {
         factory.set_launch(MEDIA);
         factory.set_shared(true);
         factory.set_latency(0);
+        rtsp_guard::admit(&factory);
         let feeds = self.feeds.clone();
         factory.connect_media_configure(move |_, media| {
             let bin = media.element().downcast::<gstreamer::Bin>().ok();

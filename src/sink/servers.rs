@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use super::SinkError;
+use super::access::{Access, AccessConfig};
 use super::config::{OutputConfig, is_stream_name};
 use super::http::{HttpListener, HttpServer};
 use super::outlet::{KeyWanted, Outlet};
@@ -20,13 +21,16 @@ impl Servers {
     /// Binds all ports and then starts to serve: a port in use leaves nothing behind.
     ///
     /// # Errors
-    /// [`SinkError::Address`] and [`SinkError::Listen`].
-    pub fn start(config: &OutputConfig) -> Result<Servers, SinkError> {
+    /// [`SinkError::Address`] and [`SinkError::Listen`]; [`SinkError::Access`] and [`SinkError::Open`] if nobody at an address
+    /// that other machines reach is asked who they are.
+    pub fn start(config: &OutputConfig, access: &AccessConfig) -> Result<Servers, SinkError> {
         gstreamer::init()
             .map_err(|e| SinkError::Stage { stage: "RTSP", why: format!("GStreamer does not start: {e}") })?;
         let (rtsp, http) = (config.rtsp_address()?, config.http_address()?);
-        let rtsp = rtsp.map(RtspListener::bind).transpose()?;
-        let http = http.map(HttpListener::bind).transpose()?;
+        let access = Access::read(access)?;
+        rtsp.iter().chain(&http).try_for_each(|address| access.guards(address))?;
+        let rtsp = rtsp.map(|address| RtspListener::bind(address, &access)).transpose()?;
+        let http = http.map(|address| HttpListener::bind(address, access)).transpose()?;
         Ok(Servers {
             rtsp: rtsp.map(RtspServer::start).transpose()?.map(Arc::new),
             http: http.map(HttpServer::start).transpose()?.map(Arc::new),
@@ -116,7 +120,7 @@ pub struct WatchedAt {
     pub mp4: Option<String>,
     /// Path of the MPEG-TS at the HTTP server.
     pub ts: Option<String>,
-    /// Port and path at the RTSP server: `:8554/front`.
+    /// The address at the RTSP server: `rtsp://HOST:8554/front`.
     pub rtsp: Option<String>,
 }
 

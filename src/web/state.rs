@@ -204,7 +204,7 @@ pub struct Watch {
     /// MPEG-TS, for players: a path on this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     ts: Option<String>,
-    /// Port and path over RTSP.
+    /// The address over RTSP; HOST stands for the name of this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtsp: Option<String>,
 }

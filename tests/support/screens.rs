@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use farout::clock::Clock;
 use farout::frame::{Colour, Frame, I420Layout, Matrix, PixelFormat};
 use farout::pool::Pool;
-use farout::sink::{EncodedHook, Haste, Mount, OutputConfig, Servers, VideoOut};
+use farout::sink::{AccessConfig, EncodedHook, Haste, Mount, OutputConfig, Servers, VideoOut};
 use farout::source::{Purpose, Source, SourceConfig, open};
 use farout::stop::Stop;
 use jiff::SignedDuration;
@@ -81,7 +81,7 @@ pub fn ffprobe(args: &[&str]) -> String {
 
 /// A stream without a name at servers of its own.
 fn mounted(config: &OutputConfig) -> Mount {
-    Servers::start(config).unwrap().mount(None).unwrap()
+    Servers::start(config, &AccessConfig::default()).unwrap().mount(None).unwrap()
 }
 
 /// A live show of test pictures at 25 frames per second on a thread of its own, until dropped.

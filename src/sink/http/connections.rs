@@ -17,9 +17,11 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::{Shared, video};
@@ -81,7 +83,12 @@ impl Drop for Place {
 }
 
 /// Accepts connections until `ends` is dropped, and then gives them a moment to end.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut ends: oneshot::Receiver<()>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    mut ends: oneshot::Receiver<()>,
+) {
     let silent = Silent::default();
     let graceful = GracefulShutdown::new();
     let count = Arc::<AtomicUsize>::default();
@@ -105,44 +112,60 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut ends: 
         };
         let unheard = Unheard::default();
         silent.add(unheard.clone());
-        match talk(connection, Arc::clone(&shared), Arc::clone(&unheard.spoken)) {
-            Ok(talk) => {
-                let talk = graceful.watch(talk);
-                tokio::spawn(async move {
-                    tokio::select! {
-                        ended = talk => if let Err(error) = ended {
-                            tracing::debug!(%error, "HTTP client gone");
-                        },
-                        () = unheard.leave.notified() => {}
-                    }
-                    // Whatever became of it, it is silent no more.
-                    unheard.spoken.store(true, Ordering::Relaxed);
-                    drop(place);
-                });
+        let (shared, tls, watcher) = (Arc::clone(&shared), tls.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            let talk = async {
+                let (talk, here) = opened(connection, tls).await?;
+                let served = serve_one(talk, here, shared, Arc::clone(&unheard.spoken));
+                watcher.watch(served).await.map_err(std::io::Error::other)
+            };
+            tokio::select! {
+                ended = talk => if let Err(error) = ended {
+                    tracing::debug!(%error, "HTTP client gone");
+                },
+                () = unheard.leave.notified() => {}
             }
-            Err(error) => tracing::debug!(%error, "HTTP client gone"),
-        }
+            // Whatever became of it, it is silent no more.
+            unheard.spoken.store(true, Ordering::Relaxed);
+            drop(place);
+        });
     }
     drop(listener);
     let _ = tokio::time::timeout(FAREWELL, graceful.shutdown()).await;
 }
 
-/// What becomes of a connection.
-type Talk<S> = http1::Connection<TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>, S>;
+/// Bytes in and out.
+trait Bytes: AsyncRead + AsyncWrite + Send {}
+impl<T: AsyncRead + AsyncWrite + Send> Bytes for T {}
 
-/// Answers what is asked over a connection, one question after the other.
+/// A connection over which can be talked, and the address that its client has used.
 ///
 /// # Errors
-/// If it is gone already.
-fn talk(
+/// If it is gone already, or its client does not speak TLS where it should.
+async fn opened(
     connection: TcpStream,
-    shared: Arc<Shared>,
-    spoken: Arc<AtomicBool>,
-) -> std::io::Result<Talk<impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send>>> {
+    tls: Option<TlsAcceptor>,
+) -> std::io::Result<(Pin<Box<dyn Bytes>>, SocketAddr)> {
     connection.set_nodelay(true)?;
     let here = connection.local_addr()?;
     let mut patient = TimeoutStream::new(connection);
     patient.set_write_timeout(Some(TAKES_WITHIN));
+    let patient = Box::pin(patient);
+    let Some(tls) = tls else { return Ok((patient, here)) };
+    let shaken = tokio::time::timeout(SAYS_WITHIN, tls.accept(patient)).await??;
+    Ok((Box::pin(shaken), here))
+}
+
+/// Answers what is asked over a connection, one question after the other.
+fn serve_one(
+    connection: Pin<Box<dyn Bytes>>,
+    here: SocketAddr,
+    shared: Arc<Shared>,
+    spoken: Arc<AtomicBool>,
+) -> http1::Connection<
+    TokioIo<Pin<Box<dyn Bytes>>>,
+    impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send>,
+> {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         spoken.store(true, Ordering::Relaxed);
         let shared = Arc::clone(&shared);
@@ -150,11 +173,15 @@ fn talk(
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(SAYS_WITHIN).max_buf_size(BUFFER);
-    Ok(builder.serve_connection(TokioIo::new(Box::pin(patient)), service))
+    builder.serve_connection(TokioIo::new(connection), service)
 }
 
 /// Answers a request.
 async fn answer(shared: &Shared, here: SocketAddr, request: Request) -> Response {
+    let request = match shared.guard.refuses(request).await {
+        Ok(request) => request,
+        Err(refused) => return refused,
+    };
     let path = request.uri().path();
     if let Some((container, stream)) = shared.find(path) {
         return video::answer(request.method(), container, &stream);

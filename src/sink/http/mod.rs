@@ -4,7 +4,9 @@
 pub(super) mod broadcast;
 mod connections;
 mod fragments;
+mod guard;
 pub(super) mod muxer;
+mod tls;
 mod transport_stream;
 mod video;
 
@@ -15,16 +17,21 @@ use std::thread::JoinHandle;
 
 use axum::Router;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 use super::SinkError;
+use super::access::Access;
 use super::config::Address;
 use super::outlet::{AccessUnit, KeyWanted, Outlet};
 use broadcast::Broadcast;
+use guard::Guard;
 use muxer::{Container, Muxer};
 
 /// A bound port on which nobody is served yet.
 pub(super) struct HttpListener {
     listener: TcpListener,
+    access: Access,
+    tls: Option<TlsAcceptor>,
     address: Address,
     socket: SocketAddr,
 }
@@ -33,14 +40,17 @@ impl HttpListener {
     /// Binds the port.
     ///
     /// # Errors
-    /// [`SinkError::Listen`] if the port is taken or the address is not of this machine.
-    pub(super) fn bind(address: Address) -> Result<HttpListener, SinkError> {
+    /// [`SinkError::Listen`] if the port is taken or the address is not of this machine; [`SinkError::Access`] if certificate
+    /// and key are none.
+    pub(super) fn bind(address: Address, access: Access) -> Result<HttpListener, SinkError> {
+        let tls =
+            access.tls.as_ref().map(|(certificate, key)| tls::acceptor(certificate, key)).transpose()?;
         let bound = TcpListener::bind(address.socket).and_then(|one| {
             one.set_nonblocking(true)?;
             Ok((one.local_addr()?, one))
         });
         match bound {
-            Ok((socket, listener)) => Ok(HttpListener { listener, address, socket }),
+            Ok((socket, listener)) => Ok(HttpListener { listener, access, tls, address, socket }),
             Err(error) => Err(address.refused(error.to_string())),
         }
     }
@@ -55,11 +65,14 @@ pub(super) struct HttpServer {
     thread: Option<JoinHandle<()>>,
     /// Where it really listens.
     socket: SocketAddr,
+    /// "http" or "https".
+    scheme: &'static str,
 }
 
 /// What every connection knows.
-#[derive(Default)]
 struct Shared {
+    guard: Guard,
+    scheme: &'static str,
     streams: Mutex<Vec<Stream>>,
     routes: Mutex<Option<Router>>,
 }
@@ -70,8 +83,15 @@ struct Stream {
     stem: String,
     /// By container: the path and who reads there.
     served: [(Container, String, Broadcast); 2],
-    /// Port and path of the same stream over RTSP.
-    rtsp: Option<(SocketAddr, String)>,
+    /// The same stream over RTSP.
+    rtsp: Option<AlsoAt>,
+}
+
+/// Where else a stream is served.
+pub(super) struct AlsoAt {
+    pub scheme: &'static str,
+    pub socket: SocketAddr,
+    pub path: String,
 }
 
 impl Shared {
@@ -91,16 +111,20 @@ impl Shared {
 
     /// All streams with their addresses, for a client that reached the server at `here`.
     fn page(&self, here: SocketAddr) -> String {
+        let scheme = self.scheme;
         let mut page = "farout\n".to_owned();
         let streams = self.streams();
         if streams.is_empty() {
             page += "\nno stream is shown now\n";
         }
         for Stream { served: [(_, transport, _), (_, fragments, _)], rtsp, .. } in streams.iter() {
-            let _ = write!(page, "\nMPEG-TS: http://{here}{transport}\nMP4:     http://{here}{fragments}\n");
-            if let Some((socket, path)) = rtsp {
+            let _ = write!(
+                page,
+                "\nMPEG-TS: {scheme}://{here}{transport}\nMP4:     {scheme}://{here}{fragments}\n"
+            );
+            if let Some(AlsoAt { scheme, socket, path }) = rtsp {
                 let reached = SocketAddr::new(known(socket.ip(), here.ip()), socket.port());
-                let _ = writeln!(page, "also:    rtsp://{reached}{path}");
+                let _ = writeln!(page, "also:    {scheme}://{reached}{path}");
             }
         }
         page
@@ -118,8 +142,10 @@ impl HttpServer {
     /// # Errors
     /// [`SinkError::Listen`] if no thread can be started.
     pub(super) fn start(bound: HttpListener) -> Result<HttpServer, SinkError> {
-        let HttpListener { listener, address, socket } = bound;
-        let shared = Arc::<Shared>::default();
+        let HttpListener { listener, access, tls, address, socket } = bound;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let guard = Guard::new(access, address.socket.ip());
+        let shared = Arc::new(Shared { guard, scheme, streams: Mutex::default(), routes: Mutex::default() });
         let refused = |why: std::io::Error| address.refused(why.to_string());
         // Its own sockets are made here: what the system refuses is told here, too.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -134,10 +160,12 @@ impl HttpServer {
         let (over, ends) = oneshot::channel();
         let serving = Arc::clone(&shared);
         let spawned = std::thread::Builder::new().name("http-server".into()).spawn(move || {
-            runtime.block_on(connections::serve(listener, serving, ends));
+            runtime.block_on(connections::serve(listener, tls, serving, ends));
         });
         match spawned {
-            Ok(thread) => Ok(HttpServer { address, shared, over: Some(over), thread: Some(thread), socket }),
+            Ok(thread) => {
+                Ok(HttpServer { address, shared, over: Some(over), thread: Some(thread), socket, scheme })
+            }
             Err(error) => Err(address.refused(error.to_string())),
         }
     }
@@ -165,7 +193,7 @@ impl HttpServer {
         self: &Arc<Self>,
         name: Option<&str>,
         key_wanted: &Arc<KeyWanted>,
-        rtsp: Option<(SocketAddr, String)>,
+        rtsp: Option<AlsoAt>,
     ) -> Result<HttpMount, SinkError> {
         let stem = self.stem(name);
         // As the configuration writes it, with whatever ending.
@@ -180,9 +208,11 @@ impl HttpServer {
         let muxers = muxers.collect::<Result<Vec<_>, _>>()?;
         let mut streams = self.shared.streams();
         if streams.iter().any(|one| one.stem == stem) {
-            return Err(SinkError::Mounted { url: format!("http://{}{}", self.socket, served[0].1) });
+            return Err(SinkError::Mounted {
+                url: format!("{}://{}{}", self.scheme, self.socket, served[0].1),
+            });
         }
-        let url = format!("http://{}{}", self.socket, served[0].1);
+        let url = format!("{}://{}{}", self.scheme, self.socket, served[0].1);
         streams.push(Stream { stem: stem.clone(), served, rtsp });
         drop(streams);
         Ok(HttpMount { server: Arc::clone(self), muxers, stem, url })

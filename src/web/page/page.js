@@ -73,7 +73,7 @@ class Stream {
     else tell('This browser plays no live MP4. Open one of the addresses below in a player.');
     const link = (text, href) => Object.assign(document.createElement('a'), { textContent: text, href });
     const links = [link('MPEG-TS', watch.ts), link('MP4', watch.mp4)];
-    if (watch.rtsp) links.push(Object.assign(document.createElement('code'), { textContent: `rtsp://${location.hostname}${watch.rtsp}` }));
+    if (watch.rtsp) links.push(Object.assign(document.createElement('code'), { textContent: watch.rtsp.replace('HOST', location.hostname) }));
     this.find('.links').replaceChildren(...links);
   }
 
