@@ -14,7 +14,7 @@ use crate::nearest::SearchConfig;
 use crate::overlay::OverlayConfig;
 use crate::ranges::within;
 use crate::score::ScoreConfig;
-use crate::sink::{AccessConfig, OutputConfig};
+use crate::sink::{AccessConfig, EventsConfig, OutputConfig};
 use crate::source::{SourceConfig, masked};
 use crate::views::ViewsConfig;
 
@@ -49,6 +49,8 @@ pub struct Config {
     pub output: OutputConfig,
     /// `[access]`: who may watch and steer over the network.
     pub access: AccessConfig,
+    /// `[events]`: clips and snapshots.
+    pub events: EventsConfig,
     /// `[flow]`: the pipeline itself.
     pub flow: FlowConfig,
     /// The name of the detector's folder, if all that scores depend on comes from one ([`Config::take_detector`]).
@@ -198,6 +200,7 @@ impl Config {
         self.output.events.iter_mut().filter(|path| path.as_os_str() != "-").for_each(below);
         self.output.record.iter_mut().for_each(below);
         self.access.paths_mut().for_each(below);
+        self.events.folder.iter_mut().for_each(below);
         self.flow.ladder.iter_mut().filter_map(|rung| rung.bank.as_mut()).for_each(below);
         for stream in &mut self.streams {
             for key in ["events", "record"] {
@@ -241,6 +244,7 @@ impl Config {
         self.model.check().map_err(ConfigError::Invalid)?;
         self.output.check().map_err(ConfigError::Invalid)?;
         self.access.check().map_err(ConfigError::Invalid)?;
+        self.events.check().map_err(ConfigError::Invalid)?;
         self.overlay.check().map_err(ConfigError::Invalid)?;
         self.runtime.check().map_err(ConfigError::Invalid)?;
         self.score.check().map_err(ConfigError::Invalid)?;

@@ -1,9 +1,9 @@
 //! What is found in a score map: regions in one frame, and events that last over several.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A rectangle in frame pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Rect {
     /// Left edge.
     pub x: u32,

@@ -9,11 +9,16 @@ use crate::config::Config;
 use crate::detector::VideoEnd;
 use crate::health::Health;
 use crate::live::{DetectionStatus, Reencode, Standing};
-use crate::sink::{AccessConfig, OutputConfig};
+use crate::sink::{AccessConfig, EventStore, OutputConfig};
 use crate::steer::Steering;
 
 #[cfg(feature = "media")]
-pub use crate::sink::Servers;
+pub use crate::sink::{ClipControl as Clips, Servers};
+
+/// Without video there are no clips.
+#[cfg(not(feature = "media"))]
+#[derive(Clone)]
+pub struct Clips;
 
 /// There are none without video.
 #[derive(Clone)]
@@ -40,6 +45,7 @@ pub fn servers(output: &OutputConfig, _: &AccessConfig) -> Result<Servers> {
 }
 
 /// What is told over HTTP beside the streams.
+#[cfg_attr(not(feature = "media"), expect(dead_code, reason = "there is no HTTP server without video"))]
 pub struct Told {
     /// How the streams stand now.
     pub streams: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
@@ -47,14 +53,17 @@ pub struct Told {
     pub detection: Option<Arc<DetectionStatus>>,
     /// What changes the run, if it can be changed.
     pub steering: Option<Arc<Steering>>,
+    /// What was found, if anything is judged.
+    pub events: Option<EventStore>,
 }
 
 /// Page, API and metrics at the HTTP server, if there is one.
 #[cfg(feature = "media")]
 pub fn tell(servers: &Servers, told: Told) {
-    let Told { streams, detection, steering } = told;
+    let Told { streams, detection, steering, events } = told;
     let begun = std::time::Instant::now();
-    let subject = crate::web::Subject { streams, detection, steering, audience: servers.audience(), begun };
+    let subject =
+        crate::web::Subject { streams, detection, steering, events, audience: servers.audience(), begun };
     servers.answer_by(Some(crate::web::routes(Arc::new(subject))));
 }
 
@@ -83,8 +92,9 @@ pub fn live(
     live: bool,
     rate: Option<f64>,
     health: &Arc<Health>,
+    clips: Option<&Clips>,
 ) -> Result<(Box<dyn VideoEnd>, Option<Reencode>)> {
-    open(output, Some(at), !live, rate, health)
+    open(output, Some(at), !live, rate, health, clips)
 }
 
 /// One video file and no servers; nothing is lost.
@@ -98,7 +108,7 @@ pub fn file(
     health: &Arc<Health>,
 ) -> Result<Box<dyn VideoEnd>> {
     let output = OutputConfig { record: Some(path.to_owned()), ..config.output.clone() };
-    Ok(open(&output, None, true, rate, health)?.0)
+    Ok(open(&output, None, true, rate, health, None)?.0)
 }
 
 #[cfg(feature = "media")]
@@ -108,6 +118,7 @@ fn open(
     wait: bool,
     rate: Option<f64>,
     health: &Arc<Health>,
+    clips: Option<&Clips>,
 ) -> Result<(Box<dyn VideoEnd>, Option<Reencode>)> {
     use super::answer;
     use crate::frame::Frame;
@@ -143,6 +154,10 @@ fn open(
     let states = Arc::clone(health);
     let state: StateHook = Arc::new(move |part, problem| states.problem(part, problem));
     let mount = at.map(|(servers, name)| servers.mount(name)).transpose()?;
+    let mount = match clips {
+        Some(clips) => Some(mount.unwrap_or_default().with_clips(clips)),
+        None => mount,
+    };
     let out = VideoOut::open(output, mount, haste, rate, Some(hook), Some(state))?;
     for url in out.urls() {
         // What a person who starts the program looks for.
@@ -162,6 +177,7 @@ fn open(
     _: bool,
     _: Option<f64>,
     health: &Arc<Health>,
+    _: Option<&Clips>,
 ) -> Result<(Box<dyn VideoEnd>, Option<Reencode>)> {
     struct Unseen(Arc<Health>);
 

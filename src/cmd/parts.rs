@@ -8,15 +8,15 @@ use anyhow::{Context, Result};
 
 use super::apart::real;
 use super::limited::limited;
-use super::outputs::{self, Servers};
+use super::outputs::{self, Clips, Servers};
 use super::run_settings;
 use crate::cli::RunArgs;
 use crate::config::{Config, StreamConfig};
 use crate::health::Health;
 use crate::live;
-use crate::sink::{EventLog, EventQueue, EventSink, OutputConfig, StateHook};
+use crate::sink::{EventLog, EventQueue, EventSink, EventSinks, EventStore, OutputConfig, StateHook};
 use crate::source::{self, Purpose, Source};
-use crate::steer;
+use crate::steer::{self, Parts as _};
 use crate::stop::Stop;
 
 /// Opens the parts of a live run.
@@ -27,6 +27,11 @@ pub(super) struct Parts {
     pub detection: Option<Arc<Health>>,
     pub stop: Stop,
     pub logs: Logs,
+    /// Where events are kept; none where nothing is judged.
+    pub store: Option<EventStore>,
+    /// Of each stream.
+    #[cfg_attr(not(feature = "media"), expect(dead_code, reason = "there are no clips without video"))]
+    pub clips: Mutex<BTreeMap<String, Clips>>,
 }
 
 /// The event logs, which streams may share.
@@ -69,13 +74,34 @@ impl Parts {
         let OutputConfig { rtsp, http, encoder, picture, .. } = output.clone();
         let output = OutputConfig { rtsp, http, encoder, picture, ..config.output.clone() };
         let at = (&self.servers, config.name.as_deref());
-        let (video, reencode) = outputs::live(&output, at, true, source.rate(), &pictures)?;
-        let events = match (&config.output.events, &self.detection) {
-            (Some(path), Some(health)) => Some(self.logs.at(path, health)?),
-            _ => None,
-        };
+        let clips = self.clips(config.called());
+        let (video, reencode) = outputs::live(&output, at, true, source.rate(), &pictures, clips.as_ref())?;
+        let events = self.events(&config)?;
         let source = limited(source, self.args.detect.frames);
         Ok(live::Stream { config, source, video, events, pictures, stop, reencode })
+    }
+}
+
+impl Parts {
+    /// What makes the clips of a stream, if they are kept.
+    #[cfg(feature = "media")]
+    fn clips(&self, stream: &str) -> Option<Clips> {
+        let store = self.store.as_ref().filter(|store| store.folder().is_some())?;
+        let mut clips = self.clips.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(clips.entry(stream.to_owned()).or_insert_with(|| Clips::new(store.config())).clone())
+    }
+
+    #[cfg(not(feature = "media"))]
+    fn clips(&self, _: &str) -> Option<Clips> {
+        None
+    }
+
+    /// What keeps the events of a stream.
+    fn keeper(&self, store: &EventStore, stream: &str) -> Box<dyn EventSink> {
+        #[cfg(feature = "media")]
+        return store.sink(stream, self.clips(stream));
+        #[cfg(not(feature = "media"))]
+        store.sink(stream)
     }
 }
 
@@ -101,8 +127,10 @@ impl steer::Parts for Parts {
         Ok(source)
     }
 
-    fn events(&self, path: &Path) -> Result<Box<dyn EventSink>> {
-        let health = self.detection.as_ref().context("nothing is judged, so there are no events")?;
-        self.logs.at(path, health)
+    fn events(&self, config: &StreamConfig) -> Result<Option<Box<dyn EventSink>>> {
+        let Some(health) = &self.detection else { return Ok(None) };
+        let log = config.output.events.as_deref().map(|path| self.logs.at(path, health)).transpose()?;
+        let kept = self.store.as_ref().map(|store| self.keeper(store, config.called()));
+        Ok(EventSinks::of(log.into_iter().chain(kept).collect()))
     }
 }

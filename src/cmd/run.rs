@@ -1,6 +1,6 @@
 //! `farout run`: a live stream or a recording in, the overlay out over RTSP and HTTP.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -19,7 +19,7 @@ use crate::flow::{Flow, FlowError, Pace};
 use crate::health::Health;
 use crate::live::{GaveUp, Live, Standing};
 use crate::overlay::Overlay;
-use crate::sink::ShownPictures;
+use crate::sink::{EventStore, ShownPictures};
 use crate::source::{self, Purpose, Source};
 use crate::steer::Steering;
 use crate::stop::Stop;
@@ -104,7 +104,10 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
         detection: live.detection().map(|detection| Arc::clone(&detection.health)),
         stop: stop.clone(),
         logs: Logs::default(),
+        store: live.detection().map(|detection| store(&config, &detection.health)).transpose()?,
+        clips: Mutex::default(),
     };
+    let events = parts.store.clone();
     let mut streams = Vec::new();
     for Open { config: stream, source, stop } in opened {
         streams.push(parts.with_source(stream, &config.output, source, stop)?);
@@ -115,7 +118,8 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
     let steering = Arc::new(Steering::new(live.clone(), Box::new(parts), config, stop.clone()));
     let told = live.clone();
     let streams = Box::new(move || told.streams());
-    let told = Told { streams, detection: live.detection().cloned(), steering: Some(Arc::clone(&steering)) };
+    let told =
+        Told { streams, detection: live.detection().cloned(), steering: Some(Arc::clone(&steering)), events };
     outputs::tell(&servers, told);
     let reloads = Arc::downgrade(&steering);
     reload.put(Box::new(move || reloads.upgrade().iter().for_each(|steering| reread(steering))));
@@ -128,6 +132,15 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
     outputs::fall_silent(&servers);
     let stuck = watch.end();
     Ok((result, stuck, Reported::of(&live.streams(), detection.as_deref())))
+}
+
+/// Where events are kept; `health` is told of what is wrong with it.
+///
+/// # Errors
+/// If the folder cannot be written to.
+fn store(config: &Config, health: &Arc<Health>) -> Result<EventStore> {
+    let told = Arc::clone(health);
+    Ok(EventStore::open(&config.events, Arc::new(move |part, problem| told.problem(part, problem)))?)
 }
 
 /// Takes the configuration anew, and says what became of it.
@@ -149,8 +162,14 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     // A recording played as fast as possible is not live: nothing is dropped.
     let live = source.is_live();
     let servers = outputs::servers(&config.output, &config.access)?;
-    let (video, _) =
-        outputs::live(&stream.output, (&servers, stream.name.as_deref()), live, source.rate(), &health)?;
+    let (video, _) = outputs::live(
+        &stream.output,
+        (&servers, stream.name.as_deref()),
+        live,
+        source.rate(),
+        &health,
+        None,
+    )?;
     let standing = Standing {
         id: 0,
         name: stream.name.clone(),
@@ -160,7 +179,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     };
     let told = standing.clone();
     let streams = Box::new(move || vec![told.clone()]);
-    outputs::tell(&servers, Told { streams, detection: None, steering: None });
+    outputs::tell(&servers, Told { streams, detection: None, steering: None, events: None });
     let known = standing.clone();
     let standings = Box::new(move || vec![known.clone()]);
     let watched = Watched { streams: standings, detection: None, steady: false };

@@ -9,9 +9,11 @@ use super::items::Verdict;
 use crate::frame::{Frame, StreamId};
 use crate::luma::Luma;
 use crate::motion::Reduced;
-use crate::region::{Event, Region};
+use crate::overlay::{Overlay, OverlayConfig};
+use crate::pool::Pooled;
+use crate::region::{Event, EventKind, Region};
 use crate::score::{EventRules, ScoreConfig, Tracker};
-use crate::sink::EventSink;
+use crate::sink::{EventPicture, EventSink};
 
 /// Follows the regions of one stream and logs those that last.
 pub struct EventRecorder {
@@ -21,6 +23,8 @@ pub struct EventRecorder {
     luma: Luma,
     look: Reduced,
     log: Box<dyn EventSink>,
+    /// Draws the pictures of events, where they are wanted.
+    marks: Option<Overlay>,
     found: Vec<Event>,
     /// When the last frame was captured, if that is known.
     utc: Option<jiff::Timestamp>,
@@ -35,6 +39,9 @@ impl EventRecorder {
             evidence: Vec::new(),
             luma: Luma::default(),
             look: Reduced::default(),
+            marks: log
+                .wants_pictures()
+                .then(|| Overlay::new(&OverlayConfig { status: false, ..OverlayConfig::default() })),
             log,
             found: Vec::new(),
             utc: None,
@@ -56,7 +63,15 @@ impl EventRecorder {
         self.evidence.extend(verdict.regions.iter().chain(verdict.weak.iter()));
         let at = (frame.id, frame.pts.as_secs_f64());
         self.tracker.step(at, (&self.evidence, verdict.scale.threshold), &mut self.found);
-        self.write()
+        let begun: Vec<Event> =
+            self.found.iter().filter(|event| event.kind == EventKind::Start).cloned().collect();
+        self.write()?;
+        if let (Some(marks), false) = (&mut self.marks, begun.is_empty()) {
+            let picture =
+                Arc::new(EventPicture { marked: marked(marks, frame, verdict)?, plain: copy(frame) });
+            begun.iter().for_each(|event| self.log.picture(event, &picture));
+        }
+        Ok(())
     }
 
     /// Logs what was found.
@@ -75,6 +90,20 @@ impl EventRecorder {
         self.write()?;
         Ok(self.log.finish()?)
     }
+}
+
+/// A frame of its own, without its truth.
+fn copy(frame: &Frame) -> Frame {
+    let pixels = Pooled::unpooled(frame.pixels.to_vec());
+    Frame { pixels, name: Arc::clone(&frame.name), truth: None, no_signal: None, ..*frame }
+}
+
+/// A copy with what was found.
+fn marked(marks: &mut Overlay, frame: &Frame, verdict: &Verdict) -> Result<Frame> {
+    let mut marked = copy(frame);
+    marks.count_only(&verdict.counted);
+    marks.draw(&mut marked, &verdict.scores, &verdict.regions, verdict.scale, "")?;
+    Ok(marked)
 }
 
 /// The recorders of all streams whose events are wanted; cloning shares them. They may come and go.

@@ -1,6 +1,8 @@
 //! Who may watch and steer: the `[access]` keys, and what is read from the files that they name.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "media")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 

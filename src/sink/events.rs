@@ -4,8 +4,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::folder::FileError;
+use crate::frame::Frame;
 use crate::region::Event;
 use crate::stop::Stop;
 
@@ -20,11 +22,57 @@ pub trait EventSink: Send {
     /// If it could not be written.
     fn write(&mut self, event: &Event) -> Result<(), FileError>;
 
+    /// Whether it wants to see the frames in which events begin.
+    fn wants_pictures(&self) -> bool {
+        false
+    }
+
+    /// Takes the frame in which the event that was written last began.
+    fn picture(&mut self, _: &Event, _: &Arc<EventPicture>) {}
+
     /// Sees to it that what was written survives.
     ///
     /// # Errors
     /// If the disk does not take it.
     fn finish(&mut self) -> Result<(), FileError>;
+}
+
+/// The frame in which an event began.
+pub struct EventPicture {
+    /// As it was judged.
+    pub plain: Frame,
+    /// With what was found.
+    pub marked: Frame,
+}
+
+/// Several places that events go to.
+pub struct EventSinks(Vec<Box<dyn EventSink>>);
+
+impl EventSinks {
+    /// All of these; nothing if there are none.
+    pub fn of(sinks: Vec<Box<dyn EventSink>>) -> Option<Box<dyn EventSink>> {
+        (!sinks.is_empty()).then(|| Box::new(EventSinks(sinks)) as Box<dyn EventSink>)
+    }
+}
+
+impl EventSink for EventSinks {
+    fn write(&mut self, event: &Event) -> Result<(), FileError> {
+        // One that fails keeps nothing from the others.
+        self.0.iter_mut().map(|sink| sink.write(event)).fold(Ok(()), Result::and)
+    }
+
+    fn wants_pictures(&self) -> bool {
+        self.0.iter().any(|sink| sink.wants_pictures())
+    }
+
+    fn picture(&mut self, event: &Event, picture: &Arc<EventPicture>) {
+        let takers = self.0.iter_mut().filter(|sink| sink.wants_pictures());
+        takers.for_each(|sink| sink.picture(event, picture));
+    }
+
+    fn finish(&mut self) -> Result<(), FileError> {
+        self.0.iter_mut().map(|sink| sink.finish()).fold(Ok(()), Result::and)
+    }
 }
 
 /// A growing file of events, or standard output.

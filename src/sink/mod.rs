@@ -42,6 +42,7 @@ pub mod score_maps;
 #[cfg(feature = "media")]
 mod servers;
 mod state;
+pub mod store;
 #[cfg(feature = "media")]
 mod video;
 
@@ -50,7 +51,7 @@ use std::path::PathBuf;
 pub use access::{Access, AccessConfig, Anyone};
 pub use config::{Address, OutputConfig, ShownPictures, is_stream_name};
 pub use event_queue::EventQueue;
-pub use events::{EventLog, EventSink};
+pub use events::{EventLog, EventPicture, EventSink, EventSinks};
 #[cfg(feature = "media")]
 pub use fan_out::EncodedHook;
 pub use folder::{FileError, Naming, OutputFolder};
@@ -60,6 +61,11 @@ pub use score_maps::{ScoreFormat, ScoreMapWriter};
 #[cfg(feature = "media")]
 pub use servers::{Audience, Mount, Servers, Viewers, WatchedAt};
 pub use state::StateHook;
+pub use store::EventStore;
+#[cfg(feature = "media")]
+pub use store::clips::ClipControl;
+pub use store::config::EventsConfig;
+pub use store::record::Record as EventRecord;
 #[cfg(feature = "media")]
 pub use video::{Haste, VideoControl, VideoOut};
 

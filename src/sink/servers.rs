@@ -8,6 +8,7 @@ use super::config::{OutputConfig, is_stream_name};
 use super::http::{HttpListener, HttpServer};
 use super::outlet::{KeyWanted, Outlet};
 use super::rtsp::{RtspListener, RtspServer};
+use super::store::clips::ClipControl;
 
 /// The servers that a config asks for; a clone is another handle of the same ones. They end when the last handle and the
 /// last [`Mount`] are dropped.
@@ -122,6 +123,14 @@ pub struct WatchedAt {
     pub ts: Option<String>,
     /// The address at the RTSP server: `rtsp://HOST:8554/front`.
     pub rtsp: Option<String>,
+}
+
+impl Mount {
+    /// Clips of events are made of the video, too.
+    pub fn with_clips(mut self, clips: &ClipControl) -> Mount {
+        self.outlets.push(Box::new(clips.ring()));
+        self
+    }
 }
 
 /// How many watch a stream.

@@ -46,11 +46,11 @@ pub trait Parts: Send + Sync {
     /// If it cannot be opened.
     fn source(&self, config: &StreamConfig, stop: &Stop) -> Result<Box<dyn Source>>;
 
-    /// Where events go.
+    /// Where the events of a stream go, if anywhere.
     ///
     /// # Errors
     /// If the log cannot be written.
-    fn events(&self, path: &Path) -> Result<Box<dyn EventSink>>;
+    fn events(&self, config: &StreamConfig) -> Result<Option<Box<dyn EventSink>>>;
 }
 
 /// Changes a live run, one change at a time.
@@ -225,8 +225,7 @@ impl Steering {
         if keys::of_stream(&before.output) != keys::of_stream(&after.output) {
             let events = || -> Result<_> {
                 let moved = before.output.events != after.output.events;
-                let open = || after.output.events.as_deref().map(|path| self.parts.events(path)).transpose();
-                moved.then(open).transpose()
+                moved.then(|| self.parts.events(after)).transpose()
             };
             fail(Section::Output, events().and_then(|events| self.live.encode_anew(id, after, events)));
         }

@@ -123,6 +123,15 @@ impl Collector for Figures {
         if let Some(detection) = &subject.detection {
             lane(&mut family, detection)?;
         }
+        if let Some(events) = &subject.events {
+            let names = ["begun", "ended", "lost"].into_iter().zip(events.counts());
+            let counts = names.map(|(kind, count)| (vec![("kind", kind)], count as f64));
+            family.counters(
+                ("events", "Events that began, ended, or were not kept whole since the disk was too slow"),
+                None,
+                counts,
+            )?;
+        }
         stages(&mut family, subject, &streams)?;
         problems(&mut family, subject, &streams)
     }

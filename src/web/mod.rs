@@ -2,6 +2,7 @@
 //! Prometheus. Handlers only read what the lanes have counted; nothing here makes a frame wait.
 
 mod documents;
+mod events;
 mod metrics;
 mod page;
 mod problem;
@@ -12,6 +13,7 @@ mod updates;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -22,7 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::live::{DetectionStatus, Standing, is_ready};
-use crate::sink::Audience;
+use crate::sink::{Audience, EventStore};
 use crate::steer::Steering;
 use problem::Problem;
 use state::Whole;
@@ -35,6 +37,8 @@ pub struct Subject {
     pub detection: Option<Arc<DetectionStatus>>,
     /// What changes the run, if it can be changed.
     pub steering: Option<Arc<Steering>>,
+    /// What was found, if anything is judged.
+    pub events: Option<EventStore>,
     /// Who watches.
     pub audience: Audience,
     /// When the run began.
@@ -65,6 +69,9 @@ pub fn routes(subject: Arc<Subject>) -> Router {
         .routes(routes!(steering::remove))
         .routes(routes!(steering::config, steering::patch))
         .routes(routes!(steering::reload))
+        .routes(routes!(events::list))
+        .routes(routes!(events::one, events::change, events::remove))
+        .routes(routes!(events::file))
         .routes(routes!(updates::updates))
         .routes(routes!(metrics::metrics))
         .routes(routes!(healthz))
@@ -111,3 +118,9 @@ async fn not_so(request: Request) -> Problem {
 
 /// What is answered where all goes well.
 type Answer<T> = Result<Json<T>, Problem>;
+
+/// A body that is no JSON, or not what is wanted.
+fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
+    let said = |why: JsonRejection| Problem::new(why.status(), "the body", why.body_text());
+    read.map(|Json(body)| body).map_err(said)
+}

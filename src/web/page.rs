@@ -18,6 +18,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/", part("text/html; charset=utf-8", include_str!("page/index.html")))
         .route("/page.css", part("text/css; charset=utf-8", include_str!("page/page.css")))
         .route("/page.js", part("text/javascript; charset=utf-8", include_str!("page/page.js")))
+        .route("/ask.js", part("text/javascript; charset=utf-8", include_str!("page/ask.js")))
+        .route("/events.js", part("text/javascript; charset=utf-8", include_str!("page/events.js")))
         .route("/steer.js", part("text/javascript; charset=utf-8", include_str!("page/steer.js")))
         .route("/video.js", part("text/javascript; charset=utf-8", include_str!("page/video.js")))
         .route("/icon.svg", part("image/svg+xml", include_str!("page/icon.svg")))

@@ -30,6 +30,18 @@ pub struct Whole {
     detection: Option<Detection>,
     /// In the order in which they came.
     streams: Vec<OfStream>,
+    /// How many events there were; absent where none are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Events>,
+}
+
+/// How many events there were since the start.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Events {
+    /// Those that began.
+    begun: u64,
+    /// Those that ended.
+    ended: u64,
 }
 
 /// The detector.
@@ -227,6 +239,10 @@ impl Whole {
             ready: subject.is_ready(),
             detection: subject.detection.as_deref().map(Detection::of),
             streams: (subject.streams)().iter().map(|one| OfStream::of(one, subject)).collect(),
+            events: subject.events.as_ref().map(|events| {
+                let [begun, ended, _] = events.counts();
+                Events { begun, ended }
+            }),
         }
     }
 

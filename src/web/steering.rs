@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use super::{Answer, Subject};
+use super::{Answer, Subject, body};
 use crate::source::SourceConfig;
 use crate::steer::{self, SteerError, Steering};
 
@@ -76,12 +76,6 @@ async fn steer<T: Send + 'static>(
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug", why)
     };
     Ok(done.map_err(panicked)??)
-}
-
-/// A body that is no JSON, or not what is wanted.
-fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    let said = |why: JsonRejection| Problem::new(why.status(), "the body", why.body_text());
-    read.map(|Json(body)| body).map_err(said)
 }
 
 /// The configuration that holds now: the keys of the file, with passwords hidden and streams as an object by name.

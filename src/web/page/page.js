@@ -1,5 +1,6 @@
 // Shows how farout stands: one article for each stream, kept true by server-sent events.
 
+import { follow } from './events.js';
 import { Controls } from './steer.js';
 import { Player, canPlay } from './video.js';
 
@@ -117,6 +118,7 @@ function show(now) {
     if (!shown.has(one.name)) shown.set(one.name, new Stream(one.name));
     shown.get(one.name).show(one);
   }
+  follow(now.events);
   const { detection } = now;
   byId('detection').hidden = !detection;
   let judges = '';

@@ -1,17 +1,10 @@
 // Changes a run: threshold, overlay and region of a stream, and the configuration file read again.
 
+import { ask } from './ask.js';
+
 const byId = (id) => document.getElementById(id);
 const waiting = new Set();
 let held = null;
-
-// Asks the API; a problem becomes an error with its detail.
-async function ask(path, method = 'GET', body) {
-  const head = body === undefined ? {} : { 'Content-Type': 'application/json' };
-  const answer = await fetch(`api/v1/${path}`, { method, headers: head, body: body === undefined ? undefined : JSON.stringify(body) });
-  const said = await answer.json();
-  if (!answer.ok) throw new Error(said.detail ?? `${answer.status} ${answer.statusText}`);
-  return said;
-}
 
 // What became of a change, in words.
 function told({ changes }) {

@@ -1,0 +1,295 @@
+//! Events that can be looked at: the last ones in memory and, where a folder is given, each with its pictures and its clip
+//! on disk. A thread of its own writes; whoever finds an event waits for no disk.
+
+#[cfg(feature = "media")]
+pub mod clips;
+pub mod config;
+pub mod record;
+mod retention;
+mod writer;
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Sender, bounded};
+use jiff::Timestamp;
+
+use super::StateHook;
+use super::events::{EventPicture, EventSink};
+use super::folder::FileError;
+use crate::file::{WriteError, write_whole};
+use crate::region::{Event, EventKind};
+#[cfg(feature = "media")]
+use clips::ClipControl;
+use config::EventsConfig;
+use record::{CLIP, FILE, MARKED, Record, SNAPSHOT, is_id};
+
+/// Events that may wait for the disk.
+const WAITING: usize = 64;
+/// Without a folder so many are remembered.
+const REMEMBERED: usize = 500;
+/// What the store is called in states.
+const PART: &str = "event store";
+
+/// Events that can be looked at; cloning shares them.
+#[derive(Clone)]
+pub struct EventStore(Arc<Inner>);
+
+struct Inner {
+    config: EventsConfig,
+    /// Oldest first.
+    records: Mutex<VecDeque<Record>>,
+    orders: Option<Sender<Order>>,
+    lost: AtomicU64,
+    /// How many began and ended.
+    begun: AtomicU64,
+    ended: AtomicU64,
+    state: StateHook,
+}
+
+/// What goes to the thread that writes.
+enum Order {
+    /// The event's folder, and the pictures in it.
+    Pictures(String, Arc<EventPicture>),
+    /// Its record has changed.
+    Record(String),
+}
+
+impl EventStore {
+    /// Finds the events of former runs, and starts to write; `state` is told how that goes.
+    ///
+    /// # Errors
+    /// [`FileError::Folder`] if the folder cannot be made or written to, or the system refuses a thread.
+    pub fn open(config: &EventsConfig, state: StateHook) -> Result<EventStore, FileError> {
+        let mut records = VecDeque::new();
+        let mut orders = None;
+        let mut work = None;
+        if let Some(folder) = &config.folder {
+            let failed = |source| FileError::Folder { path: folder.clone(), source };
+            std::fs::create_dir_all(folder).map_err(failed)?;
+            tempfile::Builder::new().prefix(".farout-").tempfile_in(folder).map_err(failed)?;
+            records = known(folder).map_err(failed)?;
+            let (give, take) = bounded(WAITING);
+            orders = Some(give);
+            work = Some((folder.clone(), take));
+        }
+        let inner = Arc::new(Inner {
+            config: config.clone(),
+            records: Mutex::new(records),
+            orders,
+            lost: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            state,
+        });
+        if let Some((folder, orders)) = work {
+            // It ends with the last store: a disk that hangs must not hold up the end.
+            let weak = Arc::downgrade(&inner);
+            let body = move || writer::work(&weak, &orders);
+            let thread = std::thread::Builder::new().name("event-store".into()).spawn(body);
+            thread.map_err(|source| FileError::Folder { path: folder, source })?;
+        }
+        Ok(EventStore(inner))
+    }
+
+    /// Takes the events of a stream; its clips are made by `clips`.
+    #[cfg(feature = "media")]
+    pub fn sink(&self, stream: &str, clips: Option<ClipControl>) -> Box<dyn EventSink> {
+        Box::new(Keeper { store: self.clone(), stream: stream.to_owned(), open: Vec::new(), clips })
+    }
+
+    /// Takes the events of a stream.
+    #[cfg(not(feature = "media"))]
+    pub fn sink(&self, stream: &str) -> Box<dyn EventSink> {
+        Box::new(Keeper { store: self.clone(), stream: stream.to_owned(), open: Vec::new() })
+    }
+
+    /// Where clips and pictures are, if they are kept.
+    pub fn folder(&self) -> Option<&Path> {
+        self.0.config.folder.as_deref()
+    }
+
+    /// What holds for it.
+    pub fn config(&self) -> &EventsConfig {
+        &self.0.config
+    }
+
+    /// Up to `most` events, newest first, that began before the one called `before`.
+    pub fn list(&self, before: Option<&str>, most: usize) -> Vec<Record> {
+        let records = self.0.records();
+        let newest = records.iter().rev();
+        match before {
+            None => newest.take(most).cloned().collect(),
+            Some(id) => newest.skip_while(|one| one.id != id).skip(1).take(most).cloned().collect(),
+        }
+    }
+
+    /// An event.
+    pub fn get(&self, id: &str) -> Option<Record> {
+        self.0.records().iter().find(|one| one.id == id).cloned()
+    }
+
+    /// How many began and ended since the start, and how many were lost to a slow disk.
+    pub fn counts(&self) -> [u64; 3] {
+        [&self.0.begun, &self.0.ended, &self.0.lost].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// A file of an event, if it is there.
+    pub fn file(&self, id: &str, name: &str) -> Option<PathBuf> {
+        let known = [SNAPSHOT, MARKED, CLIP].contains(&name) && is_id(id) && self.get(id).is_some();
+        let path = self.folder()?.join(id).join(name);
+        (known && path.is_file()).then_some(path)
+    }
+
+    /// Keeps an event however old it is, or does not any more. Nothing if there is none.
+    ///
+    /// # Errors
+    /// If that could not be written down.
+    pub fn protect(&self, id: &str, protected: bool) -> Result<Option<Record>, WriteError> {
+        let Some(record) = self.0.change(id, |record| record.protected = protected) else { return Ok(None) };
+        self.0.write(&record)?;
+        Ok(Some(record))
+    }
+
+    /// Forgets an event, and removes what is kept of it. False if there is none.
+    ///
+    /// # Errors
+    /// If its files could not be removed.
+    pub fn remove(&self, id: &str) -> Result<bool, WriteError> {
+        self.0.remove(id)
+    }
+}
+
+impl Inner {
+    fn records(&self) -> MutexGuard<'_, VecDeque<Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes a record. What it then is; nothing if it is gone.
+    fn change(&self, id: &str, change: impl FnOnce(&mut Record)) -> Option<Record> {
+        let mut records = self.records();
+        let record = records.iter_mut().rev().find(|one| one.id == id)?;
+        change(record);
+        Some(record.clone())
+    }
+
+    /// Writes a record down, if there is a folder.
+    fn write(&self, record: &Record) -> Result<(), WriteError> {
+        let Some(folder) = &self.config.folder else { return Ok(()) };
+        let path = folder.join(&record.id).join(FILE);
+        let text = serde_json::to_vec_pretty(record).unwrap_or_default();
+        write_whole(&path, |out| out.write_all(&text))
+    }
+
+    fn remove(&self, id: &str) -> Result<bool, WriteError> {
+        if self.records().iter().all(|one| one.id != id) {
+            return Ok(false);
+        }
+        if let Some(folder) = &self.config.folder {
+            let path = folder.join(id);
+            match std::fs::remove_dir_all(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(WriteError { path, source });
+                }
+                _ => {}
+            }
+        }
+        self.records().retain(|one| one.id != id);
+        Ok(true)
+    }
+
+    fn order(&self, order: Order) {
+        let Some(orders) = &self.orders else { return };
+        if orders.try_send(order).is_err() {
+            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            (self.state)(
+                PART,
+                Some(format!("the disk is too slow: {lost} times something of an event was not written")),
+            );
+        }
+    }
+}
+
+/// The events in a folder, oldest first. What a run that was cut off has left is completed.
+fn known(folder: &Path) -> std::io::Result<VecDeque<Record>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let Some(record) = Record::read(&path) else { continue };
+        // Valid at every moment, it only lacks its name.
+        #[cfg(feature = "media")]
+        clips::complete(&path);
+        found.push(record);
+    }
+    // The name begins with the time.
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(found.into())
+}
+
+/// Takes the events of a stream.
+struct Keeper {
+    store: EventStore,
+    stream: String,
+    /// Numbers and names of the events that go on.
+    open: Vec<(u64, String)>,
+    #[cfg(feature = "media")]
+    clips: Option<ClipControl>,
+}
+
+impl EventSink for Keeper {
+    fn write(&mut self, event: &Event) -> Result<(), FileError> {
+        let inner = &self.store.0;
+        let utc = event.utc.clone().unwrap_or_else(|| format!("{:.3}", Timestamp::now()));
+        match event.kind {
+            EventKind::Start => {
+                inner.begun.fetch_add(1, Ordering::Relaxed);
+                let compact: String = utc.chars().filter(|c| !matches!(c, '-' | ':')).collect();
+                let id = format!("{compact}-{}-{}", self.stream, event.event);
+                let mut records = inner.records();
+                records.push_back(Record::new(id.clone(), event, utc));
+                if inner.config.folder.is_none() && records.len() > REMEMBERED {
+                    records.pop_front();
+                }
+                drop(records);
+                self.open.push((event.event, id));
+            }
+            EventKind::End => {
+                inner.ended.fetch_add(1, Ordering::Relaxed);
+                let Some(at) = self.open.iter().position(|one| one.0 == event.event) else { return Ok(()) };
+                let (_, id) = self.open.swap_remove(at);
+                inner.change(&id, |record| record.end(event, utc));
+                inner.order(Order::Record(id.clone()));
+                #[cfg(feature = "media")]
+                self.clips.iter().for_each(|clips| clips.end(&id));
+            }
+        }
+        Ok(())
+    }
+
+    fn wants_pictures(&self) -> bool {
+        self.store.folder().is_some()
+    }
+
+    fn picture(&mut self, event: &Event, picture: &Arc<EventPicture>) {
+        let Some((_, id)) = self.open.iter().find(|one| one.0 == event.event) else { return };
+        let inner = &self.store.0;
+        inner.order(Order::Pictures(id.clone(), Arc::clone(picture)));
+        #[cfg(feature = "media")]
+        if let (Some(clips), Some(folder)) = (&self.clips, self.store.folder()) {
+            match retention::room(inner) {
+                true => clips.begin(id, &folder.join(id), &self.store),
+                false => {
+                    let why = format!("less than {} MiB of the disk are free", inner.config.free_mib);
+                    inner.change(id, |record| record.no_clip = Some(why));
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), FileError> {
+        Ok(())
+    }
+}

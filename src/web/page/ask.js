@@ -1,0 +1,8 @@
+// Asks the API; a problem becomes an error with its detail.
+export async function ask(path, method = 'GET', body) {
+  const head = body === undefined ? {} : { 'Content-Type': 'application/json' };
+  const answer = await fetch(`api/v1/${path}`, { method, headers: head, body: body === undefined ? undefined : JSON.stringify(body) });
+  const said = answer.status === 204 ? null : await answer.json();
+  if (!answer.ok) throw new Error(said?.detail ?? `${answer.status} ${answer.statusText}`);
+  return said;
+}
