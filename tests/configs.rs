@@ -111,6 +111,8 @@ fn no_key_is_missing_from_the_full_file() {
         [output]
         record = "x"
         events = "x"
+        [events]
+        folder = "x"
         [access]
         token_file = "x"
         user = "x"

@@ -39,6 +39,7 @@ mod daemon;
 mod damage;
 mod documents;
 mod eval;
+mod event_store;
 mod features;
 mod floors;
 mod formats;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::detector::{Level, Verdict};
 
 /// Classes of the histogram.
-pub const CLASSES: usize = 64;
+pub const CLASSES: usize = 80;
 /// Verdicts that the figures cover, at most: in blocks, of which the oldest goes when the newest is full.
 const BLOCKS: usize = 8;
 /// See [`BLOCKS`].
@@ -18,7 +18,7 @@ const EVERY: usize = 4;
 /// classes later; a class is [`CLASS_STEPS`] wide.
 const STEPS_BELOW: f32 = 12.0;
 /// See [`STEPS_BELOW`].
-const CLASS_STEPS: f32 = 0.25;
+const CLASS_STEPS: f32 = 0.5;
 
 /// Scores of a stream lately; shared by the lane that judges and those who ask.
 #[derive(Debug, Default)]
@@ -187,9 +187,9 @@ mod tests {
         (0..40).for_each(|_| scores.see(&verdict(|n| 8.0 + (n % 64) as f32 / 16.0, 20.0)));
         let recent = scores.figures().recent.unwrap();
         assert_eq!(recent.classes.iter().sum::<u64>(), 40 * 16 * 8);
-        assert!((recent.quantiles[0] - 10.0).abs() <= 0.25, "{recent:?}");
-        assert!((recent.quantiles[2] - 11.9).abs() <= 0.25, "{recent:?}");
-        assert!(recent.drift.unwrap().abs() < 0.15 && recent.highest == 11.75, "{recent:?}");
+        assert!((recent.quantiles[0] - 10.0).abs() <= 0.5, "{recent:?}");
+        assert!((recent.quantiles[2] - 11.9).abs() <= 0.5, "{recent:?}");
+        assert!(recent.drift.unwrap().abs() < 0.25 && recent.highest == 11.75, "{recent:?}");
         // A moved threshold changes no figure; the scene does, once the old verdicts are gone.
         scores.judge_by(level(11.0, 10.0));
         assert_eq!(scores.figures().recent, Some(recent));

@@ -8,7 +8,9 @@ mod page;
 mod problem;
 pub mod state;
 mod steering;
+mod streams;
 mod updates;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,8 +65,8 @@ struct Api;
 pub fn routes(subject: Arc<Subject>) -> Router {
     let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(state::state))
-        .routes(routes!(state::streams))
-        .routes(routes!(state::stream))
+        .routes(routes!(streams::streams))
+        .routes(routes!(streams::stream))
         .routes(routes!(steering::add))
         .routes(routes!(steering::remove))
         .routes(routes!(steering::config, steering::patch))

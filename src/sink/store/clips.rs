@@ -23,6 +23,8 @@ const AT_ONCE: usize = 8;
 const WAITING: usize = 600;
 /// Pictures that are kept, at most: a minute of a fast camera.
 const KEPT: usize = 4000;
+/// Verdicts may be so much older than the newest picture.
+const VERDICTS: f64 = 5.0;
 /// How long the end of a clip may take.
 const ENDS_WITHIN: Duration = Duration::from_secs(4);
 /// What a clip is called until it is complete.
@@ -45,8 +47,8 @@ pub struct ClipControl {
 }
 
 enum Order {
-    Begin { id: String, folder: PathBuf, store: EventStore },
-    End { id: String },
+    Begin { id: String, at: f64, folder: PathBuf, store: EventStore },
+    End { id: String, at: f64 },
 }
 
 impl ClipControl {
@@ -59,15 +61,15 @@ impl ClipControl {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An event begins: with the next picture its clip does, in `folder`.
-    pub(super) fn begin(&self, id: &str, folder: &Path, store: &EventStore) {
-        let order = Order::Begin { id: id.to_owned(), folder: folder.to_owned(), store: store.clone() };
+    /// An event begins `at` this presentation time, in seconds: with the next picture its clip does, in `folder`.
+    pub(super) fn begin(&self, (id, at): (&str, f64), folder: &Path, store: &EventStore) {
+        let order = Order::Begin { id: id.to_owned(), at, folder: folder.to_owned(), store: store.clone() };
         self.orders().push(order);
     }
 
-    /// An event ends.
-    pub(super) fn end(&self, id: &str) {
-        self.orders().push(Order::End { id: id.to_owned() });
+    /// An event ends `at` this presentation time, in seconds.
+    pub(super) fn end(&self, id: &str, at: f64) {
+        self.orders().push(Order::End { id: id.to_owned(), at });
     }
 
     /// What keeps the last seconds of a stream's video.
@@ -107,30 +109,33 @@ impl ClipRing {
             return;
         }
         self.kept.push_back(unit.clone());
-        let from = time(unit).saturating_sub(clock(self.control.config.before_secs));
-        loop {
-            // A clip begins with the last key picture before its time.
-            let next = self.kept.iter().skip(1).position(|one| one.key).map(|at| at + 1);
-            match next {
-                Some(next) if time(&self.kept[next]) <= from || self.kept.len() > KEPT => {
-                    drop(self.kept.drain(..next));
-                }
-                None if self.kept.len() > KEPT => self.kept.clear(),
-                _ => return,
-            }
+        let from = time(unit).saturating_sub(clock(self.control.config.before_secs + VERDICTS));
+        let start = self.key_before(from);
+        drop(self.kept.drain(..start));
+        // Whatever times say: it is no store of films.
+        if self.kept.len() > KEPT {
+            self.kept.clear();
         }
     }
 
-    fn follow(&mut self, order: Order, now: gst::ClockTime) {
+    /// The place of the last key picture that is not after `from`; else the first.
+    fn key_before(&self, from: gst::ClockTime) -> usize {
+        let early = self.kept.iter().take_while(|one| time(one) <= from);
+        early.enumerate().filter(|(_, one)| one.key).last().map_or(0, |(at, _)| at)
+    }
+
+    fn follow(&mut self, order: Order) {
         match order {
-            Order::End { id } => {
-                let ends = now + clock(self.control.config.after_secs);
+            Order::End { id, at } => {
+                let ends = clock(at + self.control.config.after_secs);
                 let own = self.writing.iter_mut().filter(|one| one.id == id);
                 own.for_each(|one| one.ends = one.ends.min(ends));
             }
-            Order::Begin { id, folder, store } => {
+            Order::Begin { id, at, folder, store } => {
+                let start = self.key_before(clock(at - self.control.config.before_secs));
+                let kept = self.kept.iter().skip(start).cloned().collect();
                 let begun = match self.writing.len() < AT_ONCE {
-                    true => Writing::begin(&id, &folder, &store, &self.kept, &self.control.config),
+                    true => Writing::begin(&id, &folder, &store, kept, &self.control.config),
                     false => Err(format!("{AT_ONCE} clips of this stream are written already")),
                 };
                 match begun {
@@ -146,7 +151,7 @@ impl Outlet for ClipRing {
     fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
         let now = time(unit);
         let orders = std::mem::take(&mut *self.control.orders());
-        orders.into_iter().for_each(|order| self.follow(order, now));
+        orders.into_iter().for_each(|order| self.follow(order));
         self.keep(unit);
         self.writing.retain_mut(|one| one.take(unit, now));
         Ok(())
@@ -168,13 +173,13 @@ impl Writing {
         id: &str,
         folder: &Path,
         store: &EventStore,
-        kept: &VecDeque<AccessUnit>,
+        kept: Vec<AccessUnit>,
         config: &EventsConfig,
     ) -> Result<Writing, String> {
-        let first = kept.front().map(time).ok_or("the video has just begun")?;
+        let first = kept.first().map(time).ok_or("the video has just begun")?;
         let (queue, units) = bounded(WAITING.max(kept.len() + 1));
         // There is room for all of them.
-        kept.iter().for_each(|unit| drop(queue.try_send(unit.clone())));
+        kept.into_iter().for_each(|unit| drop(queue.try_send(unit)));
         let (folder, store, name) = (folder.to_owned(), store.clone(), id.to_owned());
         let body = move || match write(&folder, &units) {
             Ok(clip) => store.clip_done(&name, clip),

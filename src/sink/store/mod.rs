@@ -263,7 +263,7 @@ impl EventSink for Keeper {
                 inner.change(&id, |record| record.end(event, utc));
                 inner.order(Order::Record(id.clone()));
                 #[cfg(feature = "media")]
-                self.clips.iter().for_each(|clips| clips.end(&id));
+                self.clips.iter().for_each(|clips| clips.end(&id, event.time_secs));
             }
         }
         Ok(())
@@ -280,7 +280,7 @@ impl EventSink for Keeper {
         #[cfg(feature = "media")]
         if let (Some(clips), Some(folder)) = (&self.clips, self.store.folder()) {
             match retention::room(inner) {
-                true => clips.begin(id, &folder.join(id), &self.store),
+                true => clips.begin((id, event.time_secs), &folder.join(id), &self.store),
                 false => {
                     let why = format!("less than {} MiB of the disk are free", inner.config.free_mib);
                     inner.change(id, |record| record.no_clip = Some(why));

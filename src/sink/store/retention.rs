@@ -61,3 +61,80 @@ fn free(folder: &Path) -> Option<u64> {
     let told = rustix::fs::statvfs(folder).ok()?;
     Some(told.f_bavail * told.f_frsize)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::sink::EventsConfig;
+    use crate::sink::store::EventStore;
+    use crate::sink::store::record::Record;
+
+    /// A store with events of a day each, of 400 KiB, the first the oldest.
+    fn store(folder: &Path, config: EventsConfig) -> EventStore {
+        let event = crate::sink::events::tests::event(1);
+        for day in 1..=6_i64 {
+            let utc = Timestamp::now() - jiff::SignedDuration::from_hours(24 * (7 - day));
+            let id = format!("{day}-front-1");
+            let mut record = Record::new(id.clone(), &event, format!("{utc:.3}"));
+            record.protected = day == 2;
+            let place = folder.join(&id);
+            std::fs::create_dir_all(&place).unwrap();
+            std::fs::write(place.join("clip.mp4"), vec![0; 400 << 10]).unwrap();
+            std::fs::write(place.join("event.json"), serde_json::to_vec(&record).unwrap()).unwrap();
+        }
+        // What is none of ours stays.
+        std::fs::create_dir_all(folder.join("holiday")).unwrap();
+        EventStore::open(&EventsConfig { folder: Some(folder.into()), ..config }, Arc::new(|_, _| ()))
+            .unwrap()
+    }
+
+    fn left(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|one| one.unwrap().file_name().to_string_lossy().split('-').next().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_oldest_that_is_not_protected_goes_first() {
+        let unbounded = || EventsConfig { most_mib: 1000, free_mib: 0, ..EventsConfig::default() };
+        for (config, want) in [
+            (unbounded(), &["1", "2", "3", "4", "5", "6", "holiday"][..]),
+            (EventsConfig { most_days: 3.5, ..unbounded() }, &["2", "4", "5", "6", "holiday"]),
+            (EventsConfig { most_mib: 1, ..unbounded() }, &["2", "6", "holiday"]),
+            // More than there is.
+            (EventsConfig { free_mib: 1_000_000_000, ..unbounded() }, &["2", "holiday"]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = store(dir.path(), config.clone());
+            tidy(&store.0).unwrap();
+            assert_eq!(left(dir.path()), want, "{config:?}");
+            let listed = store.list(None, 100);
+            assert_eq!(listed.len(), want.len() - 1);
+            assert!(listed.windows(2).all(|pair| pair[0].id > pair[1].id));
+            #[cfg(feature = "media")]
+            assert_eq!(room(&store.0), config.free_mib == 0);
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_of_this_folder_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(store(dir.path(), EventsConfig::default()));
+        std::fs::write(dir.path().join("1-front-1/event.json"), b"{").unwrap();
+        std::fs::rename(dir.path().join("3-front-1"), dir.path().join("other")).unwrap();
+        let config = EventsConfig { folder: Some(dir.path().into()), ..EventsConfig::default() };
+        let store = EventStore::open(&config, Arc::new(|_, _| ())).unwrap();
+        let ids: Vec<_> = store.list(None, 9).into_iter().map(|one| one.id).collect();
+        assert_eq!(ids, ["6-front-1", "5-front-1", "4-front-1", "2-front-1"]);
+        assert!(store.remove("2-front-1").unwrap() && !store.remove("other").unwrap());
+        assert_eq!(store.file("../x", "clip.mp4"), None);
+        assert!(
+            store.file("4-front-1", "clip.mp4").is_some() && store.file("4-front-1", "event.json").is_none()
+        );
+    }
+}
