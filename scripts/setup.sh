@@ -36,6 +36,15 @@ install_packages() {
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Those of the packages that this system has, under any of their names; tests that need one of the others say that they skip.
+install_known() {
+    local known=() package
+    for package in "$@"; do
+        apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]' && known+=("$package")
+    done
+    [ ${#known[@]} -eq 0 ] || install_packages "${known[@]}"
+}
+
 # The library out of the PyPI wheel, into a folder of the project: no Python is needed to run farout.
 fetch_onnxruntime() {
     local library

@@ -7,6 +7,8 @@ mod support {
     pub mod api;
     pub mod blocks;
     #[cfg(feature = "media")]
+    pub mod browser;
+    #[cfg(feature = "media")]
     pub mod clips;
     pub mod drive_set;
     pub mod forms;
@@ -55,7 +57,9 @@ mod maps;
 mod metrics;
 mod metrics_input;
 mod models;
+mod monitoring;
 mod motion_jpeg;
+mod page;
 mod prepare;
 mod providers;
 mod reconnect;

@@ -1,0 +1,166 @@
+//! The live page in a real browser.
+#![cfg(feature = "media")]
+
+use std::path::Path;
+
+use crate::support::api::Api;
+use crate::support::browser::{self, Browser};
+use crate::support::players::free_port;
+use crate::support::program::{Running, program};
+use crate::support::skipped::skipped;
+
+/// The tab key, in WebDriver's words.
+const TAB: &str = "\u{e004}";
+const END: &str = "\u{e010}";
+const ENTER: &str = "\u{e007}";
+
+/// A drive on which much alarms.
+fn driven(folder: &Path, http: u16) -> Running {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = format!(
+        r#"
+        [[stream]]
+        name = "front"
+        source = "synthetic:seed=4711,fps=12"
+        [model]
+        path = "{model}"
+        [bank]
+        path = "{bank}"
+        [score]
+        threshold = 3.5
+        event_frames = 2
+        [output]
+        rtsp = "off"
+        http = "http://127.0.0.1:{http}"
+        [events]
+        folder = "kept"
+        before_secs = 1
+        after_secs = 1
+        most_secs = 4
+        "#,
+        model = root.join("models/synthetic-vit.onnx").display(),
+        bank = root.join("models/synthetic.bank").display(),
+    );
+    let config = folder.join("car.toml");
+    std::fs::write(&config, text).unwrap();
+    let mut command = program();
+    command.args(["run", "-c"]).arg(&config);
+    Running::start(command)
+}
+
+const DECODED: &str =
+    "return (document.querySelector('.stream video')?.getVideoPlaybackQuality().totalVideoFrames ?? 0)";
+
+#[test]
+fn the_page_plays_and_steers() {
+    if !browser::is_there() {
+        skipped(
+            "the live page in a browser",
+            "it needs chromium and chromedriver (Debian: chromium, chromium-driver)",
+        );
+        return;
+    }
+    let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
+    let mut daemon = driven(folder.path(), http);
+    let api = Api::at(http);
+    daemon.until("a verdict", || {
+        let told = api.try_get("/api/v1/state").filter(|answer| answer.status == 200);
+        told.is_some_and(|told| told.json()["streams"][0]["found"].is_object())
+    });
+    let browser = Browser::start((1300, 1000));
+    browser.open(&format!("http://127.0.0.1:{http}/"));
+
+    // It plays: pictures are decoded, more and more, near the live end.
+    browser.until("pictures", &format!("{} >= 10", DECODED));
+    let before = browser.script(DECODED).as_u64().unwrap();
+    browser.until("more pictures", &format!("{DECODED} >= {}", before + 24));
+    let behind = "const v = document.querySelector('.stream video'); const b = v.buffered; return b.end(b.length - 1) - v.currentTime";
+    let behind = browser.script(behind).as_f64().unwrap();
+    assert!((0.0..1.0).contains(&behind), "{behind} s behind");
+    let size = browser
+        .script("const v = document.querySelector('.stream video'); return [v.videoWidth, v.videoHeight]");
+    assert_eq!(size, serde_json::json!([640, 360]));
+    browser.until("figures", "return [...document.querySelectorAll('.stream dd')].some((one) => /per second/.test(one.textContent))");
+    browser.until("a histogram", "return document.querySelectorAll('.histogram rect').length > 10");
+    browser.picture("page.png");
+
+    // The threshold by keyboard: at its end nothing alarms any more.
+    let focused = "return document.activeElement?.className === 'level'";
+    let mut tabs = 0;
+    while browser.script(focused) != true {
+        browser.press(TAB);
+        tabs += 1;
+        assert!(tabs < 40, "the slider cannot be reached with the keyboard");
+    }
+    let threshold = || api.stream()["scores"]["threshold"].as_f64().unwrap();
+    let first = threshold();
+    browser.press(END);
+    daemon.until("a higher threshold", || threshold() > first + 1.0);
+    daemon.until("no region", || api.stream()["found"]["regions"].as_array().unwrap().is_empty());
+    browser.until(
+        "that it is told",
+        "return /started anew/.test(document.querySelector('.stream .said').textContent)",
+    );
+    browser.click(".stream .auto");
+    daemon.until("the configured threshold", || threshold() == first);
+
+    // The region of interest, written, and its outline.
+    browser.click(".stream .draw");
+    browser.click(".stream .corners");
+    browser.press("0,0.5 1,0.5 1,1 0,1");
+    browser.picture("region.png");
+    browser.click(".stream .keep");
+    daemon.until("the region", || {
+        let held = api.get("/api/v1/config").is(200).json();
+        held["stream"]["front"]["score"]["roi"]
+            == serde_json::json!([[0, 0.5], [1, 0.5], [1, 1], [0, 1]])
+    });
+    browser.click(".stream [data-key='heat']");
+    daemon.until("no heat", || {
+        api.get("/api/v1/config").is(200).json()["stream"]["front"]["overlay"]["heat"] == false
+    });
+
+    // An event, and its clip.
+    browser.until("an event with a clip", "const all = [...document.querySelectorAll('#events li button')]; \
+        return fetch('api/v1/events').then((a) => a.json()).then((list) => list.some((one) => one.clip) && all.length > 0)");
+    let clip =
+        "return fetch('api/v1/events').then((a) => a.json()).then((list) => list.find((one) => one.clip).id)";
+    let id = browser.script(clip);
+    let button = format!("#events [data-id='{}']", id.as_str().unwrap());
+    browser.until("its entry", &format!("return document.querySelector(\"{button}\") !== null"));
+    browser.script(&format!("document.querySelector(\"{button}\").focus()"));
+    browser.press(ENTER);
+    browser.until(
+        "the clip",
+        "const v = document.querySelector('#event video'); return v.currentTime > 0.3 && !v.error",
+    );
+    browser.picture("event.png");
+    browser.click("#event .protect");
+    daemon.until("a kept event", || {
+        api.get(&format!("/api/v1/events/{}", id.as_str().unwrap())).json()["protected"] == true
+    });
+    browser.press("\u{e00c}");
+    browser.until("the page again", "return !document.querySelector('#event').open");
+    browser.size(420, 900);
+    browser.until("a narrow page", "return document.documentElement.scrollWidth <= innerWidth");
+    browser.picture("phone.png");
+
+    // Every control has a name, every picture a text.
+    let nameless = "return [...document.querySelectorAll('input, button, video, svg[role=img]')]\
+        .filter((one) => !(one.labels?.length || one.textContent.trim() || one.ariaLabel || one.closest('dialog'))).map((one) => one.outerHTML)";
+    assert_eq!(browser.script(nameless), serde_json::json!([]));
+    // Nothing is amiss, and nothing was asked of any other machine.
+    assert_eq!(browser.console(), Vec::<serde_json::Value>::new());
+    let own = format!("http://127.0.0.1:{http}/");
+    let foreign: Vec<_> = browser
+        .requests()
+        .into_iter()
+        .filter(|url| url.starts_with("http") && !url.starts_with(&own))
+        .collect();
+    assert_eq!(foreign, Vec::<String>::new());
+    // When farout ends the page says so.
+    drop(api);
+    daemon.signal(libc::SIGTERM);
+    daemon.outcome().succeeded();
+    browser.until("that it is gone", "return !document.querySelector('#lost').hidden");
+}
