@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::RuntimeConfig;
 use crate::model::ModelConfig;
+use crate::mqtt::MqttConfig;
 use crate::nearest::SearchConfig;
 use crate::overlay::OverlayConfig;
 use crate::ranges::within;
@@ -51,6 +52,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// `[events]`: clips and snapshots.
     pub events: EventsConfig,
+    /// `[mqtt]`: a broker that is told of state and events.
+    pub mqtt: MqttConfig,
     /// `[flow]`: the pipeline itself.
     pub flow: FlowConfig,
     /// The name of the detector's folder, if all that scores depend on comes from one ([`Config::take_detector`]).
@@ -201,6 +204,8 @@ impl Config {
         self.output.record.iter_mut().for_each(below);
         self.access.paths_mut().for_each(below);
         self.events.folder.iter_mut().for_each(below);
+        let MqttConfig { password_file, authorities, .. } = &mut self.mqtt;
+        password_file.iter_mut().chain(authorities).for_each(below);
         self.flow.ladder.iter_mut().filter_map(|rung| rung.bank.as_mut()).for_each(below);
         for stream in &mut self.streams {
             for key in ["events", "record"] {
@@ -245,6 +250,7 @@ impl Config {
         self.output.check().map_err(ConfigError::Invalid)?;
         self.access.check().map_err(ConfigError::Invalid)?;
         self.events.check().map_err(ConfigError::Invalid)?;
+        self.mqtt.check().map_err(ConfigError::Invalid)?;
         self.overlay.check().map_err(ConfigError::Invalid)?;
         self.runtime.check().map_err(ConfigError::Invalid)?;
         self.score.check().map_err(ConfigError::Invalid)?;

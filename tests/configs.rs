@@ -113,6 +113,12 @@ fn no_key_is_missing_from_the_full_file() {
         events = "x"
         [events]
         folder = "x"
+        [mqtt]
+        broker = "mqtt://x"
+        user = "x"
+        password_file = "x"
+        authorities = "x"
+        node = "x"
         [access]
         token_file = "x"
         user = "x"

@@ -34,7 +34,10 @@ const FLOORS: [&[&str]; 4] = [
         "written",
     ],
     &["source", "model", "features", "bank", "nearest", "score", "overlay", "sink"],
-    &["config", "flow", "detector", "collect", "eval", "health", "learn", "live", "prepare", "steer", "web"],
+    &[
+        "config", "flow", "detector", "collect", "eval", "health", "learn", "live", "mqtt", "prepare",
+        "steer", "web",
+    ],
     &["cli", "cmd"],
 ];
 

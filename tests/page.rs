@@ -112,8 +112,7 @@ fn the_page_plays_and_steers() {
     browser.click(".stream .keep");
     daemon.until("the region", || {
         let held = api.get("/api/v1/config").is(200).json();
-        held["stream"]["front"]["score"]["roi"]
-            == serde_json::json!([[0, 0.5], [1, 0.5], [1, 1], [0, 1]])
+        held["stream"]["front"]["score"]["roi"] == serde_json::json!([[0, 0.5], [1, 0.5], [1, 1], [0, 1]])
     });
     browser.click(".stream [data-key='heat']");
     daemon.until("no heat", || {

@@ -59,6 +59,7 @@ mod metrics_input;
 mod models;
 mod monitoring;
 mod motion_jpeg;
+mod mqtt;
 mod page;
 mod prepare;
 mod providers;

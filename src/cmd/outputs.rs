@@ -9,11 +9,20 @@ use crate::config::Config;
 use crate::detector::VideoEnd;
 use crate::health::Health;
 use crate::live::{DetectionStatus, Reencode, Standing};
+use crate::mqtt::MqttConfig;
 use crate::sink::{AccessConfig, EventStore, OutputConfig};
 use crate::steer::Steering;
 
 #[cfg(feature = "media")]
 pub use crate::sink::{ClipControl as Clips, Servers};
+
+#[cfg(feature = "media")]
+pub use crate::mqtt::Mqtt as Broker;
+
+/// Without video no broker is told.
+#[cfg(not(feature = "media"))]
+#[derive(Clone)]
+pub struct Broker;
 
 /// Without video there are no clips.
 #[cfg(not(feature = "media"))]
@@ -55,31 +64,69 @@ pub struct Told {
     pub steering: Option<Arc<Steering>>,
     /// What was found, if anything is judged.
     pub events: Option<EventStore>,
+    /// A broker that is told, too.
+    pub broker: Option<Broker>,
 }
 
-/// Page, API and metrics at the HTTP server, if there is one.
+/// Page, API and metrics at the HTTP server, if there is one; and the broker is told from now on.
+///
+/// # Errors
+/// If the system refuses a thread.
 #[cfg(feature = "media")]
-pub fn tell(servers: &Servers, told: Told) {
-    let Told { streams, detection, steering, events } = told;
+pub fn tell(servers: &Servers, told: Told) -> Result<()> {
+    let Told { streams, detection, steering, events, broker } = told;
     let begun = std::time::Instant::now();
-    let subject =
-        crate::web::Subject { streams, detection, steering, events, audience: servers.audience(), begun };
-    servers.answer_by(Some(crate::web::routes(Arc::new(subject))));
+    let subject = crate::web::Subject {
+        streams,
+        detection,
+        steering,
+        events,
+        broker,
+        audience: servers.audience(),
+        begun,
+    };
+    let subject = Arc::new(subject);
+    if let Some(broker) = &subject.broker {
+        broker.start(crate::web::teller(&subject))?;
+    }
+    servers.answer_by(Some(crate::web::routes(subject)));
+    Ok(())
+}
+
+/// The broker that `config` asks for, if any; `health` is told how it stands.
+///
+/// # Errors
+/// If a file cannot be read.
+#[cfg(feature = "media")]
+pub fn broker(config: &MqttConfig, health: Option<&Arc<Health>>) -> Result<Option<Broker>> {
+    let health = health.cloned();
+    let state =
+        move |part, problem| health.iter().for_each(|health| health.problem(part, Option::clone(&problem)));
+    Ok(Broker::prepare(config, Arc::new(state))?)
+}
+
+/// No broker is told without video.
+#[cfg(not(feature = "media"))]
+pub fn broker(_: &MqttConfig, _: Option<&Arc<Health>>) -> Result<Option<Broker>> {
+    Ok(None)
 }
 
 /// Nothing is told any more.
 #[cfg(feature = "media")]
-pub fn fall_silent(servers: &Servers) {
+pub fn fall_silent(servers: &Servers, broker: Option<&Broker>) {
     servers.answer_by(None);
+    broker.iter().for_each(|broker| broker.end());
 }
 
 /// There is no HTTP server without video.
 #[cfg(not(feature = "media"))]
-pub fn fall_silent(_: &Servers) {}
+pub fn fall_silent(_: &Servers, _: Option<&Broker>) {}
 
 /// There is no HTTP server without video.
 #[cfg(not(feature = "media"))]
-pub fn tell(_: &Servers, _: Told) {}
+pub fn tell(_: &Servers, _: Told) -> Result<()> {
+    Ok(())
+}
 
 /// A stream at the servers, at `/NAME` and `/NAME.ts` or without a name where the config says, and in the recording of
 /// `output`. For a live source a busy encoder loses frames, which are counted; for one that can wait nothing is lost.

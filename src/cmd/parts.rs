@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::apart::real;
 use super::limited::limited;
-use super::outputs::{self, Clips, Servers};
+use super::outputs::{self, Broker, Clips, Servers};
 use super::run_settings;
 use crate::cli::RunArgs;
 use crate::config::{Config, StreamConfig};
@@ -29,6 +29,9 @@ pub(super) struct Parts {
     pub logs: Logs,
     /// Where events are kept; none where nothing is judged.
     pub store: Option<EventStore>,
+    /// A broker that is told of events, too.
+    #[cfg_attr(not(feature = "media"), expect(dead_code, reason = "no broker is told without video"))]
+    pub broker: Option<Broker>,
     /// Of each stream.
     #[cfg_attr(not(feature = "media"), expect(dead_code, reason = "there are no clips without video"))]
     pub clips: Mutex<BTreeMap<String, Clips>>,
@@ -96,6 +99,17 @@ impl Parts {
         None
     }
 
+    /// What tells the broker of the events of a stream.
+    #[cfg(feature = "media")]
+    fn told(&self, stream: &str) -> Option<Box<dyn EventSink>> {
+        self.broker.as_ref().map(|broker| broker.sink(stream))
+    }
+
+    #[cfg(not(feature = "media"))]
+    fn told(&self, _: &str) -> Option<Box<dyn EventSink>> {
+        None
+    }
+
     /// What keeps the events of a stream.
     fn keeper(&self, store: &EventStore, stream: &str) -> Box<dyn EventSink> {
         #[cfg(feature = "media")]
@@ -131,6 +145,7 @@ impl steer::Parts for Parts {
         let Some(health) = &self.detection else { return Ok(None) };
         let log = config.output.events.as_deref().map(|path| self.logs.at(path, health)).transpose()?;
         let kept = self.store.as_ref().map(|store| self.keeper(store, config.called()));
-        Ok(EventSinks::of(log.into_iter().chain(kept).collect()))
+        let told = self.told(config.called());
+        Ok(EventSinks::of(log.into_iter().chain(kept).chain(told).collect()))
     }
 }

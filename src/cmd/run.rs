@@ -105,8 +105,10 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
         stop: stop.clone(),
         logs: Logs::default(),
         store: live.detection().map(|detection| store(&config, &detection.health)).transpose()?,
+        broker: outputs::broker(&config.mqtt, live.detection().map(|detection| &detection.health))?,
         clips: Mutex::default(),
     };
+    let broker = parts.broker.clone();
     let events = parts.store.clone();
     let mut streams = Vec::new();
     for Open { config: stream, source, stop } in opened {
@@ -118,9 +120,14 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
     let steering = Arc::new(Steering::new(live.clone(), Box::new(parts), config, stop.clone()));
     let told = live.clone();
     let streams = Box::new(move || told.streams());
-    let told =
-        Told { streams, detection: live.detection().cloned(), steering: Some(Arc::clone(&steering)), events };
-    outputs::tell(&servers, told);
+    let told = Told {
+        streams,
+        detection: live.detection().cloned(),
+        steering: Some(Arc::clone(&steering)),
+        events,
+        broker: broker.clone(),
+    };
+    outputs::tell(&servers, told)?;
     let reloads = Arc::downgrade(&steering);
     reload.put(Box::new(move || reloads.upgrade().iter().for_each(|steering| reread(steering))));
     drop(steering);
@@ -129,7 +136,7 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
     let watched = Watched { streams: standings, detection: detection.clone(), steady: true };
     let watch = Watch::start(watched, stop, args.seconds).context("cannot start a thread")?;
     let result = live.run();
-    outputs::fall_silent(&servers);
+    outputs::fall_silent(&servers, broker.as_ref());
     let stuck = watch.end();
     Ok((result, stuck, Reported::of(&live.streams(), detection.as_deref())))
 }
@@ -179,7 +186,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     };
     let told = standing.clone();
     let streams = Box::new(move || vec![told.clone()]);
-    outputs::tell(&servers, Told { streams, detection: None, steering: None, events: None });
+    outputs::tell(&servers, Told { streams, detection: None, steering: None, events: None, broker: None })?;
     let known = standing.clone();
     let standings = Box::new(move || vec![known.clone()]);
     let watched = Watched { streams: standings, detection: None, steady: false };
@@ -217,7 +224,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
         })
     };
     let result = chain();
-    outputs::fall_silent(&servers);
+    outputs::fall_silent(&servers, None);
     let stuck = watch.end();
     Ok((result, stuck, Reported::of(&[standing], None)))
 }

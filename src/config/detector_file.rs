@@ -78,6 +78,8 @@ fn take_free(key: &str, from: &ScoreConfig, to: &mut ScoreConfig) -> bool {
         "threshold" => to.threshold = from.threshold,
         "false_frame_rate" => to.false_frame_rate = from.false_frame_rate,
         "min_region_px" => to.min_region_px = from.min_region_px,
+        "scene_share" => to.scene_share = from.scene_share,
+        "scene_frames" => to.scene_frames = from.scene_frames,
         "event_frames" => to.event_frames = from.event_frames,
         "event_window" => to.event_window = from.event_window,
         "event_reach" => to.event_reach = from.event_reach,

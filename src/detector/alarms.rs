@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::features::Session;
 use crate::frame::StreamId;
 use crate::overlay::ScoreScale;
-use crate::score::{Regions, Roi, ScoreConfig, ThresholdSetting};
+use crate::score::{Regions, Roi, Scene, ScoreConfig, ThresholdSetting};
 
 /// The streams that are judged; cloning shares them. Streams may come and go while frames are judged.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ pub(super) struct Alarm {
     pub regions: Regions,
     /// Finds what is evidence in part, if anything is.
     pub weak: Option<Regions>,
+    /// Whether the scene as a whole is unlike the bank.
+    pub scene: Scene,
     pub scale: ScoreScale,
 }
 
@@ -103,7 +105,8 @@ impl Alarms {
         }
         let regions = |threshold| Regions::new(threshold, rules.min_region_px);
         let weak = (rules.event_reach > 0.0).then(|| regions(threshold.value - rules.event_reach));
-        self.insert(stream, Alarm { roi, regions: regions(threshold.value), weak, scale });
+        let scene = Scene::new(rules.scene_share, rules.scene_frames);
+        self.insert(stream, Alarm { roi, regions: regions(threshold.value), weak, scene, scale });
         let baseline = calibrated.and_then(|known| {
             let median = known.quantiles.iter().find(|(level, _)| *level == 0.5)?.1;
             Some(Baseline { median, deviation: known.deviation })

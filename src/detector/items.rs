@@ -86,6 +86,8 @@ pub struct Verdict {
     pub regions: Pooled<Vec<Region>>,
     /// Beside these, where it exceeds the threshold less `score.event_reach`.
     pub weak: Pooled<Vec<Region>>,
+    /// Whether the scene as a whole is unlike the bank: one region then stands for all.
+    pub scene_out: bool,
     /// What scores mean in this stream.
     pub scale: ScoreScale,
 }

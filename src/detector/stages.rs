@@ -227,15 +227,20 @@ impl Stage for Score {
         }
         let mut regions = self.region_lists.take();
         alarm.regions.step(&scores, &counted, &mut regions);
+        let pixels = match counted.is_empty() {
+            true => scores.data.len(),
+            false => counted.iter().filter(|counts| **counts).count(),
+        };
+        let scene_out = alarm.scene.step(&mut regions, pixels as u64);
         let mut weak = self.region_lists.take();
         weak.clear();
-        if let Some(finder) = &mut alarm.weak {
+        if let Some(finder) = alarm.weak.as_mut().filter(|_| !scene_out) {
             finder.step(&scores, &counted, &mut self.spare);
             weak.extend(EventRules::beside(&regions, &self.spare).map(|number| self.spare[number]));
         }
         let scale = alarm.scale;
         drop(streams);
-        Ok(Judged { frame, verdict: Some(Verdict { scores, counted, regions, weak, scale }) })
+        Ok(Judged { frame, verdict: Some(Verdict { scores, counted, regions, weak, scene_out, scale }) })
     }
 }
 

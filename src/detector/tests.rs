@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::overlay::{Overlay, OverlayConfig, ScoreScale};
 use crate::pool::{Pool, Pooled};
 use crate::region::Region;
-use crate::score::{Method, Polygons, Regions, Roi, ScoreConfig, ScoreInputs, Scorer};
+use crate::score::{Method, Polygons, Regions, Roi, Scene, ScoreConfig, ScoreInputs, Scorer};
 use crate::sink::EventLog;
 use crate::source::{Source, SourceError};
 use crate::stop::Stop;
@@ -35,7 +35,10 @@ fn score(roi: Option<&str>) -> Score {
     });
     let alarms = Alarms::of_test();
     let roi = polygons.map(|polygons| Roi::new(polygons.all(), None));
-    alarms.insert(0, Alarm { roi, regions: Regions::new(5.0, 1), weak: None, scale: SCALE });
+    alarms.insert(
+        0,
+        Alarm { roi, regions: Regions::new(5.0, 1), weak: None, scene: Scene::new(1.0, 1), scale: SCALE },
+    );
     Score::new(Scoring::new(vec![scorer], 0.0, Pool::new()), Enlarger::new(&config), alarms, Pool::new())
 }
 
@@ -76,8 +79,26 @@ fn streams_are_judged_by_their_own_rules() {
     let alarms = stage.alarms.clone();
     let corners = vec![[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]];
     let right = Some(Roi::new(&[corners], None));
-    alarms.insert(1, Alarm { roi: right, regions: Regions::new(5.0, 1), weak: None, scale: SCALE });
-    alarms.insert(2, Alarm { roi: None, regions: Regions::new(50.0, 1), weak: None, scale: SCALE });
+    alarms.insert(
+        1,
+        Alarm {
+            roi: right,
+            regions: Regions::new(5.0, 1),
+            weak: None,
+            scene: Scene::new(1.0, 1),
+            scale: SCALE,
+        },
+    );
+    alarms.insert(
+        2,
+        Alarm {
+            roi: None,
+            regions: Regions::new(50.0, 1),
+            weak: None,
+            scene: Scene::new(1.0, 1),
+            scale: SCALE,
+        },
+    );
     let mut regions = |stream| {
         let mut measured = measured(0, &[(1, 1), (2, 6)]);
         measured.frame.stream = stream;
@@ -91,8 +112,13 @@ fn streams_are_judged_by_their_own_rules() {
 #[test]
 fn what_is_weakly_strange_is_found_beside_what_is_strongly_so() {
     let mut stage = score(None);
-    let alarm =
-        Alarm { roi: None, regions: Regions::new(5.0, 1), weak: Some(Regions::new(3.0, 1)), scale: SCALE };
+    let alarm = Alarm {
+        roi: None,
+        regions: Regions::new(5.0, 1),
+        weak: Some(Regions::new(3.0, 1)),
+        scene: Scene::new(1.0, 1),
+        scale: SCALE,
+    };
     stage.alarms.insert(0, alarm);
     let mut measured = measured(0, &[(1, 1)]);
     measured.distances.data[2 * GRID.cols + 6] = 4.5;
@@ -233,6 +259,7 @@ fn only_what_was_found_is_drawn() {
         counted: Pooled::default(),
         regions: Pooled::default(),
         weak: Pooled::default(),
+        scene_out: false,
     };
     assert_eq!(drawn(Some(empty)), 0, "a verdict without scores");
 }

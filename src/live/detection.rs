@@ -173,6 +173,7 @@ impl Stage for Publish {
         // A stream that was taken away meanwhile has no verdict, or nobody who shows it. What was under way when another
         // rung was chosen says nothing about that.
         if let (Some(verdict), Some(verdicts)) = (verdict, self.shared.verdicts(frame.stream)) {
+            self.shared.tell_of_scene(frame.stream, verdict.scene_out);
             verdicts.publish(Some(Scored { frame: frame.id, captured: frame.captured, verdict }));
             if !self.stop.asked() {
                 let waited = self.status.health.waited_for_source();

@@ -166,6 +166,7 @@ mod tests {
             counted: Pooled::unpooled(Vec::new()),
             regions: Pooled::unpooled(Vec::new()),
             weak: Pooled::unpooled(Vec::new()),
+            scene_out: false,
             scale: ScoreScale { threshold, spread: 1.0 },
         }
     }

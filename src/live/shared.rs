@@ -95,6 +95,7 @@ pub(super) struct Running {
     pub switch: Switch,
     pub restyled: Pending<OverlayConfig>,
     pub reencode: Option<Reencode>,
+    pub scene_out: bool,
     pub thread: Option<JoinHandle<()>>,
 }
 
@@ -156,6 +157,24 @@ impl Shared {
     /// The verdicts of a stream that is there.
     pub fn verdicts(&self, stream: StreamId) -> Option<Arc<Verdicts>> {
         self.streams().running.get(&stream)?.standing.verdicts.clone()
+    }
+
+    /// Says whether a stream's scene as a whole is unlike the bank.
+    pub fn tell_of_scene(&self, stream: StreamId, out: bool) {
+        let mut streams = self.streams();
+        let Some(running) = streams.running.get_mut(&stream).filter(|one| one.scene_out != out) else {
+            return;
+        };
+        running.scene_out = out;
+        let called = running.standing.called();
+        let why = out.then(|| {
+            tracing::warn!(stream = called, "the scene as a whole is unlike the bank");
+            "all of it is unlike what the detector knows: is the lens covered, is it night, glare or a tunnel?".to_owned()
+        });
+        if !out {
+            tracing::info!(stream = called, "the scene is like the bank again");
+        }
+        running.standing.pictures.problem("scene", why);
     }
 
     /// What was known holds no more.

@@ -119,6 +119,7 @@ impl Live {
             switch: Switch::default(),
             restyled: restyled.clone(),
             reencode,
+            scene_out: false,
             thread: None,
         };
         if let Some(alarms) = &streams.alarms {

@@ -96,6 +96,7 @@ impl Stage for Judge {
             counted: Pooled::default(),
             regions: Pooled::default(),
             weak: Pooled::default(),
+            scene_out: false,
             scale: ScoreScale { threshold: 1.0, spread: 1.0 },
         };
         Ok(Judged { frame, verdict: Some(verdict) })

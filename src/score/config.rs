@@ -123,6 +123,11 @@ pub struct ScoreConfig {
     /// Smaller regions are dropped: area in pixels of a 640x360 picture, scaled with the area of the
     /// frame (100 are 400 at 1280x720). Default 100, about half a 14-pixel patch at 360 lines.
     pub min_region_px: u32,
+    /// From this share of the pixels that count on, anomalous in `scene_frames` verdicts in a row, the scene as a whole is unlike
+    /// the bank (a covered lens, night, glare): one region then stands for all, and the state says so. Default 0.5; 1: never.
+    pub scene_share: f64,
+    /// See `scene_share`. Default 10.
+    pub scene_frames: u32,
     /// A region is an event once there is evidence of so many frames. Default 5.
     pub event_frames: u32,
     /// Over so many frames evidence adds up; 0, the default, for `event_frames`: they must be consecutive.
@@ -152,6 +157,8 @@ impl Default for ScoreConfig {
             threshold: ThresholdSetting::Auto,
             false_frame_rate: 0.01,
             min_region_px: 100,
+            scene_share: 0.5,
+            scene_frames: 10,
             event_frames: 5,
             event_window: 0,
             event_reach: 0.0,
@@ -169,6 +176,8 @@ impl ScoreConfig {
         "roi_classes",
         "roi_margin",
         "min_region_px",
+        "scene_share",
+        "scene_frames",
         "event_frames",
         "event_window",
         "event_reach",
@@ -189,6 +198,8 @@ impl ScoreConfig {
             ("roi_margin", f64::from(self.roi_margin), 0.0, 1.0),
             // No region of a picture is larger.
             ("min_region_px", f64::from(self.min_region_px), 0.0, REFERENCE_AREA as f64),
+            ("scene_share", self.scene_share, 0.01, 1.0),
+            ("scene_frames", f64::from(self.scene_frames), 1.0, 1e6),
             ("event_frames", f64::from(self.event_frames), 0.0, 1000.0),
             ("event_window", f64::from(self.event_window), 0.0, 1000.0),
             ("event_reach", f64::from(self.event_reach), 0.0, 1e6),

@@ -217,7 +217,7 @@ fn mend(file: &mut File) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::region::{EventKind, Rect};
 

@@ -145,7 +145,7 @@ fn section(key: &str) -> (Option<String>, Section) {
         "score" if ScoreConfig::OF_STREAM.contains(&second) => Section::Score,
         "overlay" => Section::Overlay,
         "output" if OutputConfig::OF_STREAM.contains(&second) => Section::Output,
-        "output" | "access" | "events" => Section::Restart,
+        "output" | "access" | "events" | "mqtt" => Section::Restart,
         _ => Section::Detector,
     };
     let mut parts = key.splitn(4, '.');

@@ -132,6 +132,13 @@ impl Collector for Figures {
                 counts,
             )?;
         }
+        if let Some(broker) = &subject.broker {
+            let (connected, dropped) = broker.figures();
+            let connected = f64::from(u8::from(connected));
+            family.gauges(("mqtt_connected", "Whether the broker answers"), None, [(vec![], connected)])?;
+            let told = ("mqtt_dropped", "Messages that found no room in the queue for the broker");
+            family.counters(told, None, [(vec![], dropped as f64)])?;
+        }
         stages(&mut family, subject, &streams)?;
         problems(&mut family, subject, &streams)
     }

@@ -26,6 +26,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::live::{DetectionStatus, Standing, is_ready};
+use crate::mqtt::{Mqtt, Teller};
 use crate::sink::{Audience, EventStore};
 use crate::steer::Steering;
 use problem::Problem;
@@ -41,6 +42,8 @@ pub struct Subject {
     pub steering: Option<Arc<Steering>>,
     /// What was found, if anything is judged.
     pub events: Option<EventStore>,
+    /// A broker that is told, too.
+    pub broker: Option<Mqtt>,
     /// Who watches.
     pub audience: Audience,
     /// When the run began.
@@ -50,6 +53,16 @@ pub struct Subject {
 impl Subject {
     fn is_ready(&self) -> bool {
         is_ready(&(self.streams)(), self.detection.as_deref())
+    }
+}
+
+/// What a broker is told of `subject`, and may ask of it.
+pub fn teller(subject: &Arc<Subject>) -> Teller {
+    let [stated, named, commanded] = [(); 3].map(|()| Arc::clone(subject));
+    Teller {
+        state: Box::new(move || serde_json::to_value(Whole::of(&stated)).unwrap_or_default()),
+        streams: Box::new(move || (named.streams)().iter().map(|one| one.called().to_owned()).collect()),
+        command: Box::new(move |command| steering::commanded(&commanded, command)),
     }
 }
 

@@ -61,6 +61,21 @@ impl From<SteerError> for Problem {
     }
 }
 
+/// Does what a command of a broker asks, on the broker's thread: `{"patch": ...}` or `{"reload": true}`.
+pub(super) fn commanded(subject: &Subject, command: &Value) -> Value {
+    let refused = |why: String| serde_json::json!({"done": false, "why": why});
+    let Some(steering) = &subject.steering else { return refused("this run takes no changes".into()) };
+    let outcome = match (command.get("patch"), command.get("reload")) {
+        (Some(patch), None) => steering.patch(patch),
+        (None, Some(Value::Bool(true))) => steering.reload(),
+        _ => return refused("a command is {\"patch\": {...}} or {\"reload\": true}".into()),
+    };
+    match outcome {
+        Ok(outcome) => serde_json::json!({"done": outcome.is_complete(), "changes": outcome.changes}),
+        Err(why) => refused(why.to_string()),
+    }
+}
+
 /// Lets `work` change the run, on a thread that may wait.
 async fn steer<T: Send + 'static>(
     subject: &Subject,

@@ -10,7 +10,7 @@ use crate::frame::PixelFormat;
 use crate::grid::Distances;
 use crate::overlay::ScoreScale;
 use crate::pool::Pool;
-use crate::score::Regions;
+use crate::score::{Regions, Scene};
 
 /// A frame of a striped, speckled scene, moved to the right by so many pixels.
 fn measured(id: u64, stream: StreamId, (width, height): (usize, usize), right: usize) -> Measured {
@@ -28,7 +28,10 @@ fn alarms(streams: &[StreamId]) -> Alarms {
     let alarms = Alarms::of_test();
     for stream in streams {
         let scale = ScoreScale { threshold: 1.0, spread: 1.0 };
-        alarms.insert(*stream, Alarm { roi: None, regions: Regions::new(1.0, 1), weak: None, scale });
+        alarms.insert(
+            *stream,
+            Alarm { roi: None, regions: Regions::new(1.0, 1), weak: None, scene: Scene::new(1.0, 1), scale },
+        );
     }
     alarms
 }
