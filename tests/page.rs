@@ -157,6 +157,18 @@ fn the_page_plays_and_steers() {
         .filter(|url| url.starts_with("http") && !url.starts_with(&own))
         .collect();
     assert_eq!(foreign, Vec::<String>::new());
+    // Where live video is not wanted, single pictures.
+    browser.open(&format!("http://127.0.0.1:{http}/?still"));
+    browser.until("a picture", "return document.querySelector('.stream .still')?.naturalWidth === 640");
+    let one = || {
+        browser.script(
+            "const c = document.createElement('canvas'); const i = document.querySelector('.still'); \
+        c.width = 64; c.height = 36; c.getContext('2d').drawImage(i, 0, 0, 64, 36); return c.toDataURL()",
+        )
+    };
+    let first = one();
+    daemon.until("another picture", || one() != first);
+    assert_eq!(browser.console(), Vec::<serde_json::Value>::new());
     // When farout ends the page says so.
     drop(api);
     daemon.signal(libc::SIGTERM);

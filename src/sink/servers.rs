@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use super::SinkError;
 use super::access::{Access, AccessConfig};
 use super::config::{OutputConfig, is_stream_name};
+use super::http::pictures::PictureTap;
 use super::http::{HttpListener, HttpServer};
 use super::outlet::{KeyWanted, Outlet};
 use super::rtsp::{RtspListener, RtspServer};
@@ -48,7 +49,7 @@ impl Servers {
             return Err(SinkError::Name { name: name.to_owned() });
         }
         let key_wanted = Arc::<KeyWanted>::default();
-        let mut mount = Mount { key_wanted, urls: Vec::new(), outlets: Vec::new() };
+        let mut mount = Mount { key_wanted, urls: Vec::new(), outlets: Vec::new(), tap: None };
         let mut also = None;
         if let Some(server) = &self.rtsp {
             let rtsp = server.mount(name, &mount.key_wanted)?;
@@ -57,7 +58,8 @@ impl Servers {
             mount.outlets.push(Box::new(rtsp));
         }
         if let Some(server) = &self.http {
-            let http = server.mount(name, &mount.key_wanted, also)?;
+            let mut http = server.mount(name, &mount.key_wanted, also)?;
+            mount.tap = http.tap.take();
             mount.urls.push(http.url.clone());
             mount.outlets.push(Box::new(http));
         }
@@ -92,8 +94,8 @@ pub struct Audience {
 impl Audience {
     /// Where the stream of this name is watched, if it is served.
     pub fn watched_at(&self, name: Option<&str>) -> WatchedAt {
-        let [ts, mp4] = self.http.upgrade().map_or([None, None], |server| server.paths(name));
-        WatchedAt { mp4, ts, rtsp: self.rtsp.upgrade().map(|server| server.at(name)) }
+        let [ts, mp4, pictures] = self.http.upgrade().map_or([None, None, None], |server| server.paths(name));
+        WatchedAt { mp4, ts, pictures, rtsp: self.rtsp.upgrade().map(|server| server.at(name)) }
     }
 
     /// How many watch the stream of this name now.
@@ -112,6 +114,7 @@ pub struct Mount {
     pub(super) key_wanted: Arc<KeyWanted>,
     pub(super) outlets: Vec<Box<dyn Outlet>>,
     pub(super) urls: Vec<String>,
+    pub(super) tap: Option<PictureTap>,
 }
 
 /// Where a stream is watched.
@@ -121,6 +124,8 @@ pub struct WatchedAt {
     pub mp4: Option<String>,
     /// Path of the MPEG-TS at the HTTP server.
     pub ts: Option<String>,
+    /// Path of single pictures at the HTTP server.
+    pub pictures: Option<String>,
     /// The address at the RTSP server: `rtsp://HOST:8554/front`.
     pub rtsp: Option<String>,
 }

@@ -11,6 +11,7 @@ use super::config::OutputConfig;
 use super::encoder::Encoder;
 use super::encoding::Encoding;
 use super::fan_out::{EncodedHook, FanOut};
+use super::http::pictures::PictureTap;
 use super::mp4::Mp4;
 use super::outlet::Outlet;
 use super::picture::{NOMINAL_RATE, Picture, make_even};
@@ -53,6 +54,8 @@ pub struct VideoOut {
     rate: f64,
     encoder: Encoder,
     urls: Vec<String>,
+    /// Takes single pictures.
+    tap: Option<PictureTap>,
     shared: Arc<FanOut>,
     running: Option<Encoding>,
     dropped: u64,
@@ -119,7 +122,7 @@ impl VideoOut {
         let stage = |why: String| SinkError::Stage { stage: "encoding", why };
         gst::init().map_err(|e| stage(format!("GStreamer does not start: {e}")))?;
         let encoder = Encoder::choose(&config.encoder)?;
-        let Mount { key_wanted, mut outlets, urls } = mount.unwrap_or_default();
+        let Mount { key_wanted, mut outlets, urls, tap } = mount.unwrap_or_default();
         if let Some(path) = &config.record {
             outlets.push(match haste {
                 Haste::Live => Box::new(Recorder::start(path, haste.ends_within(), &state)?),
@@ -141,6 +144,7 @@ impl VideoOut {
             rate: rate.filter(|r| (0.01..1000.0).contains(r)).unwrap_or(NOMINAL_RATE),
             encoder,
             urls,
+            tap,
             shared: Arc::new(shared),
             running: None,
             dropped: 0,
@@ -193,6 +197,7 @@ impl VideoOut {
         if let Some(change) = self.change.take() {
             self.change(change);
         }
+        self.tap.iter_mut().for_each(|tap| tap.offer(&frame));
         if let Some(failure) = self.shared.progress().failures.pop_front() {
             if self.haste == Haste::Offline {
                 return Err(failure);
@@ -255,6 +260,7 @@ impl VideoOut {
         if let Some(running) = self.running.take() {
             result = running.finish(&self.shared, self.haste.ends_within());
         }
+        self.tap = None;
         let outlets =
             std::mem::take(&mut *self.shared.outlets.lock().unwrap_or_else(PoisonError::into_inner));
         for mut outlet in outlets {

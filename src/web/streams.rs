@@ -141,6 +141,9 @@ pub struct Watch {
     /// Fragmented MP4, for browsers: a path on this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     mp4: Option<String>,
+    /// Single pictures, for browsers that play no live video: a path on this server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pictures: Option<String>,
     /// MPEG-TS, for players: a path on this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     ts: Option<String>,
@@ -183,7 +186,7 @@ impl OfStream {
             verdicts: standing.verdicts.as_ref().map(|verdicts| Verdicts::of(&verdicts.health)),
             scores: standing.verdicts.as_ref().and_then(|verdicts| Scores::of(verdicts)),
             found: standing.verdicts.as_ref().and_then(|verdicts| Found::of(verdicts)),
-            watch: Watch { mp4: served.mp4, ts: served.ts, rtsp: served.rtsp },
+            watch: Watch { mp4: served.mp4, pictures: served.pictures, ts: served.ts, rtsp: served.rtsp },
             viewers: Viewers { rtsp: viewers.rtsp, http: viewers.http },
             problems: pictures.problems(),
         }

@@ -6,6 +6,7 @@ mod connections;
 mod fragments;
 mod guard;
 pub(super) mod muxer;
+pub(super) mod pictures;
 mod tls;
 mod transport_stream;
 mod video;
@@ -26,6 +27,7 @@ use super::outlet::{AccessUnit, KeyWanted, Outlet};
 use broadcast::Broadcast;
 use guard::Guard;
 use muxer::{Container, Muxer};
+use pictures::PictureTap;
 
 /// A bound port on which nobody is served yet.
 pub(super) struct HttpListener {
@@ -82,7 +84,7 @@ struct Stream {
     /// Its path without an ending.
     stem: String,
     /// By container: the path and who reads there.
-    served: [(Container, String, Broadcast); 2],
+    served: [(Container, String, Broadcast); 3],
     /// The same stream over RTSP.
     rtsp: Option<AlsoAt>,
 }
@@ -117,7 +119,7 @@ impl Shared {
         if streams.is_empty() {
             page += "\nno stream is shown now\n";
         }
-        for Stream { served: [(_, transport, _), (_, fragments, _)], rtsp, .. } in streams.iter() {
+        for Stream { served: [(_, transport, _), (_, fragments, _), _], rtsp, .. } in streams.iter() {
             let _ = write!(
                 page,
                 "\nMPEG-TS: {scheme}://{here}{transport}\nMP4:     {scheme}://{here}{fragments}\n"
@@ -201,10 +203,13 @@ impl HttpServer {
             Some(_) => format!("{stem}{}", Container::TransportStream.ending()),
             None => self.address.path.clone(),
         };
-        let fragments = format!("{stem}{}", Container::Fragments.ending());
-        let served = [(Container::TransportStream, transport), (Container::Fragments, fragments)]
+        let [fragments, pictures] =
+            [Container::Fragments, Container::Pictures].map(|one| (one, format!("{stem}{}", one.ending())));
+        let served = [(Container::TransportStream, transport), fragments, pictures]
             .map(|(container, path)| (container, path, Broadcast::new(Arc::clone(key_wanted))));
-        let muxers = served.iter().map(|(container, _, stream)| Muxer::new(*container, stream.clone()));
+        let tap = PictureTap::new(served[2].2.clone());
+        let muxers =
+            served.iter().take(2).map(|(container, _, stream)| Muxer::new(*container, stream.clone()));
         let muxers = muxers.collect::<Result<Vec<_>, _>>()?;
         let mut streams = self.shared.streams();
         if streams.iter().any(|one| one.stem == stem) {
@@ -215,15 +220,15 @@ impl HttpServer {
         let url = format!("{}://{}{}", self.scheme, self.socket, served[0].1);
         streams.push(Stream { stem: stem.clone(), served, rtsp });
         drop(streams);
-        Ok(HttpMount { server: Arc::clone(self), muxers, stem, url })
+        Ok(HttpMount { server: Arc::clone(self), muxers, tap: Some(tap), stem, url })
     }
 
-    /// The paths of the stream of this name, MPEG-TS and fragmented MP4, if it is served.
-    pub(super) fn paths(&self, name: Option<&str>) -> [Option<String>; 2] {
+    /// The paths of the stream of this name, MPEG-TS, fragmented MP4 and single pictures, if it is served.
+    pub(super) fn paths(&self, name: Option<&str>) -> [Option<String>; 3] {
         let stem = self.stem(name);
         let streams = self.shared.streams();
         let found = streams.iter().find(|stream| stream.stem == stem);
-        found.map_or([None, None], |stream| stream.served.each_ref().map(|one| Some(one.1.clone())))
+        found.map_or([None, None, None], |stream| stream.served.each_ref().map(|one| Some(one.1.clone())))
     }
 
     /// How many watch the stream of this name.
@@ -250,6 +255,8 @@ impl Drop for HttpServer {
 pub(super) struct HttpMount {
     server: Arc<HttpServer>,
     muxers: Vec<Muxer>,
+    /// Takes single pictures, until somebody has it.
+    pub(super) tap: Option<PictureTap>,
     stem: String,
     /// Where it is watched.
     pub(super) url: String,

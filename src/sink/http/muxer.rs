@@ -20,6 +20,8 @@ pub(in crate::sink) enum Container {
     TransportStream,
     /// Fragmented MP4, a fragment for each picture: what browsers take.
     Fragments,
+    /// Single pictures, for those that take neither.
+    Pictures,
 }
 
 impl Container {
@@ -28,6 +30,7 @@ impl Container {
         match self {
             Container::TransportStream => ".ts",
             Container::Fragments => ".mp4",
+            Container::Pictures => ".mjpeg",
         }
     }
 
@@ -36,6 +39,7 @@ impl Container {
         match self {
             Container::TransportStream => "video/mp2t",
             Container::Fragments => "video/mp4",
+            Container::Pictures => "multipart/x-mixed-replace; boundary=farout-picture",
         }
     }
 
@@ -43,6 +47,7 @@ impl Container {
         match self {
             Container::TransportStream => "MPEG-TS",
             Container::Fragments => "MP4 stream",
+            Container::Pictures => "pictures",
         }
     }
 }
@@ -110,7 +115,7 @@ impl Running {
         let failed = |why: String| SinkError::Stage { stage: container.name(), why };
         let plugins = match container {
             Container::TransportStream => "bad",
-            Container::Fragments => "good",
+            Container::Fragments | Container::Pictures => "good",
         };
         let missing =
             |e: gst::glib::BoolError| failed(format!("{e}; install gstreamer1.0-plugins-{plugins}"));
@@ -121,7 +126,7 @@ impl Running {
             .map_err(missing)?;
         let mux = match container {
             Container::TransportStream => gst::ElementFactory::make("mpegtsmux").build(),
-            Container::Fragments => gst::ElementFactory::make("mp4mux")
+            Container::Fragments | Container::Pictures => gst::ElementFactory::make("mp4mux")
                 .property("streamable", true)
                 // Milliseconds: each picture is longer.
                 .property("fragment-duration", 1_u32)
@@ -141,7 +146,7 @@ impl Running {
         let out = stream.clone();
         let mut cut: Box<dyn FnMut(&gst::SampleRef) + Send> = match container {
             Container::TransportStream => Box::new(move |sample| transport_stream::hand_out(sample, &out)),
-            Container::Fragments => {
+            Container::Fragments | Container::Pictures => {
                 let mut cutter = fragments::Cutter::default();
                 Box::new(move |sample| cutter.hand_out(&bytes(sample), &out))
             }

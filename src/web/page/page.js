@@ -71,11 +71,23 @@ class Stream {
     const wait = this.find('.wait');
     const tell = (why) => { wait.hidden = why === null; if (why) say(wait, why); };
     if (canPlay()) this.player = new Player(this.find('video'), watch.mp4, tell);
-    else tell('This browser plays no live MP4. Open one of the addresses below in a player.');
+    else this.still(watch.pictures, tell);
     const link = (text, href) => Object.assign(document.createElement('a'), { textContent: text, href });
     const links = [link('MPEG-TS', watch.ts), link('MP4', watch.mp4)];
     if (watch.rtsp) links.push(Object.assign(document.createElement('code'), { textContent: watch.rtsp.replace('HOST', location.hostname) }));
     this.find('.links').replaceChildren(...links);
+  }
+
+  // Single pictures, where the browser plays no live video.
+  still(url, tell) {
+    const [video, image] = [this.find('video'), this.find('.still')];
+    [video.hidden, image.hidden] = [true, false];
+    image.alt = video.getAttribute('aria-label');
+    const begin = () => { image.src = `${url}?${Date.now()}`; };
+    image.addEventListener('load', () => { this.find('.picture').style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`; tell(null); });
+    image.addEventListener('error', () => { tell('No picture. It is tried again.'); setTimeout(begin, 2000); });
+    this.player = { stop: () => image.removeAttribute('src') };
+    begin();
   }
 
   show(now) {

@@ -7,7 +7,8 @@ const KEEP = 8;          // seconds that stay behind the shown picture
 const PAUSE = 1000;      // milliseconds before it is tried again
 const SILENT = 10000;    // milliseconds without a byte after which the connection is given up
 
-export const canPlay = () => Boolean(Source);
+// `?still` in the address asks for single pictures, to save a slow network or machine.
+export const canPlay = () => Boolean(Source) && !new URLSearchParams(location.search).has('still');
 
 // The codec that the head of the file names: avc1 and profile, compatibility and level.
 function codec(head) {
