@@ -10,6 +10,9 @@ use crate::support::players::free_port;
 use crate::support::program::{Running, program};
 use serde_json::json;
 
+/// Those who show a token may change everything.
+const GUARDED: &str = "[access]\ntoken_file = \"token\"\n";
+
 /// A farout that watches a drive of 12 pictures a second with the small model.
 struct Watched {
     daemon: Running,
@@ -46,10 +49,12 @@ impl Watched {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("car.toml");
         std::fs::write(&config, configuration(more, (rtsp, http))).unwrap();
+        std::fs::write(folder.path().join("token"), "t0ken").unwrap();
         let mut command = program();
         command.args(["run", "-c"]).arg(&config);
         let mut daemon = Running::start(command);
-        let api = Api::at(http);
+        let mut api = Api::at(http);
+        api.credentials = Some("Bearer t0ken".into());
         daemon.until("a verdict", || {
             let told = api.try_get("/api/v1/state").filter(|answer| answer.status == 200);
             let told = told.map(|answer| answer.json());
@@ -103,6 +108,28 @@ fn the_api_answers_as_it_is_described() {
         ("PATCH", "/api/v1/config", Some(json!({"score": {"treshold": 1}})), 422, "treshold"),
         ("PATCH", "/api/v1/config", Some(json!({"overlay": {"opacity": 4}})), 422, "overlay.opacity is 4"),
         ("PATCH", "/api/v1/config", Some(json!([])), 422, "an object"),
+        // What lets farout write, load code or run pipelines takes more than to be on this machine.
+        (
+            "PATCH",
+            "/api/v1/config",
+            Some(json!({"output": {"record": "/tmp/x.mp4"}})),
+            403,
+            "access.token_file",
+        ),
+        (
+            "PATCH",
+            "/api/v1/config",
+            Some(json!({"runtime": {"library": "/tmp/x.so"}})),
+            403,
+            "runtime.library",
+        ),
+        (
+            "POST",
+            "/api/v1/streams",
+            Some(json!({"name": "a", "source": "gst:videotestsrc"})),
+            403,
+            "stream.a.source",
+        ),
         ("POST", "/api/v1/streams", Some(json!({"name": "a", "sorce": "x"})), 422, "sorce"),
         ("POST", "/api/v1/streams", Some(json!({"name": "a"})), 422, "has no name"),
         ("PATCH", "/api/v1/config", None, 415, "application/json"),
@@ -167,9 +194,9 @@ impl Seen {
 
 #[test]
 fn changes_take_hold_while_a_viewer_misses_no_picture() {
-    let mut watched = Watched::start("");
+    let mut watched = Watched::start(GUARDED);
     let Watched { daemon, api, http, folder, .. } = &mut watched;
-    let viewer = Seen::start(&format!("http://127.0.0.1:{http}/farout.ts"), 14);
+    let viewer = Seen::start(&format!("http://me:t0ken@127.0.0.1:{http}/farout.ts"), 14);
     let held = |what: &str, key: &str, of: &dyn Fn(&serde_json::Value) -> bool, change: serde_json::Value| {
         let told = api.patch(change);
         assert_eq!(told["complete"], true, "{what}: {told}");
@@ -305,6 +332,18 @@ fn streams_come_and_go() {
         .unwrap();
     assert!(String::from_utf8_lossy(&size.stdout).contains("320,180"), "{size:?}");
     api.send("DELETE", "/api/v1/streams/rear", None).is(200);
+    // One that has ended stays so, whatever else changes, and can be taken away.
+    let short = json!({"name": "short", "source": "synthetic:seed=5,width=320,height=180,fps=20,frames=10"});
+    api.send("POST", "/api/v1/streams", Some(short)).is(201);
+    let state = |api: &Api| api.get("/api/v1/streams/short").json()["state"].as_str().map(str::to_owned);
+    daemon.until("its end", || state(api).as_deref() == Some("ended"));
+    let count = api.get("/api/v1/streams/short").json()["pictures"]["count"].clone();
+    api.patch(json!({"overlay": {"boxes": false}}));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(state(api).as_deref(), Some("ended"));
+    assert_eq!(api.get("/api/v1/streams/short").json()["pictures"]["count"], count);
+    assert_eq!(api.send("DELETE", "/api/v1/streams/front", None).is(409).json()["title"], "the last stream");
+    api.send("DELETE", "/api/v1/streams/short", None).is(200);
     assert_eq!(api.get("/api/v1/streams").json().as_array().unwrap().len(), 1);
     assert_eq!(api.get("/rear.ts").status, 404);
     watched.end();
@@ -312,7 +351,7 @@ fn streams_come_and_go() {
 
 #[test]
 fn a_scene_unlike_the_bank_is_one_state() {
-    let mut watched = Watched::start("[score]\nscene_frames = 4");
+    let mut watched = Watched::start(&format!("{GUARDED}[score]\nscene_frames = 4"));
     let Watched { daemon, api, .. } = &mut watched;
     let source = |text: &str| json!({"stream": {"stream": {"source": text}}});
     let problem = || api.stream()["problems"]["scene"].as_str().map(str::to_owned);

@@ -1,7 +1,7 @@
 //! Where annotated video goes, for `run` and for `replay`.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use anyhow::Result;
 
@@ -60,8 +60,10 @@ pub struct Told {
     pub streams: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
     /// The detection lane, if verdicts go their own way.
     pub detection: Option<Arc<DetectionStatus>>,
-    /// What changes the run, if it can be changed.
-    pub steering: Option<Arc<Steering>>,
+    /// What changes the run, while it can be changed.
+    pub steering: Option<Weak<Steering>>,
+    /// Whether those who ask have shown who they are.
+    pub guarded: bool,
     /// What was found, if anything is judged.
     pub events: Option<EventStore>,
     /// A broker that is told, too.
@@ -74,12 +76,13 @@ pub struct Told {
 /// If the system refuses a thread.
 #[cfg(feature = "media")]
 pub fn tell(servers: &Servers, told: Told) -> Result<()> {
-    let Told { streams, detection, steering, events, broker } = told;
+    let Told { streams, detection, steering, guarded, events, broker } = told;
     let begun = std::time::Instant::now();
     let subject = crate::web::Subject {
         streams,
         detection,
         steering,
+        guarded,
         events,
         broker,
         audience: servers.audience(),

@@ -48,6 +48,8 @@ impl Logs {
     /// If it cannot be written.
     pub fn at(&self, path: &Path, health: &Arc<Health>) -> Result<Box<dyn EventSink>> {
         let mut logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that nobody writes to any more is closed, and opened anew when it is wanted again.
+        logs.retain(|_, queue| queue.users() > 1);
         let place = real(path);
         if let Some(known) = logs.get(&place) {
             return Ok(Box::new(known.clone()));
@@ -81,7 +83,7 @@ impl Parts {
         let (video, reencode) = outputs::live(&output, at, true, source.rate(), &pictures, clips.as_ref())?;
         let events = self.events(&config)?;
         let source = limited(source, self.args.detect.frames);
-        Ok(live::Stream { config, source, video, events, pictures, stop, reencode })
+        Ok(live::Stream { config, source, video, events, pictures, stop, reencode, judged_later: false })
     }
 }
 
@@ -124,8 +126,8 @@ impl steer::Parts for Parts {
         Ok(run_settings::read(&self.args)?)
     }
 
-    fn check(&self, streams: &[StreamConfig]) -> Result<()> {
-        Ok(run_settings::refuse_overwriting(streams)?)
+    fn check(&self, config: &Config, streams: &[StreamConfig]) -> Result<()> {
+        Ok(run_settings::refuse_overwriting(config, streams)?)
     }
 
     fn stream(&self, config: StreamConfig, output: &OutputConfig) -> Result<live::Stream> {

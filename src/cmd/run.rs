@@ -31,7 +31,7 @@ use crate::stop::Stop;
 pub fn run(args: &RunArgs) -> Result<()> {
     let config = run_settings::read(args)?;
     let streams = config.each_stream()?;
-    run_settings::refuse_overwriting(&streams)?;
+    run_settings::refuse_overwriting(&config, &streams)?;
     let stop = Stop::new();
     let reload = Reload::default();
     signals::listen_and_reload(&stop, &reload)?;
@@ -108,8 +108,10 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
         broker: outputs::broker(&config.mqtt, live.detection().map(|detection| &detection.health))?,
         clips: Mutex::default(),
     };
+    let guarded = config.access.token_file.is_some() || config.access.user.is_some();
     let broker = parts.broker.clone();
     let events = parts.store.clone();
+    let kept = events.clone();
     let mut streams = Vec::new();
     for Open { config: stream, source, stop } in opened {
         streams.push(parts.with_source(stream, &config.output, source, stop)?);
@@ -123,20 +125,22 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
     let told = Told {
         streams,
         detection: live.detection().cloned(),
-        steering: Some(Arc::clone(&steering)),
+        steering: Some(Arc::downgrade(&steering)),
+        guarded,
         events,
         broker: broker.clone(),
     };
     outputs::tell(&servers, told)?;
     let reloads = Arc::downgrade(&steering);
-    reload.put(Box::new(move || reloads.upgrade().iter().for_each(|steering| reread(steering))));
-    drop(steering);
+    reload.put(Arc::new(move || reloads.upgrade().iter().for_each(|steering| reread(steering))));
     let (watched, detection) = (live.clone(), live.detection().cloned());
     let standings = Box::new(move || watched.streams());
     let watched = Watched { streams: standings, detection: detection.clone(), steady: true };
     let watch = Watch::start(watched, stop, args.seconds).context("cannot start a thread")?;
     let result = live.run();
     outputs::fall_silent(&servers, broker.as_ref());
+    drop(steering);
+    kept.iter().for_each(EventStore::finish);
     let stuck = watch.end();
     Ok((result, stuck, Reported::of(&live.streams(), detection.as_deref())))
 }
@@ -186,7 +190,10 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     };
     let told = standing.clone();
     let streams = Box::new(move || vec![told.clone()]);
-    outputs::tell(&servers, Told { streams, detection: None, steering: None, events: None, broker: None })?;
+    outputs::tell(
+        &servers,
+        Told { streams, detection: None, steering: None, guarded: false, events: None, broker: None },
+    )?;
     let known = standing.clone();
     let standings = Box::new(move || vec![known.clone()]);
     let watched = Watched { streams: standings, detection: None, steady: false };

@@ -12,7 +12,7 @@ use crate::source;
 ///
 /// # Errors
 /// The two that meet.
-pub(super) fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigError> {
+pub(super) fn refuse_overwriting(config: &Config, streams: &[StreamConfig]) -> Result<(), ConfigError> {
     let records: Vec<_> =
         streams.iter().filter_map(|stream| Some(("--record", stream.output.record.as_deref()?))).collect();
     // Streams may share an event log.
@@ -22,6 +22,9 @@ pub(super) fn refuse_overwriting(streams: &[StreamConfig]) -> Result<(), ConfigE
     let written: Vec<_> = records.iter().copied().chain(logs).collect();
     for stream in streams {
         apart(stream.source.source.secret(), &written)?;
+    }
+    for read in [&config.model.path, &config.bank.path, &config.roi.model] {
+        apart(&read.to_string_lossy(), &written)?;
     }
     Ok(())
 }

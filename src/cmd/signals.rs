@@ -13,7 +13,7 @@ use crate::pending::Pending;
 use crate::stop::Stop;
 
 /// What SIGHUP does, once there is something that it can do.
-pub type Reload = Pending<Box<dyn Fn() + Send>>;
+pub type Reload = Pending<Arc<dyn Fn() + Send + Sync>>;
 
 /// SIGINT, SIGTERM and SIGHUP ask `stop` the first time and end the process the second time.
 ///
@@ -46,7 +46,7 @@ fn handle(stop: &Stop, reload: Option<Reload>) -> anyhow::Result<()> {
                 (SIGHUP, Some(reload)) => {
                     reloads = reload.take().or(reloads);
                     match &reloads {
-                        Some(reload) => reload(),
+                        Some(reload) => aside(reload),
                         None => tracing::warn!("SIGHUP: this run takes no changes, or not yet"),
                     }
                 }
@@ -56,6 +56,14 @@ fn handle(stop: &Stop, reload: Option<Reload>) -> anyhow::Result<()> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(body).context("cannot start a thread")?;
     Ok(())
+}
+
+/// Reloads on a thread of its own, which may take seconds: signals are heard meanwhile.
+fn aside(reload: &Arc<dyn Fn() + Send + Sync>) {
+    let reload = Arc::clone(reload);
+    if let Err(error) = std::thread::Builder::new().name("reload".into()).spawn(move || reload()) {
+        tracing::error!(%error, "SIGHUP: the configuration could not be read again");
+    }
 }
 
 fn end(stop: &Stop, count: &AtomicU32) {

@@ -63,8 +63,10 @@ pub(super) const REPLAY: &Reads = &[
     "flow.drain_secs",
 ];
 /// A run reads all.
-pub(super) const RUN: &Reads =
-    &["stream", "model", "views", "runtime", "bank", "search", "score", "roi", "overlay", "output", "flow"];
+pub(super) const RUN: &Reads = &[
+    "stream", "model", "views", "runtime", "bank", "search", "score", "roi", "overlay", "output", "events",
+    "access", "mqtt", "flow",
+];
 
 /// Says which keys of the file at `path`, read as `table`, are not among those that `command` reads.
 pub(super) fn say(command: &str, path: &Path, table: &toml::Table, reads: &Reads) {

@@ -47,7 +47,10 @@ impl Live {
             running.standing.pictures.problem("detection", None);
             Ok(())
         })?;
-        self.shared().recorders.follow_anew(stream, &config.score)
+        if let Err(why) = self.shared().recorders.follow_anew(stream, &config.score) {
+            tracing::error!("events: {}", in_one_line(&why));
+        }
+        Ok(())
     }
 
     /// Pictures of a stream are drawn otherwise from the next one on.
@@ -73,11 +76,11 @@ impl Live {
         config: &StreamConfig,
         events: Option<Option<Box<dyn EventSink>>>,
     ) -> Result<()> {
+        let reencode = self.with_running(stream, |running| Ok(running.reencode.clone()))?;
+        let reencode = reencode.context("this video cannot be changed while it is made: restart farout")?;
+        // Not under the lock of the streams: the disk may not answer.
+        reencode(&config.output)?;
         self.with_running(stream, |running| {
-            let reencode = running.reencode.clone();
-            let reencode =
-                reencode.context("this video cannot be changed while it is made: restart farout")?;
-            reencode(&config.output)?;
             running.config.output = config.output.clone();
             Ok(())
         })?;
@@ -85,6 +88,19 @@ impl Live {
             Some(events) => self.record_events(stream, config, events),
             None => Ok(()),
         }
+    }
+
+    /// A stream's source ends, for another that cannot be opened beside it ([`Live::watch_anew`]); meanwhile there is no
+    /// signal.
+    ///
+    /// # Errors
+    /// If there is no such stream, or it has ended.
+    pub fn let_go(&self, stream: StreamId) -> Result<()> {
+        self.with_running(stream, |running| {
+            running.switch.expect();
+            running.source_stop.ask();
+            Ok(())
+        })
     }
 
     /// A stream shows the pictures of another source from now on; `stop` ends that.

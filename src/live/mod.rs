@@ -24,7 +24,7 @@ pub use changes::OpenDetector;
 pub use gave_up::GaveUp;
 pub use scores::{Recent, RecentScores, ScoreFigures};
 pub use shared::{Reencode, Standing, is_ready};
-pub use streams::{Live, Stream};
+pub use streams::{Exchange, Live, Stream};
 pub use verdicts::{DetectionStatus, Facts, LaneState, Scored, Verdicts};
 
 #[cfg(test)]

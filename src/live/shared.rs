@@ -70,6 +70,8 @@ pub(super) struct Shared {
 pub(super) struct Streams {
     pub running: BTreeMap<StreamId, Running>,
     pub next: StreamId,
+    /// Streams are being exchanged: a moment without any is not the end.
+    pub exchanged: u32,
     /// What streams are judged by, while the detector is open.
     pub alarms: Option<Alarms>,
     /// What failed first in a picture lane.

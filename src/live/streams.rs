@@ -14,6 +14,7 @@ use super::opened;
 use super::shared::{Reencode, Running, Shared, Standing};
 use super::show::Show;
 use super::verdicts::{DetectionStatus, Verdicts};
+use crate::causes::in_one_line;
 use crate::config::{Config, ConfigError, StreamConfig};
 use crate::detector::{Deliver, EventRecorder, VideoEnd};
 use crate::flow::{Flow, FlowError, Pace};
@@ -45,6 +46,18 @@ pub struct Stream {
     pub stop: Stop,
     /// Changes how its video is encoded and recorded while it is made, where that can be.
     pub reencode: Option<Reencode>,
+    /// Another detector is about to judge: what the one of now does not give is no error.
+    pub judged_later: bool,
+}
+
+/// Streams are being exchanged ([`Live::exchange`]).
+pub struct Exchange(Live);
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.shared.streams().exchanged -= 1;
+        self.0.shared.changed.notify_all();
+    }
 }
 
 /// A live run; cloning shares it.
@@ -89,7 +102,8 @@ impl Live {
     /// A name that is taken; a threshold or region of interest that model and bank do not give; a thread that the
     /// system refuses. The others do not notice.
     pub fn add(&self, stream: Stream) -> Result<StreamId> {
-        let Stream { config, source, video, events, pictures, stop: source_stop, reencode } = stream;
+        let Stream { config, source, video, events, pictures, stop: source_stop, reencode, judged_later } =
+            stream;
         let shared = &self.shared;
         let mut streams = shared.streams();
         let alike = |other: &Running| !other.standing.ended && other.standing.name == config.name;
@@ -123,7 +137,10 @@ impl Live {
             thread: None,
         };
         if let Some(alarms) = &streams.alarms {
-            running.judge_by(alarms, id)?;
+            match running.judge_by(alarms, id) {
+                Err(why) if judged_later => tracing::debug!("judged later: {}", in_one_line(&why)),
+                judged => judged?,
+            }
         }
         let config = &running.config;
         let size = (config.output.width, config.output.height);
@@ -173,6 +190,12 @@ impl Live {
         Ok(id)
     }
 
+    /// While it lives, a moment without any stream does not end the run.
+    pub fn exchange(&self) -> Exchange {
+        self.shared.streams().exchanged += 1;
+        Exchange(self.clone())
+    }
+
     /// Watches a stream no more: its viewers see its end, files are finished. The others do not notice.
     ///
     /// # Errors
@@ -217,7 +240,9 @@ impl Live {
         });
         let lane = lane.transpose().inspect_err(|_| shared.stop.ask());
         let mut streams = shared.streams();
-        while streams.running.values().any(|stream| !stream.standing.ended) {
+        while streams.exchanged > 0 && !shared.stop.asked()
+            || streams.running.values().any(|stream| !stream.standing.ended)
+        {
             streams = shared.changed.wait_timeout(streams, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
         let threads: Vec<_> = streams.running.values_mut().filter_map(|one| one.thread.take()).collect();

@@ -137,6 +137,7 @@ fn stream(name: &str, stop: &Stop) -> (Stream, Screen) {
         pictures: Arc::new(Health::new()),
         stop: stop.of_part(),
         reencode: None,
+        judged_later: false,
     };
     (stream, screen)
 }

@@ -1,20 +1,19 @@
 //! The connection to the broker: one thread that sends, receives, and comes back when the broker does.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rumqttc::{
-    Client, Connection, Event as Said, LastWill, MqttOptions, Packet, QoS, RecvTimeoutError,
-    TlsConfiguration, Transport,
-};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use crossbeam_channel::Receiver;
+use rumqttc::{AsyncClient, Event as Said, EventLoop, Outgoing, Packet, QoS};
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 
-use super::config::{Broker, MqttConfig};
+use super::config::MqttConfig;
 use super::discovery;
+use super::options::{self, MqttError};
 use crate::region::{Event, EventKind};
 use crate::sink::{EventSink, FileError, StateHook};
 
@@ -24,25 +23,12 @@ const WAITING: usize = 256;
 const STATE: Duration = Duration::from_secs(5);
 /// How long it is waited before the broker is tried again.
 const AGAIN: Duration = Duration::from_secs(3);
-/// How often the thread looks whether it is to end.
-const TICK: Duration = Duration::from_millis(100);
-/// The broker takes silence of so long for the end of farout, and tells so.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Commands that may wait for the one before.
+const COMMANDS: usize = 4;
 /// How long the last messages may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What the broker is called in states.
 const PART: &str = "mqtt";
-
-/// Why nothing can be told.
-#[derive(Debug, thiserror::Error)]
-pub enum MqttError {
-    /// A file or an address is none.
-    #[error("{0}")]
-    Config(String),
-    /// The system refuses a thread.
-    #[error("cannot start a thread for MQTT: {0}")]
-    Thread(std::io::Error),
-}
 
 /// What the broker asks and is told.
 pub struct Teller {
@@ -50,7 +36,7 @@ pub struct Teller {
     pub state: Box<dyn Fn() -> serde_json::Value + Send>,
     /// The names of the streams now.
     pub streams: Box<dyn Fn() -> Vec<String> + Send>,
-    /// Does what a command asks, and answers.
+    /// Does what a command asks, and answers; it may take seconds.
     pub command: Box<dyn Fn(&serde_json::Value) -> serde_json::Value + Send>,
 }
 
@@ -59,16 +45,18 @@ pub struct Teller {
 pub struct Mqtt(Arc<Inner>);
 
 struct Inner {
-    client: Client,
+    client: AsyncClient,
     /// What begins all topics of this machine.
     base: String,
     config: MqttConfig,
     /// Until it is started.
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<EventLoop>>,
     dropped: AtomicU64,
     connected: AtomicBool,
-    over: AtomicBool,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Of each stream, whether an event goes on, and whether the broker was told so.
+    alarms: Mutex<BTreeMap<String, (bool, bool)>>,
+    over: Notify,
+    thread: Mutex<Option<(JoinHandle<()>, Receiver<()>)>>,
     state: StateHook,
 }
 
@@ -83,20 +71,9 @@ impl Mqtt {
     /// [`MqttError::Config`] if a file cannot be read.
     pub fn prepare(config: &MqttConfig, state: StateHook) -> Result<Option<Mqtt>, MqttError> {
         let Some(broker) = config.broker().map_err(MqttError::Config)? else { return Ok(None) };
-        let node = config.node.clone().unwrap_or_else(host);
-        let base = format!("{}/{node}", config.topic);
-        let mut options = MqttOptions::new(format!("farout-{node}"), &broker.host, broker.port);
-        options.set_keep_alive(KEEP_ALIVE);
-        options.set_last_will(LastWill::new(format!("{base}/status"), "offline", QoS::AtLeastOnce, true));
-        options.set_max_packet_size(1 << 20, 1 << 20);
-        if let Some(user) = &config.user {
-            let password = config.password_file.as_deref().map(secret).transpose()?;
-            options.set_credentials(user, password.unwrap_or_default());
-        }
-        if broker.tls {
-            options.set_transport(tls(&broker, config)?);
-        }
-        let (client, connection) = Client::new(options, WAITING);
+        let base = options::base(config);
+        let options = options::of(&broker, config, &base)?;
+        let (client, connection) = AsyncClient::new(options, WAITING);
         Ok(Some(Mqtt(Arc::new(Inner {
             client,
             base,
@@ -104,7 +81,8 @@ impl Mqtt {
             connection: Mutex::new(Some(connection)),
             dropped: AtomicU64::new(0),
             connected: AtomicBool::new(false),
-            over: AtomicBool::new(false),
+            alarms: Mutex::default(),
+            over: Notify::new(),
             thread: Mutex::default(),
             state,
         }))))
@@ -116,18 +94,34 @@ impl Mqtt {
     /// If the system refuses a thread.
     pub fn start(&self, teller: Teller) -> Result<(), MqttError> {
         let Some(connection) = lock(&self.0.connection).take() else { return Ok(()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(MqttError::Thread)?;
+        let Teller { state, streams, command } = teller;
+        let (ask, asked) = tokio::sync::mpsc::channel(COMMANDS);
+        let worker = Arc::clone(&self.0);
+        // It may take seconds, and ends with the one that asks.
+        let follows = move || worker.commands(asked, &*command);
+        std::thread::Builder::new().name("mqtt-command".into()).spawn(follows).map_err(MqttError::Thread)?;
         let inner = Arc::clone(&self.0);
-        let body = move || inner.work(connection, &teller);
+        let (done, ended) = crossbeam_channel::bounded(1);
+        let body = move || {
+            runtime.block_on(inner.work(connection, (&*state, &*streams), ask));
+            runtime.shutdown_background();
+            let _ = done.send(());
+        };
         let thread =
             std::thread::Builder::new().name("mqtt".into()).spawn(body).map_err(MqttError::Thread)?;
-        *lock(&self.0.thread) = Some(thread);
+        *lock(&self.0.thread) = Some((thread, ended));
         Ok(())
     }
 
-    /// Says good-bye, and ends.
+    /// Says good-bye, and ends; not waited for for ever.
     pub fn end(&self) {
-        self.0.over.store(true, Ordering::Release);
-        if lock(&self.0.thread).take().is_some_and(|thread| thread.join().is_err()) {
+        self.0.over.notify_one();
+        if let Some((thread, ended)) = lock(&self.0.thread).take()
+            && ended.recv_timeout(2 * FAREWELL).is_ok()
+            && thread.join().is_err()
+        {
             tracing::error!("the MQTT thread panicked; this is a bug in farout");
         }
     }
@@ -144,53 +138,103 @@ impl Mqtt {
 }
 
 impl Inner {
-    /// Sends, or counts what cannot be sent.
-    fn publish(&self, topic: &str, retained: bool, body: impl Into<Vec<u8>>) {
-        let topic = format!("{}/{topic}", self.base);
-        if self.client.try_publish(topic, QoS::AtLeastOnce, retained, body).is_err() {
+    /// Sends, or counts what cannot be sent. Whether it could.
+    fn send(&self, topic: String, retained: bool, body: impl Into<Vec<u8>>) -> bool {
+        let sent = self.client.try_publish(topic, QoS::AtLeastOnce, retained, body).is_ok();
+        if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    fn publish(&self, topic: &str, retained: bool, body: impl Into<Vec<u8>>) -> bool {
+        self.send(format!("{}/{topic}", self.base), retained, body)
+    }
+
+    async fn work(
+        &self,
+        mut connection: EventLoop,
+        told: (&dyn Fn() -> serde_json::Value, &dyn Fn() -> Vec<String>),
+        ask: tokio::sync::mpsc::Sender<serde_json::Value>,
+    ) {
+        let mut tick = tokio::time::interval(STATE);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut known = BTreeSet::new();
+        loop {
+            // One step of the connection is never given up half-way: connecting takes as long as it takes.
+            let said = {
+                let step = connection.poll();
+                tokio::pin!(step);
+                loop {
+                    tokio::select! {
+                        said = &mut step => break Some(said),
+                        _ = tick.tick() => self.tell(told, &mut known),
+                        () = self.over.notified() => break None,
+                    }
+                }
+            };
+            match said {
+                None => break,
+                Some(Ok(Said::Incoming(Packet::ConnAck(_)))) => {
+                    known.clear();
+                    self.greet();
+                    self.tell(told, &mut known);
+                }
+                // One that was kept is no command of now.
+                Some(Ok(Said::Incoming(Packet::Publish(message)))) if !message.retain => {
+                    self.follow(&message.topic, &message.payload, &ask);
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    self.connected.store(false, Ordering::Relaxed);
+                    let (broker, dropped) =
+                        (self.config.broker.as_deref(), self.dropped.load(Ordering::Relaxed));
+                    let why =
+                        format!("{}: {error}; {dropped} messages were dropped", broker.unwrap_or_default());
+                    tracing::debug!("MQTT: {why}");
+                    (self.state)(PART, Some(why));
+                    let over = tokio::time::timeout(AGAIN, self.over.notified()).await.is_ok();
+                    if over {
+                        return;
+                    }
+                }
+            }
+        }
+        self.farewell(&mut connection).await;
+    }
+
+    /// Tells the state, and what has changed of streams and alarms.
+    fn tell(
+        &self,
+        (state, streams): (&dyn Fn() -> serde_json::Value, &dyn Fn() -> Vec<String>),
+        known: &mut BTreeSet<String>,
+    ) {
+        if !self.connected.load(Ordering::Relaxed) {
+            return;
+        }
+        self.publish("state", true, state().to_string());
+        let now: BTreeSet<String> = streams().into_iter().collect();
+        if now != *known {
+            for gone in known.difference(&now) {
+                // An empty body takes away what was kept.
+                self.publish(&format!("stream/{gone}/alarm"), true, "");
+                self.discover(gone, true);
+                lock(&self.alarms).remove(gone);
+            }
+            now.difference(known).for_each(|new| self.discover(new, false));
+            *known = now;
+        }
+        let mut alarms = lock(&self.alarms);
+        for name in known.iter() {
+            alarms.entry(name.clone()).or_default();
+        }
+        for (name, (on, told)) in alarms.iter_mut().filter(|(_, (_, told))| !told) {
+            *told = self.alarm(name, *on);
         }
     }
 
-    fn work(&self, mut connection: Connection, teller: &Teller) {
-        let mut told = None::<Instant>;
-        let mut known: Vec<String> = Vec::new();
-        while !self.over.load(Ordering::Acquire) {
-            match connection.recv_timeout(TICK) {
-                Ok(Ok(said)) => {
-                    if matches!(said, Said::Incoming(Packet::ConnAck(_))) {
-                        self.greet();
-                        (told, known) = (None, Vec::new());
-                    }
-                    if let Said::Incoming(Packet::Publish(message)) = said {
-                        self.follow(&message.topic, &message.payload, teller);
-                    }
-                }
-                Ok(Err(error)) => {
-                    self.connected.store(false, Ordering::Relaxed);
-                    let dropped = self.dropped.load(Ordering::Relaxed);
-                    let why = format!(
-                        "{}: {error}; {dropped} messages were dropped",
-                        self.config.broker.as_deref().unwrap_or_default()
-                    );
-                    tracing::debug!("MQTT: {why}");
-                    (self.state)(PART, Some(why));
-                    self.pause();
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            if self.connected.load(Ordering::Relaxed) && told.is_none_or(|then| then.elapsed() >= STATE) {
-                told = Some(Instant::now());
-                self.publish("state", true, (teller.state)().to_string());
-                let streams = (teller.streams)();
-                if self.config.home_assistant && streams != known {
-                    self.discover(&streams);
-                    known = streams;
-                }
-            }
-        }
-        self.farewell(&mut connection);
+    fn alarm(&self, stream: &str, on: bool) -> bool {
+        self.publish(&format!("stream/{stream}/alarm"), true, if on { "ON" } else { "OFF" })
     }
 
     /// The broker has taken the connection.
@@ -199,6 +243,8 @@ impl Inner {
         self.connected.store(true, Ordering::Relaxed);
         (self.state)(PART, None);
         self.publish("status", true, "online");
+        // What the broker keeps may be of a run that is gone.
+        lock(&self.alarms).values_mut().for_each(|(_, told)| *told = false);
         if self.config.commands {
             let topics = [format!("{}/command", self.base), format!("{}/stream/+/threshold/set", self.base)];
             for topic in topics {
@@ -209,65 +255,71 @@ impl Inner {
         }
     }
 
-    /// Waits a while, unless it is to end.
-    fn pause(&self) {
-        let until = Instant::now() + AGAIN;
-        while Instant::now() < until && !self.over.load(Ordering::Acquire) {
-            std::thread::sleep(TICK);
-        }
-    }
-
-    fn farewell(&self, connection: &mut Connection) {
+    async fn farewell(&self, connection: &mut EventLoop) {
         if !self.connected.load(Ordering::Relaxed) {
             return;
         }
         self.publish("status", true, "offline");
         let _ = self.client.try_disconnect();
-        let until = Instant::now() + FAREWELL;
-        while Instant::now() < until {
-            match connection.recv_timeout(TICK) {
-                // Whatever waited has been sent.
-                Ok(Ok(Said::Outgoing(rumqttc::Outgoing::Disconnect))) => break,
-                Ok(Ok(_)) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => break,
+        // Whatever waited has been sent before.
+        let sent = async {
+            while let Ok(said) = connection.poll().await {
+                if matches!(said, Said::Outgoing(Outgoing::Disconnect)) {
+                    return;
+                }
             }
-        }
+        };
+        let _ = tokio::time::timeout(FAREWELL, sent).await;
     }
 
-    /// Does what a message asks.
-    fn follow(&self, topic: &str, body: &[u8], teller: &Teller) {
+    /// Hands on what a message asks.
+    fn follow(&self, topic: &str, body: &[u8], ask: &tokio::sync::mpsc::Sender<serde_json::Value>) {
         let below = topic.strip_prefix(&self.base).unwrap_or_default();
+        let read = serde_json::from_slice::<serde_json::Value>(body);
         let command = match below
             .strip_prefix("/stream/")
             .and_then(|rest| rest.strip_suffix("/threshold/set"))
         {
-            Some(stream) => {
-                let value = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
-                serde_json::json!({"patch": {"stream": {stream: {"score": {"threshold": value}}}}})
-            }
-            None => match serde_json::from_slice(body) {
-                Ok(command) => command,
-                Err(why) => {
-                    let answer =
-                        serde_json::json!({"done": false, "why": format!("the command is no JSON: {why}")});
-                    return self.publish("answer", false, answer.to_string());
-                }
+            Some(stream) => read.map(
+                |value| serde_json::json!({"patch": {"stream": {stream: {"score": {"threshold": value}}}}}),
+            ),
+            None => read,
+        };
+        let refused = match command {
+            Err(why) => format!("the command is no JSON: {why}"),
+            Ok(command) => match ask.try_send(command) {
+                Ok(()) => return,
+                Err(_) => "other commands are being followed: say it again later".to_owned(),
             },
         };
-        let mut answer = (teller.command)(&command);
-        if let (Some(id), serde_json::Value::Object(keys)) = (command.get("id"), &mut answer) {
-            keys.insert("id".into(), id.clone());
-        }
-        self.publish("answer", false, answer.to_string());
+        self.publish("answer", false, serde_json::json!({"done": false, "why": refused}).to_string());
     }
 
-    /// Tells Home Assistant what there is.
-    fn discover(&self, streams: &[String]) {
-        for (topic, body) in discovery::all(&self.base, streams, self.config.commands) {
-            if self.client.try_publish(topic, QoS::AtLeastOnce, true, body.to_string()).is_err() {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Follows commands, one after the other, until there is nobody who asks.
+    fn commands(
+        &self,
+        mut asked: tokio::sync::mpsc::Receiver<serde_json::Value>,
+        command: &dyn Fn(&serde_json::Value) -> serde_json::Value,
+    ) {
+        while let Some(one) = asked.blocking_recv() {
+            let mut answer = command(&one);
+            if let (Some(id), serde_json::Value::Object(keys)) = (one.get("id"), &mut answer) {
+                keys.insert("id".into(), id.clone());
             }
+            self.publish("answer", false, answer.to_string());
         }
+    }
+
+    /// Tells Home Assistant what there is of a stream, or that it is there no more.
+    fn discover(&self, stream: &str, gone: bool) {
+        if !self.config.home_assistant {
+            return;
+        }
+        for (topic, body) in discovery::of_stream(&self.base, stream, self.config.commands) {
+            self.send(topic, true, if gone { String::new() } else { body.to_string() });
+        }
+        let (topic, body) = discovery::of_node(&self.base);
+        self.send(topic, true, body.to_string());
     }
 }
 
@@ -293,8 +345,11 @@ impl EventSink for Events {
         }
         inner.publish("event", false, told.to_string());
         if (before == 0) != (self.open == 0) {
-            let alarm = if self.open > 0 { "ON" } else { "OFF" };
-            inner.publish(&format!("stream/{}/alarm", self.stream), true, alarm);
+            let on = self.open > 0;
+            // Under the lock: nothing older is told after it.
+            let mut alarms = lock(&inner.alarms);
+            let told = inner.alarm(&self.stream, on);
+            alarms.insert(self.stream.clone(), (on, told));
         }
         Ok(())
     }
@@ -304,47 +359,10 @@ impl EventSink for Events {
     }
 }
 
-/// The host's name, as far as it can be a part of a topic.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let plain: String =
-        name.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    if plain.is_empty() { "vehicle".to_owned() } else { plain }
-}
-
-fn secret(path: &Path) -> Result<String, MqttError> {
-    let text = std::fs::read_to_string(path);
-    let text =
-        text.map_err(|why| MqttError::Config(format!("mqtt.password_file: {}: {why}", path.display())))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// TLS that trusts the authorities of the configuration, or those of the system.
-fn tls(broker: &Broker, config: &MqttConfig) -> Result<Transport, MqttError> {
-    let wrong = |why: String| MqttError::Config(format!("mqtt.authorities: {why}"));
-    let mut roots = rustls::RootCertStore::empty();
-    let path = config.authorities.as_deref().unwrap_or(Path::new("/etc/ssl/certs/ca-certificates.crt"));
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let (added, _) =
-        roots.add_parsable_certificates(read.map_err(|why| wrong(format!("{}: {why}", path.display())))?);
-    if added == 0 {
-        return Err(wrong(format!(
-            "{} holds no certificate, and {} speaks TLS",
-            path.display(),
-            broker.host
-        )));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|why| wrong(why.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(client))))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]

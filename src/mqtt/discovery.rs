@@ -5,80 +5,77 @@ use serde_json::{Value, json};
 /// Where Home Assistant looks.
 const PREFIX: &str = "homeassistant";
 
-/// Topics and what is kept there, for these streams. `base` begins this machine's topics.
-pub(super) fn all(base: &str, streams: &[String], commands: bool) -> Vec<(String, Value)> {
-    let node = base.replace('/', "_");
-    let device = json!({
-        "identifiers": [node],
-        "name": format!("farout {}", base.rsplit('/').next().unwrap_or(base)),
-        "manufacturer": "farout",
-        "sw_version": env!("CARGO_PKG_VERSION"),
-    });
-    let whole = |kind: &str, of: &str, name: String, more: Value| {
-        let mut body = json!({
-            "name": name,
-            "unique_id": format!("{node}_{of}"),
-            "availability_topic": format!("{base}/status"),
-            "device": device,
-        });
-        if let (Value::Object(keys), Value::Object(more)) = (&mut body, more) {
-            keys.extend(more);
-        }
-        (format!("{PREFIX}/{kind}/{node}/{of}/config"), body)
-    };
-    let state = format!("{base}/state");
-    let mut found = vec![whole(
-        "binary_sensor",
-        "ready",
-        "Ready".into(),
+/// A topic and what is kept there of this machine. `base` begins its topics.
+pub(super) fn of_node(base: &str) -> (String, Value) {
+    told(
+        base,
+        ("binary_sensor", "ready", "Ready".into()),
         json!({
-            "state_topic": state,
+            "state_topic": format!("{base}/state"),
             "value_template": "{{ 'ON' if value_json.ready else 'OFF' }}",
             "device_class": "running",
         }),
-    )];
-    for name in streams {
-        let of = |figure: &str| {
-            format!("{{{{ (value_json.streams | selectattr('name', 'eq', '{name}') | first).{figure} }}}}")
-        };
-        found.push(whole(
-            "binary_sensor",
-            &format!("{name}_alarm"),
-            format!("{name} alarm"),
-            json!({
-                "state_topic": format!("{base}/stream/{name}/alarm"),
-                "device_class": "problem",
-            }),
-        ));
-        found.push(whole(
-            "sensor",
-            &format!("{name}_verdicts"),
-            format!("{name} verdicts"),
-            json!({
-                "state_topic": state,
-                "value_template": of("verdicts.per_second | round(1)"),
-                "unit_of_measurement": "1/s",
-                "state_class": "measurement",
-            }),
-        ));
-        if commands {
-            found.push(whole(
-                "number",
-                &format!("{name}_threshold"),
-                format!("{name} threshold"),
-                json!({
-                    "state_topic": state,
-                    "value_template": of("scores.threshold"),
-                    "command_topic": format!("{base}/stream/{name}/threshold/set"),
-                    "min": -1000,
-                    "max": 1000,
-                    "step": 0.01,
-                    "mode": "box",
-                }),
-            ));
-        }
+    )
+}
+
+/// The same of a stream.
+pub(super) fn of_stream(base: &str, name: &str, commands: bool) -> Vec<(String, Value)> {
+    let figure = |figure: &str| {
+        format!("{{{{ (value_json.streams | selectattr('name', 'eq', '{name}') | first).{figure} }}}}")
+    };
+    let state = format!("{base}/state");
+    let alarm = told(
+        base,
+        ("binary_sensor", &format!("{name}_alarm"), format!("{name} alarm")),
+        json!({
+            "state_topic": format!("{base}/stream/{name}/alarm"),
+            "device_class": "problem",
+        }),
+    );
+    let verdicts = told(
+        base,
+        ("sensor", &format!("{name}_verdicts"), format!("{name} verdicts")),
+        json!({
+            "state_topic": state,
+            "value_template": figure("verdicts.per_second | round(1)"),
+            "unit_of_measurement": "1/s",
+            "state_class": "measurement",
+        }),
+    );
+    let threshold = told(
+        base,
+        ("number", &format!("{name}_threshold"), format!("{name} threshold")),
+        json!({
+            "state_topic": state,
+            "value_template": figure("scores.threshold"),
+            "command_topic": format!("{base}/stream/{name}/threshold/set"),
+            "min": -1000,
+            "max": 1000,
+            "step": 0.01,
+            "mode": "box",
+        }),
+    );
+    [alarm, verdicts].into_iter().chain(commands.then_some(threshold)).collect()
+}
+
+/// An entity with what all have.
+fn told(base: &str, (kind, of, name): (&str, &str, String), more: Value) -> (String, Value) {
+    let node = base.replace('/', "_");
+    let mut body = json!({
+        "name": name,
+        "unique_id": format!("{node}_{of}"),
+        "availability_topic": format!("{base}/status"),
+        "device": {
+            "identifiers": [node],
+            "name": format!("farout {}", base.rsplit('/').next().unwrap_or(base)),
+            "manufacturer": "farout",
+            "sw_version": env!("CARGO_PKG_VERSION"),
+        },
+    });
+    if let (Value::Object(keys), Value::Object(more)) = (&mut body, more) {
+        keys.extend(more);
     }
-    found
+    (format!("{PREFIX}/{kind}/{node}/{of}/config"), body)
 }
 
 #[cfg(test)]
@@ -87,10 +84,11 @@ mod tests {
 
     #[test]
     fn each_stream_is_told_once() {
-        let streams = ["front".to_owned(), "rear".to_owned()];
-        let found = all("farout/car-7", &streams, true);
+        let mut found: Vec<_> =
+            ["front", "rear"].into_iter().flat_map(|name| of_stream("farout/car-7", name, true)).collect();
+        found.push(of_node("farout/car-7"));
         assert_eq!(found.len(), 1 + 2 * 3);
-        assert_eq!(all("farout/car-7", &streams, false).len(), 1 + 2 * 2);
+        assert_eq!(of_stream("farout/car-7", "front", false).len(), 2);
         let (topic, body) = found.iter().find(|(topic, _)| topic.contains("rear_threshold")).unwrap();
         assert_eq!(topic, "homeassistant/number/farout_car-7/rear_threshold/config");
         assert_eq!(body["command_topic"], "farout/car-7/stream/rear/threshold/set");

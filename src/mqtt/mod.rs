@@ -6,7 +6,11 @@ pub mod config;
 mod connection;
 #[cfg(feature = "media")]
 mod discovery;
+#[cfg(feature = "media")]
+mod options;
 
 pub use config::MqttConfig;
 #[cfg(feature = "media")]
-pub use connection::{Mqtt, MqttError, Teller};
+pub use connection::{Mqtt, Teller};
+#[cfg(feature = "media")]
+pub use options::MqttError;

@@ -36,6 +36,7 @@ pub struct EventQueue {
     /// The disk did not answer in time at an end: nobody waits for it once more.
     hangs: Arc<AtomicBool>,
     state: StateHook,
+    users: Arc<()>,
 }
 
 impl EventQueue {
@@ -52,7 +53,14 @@ impl EventQueue {
         std::thread::Builder::new()
             .name("events".into())
             .spawn(move || work(log, &orders, (&count, &failing), &told))?;
-        Ok(EventQueue { give, lost, failed, hangs: Arc::default(), state })
+        Ok(EventQueue { give, lost, failed, hangs: Arc::default(), state, users: Arc::default() })
+    }
+}
+
+impl EventQueue {
+    /// How many share it.
+    pub fn users(&self) -> usize {
+        Arc::strong_count(&self.users)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A live source that always gives a picture: while none comes, the last one in grey, which says since when and why.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
@@ -14,6 +15,8 @@ use crate::stop::Stop;
 
 /// How often a picture is given while none comes.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// How often it is looked for a source that is about to come.
+const EXPECTS: Duration = Duration::from_millis(20);
 /// The first picture is waited for so long before another is shown in its place.
 const START: Duration = Duration::from_secs(2);
 /// A gap is at least so long ...
@@ -72,7 +75,11 @@ impl Read {
 
 /// Puts another source in the place of the one that is read; cloning shares it.
 #[derive(Clone, Default)]
-pub struct Switch(Pending<Read>);
+pub struct Switch {
+    next: Pending<Read>,
+    /// One is about to come: the end of the one before is none.
+    expected: Arc<AtomicBool>,
+}
 
 impl Switch {
     /// From the next picture on, those of `inner` are given: numbers and times go on. Whoever opened the one before ends
@@ -82,8 +89,18 @@ impl Switch {
     /// If the system refuses a thread.
     pub fn to(&self, inner: Box<dyn Source>) -> std::io::Result<()> {
         let read = Read::start(inner)?;
-        self.0.put(read);
+        self.next.put(read);
+        self.expected.store(false, Ordering::Release);
         Ok(())
+    }
+
+    /// Another source is about to come: until it does, there is no signal.
+    pub fn expect(&self) {
+        self.expected.store(true, Ordering::Release);
+    }
+
+    fn is_expected(&self) -> bool {
+        self.next.waits() || self.expected.load(Ordering::Acquire)
     }
 }
 
@@ -215,7 +232,7 @@ impl Source for Steady {
             if self.stop.asked() {
                 return Ok(None);
             }
-            if let Some(other) = self.switch.0.take() {
+            if let Some(other) = self.switch.next.take() {
                 tracing::info!(before = self.from.description, source = other.description, "another source");
                 (self.from, self.switched) = (other, true);
                 // Its pictures are waited for as at the start.
@@ -229,7 +246,12 @@ impl Source for Steady {
                     return Ok(Some(frame));
                 }
                 // The end of one in whose place another is about to come is none.
-                Ok(_) | Err(RecvTimeoutError::Disconnected) if self.switch.0.waits() => {}
+                Ok(Ok(None) | Err(_)) | Err(RecvTimeoutError::Disconnected) if self.switch.is_expected() => {
+                    if self.patience().is_zero() {
+                        return Ok(Some(self.substitute()));
+                    }
+                    std::thread::sleep(self.patience().min(EXPECTS));
+                }
                 Ok(other) => return other,
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) if self.patience().is_zero() => {

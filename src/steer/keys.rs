@@ -28,6 +28,35 @@ pub(super) enum Section {
     Restart,
 }
 
+impl Section {
+    /// Whether each stream does it by itself.
+    fn is_of_stream(self) -> bool {
+        matches!(self, Section::Score | Section::Overlay | Section::Output)
+    }
+
+    /// A stream's own keys of it.
+    fn table(self, stream: &mut SourceConfig) -> Option<&mut toml::Table> {
+        match self {
+            Section::Score => Some(&mut stream.score),
+            Section::Overlay => Some(&mut stream.overlay),
+            Section::Output => Some(&mut stream.output),
+            _ => None,
+        }
+    }
+
+    /// Makes it what it was.
+    fn restore(self, stream: &mut SourceConfig, before: &SourceConfig) {
+        let mut old = before.clone();
+        match (self.table(stream), self.table(&mut old)) {
+            (Some(now), Some(then)) => now.clone_from(then),
+            _ => {
+                let SourceConfig { score, overlay, output, .. } = stream.clone();
+                *stream = SourceConfig { score, overlay, output, ..old };
+            }
+        }
+    }
+}
+
 /// Why nobody does.
 const RESTART: &str = "this takes a restart of farout";
 
@@ -73,6 +102,33 @@ impl Keys {
         Keys(found)
     }
 
+    /// Whether this key differs.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|one| one.change.key == key)
+    }
+
+    /// A key that differs and makes farout write a file, load code or run a pipeline, if there is one.
+    pub(super) fn delicate(&self) -> Option<String> {
+        let delicate = |one: &&Differs| {
+            let key = one.change.key.as_str();
+            let source = || {
+                one.change.after.as_ref().and_then(Value::as_str).is_some_and(|text| text.starts_with("gst:"))
+            };
+            key.ends_with("output.record")
+                || key.ends_with("output.events")
+                || (key.ends_with(".source") && source())
+                || ["runtime.library", "runtime.engines", "runtime.provider", "search.kernels"]
+                    .iter()
+                    .any(|start| key.starts_with(start))
+        };
+        self.0.iter().find(delicate).map(|one| one.change.key.clone())
+    }
+
+    /// Whether anything of a stream's own differs.
+    pub(super) fn touch_stream(&self, name: &str) -> bool {
+        self.0.iter().any(|one| one.stream.as_deref() == Some(name))
+    }
+
     /// Whether anything of `section` differs.
     pub(super) fn touch(&self, section: Section) -> bool {
         self.0.iter().any(|one| one.section == section)
@@ -115,17 +171,29 @@ impl Keys {
         let mut shown = as_json(wanted);
         let mut streams = wanted.streams.clone();
         for one in &stays {
+            let (_, last) = one.change.key.rsplit_once('.').unwrap_or(("", &one.change.key));
             match &one.stream {
+                // A common key that holds for some of the streams: the others have the old value of their own.
+                None if one.section.is_of_stream() && streams.len() > 1 => {
+                    let old = one.change.before.as_ref().and_then(|value| toml::Value::try_from(value).ok());
+                    for stream in &mut streams {
+                        let missed = failed.contains_key(&(Some(called(stream).to_owned()), one.section));
+                        if let (true, Some(old), Some(table)) = (missed, &old, one.section.table(stream)) {
+                            table.entry(last).or_insert_with(|| old.clone());
+                        }
+                    }
+                }
                 None => set(&mut shown, &one.change.key, one.change.before.clone()),
                 Some(name) => {
                     let known = current.streams.iter().find(|stream| called(stream) == name);
-                    streams.retain_mut(|stream| {
-                        called(stream) != name
-                            || known.is_some_and(|known| {
-                                stream.clone_from(known);
-                                true
-                            })
-                    });
+                    let place = streams.iter().position(|stream| called(stream) == name);
+                    match (known, place) {
+                        // It could not be added, or not be taken away.
+                        (None, Some(at)) => drop(streams.remove(at)),
+                        (Some(known), None) => streams.push(known.clone()),
+                        (Some(known), Some(at)) => one.section.restore(&mut streams[at], known),
+                        (None, None) => {}
+                    }
                 }
             }
         }
@@ -283,93 +351,4 @@ pub(super) fn of_stream(output: &OutputConfig) -> OutputConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config() -> Config {
-        let text = r#"
-            [[stream]]
-            name = "front"
-            source = "rtsp://driver:secret@camera/1"
-            [[stream]]
-            name = "rear"
-            source = "synthetic:"
-            [stream.score]
-            threshold = 3.0
-            [bank]
-            path = "a.bank"
-        "#;
-        toml::from_str(text).unwrap()
-    }
-
-    fn patch(change: Value) -> (Keys, Config) {
-        let before = config();
-        let after = patched(&before, &change).unwrap();
-        (Keys::between(&before, &after), after)
-    }
-
-    #[test]
-    fn a_patch_changes_what_it_names_and_nothing_else() {
-        let before = config();
-        assert_eq!(patched(&before, &serde_json::json!({})).unwrap(), before, "the password is kept");
-        assert!(!as_json(&before).to_string().contains("secret"));
-        let (keys, after) = patch(serde_json::json!({
-            "score": {"threshold": 4.5, "roi": [[0, 1], [0.5, 0.5], [1, 1]]},
-            "stream": {"rear": {"score": null}, "left": {"source": "synthetic:seed=2"}},
-            "output": {"rtsp": "off"},
-            "bank": {"path": "b.bank"},
-        }));
-        let told: Vec<_> = keys.0.iter().map(|one| (one.change.key.as_str(), one.section)).collect();
-        assert!(told.contains(&("score.threshold", Section::Score)), "{told:?}");
-        assert!(told.contains(&("score.roi", Section::Score)), "{told:?}");
-        assert!(told.contains(&("stream.rear.score.threshold", Section::Score)), "{told:?}");
-        assert!(told.contains(&("stream.left.source", Section::Source)), "{told:?}");
-        assert!(told.contains(&("output.rtsp", Section::Restart)), "{told:?}");
-        assert!(told.contains(&("bank.path", Section::Detector)), "{told:?}");
-        let names: Vec<_> = after.streams.iter().map(called).collect();
-        assert_eq!(names, ["front", "rear", "left"]);
-        assert_eq!(after.streams[0].source.secret(), "rtsp://driver:secret@camera/1");
-        // What failed stays as it was, and so does what nobody can do.
-        let failed = Failed::from([
-            ((Some("left".into()), Section::Source), "no such camera".into()),
-            ((None, Section::Detector), "no such bank".into()),
-        ]);
-        let held = keys.in_force(&before, &after, &failed);
-        assert_eq!((&held.bank, &held.output), (&before.bank, &before.output));
-        assert_eq!(held.score, after.score);
-        assert_eq!(held.streams.iter().map(called).collect::<Vec<_>>(), ["front", "rear"]);
-        assert!(held.streams[1].score.is_empty());
-        let outcome = keys.judged(&failed);
-        let why = |key: &str| outcome.changes.iter().find(|one| one.key == key).unwrap().why.clone();
-        assert_eq!(why("score.threshold"), None);
-        assert_eq!(why("output.rtsp").as_deref(), Some(RESTART));
-        assert_eq!(why("bank.path").as_deref(), Some("no such bank"));
-        assert_eq!(why("stream.left.pace").as_deref(), Some("no such camera"));
-    }
-
-    #[test]
-    fn a_password_alone_is_a_change() {
-        let before = config();
-        let mut after = before.clone();
-        after.streams[0].source = "rtsp://driver:other@camera/1".into();
-        let keys = Keys::between(&before, &after);
-        let [only] = &keys.0[..] else { panic!("{}", keys.0.len()) };
-        assert_eq!((only.change.key.as_str(), only.section), ("stream.front.source", Section::Source));
-        assert!(!format!("{:?}", only.change).contains("other"));
-        let failed = Failed::from([((Some("front".into()), Section::Source), "refused".into())]);
-        assert_eq!(keys.in_force(&before, &after, &failed), before);
-    }
-
-    #[test]
-    fn what_cannot_be_is_named() {
-        for (change, want) in [
-            (serde_json::json!([1]), "object"),
-            (serde_json::json!({"score": {"treshold": 1}}), "treshold"),
-            (serde_json::json!({"overlay": {"opacity": "much"}}), "much"),
-            (serde_json::json!({"stream": {"front": {"source": 4}}}), "4"),
-        ] {
-            let why = patched(&config(), &change).unwrap_err();
-            assert!(why.contains(want), "{change}: {why}");
-        }
-    }
-}
+mod tests;

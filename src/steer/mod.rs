@@ -4,8 +4,8 @@
 mod keys;
 mod outcome;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -32,7 +32,7 @@ pub trait Parts: Send + Sync {
     ///
     /// # Errors
     /// The two that meet.
-    fn check(&self, streams: &[StreamConfig]) -> Result<()>;
+    fn check(&self, config: &Config, streams: &[StreamConfig]) -> Result<()>;
 
     /// A stream that can be added: source, servers, recording, events.
     ///
@@ -64,12 +64,28 @@ pub struct Steering {
     stop: Stop,
 }
 
+/// Who asks for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Somebody who has shown a token or a password.
+    Known,
+    /// Whoever reaches this machine's own address, or the broker: they may not have farout write where they want, load code,
+    /// or run pipelines.
+    Anyone,
+}
+
 /// Why a change was refused as a whole: nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SteerError {
     /// The configuration cannot be.
     #[error("{0}; nothing was changed")]
     Refused(String),
+    /// Only those may who have shown who they are.
+    #[error(
+        "{0} makes farout write a file, load code or run a pipeline: only those may change it who show a token or a password; set \
+         access.token_file, or change it in the file and reload"
+    )]
+    Forbidden(String),
     /// There is no such stream.
     #[error("there is no stream {name:?}; there are: {known}")]
     NoStream {
@@ -115,21 +131,23 @@ impl Steering {
     /// Puts in force what `patch` changes (JSON merge patch, RFC 7396, of [`Steering::config`]).
     ///
     /// # Errors
-    /// [`SteerError::Refused`] if it cannot be; nothing has changed then.
-    pub fn patch(&self, patch: &serde_json::Value) -> Result<Outcome, SteerError> {
+    /// [`SteerError::Refused`] if it cannot be, and [`SteerError::Forbidden`]; nothing has changed then.
+    pub fn patch(&self, patch: &serde_json::Value, who: Who) -> Result<Outcome, SteerError> {
         let _one = self.changing();
         let wanted = keys::patched(&self.current(), patch).map_err(SteerError::Refused)?;
+        self.permits(&wanted, who)?;
         self.apply(wanted)
     }
 
     /// Watches one more stream.
     ///
     /// # Errors
-    /// [`SteerError::Refused`] if it cannot be, or cannot be opened.
-    pub fn add(&self, stream: SourceConfig) -> Result<Outcome, SteerError> {
+    /// [`SteerError::Refused`] if it cannot be, or cannot be opened, and [`SteerError::Forbidden`].
+    pub fn add(&self, stream: SourceConfig, who: Who) -> Result<Outcome, SteerError> {
         let _one = self.changing();
         let mut wanted = self.current().clone();
         wanted.streams.push(stream);
+        self.permits(&wanted, who)?;
         let outcome = self.apply(wanted)?;
         match outcome.changes.iter().find_map(|change| change.why.clone()) {
             Some(why) => Err(SteerError::Refused(why)),
@@ -149,16 +167,23 @@ impl Steering {
         if wanted.streams.len() == known.len() {
             return Err(SteerError::NoStream { name: name.to_owned(), known: known.join(", ") });
         }
-        if wanted.streams.is_empty() {
+        if !self.live.streams().iter().any(|one| !one.ended && one.called() != name) {
             return Err(SteerError::Last(name.to_owned()));
         }
         self.apply(wanted)
     }
 
+    /// Whether whoever wants this may.
+    fn permits(&self, wanted: &Config, who: Who) -> Result<(), SteerError> {
+        let key = (who == Who::Anyone).then(|| Keys::between(&self.current(), wanted).delicate()).flatten();
+        key.map_or(Ok(()), |key| Err(SteerError::Forbidden(key)))
+    }
+
     /// Puts `wanted` in force as far as that can be, and notes what then holds.
     fn apply(&self, wanted: Config) -> Result<Outcome, SteerError> {
         let current = &self.current().clone();
-        let streams = checked(&wanted).and_then(|streams| self.parts.check(&streams).map(|()| streams));
+        let streams =
+            checked(&wanted).and_then(|streams| self.parts.check(&wanted, &streams).map(|()| streams));
         let streams = streams.map_err(|why| refused(&why))?;
         let before = current.each_stream().map_err(|why| refused(&why.into()))?;
         let keys = Keys::between(current, &wanted);
@@ -170,29 +195,47 @@ impl Steering {
                 Err(why) => drop(failed.insert((None, Section::Detector), in_one_line(&why))),
             }
         }
-        let names: BTreeMap<_, _> = self.standing();
-        for stream in &before {
-            if !streams.iter().any(|other| other.name == stream.name)
-                && let Some(id) = names.get(stream.called())
-                && let Err(why) = self.live.remove(*id)
-            {
-                tracing::error!("stream {:?}: {}", stream.called(), in_one_line(&why));
-            }
-        }
+        // A moment without any stream is not the end.
+        let _exchange = self.live.exchange();
+        let swapped = detector.is_some();
+        let go: Vec<_> =
+            before.iter().filter(|one| !streams.iter().any(|other| other.name == one.name)).collect();
+        let mut gone = BTreeSet::new();
         for stream in &streams {
-            let known = before.iter().find(|other| other.name == stream.name);
-            let running = names.get(stream.called());
             let mut fail = |section, result: Result<()>| {
                 if let Err(why) = result {
                     failed.insert((Some(stream.called().to_owned()), section), in_one_line(&why));
                 }
             };
-            match (known, running) {
-                (Some(known), Some(id)) => self.change(*id, (known, stream), detector.is_some(), &mut fail),
-                _ => {
-                    let added = self.parts.stream(stream.clone(), &wanted.output);
-                    fail(Section::Source, added.and_then(|stream| self.live.add(stream).map(drop)));
+            let known = before.iter().find(|other| other.name == stream.name);
+            match (known, self.standing(stream.called())) {
+                (Some(known), Some(Standing { id, ended: false, .. })) => {
+                    self.change(id, (known, stream), &keys, swapped, &mut fail);
                 }
+                // One that has ended begins again if it is another now, and else stays ended.
+                (Some(_), Some(ended)) if keys.touch_stream(stream.called()) => {
+                    fail(
+                        Section::Source,
+                        self.live.remove(ended.id).and_then(|()| self.begin(stream, &wanted, swapped)),
+                    );
+                }
+                (Some(_), Some(_)) => {}
+                (_, None) | (None, Some(_)) => {
+                    // A camera is let go before it is opened under another name.
+                    for old in go.iter().filter(|old| old.source.source == stream.source.source) {
+                        gone.extend(self.end(old));
+                    }
+                    fail(Section::Source, self.begin(stream, &wanted, swapped));
+                }
+            }
+        }
+        for old in go.iter().filter(|old| !gone.contains(old.called())) {
+            let others = self.live.streams().iter().any(|one| !one.ended && one.called() != old.called());
+            if others {
+                drop(self.end(old));
+            } else {
+                let why = "no stream would be left, since no other could be opened".to_owned();
+                failed.insert((Some(old.called().to_owned()), Section::Source), why);
             }
         }
         // It judges by what holds for the streams from now on.
@@ -203,18 +246,35 @@ impl Steering {
         Ok(outcome)
     }
 
+    /// Begins to watch a stream.
+    fn begin(&self, stream: &StreamConfig, wanted: &Config, swapped: bool) -> Result<()> {
+        let mut stream = stream.clone();
+        // What was recorded before stays.
+        stream.output.record = stream.output.record.map(|path| unused(&path));
+        let opened = self.parts.stream(stream, &wanted.output)?;
+        self.live.add(Stream { judged_later: swapped, ..opened }).map(drop)
+    }
+
+    /// Watches a stream no more. Its name, if it was there.
+    fn end(&self, stream: &StreamConfig) -> Option<String> {
+        let standing = self.standing(stream.called())?;
+        if let Err(why) = self.live.remove(standing.id) {
+            tracing::error!("stream {:?}: {}", stream.called(), in_one_line(&why));
+        }
+        Some(stream.called().to_owned())
+    }
+
     /// Changes a stream that is there. `swapped`: another detector is about to judge.
     fn change(
         &self,
         id: StreamId,
         (before, after): (&StreamConfig, &StreamConfig),
+        keys: &Keys,
         swapped: bool,
         fail: &mut dyn FnMut(Section, Result<()>),
     ) {
         if keys::source_of(&before.source) != keys::source_of(&after.source) {
-            let stop = self.stop.of_part();
-            let source = self.parts.source(after, &stop);
-            fail(Section::Source, source.and_then(|source| self.live.watch_anew(id, after, source, stop)));
+            fail(Section::Source, self.change_source(id, (before, after)));
         }
         if before.score != after.score {
             fail(Section::Score, self.live.judge_anew(id, after, swapped));
@@ -222,20 +282,62 @@ impl Steering {
         if before.overlay != after.overlay {
             fail(Section::Overlay, self.live.draw_anew(id, after));
         }
+        let mut after = after.clone();
+        // Where the recording is follows from how many streams there are: one that runs goes on where it is.
+        if !keys.has("output.record") && !keys.has(&format!("stream.{}.output.record", after.called())) {
+            after.output.record = before.output.record.clone();
+            if let Ok(now) = self.live.stream_config(id) {
+                after.output.record = now.output.record;
+            }
+        }
+        let before = self.live.stream_config(id).unwrap_or_else(|_| before.clone());
         if keys::of_stream(&before.output) != keys::of_stream(&after.output) {
+            if before.output.record != after.output.record {
+                after.output.record = after.output.record.map(|path| unused(&path));
+            }
             let events = || -> Result<_> {
                 let moved = before.output.events != after.output.events;
-                moved.then(|| self.parts.events(after)).transpose()
+                moved.then(|| self.parts.events(&after)).transpose()
             };
-            fail(Section::Output, events().and_then(|events| self.live.encode_anew(id, after, events)));
+            fail(Section::Output, events().and_then(|events| self.live.encode_anew(id, &after, events)));
         }
     }
 
-    /// The numbers of the streams that are shown, by what they are called.
-    fn standing(&self) -> BTreeMap<String, StreamId> {
-        let all = self.live.streams();
-        all.iter().filter(|one| !one.ended).map(|one: &Standing| (one.called().to_owned(), one.id)).collect()
+    /// Another source for a stream. A camera that both name is let go first; if it cannot be opened, it is opened as before.
+    fn change_source(&self, id: StreamId, (before, after): (&StreamConfig, &StreamConfig)) -> Result<()> {
+        let open = |config: &StreamConfig| -> Result<()> {
+            let stop = self.stop.of_part();
+            let source = self.parts.source(config, &stop)?;
+            self.live.watch_anew(id, config, source, stop)
+        };
+        let location = after.source.source.secret();
+        let device = ["v4l2:", "csi:"].iter().any(|scheme| location.starts_with(scheme));
+        if !(device && before.source.source == after.source.source) {
+            return open(after);
+        }
+        self.live.let_go(id)?;
+        open(after).inspect_err(|_| {
+            if let Err(why) = open(before) {
+                tracing::error!("stream {:?}: {}", before.called(), in_one_line(&why));
+            }
+        })
     }
+
+    /// How the stream stands that is called so.
+    fn standing(&self, called: &str) -> Option<Standing> {
+        self.live.streams().into_iter().rev().find(|one| one.called() == called)
+    }
+}
+
+/// `path`, or with a number in its name if there is such a file: what was recorded before is not written over.
+fn unused(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let ending = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    let numbered = (2..).map(|number: u32| path.with_file_name(format!("{stem}-{number}{ending}")));
+    std::iter::once(path.to_owned())
+        .chain(numbered)
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| path.to_owned())
 }
 
 fn refused(why: &anyhow::Error) -> SteerError {

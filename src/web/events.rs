@@ -79,8 +79,9 @@ pub(super) struct Rect {
 pub(super) struct Clip {
     /// Presentation time of its first picture, on the axis of the event's times, in seconds.
     start_secs: f64,
-    /// Its length in seconds.
-    secs: f64,
+    /// Its length in seconds; absent where the run was cut off in the middle of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secs: Option<f64>,
 }
 
 impl From<EventRecord> for Event {

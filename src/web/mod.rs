@@ -12,7 +12,7 @@ mod streams;
 mod updates;
 mod verdicts;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use axum::extract::rejection::JsonRejection;
@@ -38,8 +38,10 @@ pub struct Subject {
     pub streams: Box<dyn Fn() -> Vec<Standing> + Send + Sync>,
     /// The detection lane, if verdicts go their own way.
     pub detection: Option<Arc<DetectionStatus>>,
-    /// What changes the run, if it can be changed.
-    pub steering: Option<Arc<Steering>>,
+    /// What changes the run, while it can be changed.
+    pub steering: Option<Weak<Steering>>,
+    /// Whether those who ask have shown who they are.
+    pub guarded: bool,
     /// What was found, if anything is judged.
     pub events: Option<EventStore>,
     /// A broker that is told, too.

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 
 /// Nothing comes from elsewhere, and no other page shows this one.
@@ -18,6 +18,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/", part("text/html; charset=utf-8", include_str!("page/index.html")))
         .route("/page.css", part("text/css; charset=utf-8", include_str!("page/page.css")))
         .route("/page.js", part("text/javascript; charset=utf-8", include_str!("page/page.js")))
+        // The guard has asked for a password before.
+        .route("/sign-in", get(|| async { Redirect::to("/") }))
         .route("/ask.js", part("text/javascript; charset=utf-8", include_str!("page/ask.js")))
         .route("/events.js", part("text/javascript; charset=utf-8", include_str!("page/events.js")))
         .route("/steer.js", part("text/javascript; charset=utf-8", include_str!("page/steer.js")))

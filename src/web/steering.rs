@@ -1,6 +1,6 @@
 //! Changes by the API.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::problem::Problem;
 use super::{Answer, Subject, body};
 use crate::source::SourceConfig;
-use crate::steer::{self, SteerError, Steering};
+use crate::steer::{self, SteerError, Steering, Who};
 
 /// What became of each key that was to change.
 #[derive(Debug, serde::Serialize, ToSchema)]
@@ -54,6 +54,7 @@ impl From<SteerError> for Problem {
     fn from(error: SteerError) -> Problem {
         let (status, title) = match &error {
             SteerError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "cannot be"),
+            SteerError::Forbidden(_) => (StatusCode::FORBIDDEN, "not allowed"),
             SteerError::NoStream { .. } => (StatusCode::NOT_FOUND, "no such stream"),
             SteerError::Last(_) => (StatusCode::CONFLICT, "the last stream"),
         };
@@ -64,9 +65,10 @@ impl From<SteerError> for Problem {
 /// Does what a command of a broker asks, on the broker's thread: `{"patch": ...}` or `{"reload": true}`.
 pub(super) fn commanded(subject: &Subject, command: &Value) -> Value {
     let refused = |why: String| serde_json::json!({"done": false, "why": why});
-    let Some(steering) = &subject.steering else { return refused("this run takes no changes".into()) };
+    let steering = subject.steering.as_ref().and_then(Weak::upgrade);
+    let Some(steering) = steering else { return refused("this run takes no changes".into()) };
     let outcome = match (command.get("patch"), command.get("reload")) {
-        (Some(patch), None) => steering.patch(patch),
+        (Some(patch), None) => steering.patch(patch, Who::Anyone),
         (None, Some(Value::Bool(true))) => steering.reload(),
         _ => return refused("a command is {\"patch\": {...}} or {\"reload\": true}".into()),
     };
@@ -76,12 +78,17 @@ pub(super) fn commanded(subject: &Subject, command: &Value) -> Value {
     }
 }
 
+/// Who asks: where somebody is asked for, all who come so far have shown it.
+fn who(subject: &Subject) -> Who {
+    if subject.guarded { Who::Known } else { Who::Anyone }
+}
+
 /// Lets `work` change the run, on a thread that may wait.
 async fn steer<T: Send + 'static>(
     subject: &Subject,
     work: impl FnOnce(&Steering) -> Result<T, SteerError> + Send + 'static,
 ) -> Result<T, Problem> {
-    let Some(steering) = subject.steering.clone() else {
+    let Some(steering) = subject.steering.as_ref().and_then(Weak::upgrade) else {
         let why = "this run takes no changes: it shows judged pictures only (output.picture = \"scored\"), or plays as fast as it can";
         return Err(Problem::new(StatusCode::CONFLICT, "no changes", why));
     };
@@ -113,7 +120,8 @@ pub(super) async fn patch(
     change: Result<Json<Value>, JsonRejection>,
 ) -> Answer<Outcome> {
     let change = body(change)?;
-    steer(&subject, move |steering| steering.patch(&change)).await.map(|done| Json(done.into()))
+    let who = who(&subject);
+    steer(&subject, move |steering| steering.patch(&change, who)).await.map(|done| Json(done.into()))
 }
 
 /// Reads the configuration file again and puts in force what has changed, as SIGHUP does.
@@ -135,7 +143,8 @@ pub(super) async fn add(
     stream: Result<Json<SourceConfig>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Outcome>), Problem> {
     let stream = body(stream)?;
-    let done = steer(&subject, move |steering| steering.add(stream)).await?;
+    let who = who(&subject);
+    let done = steer(&subject, move |steering| steering.add(stream, who)).await?;
     Ok((StatusCode::CREATED, Json(done.into())))
 }
 

@@ -17,6 +17,8 @@ use crate::sink::access::{Access, Anyone};
 const GUESS: Duration = Duration::from_millis(300);
 /// What may be asked without showing anything: whether it lives tells nobody anything.
 const FREE: [&str; 2] = ["/healthz", "/readyz"];
+/// Where browsers ask for the password.
+const SIGN_IN: &str = "/sign-in";
 /// What those may not read who only watch.
 const OWN: &str = "/api/v1/config";
 
@@ -77,8 +79,13 @@ impl Guard {
             return (!may).then(|| (why(), false));
         }
         let shown = shown(head, &self.access);
-        if shown == Shown::Right || (self.access.anyone == Anyone::Watch && reads && path != OWN) {
+        let watches = self.access.anyone == Anyone::Watch && reads && path != SIGN_IN;
+        if shown == Shown::Right || (watches && path != OWN) {
             return None;
+        }
+        if watches && shown == Shown::Nothing {
+            // No challenge: a browser would ask for a password though nobody wants to sign in.
+            return Some((refused("this is for those who sign in"), false));
         }
         let asks = HeaderValue::from_static("Basic realm=\"farout\", charset=\"UTF-8\"");
         let why = match shown {
@@ -191,7 +198,10 @@ mod tests {
         assert_eq!(status(&guard, "POST", "/healthz", &[]), 401);
         let watch = Guard::new(Access { anyone: Anyone::Watch, ..access }, "0.0.0.0".parse().unwrap());
         assert_eq!(status(&watch, "GET", "/front.mp4", &[]), 200);
-        assert_eq!(status(&watch, "GET", OWN, &[]), 401);
+        assert_eq!(status(&watch, "GET", OWN, &[]), 403);
+        assert_eq!(status(&watch, "GET", OWN, &[("authorization", "Bearer s")]), 401);
+        assert_eq!(status(&watch, "GET", SIGN_IN, &[]), 401);
+        assert_eq!(status(&watch, "GET", SIGN_IN, &[("authorization", "Bearer s3cret")]), 200);
         assert_eq!(status(&watch, "PATCH", OWN, &[]), 401);
         assert_eq!(status(&watch, "PATCH", OWN, &[("authorization", "Bearer s3cret")]), 200);
     }

@@ -163,6 +163,8 @@ impl HttpServer {
         let serving = Arc::clone(&shared);
         let spawned = std::thread::Builder::new().name("http-server".into()).spawn(move || {
             runtime.block_on(connections::serve(listener, tls, serving, ends));
+            // Whatever still waits for a disk or a camera is not waited for.
+            runtime.shutdown_background();
         });
         match spawned {
             Ok(thread) => {

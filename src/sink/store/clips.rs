@@ -74,7 +74,7 @@ impl ClipControl {
 
     /// What keeps the last seconds of a stream's video.
     pub(in crate::sink) fn ring(&self) -> ClipRing {
-        ClipRing { control: self.clone(), kept: VecDeque::new(), writing: Vec::new() }
+        ClipRing { control: self.clone(), kept: VecDeque::new(), writing: Vec::new(), ending: Vec::new() }
     }
 }
 
@@ -84,6 +84,8 @@ pub(in crate::sink) struct ClipRing {
     /// Begins with a key picture.
     kept: VecDeque<AccessUnit>,
     writing: Vec<Writing>,
+    /// Clips that have all their pictures and are being finished.
+    ending: Vec<JoinHandle<()>>,
 }
 
 /// A clip on its way.
@@ -112,8 +114,12 @@ impl ClipRing {
         let from = time(unit).saturating_sub(clock(self.control.config.before_secs + VERDICTS));
         let start = self.key_before(from);
         drop(self.kept.drain(..start));
-        // Whatever times say: it is no store of films.
+        // Whatever times say, it is no store of films: the oldest pictures up to a key picture go.
         if self.kept.len() > KEPT {
+            let next = self.kept.iter().skip(1).position(|one| one.key).map_or(0, |at| at + 1);
+            drop(self.kept.drain(..next));
+        }
+        if self.kept.len() > 2 * KEPT {
             self.kept.clear();
         }
     }
@@ -139,7 +145,10 @@ impl ClipRing {
                     false => Err(format!("{AT_ONCE} clips of this stream are written already")),
                 };
                 match begun {
-                    Ok(writing) => self.writing.push(writing),
+                    Ok((writing, from)) => {
+                        store.clip_begins(&id, from);
+                        self.writing.push(writing);
+                    }
                     Err(why) => store.no_clip(&id, why),
                 }
             }
@@ -153,14 +162,18 @@ impl Outlet for ClipRing {
         let orders = std::mem::take(&mut *self.control.orders());
         orders.into_iter().for_each(|order| self.follow(order));
         self.keep(unit);
-        self.writing.retain_mut(|one| one.take(unit, now));
+        for one in self.writing.extract_if(.., |one| !one.take(unit, now)) {
+            self.ending.extend(one.thread);
+        }
+        self.ending.retain(|thread| !thread.is_finished());
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
         self.writing.iter_mut().for_each(|one| one.queue = None);
-        for mut one in self.writing.drain(..) {
-            if one.thread.take().is_some_and(|thread| thread.join().is_err()) {
+        let writing = self.writing.drain(..).filter_map(|one| one.thread);
+        for thread in writing.chain(self.ending.drain(..)) {
+            if thread.join().is_err() {
                 tracing::error!("the thread of a clip panicked; this is a bug in farout");
             }
         }
@@ -175,7 +188,7 @@ impl Writing {
         store: &EventStore,
         kept: Vec<AccessUnit>,
         config: &EventsConfig,
-    ) -> Result<Writing, String> {
+    ) -> Result<(Writing, f64), String> {
         let first = kept.first().map(time).ok_or("the video has just begun")?;
         let (queue, units) = bounded(WAITING.max(kept.len() + 1));
         // There is room for all of them.
@@ -191,7 +204,7 @@ impl Writing {
         let thread =
             std::thread::Builder::new().name("clip".into()).spawn(body).map_err(|why| why.to_string())?;
         let ends = first + clock(config.most_secs);
-        Ok(Writing { id: id.to_owned(), queue: Some(queue), thread: Some(thread), ends })
+        Ok((Writing { id: id.to_owned(), queue: Some(queue), thread: Some(thread), ends }, secs(first)))
     }
 
     /// Takes a picture; false if the clip ends with it.
@@ -216,14 +229,23 @@ fn write(folder: &Path, units: &Receiver<AccessUnit>) -> Result<Clip, String> {
     file.finish().map_err(|why| why.to_string())?;
     let (first, last) = times.ok_or("no picture came")?;
     std::fs::rename(&part, &whole).map_err(|why| format!("{}: {why}", whole.display()))?;
-    let secs = |time: gst::ClockTime| time.nseconds() as f64 / 1e9;
-    Ok(Clip { start_secs: secs(first), secs: secs(last - first) })
+    Ok(Clip { start_secs: secs(first), secs: Some(secs(last - first)) })
+}
+
+fn secs(time: gst::ClockTime) -> f64 {
+    time.nseconds() as f64 / 1e9
 }
 
 impl EventStore {
+    /// The clip of an event begins at this presentation time, in seconds.
+    fn clip_begins(&self, id: &str, from: f64) {
+        self.0.change(id, |record| record.clip_from = Some(from));
+        self.0.order(super::Order::Record(id.to_owned()));
+    }
+
     /// The clip of an event is complete.
     fn clip_done(&self, id: &str, clip: Clip) {
-        self.0.change(id, |record| record.clip = Some(clip));
+        self.0.change(id, |record| (record.clip, record.clip_from) = (Some(clip), None));
         self.0.order(super::Order::Record(id.to_owned()));
     }
 

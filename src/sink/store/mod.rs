@@ -11,8 +11,9 @@ mod writer;
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use jiff::Timestamp;
@@ -29,6 +30,10 @@ use record::{CLIP, FILE, MARKED, Record, SNAPSHOT, is_id};
 
 /// Events that may wait for the disk.
 const WAITING: usize = 64;
+/// Of them so many with pictures.
+const PICTURES: u64 = 4;
+/// How long the last ones may take at the end.
+const ENDS_WITHIN: Duration = Duration::from_secs(4);
 /// Without a folder so many are remembered.
 const REMEMBERED: usize = 500;
 /// What the store is called in states.
@@ -44,6 +49,10 @@ struct Inner {
     records: Mutex<VecDeque<Record>>,
     orders: Option<Sender<Order>>,
     lost: AtomicU64,
+    /// Pictures that wait for the disk.
+    pictures: AtomicU64,
+    /// Whether there is room for clips; the writing thread looks.
+    room: AtomicBool,
     /// How many began and ended.
     begun: AtomicU64,
     ended: AtomicU64,
@@ -56,6 +65,8 @@ enum Order {
     Pictures(String, Arc<EventPicture>),
     /// Its record has changed.
     Record(String),
+    /// All before it is written: say so.
+    Flush(Sender<()>),
 }
 
 impl EventStore {
@@ -81,6 +92,8 @@ impl EventStore {
             records: Mutex::new(records),
             orders,
             lost: AtomicU64::new(0),
+            pictures: AtomicU64::new(0),
+            room: AtomicBool::new(true),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             state,
@@ -137,6 +150,17 @@ impl EventStore {
         [&self.0.begun, &self.0.ended, &self.0.lost].map(|count| count.load(Ordering::Relaxed))
     }
 
+    /// Waits until what there is has been written, but not for ever.
+    pub fn finish(&self) {
+        let Some(orders) = &self.0.orders else { return };
+        let (done, ended) = bounded(1);
+        let until = Instant::now() + ENDS_WITHIN;
+        let sent = orders.send_deadline(Order::Flush(done), until).is_ok();
+        if !(sent && ended.recv_deadline(until).is_ok()) {
+            tracing::error!("the disk did not take the last of the events in time");
+        }
+    }
+
     /// A file of an event, if it is there.
     pub fn file(&self, id: &str, name: &str) -> Option<PathBuf> {
         let known = [SNAPSHOT, MARKED, CLIP].contains(&name) && is_id(id) && self.get(id).is_some();
@@ -159,7 +183,7 @@ impl EventStore {
     /// # Errors
     /// If its files could not be removed.
     pub fn remove(&self, id: &str) -> Result<bool, WriteError> {
-        self.0.remove(id)
+        self.0.remove_if(id, |_| true)
     }
 }
 
@@ -184,26 +208,35 @@ impl Inner {
         write_whole(&path, |out| out.write_all(&text))
     }
 
-    fn remove(&self, id: &str) -> Result<bool, WriteError> {
-        if self.records().iter().all(|one| one.id != id) {
-            return Ok(false);
-        }
-        if let Some(folder) = &self.config.folder {
-            let path = folder.join(id);
-            match std::fs::remove_dir_all(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(WriteError { path, source });
-                }
-                _ => {}
+    /// Forgets an event if `may` is true of it, and removes its files. False if that is not so.
+    fn remove_if(&self, id: &str, may: impl FnOnce(&Record) -> bool) -> Result<bool, WriteError> {
+        // First the record: whoever protects it now finds that it is gone.
+        let taken = {
+            let mut records = self.records();
+            let at = records.iter().position(|one| one.id == id).filter(|at| may(&records[*at]));
+            at.and_then(|at| Some((at, records.remove(at)?)))
+        };
+        let (Some((at, record)), Some(folder)) = (taken.clone(), &self.config.folder) else {
+            return Ok(taken.is_some());
+        };
+        let path = folder.join(id);
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                let mut records = self.records();
+                let at = at.min(records.len());
+                records.insert(at, record);
+                Err(WriteError { path, source })
             }
+            _ => Ok(true),
         }
-        self.records().retain(|one| one.id != id);
-        Ok(true)
     }
 
     fn order(&self, order: Order) {
         let Some(orders) = &self.orders else { return };
-        if orders.try_send(order).is_err() {
+        if let Err(refused) = orders.try_send(order) {
+            if matches!(refused.into_inner(), Order::Pictures(..)) {
+                self.pictures.fetch_sub(1, Ordering::Relaxed);
+            }
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
             (self.state)(
                 PART,
@@ -218,11 +251,10 @@ fn known(folder: &Path) -> std::io::Result<VecDeque<Record>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let Some(record) = Record::read(&path) else { continue };
         // Valid at every moment, it only lacks its name.
         #[cfg(feature = "media")]
         clips::complete(&path);
-        found.push(record);
+        found.extend(Record::read(&path));
     }
     // The name begins with the time.
     found.sort_by(|a, b| a.id.cmp(&b.id));
@@ -276,10 +308,17 @@ impl EventSink for Keeper {
     fn picture(&mut self, event: &Event, picture: &Arc<EventPicture>) {
         let Some((_, id)) = self.open.iter().find(|one| one.0 == event.event) else { return };
         let inner = &self.store.0;
-        inner.order(Order::Pictures(id.clone(), Arc::clone(picture)));
+        // Few: each is as large as two frames.
+        match inner.pictures.load(Ordering::Relaxed) < PICTURES {
+            true => {
+                inner.pictures.fetch_add(1, Ordering::Relaxed);
+                inner.order(Order::Pictures(id.clone(), Arc::clone(picture)));
+            }
+            false => inner.order(Order::Record(id.clone())),
+        }
         #[cfg(feature = "media")]
         if let (Some(clips), Some(folder)) = (&self.clips, self.store.folder()) {
-            match retention::room(inner) {
+            match inner.room.load(Ordering::Relaxed) {
                 true => clips.begin((id, event.time_secs), &folder.join(id), &self.store),
                 false => {
                     let why = format!("less than {} MiB of the disk are free", inner.config.free_mib);

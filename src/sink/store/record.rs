@@ -57,6 +57,12 @@ pub struct Record {
     /// Why there is no clip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_clip: Option<String>,
+    /// Presentation time at which the clip begins that is being written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_from: Option<f64>,
+    /// Bytes of its files, as last seen.
+    #[serde(skip)]
+    pub bytes: u64,
 }
 
 /// A clip's place in time.
@@ -64,8 +70,9 @@ pub struct Record {
 pub struct Clip {
     /// Presentation time of its first picture, on the axis of the event's times, in seconds.
     pub start_secs: f64,
-    /// Its length in seconds.
-    pub secs: f64,
+    /// Its length in seconds; absent where the run was cut off in the middle of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secs: Option<f64>,
 }
 
 impl Record {
@@ -87,6 +94,8 @@ impl Record {
             snapshot: false,
             clip: None,
             no_clip: None,
+            clip_from: None,
+            bytes: 0,
         }
     }
 
@@ -103,11 +112,29 @@ impl Record {
     pub(super) fn read(folder: &Path) -> Option<Record> {
         let text = std::fs::read(folder.join(FILE)).ok()?;
         let mut record: Record = serde_json::from_slice(&text).ok()?;
-        // A run that was cut off has left it open.
+        // A run that was cut off has left it open, and its clip without an end.
         record.open = false;
+        let clip = folder.join(CLIP).is_file();
+        match (clip, &record.clip, record.clip_from) {
+            (true, None, Some(start_secs)) => record.clip = Some(Clip { start_secs, secs: None }),
+            (true, None, None) => record.clip = Some(Clip { start_secs: record.time_secs, secs: None }),
+            (false, _, _) => {
+                record.clip = None;
+                record.no_clip.get_or_insert_with(|| "the run was cut off before it".to_owned());
+            }
+            _ => {}
+        }
+        record.clip_from = None;
+        record.bytes = size(folder);
         // Files are looked up by it: it must be the folder's own name.
         (folder.file_name()?.to_str()? == record.id && is_id(&record.id)).then_some(record)
     }
+}
+
+/// Bytes of the files in a folder.
+pub(super) fn size(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// Whether an event can be called so: a name for a folder and for an address.

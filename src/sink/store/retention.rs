@@ -2,58 +2,55 @@
 //! What is protected stays.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
 use super::Inner;
+use super::record::Record;
 use crate::file::WriteError;
 
 const MIB: u64 = 1 << 20;
 
-/// Whether a clip may be begun.
-#[cfg(feature = "media")]
-pub(super) fn room(store: &Inner) -> bool {
-    let Some(folder) = &store.config.folder else { return false };
-    free(folder).is_none_or(|free| free > store.config.free_mib * MIB)
-}
-
-/// Removes what may go and should.
+/// Removes what may go and should, and sees whether there is room for clips.
 pub(super) fn tidy(store: &Inner) -> Result<(), WriteError> {
     let Some(folder) = &store.config.folder else { return Ok(()) };
     let config = &store.config;
-    let candidates: Vec<(String, String)> = {
+    let (candidates, mut taken): (Vec<(String, String, u64)>, u64) = {
         let records = store.records();
-        let free = records.iter().filter(|one| !one.protected && !one.open);
-        free.map(|one| (one.id.clone(), one.utc.clone())).collect()
+        let free = records.iter().filter(|one| may_go(one));
+        let free = free.map(|one| (one.id.clone(), one.utc.clone(), one.bytes)).collect();
+        (free, records.iter().map(|one| one.bytes).sum())
     };
-    let sizes: Vec<u64> = store.records().iter().map(|one| size(&folder.join(&one.id))).collect();
-    let mut taken: u64 = sizes.iter().sum();
     let now = Timestamp::now();
-    for (id, utc) in candidates {
+    let mut result = Ok(());
+    let full = || free(folder).is_some_and(|free| free < config.free_mib * MIB);
+    for (id, utc, bytes) in candidates {
         let age =
             utc.parse::<Timestamp>().map_or(0.0, |began| now.duration_since(began).as_secs_f64() / 86_400.0);
         let old = config.most_days > 0.0 && age > config.most_days;
-        let full = free(folder).is_some_and(|free| free < config.free_mib * MIB);
-        if !(old || full || taken > config.most_mib * MIB) {
+        if !(old || taken > config.most_mib * MIB || full()) {
             // They are in the order of their age.
             break;
         }
-        let size = size(&folder.join(&id));
-        store.remove(&id)?;
-        taken = taken.saturating_sub(size);
-        tracing::info!(
-            event = id,
-            "removed: {}",
-            if old { "too old" } else { "the events take too much room" }
-        );
+        match store.remove_if(&id, may_go) {
+            Ok(true) => {
+                taken = taken.saturating_sub(bytes);
+                let why = if old { "too old" } else { "the events take too much room" };
+                tracing::info!(event = id, "removed: {why}");
+            }
+            Ok(false) => {}
+            // Others may go all the same.
+            Err(error) => result = Err(error),
+        }
     }
-    Ok(())
+    store.room.store(!full(), Ordering::Relaxed);
+    result
 }
 
-/// Bytes of the files in a folder.
-fn size(folder: &Path) -> u64 {
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+/// Whether an event may be removed.
+fn may_go(record: &Record) -> bool {
+    !record.protected && !record.open
 }
 
 /// Bytes that are free on the disk of a folder.
@@ -69,7 +66,6 @@ mod tests {
     use super::*;
     use crate::sink::EventsConfig;
     use crate::sink::store::EventStore;
-    use crate::sink::store::record::Record;
 
     /// A store with events of a day each, of 400 KiB, the first the oldest.
     fn store(folder: &Path, config: EventsConfig) -> EventStore {
@@ -116,8 +112,7 @@ mod tests {
             let listed = store.list(None, 100);
             assert_eq!(listed.len(), want.len() - 1);
             assert!(listed.windows(2).all(|pair| pair[0].id > pair[1].id));
-            #[cfg(feature = "media")]
-            assert_eq!(room(&store.0), config.free_mib == 0);
+            assert_eq!(store.0.room.load(Ordering::Relaxed), config.free_mib == 0);
         }
     }
 

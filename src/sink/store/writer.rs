@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::record::{MARKED, SNAPSHOT};
+use super::record::{MARKED, SNAPSHOT, size};
 use super::{Inner, Order, PART, retention};
 use crate::colour::rgb_from_i420;
 use crate::file::{WriteError, write_whole};
@@ -30,38 +31,53 @@ pub(super) fn work(store: &Weak<Inner>, orders: &Receiver<Order>) {
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let Some(store) = store.upgrade() else { return };
-        let done = order.map_or(Ok(()), |order| write(&store, order, &mut rgb));
-        let done = done.and_then(|()| match tidied.is_none_or(|then| then.elapsed() > TIDY) {
+        let written = match order {
+            Some(Order::Flush(done)) => {
+                // Nobody may wait for it any more.
+                let _ = done.send(());
+                continue;
+            }
+            order => order.map_or(Ok(()), |order| write(&store, order, &mut rgb)),
+        };
+        // Whatever became of it: a full disk is emptied just so.
+        let cleared = match tidied.is_none_or(|then| then.elapsed() > TIDY) {
             true => {
                 tidied = Some(Instant::now());
                 retention::tidy(&store)
             }
             false => Ok(()),
+        };
+        let problem = written.and(cleared).err().map(|error| {
+            tracing::error!(%error, "events are not kept");
+            error.to_string()
         });
-        (store.state)(
-            PART,
-            done.err().map(|error| {
-                tracing::error!(%error, "events are not kept");
-                error.to_string()
-            }),
-        );
+        (store.state)(PART, problem);
     }
 }
 
 fn write(store: &Inner, order: Order, rgb: &mut Vec<u8>) -> Result<(), WriteError> {
     let Some(folder) = &store.config.folder else { return Ok(()) };
     let (id, pictures) = match order {
-        Order::Pictures(id, pictures) => (id, Some(pictures)),
+        Order::Pictures(id, pictures) => {
+            store.pictures.fetch_sub(1, Ordering::Relaxed);
+            (id, Some(pictures))
+        }
         Order::Record(id) => (id, None),
+        Order::Flush(_) => return Ok(()),
     };
     let place = folder.join(&id);
     std::fs::create_dir_all(&place).map_err(|source| WriteError { path: place.clone(), source })?;
+    // First what says what it is: a folder without it belongs to nobody.
+    if let Some(record) = store.change(&id, |_| ()) {
+        store.write(&record)?;
+    }
     if let Some(pictures) = pictures {
         picture(&place.join(SNAPSHOT), &pictures.plain, rgb)?;
         picture(&place.join(MARKED), &pictures.marked, rgb)?;
         store.change(&id, |record| record.snapshot = true);
     }
-    match store.change(&id, |_| ()) {
+    let bytes = size(&place);
+    match store.change(&id, |record| record.bytes = bytes) {
         Some(record) => store.write(&record),
         // It was removed meanwhile.
         None => std::fs::remove_dir_all(&place).map_err(|source| WriteError { path: place, source }),

@@ -3,6 +3,6 @@ export async function ask(path, method = 'GET', body) {
   const head = body === undefined ? {} : { 'Content-Type': 'application/json' };
   const answer = await fetch(`api/v1/${path}`, { method, headers: head, body: body === undefined ? undefined : JSON.stringify(body) });
   const said = answer.status === 204 ? null : await answer.json();
-  if (!answer.ok) throw new Error(said?.detail ?? `${answer.status} ${answer.statusText}`);
+  if (!answer.ok) throw Object.assign(new Error(said?.detail ?? `${answer.status} ${answer.statusText}`), { status: answer.status });
   return said;
 }

@@ -17,8 +17,10 @@ function told({ changes }) {
 export async function learn() {
   try {
     held = await ask('config');
-  } catch {
+  } catch (error) {
     held = null;
+    // Those who only watch may show who they are.
+    byId('sign-in').hidden = error.status !== 403;
   }
   byId('reload').hidden = !held;
   for (const controls of waiting) controls.learn();
@@ -142,4 +144,5 @@ export class Controls {
 }
 
 learn();
-setInterval(learn, 10000);
+// What others change is seen, too; who may not is not asked again and again.
+setInterval(() => { if (held) learn(); }, 10000);

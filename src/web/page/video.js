@@ -97,18 +97,24 @@ export class Player {
     let buffer = null;
     let head = [];
     let part = [];
+    let broken = false;
     const append = async (bytes) => {
-      const done = new Promise((ok, no) => {
-        buffer.addEventListener('updateend', ok, { once: true });
-        buffer.addEventListener('error', () => no(new Error('the browser cannot decode it')), { once: true });
-      });
+      const done = new Promise((ok) => buffer.addEventListener('updateend', ok, { once: true }));
       buffer.appendBuffer(bytes);
       await done;
+      if (broken) throw new Error('the browser cannot decode it');
+    };
+    const next = async () => {
+      const { abort } = this;
+      const timer = setTimeout(() => abort.abort(new Error('nothing comes')), SILENT);
+      try {
+        return await reader.read();
+      } finally {
+        clearTimeout(timer);
+      }
     };
     for (;;) {
-      const timer = setTimeout(() => this.abort.abort(new Error('nothing comes')), SILENT);
-      const { value, done } = await reader.read();
-      clearTimeout(timer);
+      const { value, done } = await next();
       if (done || this.stopped) return;
       const ready = [];
       for (const { kind, bytes } of boxes.add(value)) {
@@ -120,6 +126,8 @@ export class Player {
           if (!buffer) {
             buffer = media.addSourceBuffer(type);
             buffer.mode = 'segments';
+            // An update ends after an error, too.
+            buffer.addEventListener('error', () => { broken = true; });
           } else if (buffer.changeType) {
             if (ready.length) await append(join(ready.splice(0)));
             buffer.changeType(type);
