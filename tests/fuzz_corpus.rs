@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use farout::eval::fuzzed;
+use farout::steer;
 
 /// Changed copies of each file; the fuzzer itself goes on for ever.
 const CHANGES: u64 = 400;
@@ -72,4 +73,9 @@ fn score_maps_of_any_bytes_are_read_or_refused() {
 #[test]
 fn truth_of_any_bytes_is_read_or_refused() {
     run("truth", fuzzed::truth);
+}
+
+#[test]
+fn changes_of_any_bytes_are_made_or_refused() {
+    run("patch", steer::fuzzed::patch);
 }

@@ -95,7 +95,7 @@ fn the_page_plays_and_steers() {
     let threshold = || api.stream()["scores"]["threshold"].as_f64().unwrap();
     let first = threshold();
     browser.press(END);
-    daemon.until("a higher threshold", || threshold() > first + 1.0);
+    daemon.until("a higher threshold", || threshold() > first + 0.3);
     daemon.until("no region", || api.stream()["found"]["regions"].as_array().unwrap().is_empty());
     browser.until(
         "that it is told",

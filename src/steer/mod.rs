@@ -1,6 +1,7 @@
 //! Changes to a run while it runs: the file read again, or what the API asks for. What changed is found key by key and put
 //! in force between two frames; what cannot be done is said, and the old stays.
 
+pub mod fuzzed;
 mod keys;
 mod outcome;
 

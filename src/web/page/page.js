@@ -29,22 +29,30 @@ function figures(element, pairs) {
   });
 }
 
+// The classes that are filled, with some room around them and around the threshold.
+function filled({ threshold, recent: { low, class_width: width, classes } }) {
+  const at = Math.min(Math.max(Math.floor((threshold - low) / width), 0), classes.length - 1);
+  const used = classes.map((count, n) => (count > 0 || n === at ? n : -1)).filter((n) => n >= 0);
+  return [Math.max(0, used[0] - 2), Math.min(classes.length, used.at(-1) + 7)];
+}
+
 // Classes on a logarithmic scale: the few pixels over the threshold are what matters.
 function histogram(figure, scores) {
   const svg = figure.querySelector('svg');
   const { low, class_width: width, classes } = scores.recent;
+  const [from, to] = filled(scores);
   const most = Math.log1p(Math.max(...classes));
-  const across = 256 / classes.length;
+  const across = 256 / (to - from);
   if (svg.children.length !== classes.length + 1) {
     svg.replaceChildren(...classes.map(() => document.createElementNS(SVG, 'rect')), document.createElementNS(SVG, 'line'));
   }
   classes.forEach((count, at) => {
     const tall = most > 0 ? 92 * Math.log1p(count) / most : 0;
     const bar = svg.children[at];
-    for (const [key, value] of Object.entries({ x: at * across, width: across * 0.9, y: 96 - tall, height: tall })) bar.setAttribute(key, value);
+    for (const [key, value] of Object.entries({ x: (at - from) * across, width: across * 0.9, y: 96 - tall, height: tall })) bar.setAttribute(key, value);
     bar.classList.toggle('over', low + at * width >= scores.threshold);
   });
-  const x = (scores.threshold - low) / width * across;
+  const x = ((scores.threshold - low) / width - from) * across;
   for (const [key, value] of Object.entries({ x1: x, x2: x, y1: 0, y2: 96 })) svg.lastChild.setAttribute(key, value);
   const { p50, p99, drift } = scores.recent;
   const drifted = drift === undefined ? '' : `, ${Math.abs(drift) < 0.05 ? 'no drift' : `median ${number(Math.abs(drift), 1)} deviations ${drift > 0 ? 'above' : 'below'} that of the bank's normal frames`}`;
@@ -110,7 +118,7 @@ class Stream {
     pairs.push(['Watching', `${viewers.rtsp + viewers.http}`]);
     figures(this.find('dl'), pairs);
     if (scores?.recent) histogram(this.find('.histogram'), scores);
-    this.controls.show(scores);
+    this.controls.show(scores, scores?.recent && filled(scores));
     this.find('.histogram').hidden = !scores?.recent;
     say(this.find('.basis'), scores?.basis ? `Threshold: ${scores.basis}` : '');
   }

@@ -75,10 +75,11 @@ export class Controls {
     this.outline();
   }
 
-  show(scores) {
-    if (!scores?.recent || document.activeElement === this.level && this.busy) return;
-    const { low, class_width: width, classes } = scores.recent;
-    Object.assign(this.level, { min: low, max: low + width * classes.length, step: width / 4 });
+  // `range`: the classes of the histogram that are shown.
+  show(scores, range) {
+    if (!scores?.recent || this.busy) return;
+    const { low, class_width: width } = scores.recent;
+    Object.assign(this.level, { min: low + width * range[0], max: low + width * range[1], step: width / 8 });
     this.level.value = scores.threshold;
     this.find('output').textContent = scores.threshold.toFixed(2);
   }
