@@ -30,7 +30,6 @@ pub(super) struct Parts {
     /// Where events are kept; none where nothing is judged.
     pub store: Option<EventStore>,
     /// A broker that is told of events, too.
-    #[cfg_attr(not(feature = "media"), expect(dead_code, reason = "no broker is told without video"))]
     pub broker: Option<Broker>,
     /// Of each stream.
     #[cfg_attr(not(feature = "media"), expect(dead_code, reason = "there are no clips without video"))]

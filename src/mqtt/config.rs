@@ -93,7 +93,7 @@ impl MqttConfig {
         };
         let rest = rest.trim_end_matches('/');
         let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok().ok_or_else(wrong)?),
             _ => (rest, usual),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -138,6 +138,9 @@ pub(super) async fn serve(
 trait Bytes: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Bytes for T {}
 
+/// What becomes of a connection.
+type Talk<S> = http1::Connection<TokioIo<Pin<Box<dyn Bytes>>>, S>;
+
 /// A connection over which can be talked, and the address that its client has used.
 ///
 /// # Errors
@@ -162,10 +165,7 @@ fn serve_one(
     here: SocketAddr,
     shared: Arc<Shared>,
     spoken: Arc<AtomicBool>,
-) -> http1::Connection<
-    TokioIo<Pin<Box<dyn Bytes>>>,
-    impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send>,
-> {
+) -> Talk<impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send>> {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         spoken.store(true, Ordering::Relaxed);
         let shared = Arc::clone(&shared);
