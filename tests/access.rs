@@ -58,7 +58,7 @@ fn token_and_password_are_asked_for_everywhere() {
         assert_eq!((answer.status, answer.kind.as_str()), (401, "application/problem+json"), "{path}");
     }
     api.credentials = Some("Bearer t0ken-of-8".into());
-    assert!(api.get("/api/v1/state").is(401).text.contains("is another"));
+    assert!(api.get("/api/v1/state").is(401).text.contains("wrong token or password"));
     api.credentials = Some("Bearer t0ken-of-7".into());
     let config = api.get("/api/v1/config").is(200).text;
     assert!(!config.contains("t0ken") && !config.contains("pass:word"), "{config}");

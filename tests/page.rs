@@ -160,6 +160,10 @@ fn the_page_plays_and_steers() {
     // Where live video is not wanted, single pictures.
     browser.open(&format!("http://127.0.0.1:{http}/?still"));
     browser.until("a picture", "return document.querySelector('.stream .still')?.naturalWidth === 640");
+    // It lies where the picture is, and nothing over it.
+    let seen = "const p = document.querySelector('.picture').getBoundingClientRect(); \
+                return document.elementFromPoint(p.left + p.width / 2, p.top + p.height / 2).className";
+    assert_eq!(browser.script(seen), "still");
     let one = || {
         browser.script(
             "const c = document.createElement('canvas'); const i = document.querySelector('.still'); \

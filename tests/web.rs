@@ -108,6 +108,15 @@ fn the_api_answers_as_it_is_described() {
         ("PATCH", "/api/v1/config", Some(json!({"score": {"treshold": 1}})), 422, "treshold"),
         ("PATCH", "/api/v1/config", Some(json!({"overlay": {"opacity": 4}})), 422, "overlay.opacity is 4"),
         ("PATCH", "/api/v1/config", Some(json!([])), 422, "an object"),
+        ("GET", "/api/v1/events?limit=abc", None, 400, "limit"),
+        ("GET", "/api/v1/events?before=nix", None, 404, "no event nix"),
+        (
+            "PATCH",
+            "/api/v1/config",
+            Some(json!({"stream": {"left": {"score": {}}}})),
+            422,
+            "there are: stream",
+        ),
         // What lets farout write, load code or run pipelines takes more than to be on this machine.
         (
             "PATCH",
@@ -124,11 +133,11 @@ fn the_api_answers_as_it_is_described() {
             "runtime.library",
         ),
         (
-            "POST",
-            "/api/v1/streams",
-            Some(json!({"name": "a", "source": "gst:videotestsrc"})),
+            "PATCH",
+            "/api/v1/config",
+            Some(json!({"stream": {"stream": {"source": "gst:videotestsrc"}}})),
             403,
-            "stream.a.source",
+            "stream.stream.source",
         ),
         ("POST", "/api/v1/streams", Some(json!({"name": "a", "sorce": "x"})), 422, "sorce"),
         ("POST", "/api/v1/streams", Some(json!({"name": "a"})), 422, "has no name"),

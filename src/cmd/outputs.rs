@@ -93,7 +93,10 @@ pub fn tell(servers: &Servers, told: Told) -> Result<()> {
         broker.start(crate::web::teller(&subject))?;
     }
     servers.answer_by(Some(crate::web::routes(subject)));
-    Ok(())
+    match servers.page() {
+        Some(page) => super::answer::print(format!("open {page} in a browser\n")),
+        None => Ok(()),
+    }
 }
 
 /// The broker that `config` asks for, if any; `health` is told how it stands.

@@ -101,6 +101,7 @@ impl Access {
             let wrong = |why: String| SinkError::Access { key, why };
             let text =
                 std::fs::read_to_string(path).map_err(|why| wrong(format!("{}: {why}", path.display())))?;
+            warn_if_open(path);
             let text = text.trim_end_matches(['\r', '\n']);
             match text.is_empty() || text.contains(['\r', '\n']) {
                 true => Err(wrong(format!("{} holds no single line", path.display()))),
@@ -135,6 +136,16 @@ impl Access {
             return Ok(());
         }
         Err(SinkError::Open { key: address.key, address: address.socket.to_string(), what })
+    }
+}
+
+/// Says that others on this machine may read a secret.
+#[cfg(feature = "media")]
+fn warn_if_open(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let open = std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
+    if open {
+        tracing::warn!("{} can be read by others: chmod 600 it", path.display());
     }
 }
 

@@ -72,6 +72,11 @@ impl Servers {
         self.http.iter().for_each(|server| server.answer_by(routes.clone()));
     }
 
+    /// Address of the live page, if there is an HTTP server.
+    pub fn page(&self) -> Option<String> {
+        self.http.as_ref().map(|server| server.page())
+    }
+
     /// How many watch the stream of this name now.
     pub fn viewers(&self, name: Option<&str>) -> Viewers {
         self.audience().viewers(name)

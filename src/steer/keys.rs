@@ -266,7 +266,7 @@ fn from_json(mut all: Value) -> Result<Config, String> {
         let streams = streams.into_iter().map(|(name, mut stream)| {
             let nameless = name == crate::config::StreamConfig::UNNAMED && stream.get("name").is_none();
             if let (Value::Object(keys), false) = (&mut stream, nameless) {
-                keys.insert("name".into(), Value::String(name));
+                keys.entry("name").or_insert(Value::String(name));
             }
             stream
         });
@@ -275,7 +275,10 @@ fn from_json(mut all: Value) -> Result<Config, String> {
             keys.insert("stream".into(), streams);
         }
     }
-    serde_json::from_value(all).map_err(|why| why.to_string())
+    serde_path_to_error::deserialize(all).map_err(|why| match why.path().to_string().as_str() {
+        "." => why.inner().to_string(),
+        path => format!("{path}: {}", why.inner()),
+    })
 }
 
 /// `current` with what `patch` changes.
@@ -288,13 +291,25 @@ pub(super) fn patched(current: &Config, patch: &Value) -> Result<Config, String>
             "a change is an object of the keys that change, such as {\"score\": {\"threshold\": 4}}".into()
         );
     }
+    if let Some(Value::Object(streams)) = patch.get("stream") {
+        let is_known = |name: &String| current.streams.iter().any(|stream| called(stream) == name);
+        let unknown = |(name, keys): &(&String, &Value)| !is_known(name) && keys.get("source").is_none();
+        if let Some((name, _)) = streams.iter().find(unknown) {
+            let known: Vec<_> = current.streams.iter().map(called).collect();
+            return Err(format!(
+                "there is no stream {name:?}; there are: {}. A new one needs at least a source",
+                known.join(", ")
+            ));
+        }
+    }
     let mut all = as_json(current);
     merge(&mut all, patch);
     let mut wanted = from_json(all)?;
     for stream in &mut wanted.streams {
-        let known = current.streams.iter().find(|other| other.name == stream.name);
-        // What was shown was shown without its password.
-        if let Some(known) = known.filter(|known| known.source.to_string() == stream.source.secret()) {
+        // What was shown was shown without its password; it may have another name now.
+        let same = |known: &&SourceConfig| known.source.to_string() == stream.source.secret();
+        let named = current.streams.iter().filter(|other| other.name == stream.name).find(same);
+        if let Some(known) = named.or_else(|| current.streams.iter().find(same)) {
             stream.source = known.source.clone();
         }
     }

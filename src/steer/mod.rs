@@ -3,13 +3,14 @@
 
 pub mod fuzzed;
 mod keys;
+mod memory;
 mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use crate::causes::in_one_line;
 use crate::config::{Config, StreamConfig};
@@ -147,6 +148,13 @@ impl Steering {
     pub fn add(&self, stream: SourceConfig, who: Who) -> Result<Outcome, SteerError> {
         let _one = self.changing();
         let mut wanted = self.current().clone();
+        if wanted.streams.iter().any(|one| one.name.is_none()) {
+            return Err(SteerError::Refused(
+                "of several streams each needs a name, and the one that runs has none: write name = \"front\" into its [[stream]] \
+                 and reload, or send {\"stream\": {\"stream\": {\"name\": \"front\"}}} as a change; it is then served at /front"
+                    .into(),
+            ));
+        }
         wanted.streams.push(stream);
         self.permits(&wanted, who)?;
         let outcome = self.apply(wanted)?;
@@ -191,7 +199,7 @@ impl Steering {
         let mut failed = BTreeMap::new();
         let mut detector = None;
         if keys.touch(Section::Detector) && self.live.detection().is_some() {
-            match room_for(&wanted).and_then(|()| self.live.open_detector(&wanted)) {
+            match memory::room_for(&wanted).and_then(|()| self.live.open_detector(&wanted)) {
                 Ok(open) => detector = Some(open),
                 Err(why) => drop(failed.insert((None, Section::Detector), in_one_line(&why))),
             }
@@ -366,32 +374,4 @@ fn checked(wanted: &Config) -> Result<Vec<StreamConfig>> {
         }
         None => Ok(streams),
     }
-}
-
-/// Whether another model and bank fit into memory beside those that are there: twice the model's file, whose weights are
-/// laid out anew, and the bank's.
-///
-/// # Errors
-/// If they do not.
-fn room_for(config: &Config) -> Result<()> {
-    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-    let needed = 2 * size(&config.model.path) + size(&config.bank.path);
-    let told = std::fs::read_to_string("/proc/meminfo").context("how much memory is free is not known");
-    // Where the system does not tell, it is tried.
-    let Some(free) = told.ok().as_deref().and_then(available) else { return Ok(()) };
-    let mib = |bytes: u64| bytes / (1 << 20);
-    match needed > free {
-        true => Err(anyhow!(
-            "model and bank need about {} MiB beside those that are in use, and {} MiB are free: restart farout",
-            mib(needed),
-            mib(free)
-        )),
-        false => Ok(()),
-    }
-}
-
-/// Bytes that can be had without swapping, by what `/proc/meminfo` tells.
-fn available(told: &str) -> Option<u64> {
-    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -153,8 +153,15 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 ))]
 pub(super) async fn list(
     State(subject): State<Arc<Subject>>,
-    Query(which): Query<Which>,
+    which: Result<Query<Which>, QueryRejection>,
 ) -> Answer<Vec<Event>> {
+    let said = |why: QueryRejection| Problem::new(why.status(), "bad request", why.body_text());
+    let Query(which) = which.map_err(said)?;
+    if let Some(id) =
+        which.before.as_deref().filter(|id| store(&subject).is_ok_and(|all| all.get(id).is_none()))
+    {
+        return Err(absent(id));
+    }
     let most = which.limit.unwrap_or(50).clamp(1, 200);
     let found = store(&subject)?.list(which.before.as_deref(), most);
     Ok(Json(found.into_iter().map(Event::from).collect()))

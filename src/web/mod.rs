@@ -138,6 +138,6 @@ type Answer<T> = Result<Json<T>, Problem>;
 
 /// A body that is no JSON, or not what is wanted.
 fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    let said = |why: JsonRejection| Problem::new(why.status(), "the body", why.body_text());
+    let said = |why: JsonRejection| Problem::new(why.status(), "bad request", why.body_text());
     read.map(|Json(body)| body).map_err(said)
 }

@@ -18,6 +18,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/", part("text/html; charset=utf-8", include_str!("page/index.html")))
         .route("/page.css", part("text/css; charset=utf-8", include_str!("page/page.css")))
         .route("/page.js", part("text/javascript; charset=utf-8", include_str!("page/page.js")))
+        .route("/favicon.ico", part("image/svg+xml", include_str!("page/icon.svg")))
         // The guard has asked for a password before.
         .route("/sign-in", get(|| async { Redirect::to("/") }))
         .route("/ask.js", part("text/javascript; charset=utf-8", include_str!("page/ask.js")))

@@ -53,7 +53,7 @@ impl From<steer::Outcome> for Outcome {
 impl From<SteerError> for Problem {
     fn from(error: SteerError) -> Problem {
         let (status, title) = match &error {
-            SteerError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "cannot be"),
+            SteerError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid configuration"),
             SteerError::Forbidden(_) => (StatusCode::FORBIDDEN, "not allowed"),
             SteerError::NoStream { .. } => (StatusCode::NOT_FOUND, "no such stream"),
             SteerError::Last(_) => (StatusCode::CONFLICT, "the last stream"),

@@ -89,10 +89,11 @@ impl Guard {
         }
         let asks = HeaderValue::from_static("Basic realm=\"farout\", charset=\"UTF-8\"");
         let why = match shown {
-            Shown::Wrong => "the token or the password is another",
+            Shown::Wrong => "wrong token or password",
             _ => "show the token (Authorization: Bearer TOKEN), or user and password",
         };
-        let answer = (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, asks)], problem(401, "who are you", why));
+        let answer =
+            (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, asks)], problem(401, "unauthorized", why));
         Some((answer.into_response(), shown == Shown::Wrong))
     }
 }

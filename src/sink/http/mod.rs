@@ -181,6 +181,11 @@ impl HttpServer {
         drop(before);
     }
 
+    /// Address of the page.
+    pub(super) fn page(&self) -> String {
+        format!("{}://{}/", self.scheme, self.socket)
+    }
+
     /// Where a stream of this name is served, without an ending.
     fn stem(&self, name: Option<&str>) -> String {
         match name {

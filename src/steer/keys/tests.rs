@@ -81,10 +81,19 @@ fn what_cannot_be_is_named() {
     for (change, want) in [
         (serde_json::json!([1]), "object"),
         (serde_json::json!({"score": {"treshold": 1}}), "treshold"),
-        (serde_json::json!({"overlay": {"opacity": "much"}}), "much"),
+        (serde_json::json!({"overlay": {"opacity": "much"}}), "overlay.opacity: "),
+        (serde_json::json!({"stream": {"left": {"score": {"threshold": 1}}}}), "there are: front, rear"),
         (serde_json::json!({"stream": {"front": {"source": 4}}}), "4"),
     ] {
         let why = patched(&config(), &change).unwrap_err();
         assert!(why.contains(want), "{change}: {why}");
     }
+}
+
+#[test]
+fn a_stream_gets_another_name_and_keeps_its_password() {
+    let (_, after) = patch(serde_json::json!({"stream": {"front": {"name": "main"}}}));
+    let names: Vec<_> = after.streams.iter().map(called).collect();
+    assert_eq!(names, ["rear", "main"]);
+    assert_eq!(after.streams[1].source.secret(), "rtsp://driver:secret@camera/1");
 }

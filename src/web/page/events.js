@@ -22,7 +22,7 @@ function entry(one) {
   button.append(make('span', { textContent: when(one.utc) }));
   const facts = [one.stream, one.peak === undefined ? 'not judged' : `score ${one.peak.toFixed(2)}`, lasted(one), one.protected ? 'kept' : ''];
   button.append(make('span', { textContent: facts.filter(Boolean).join(' · ') }));
-  if (one.open) button.append(make('span', { className: 'open', textContent: 'goes on' }));
+  if (one.open) button.append(make('span', { className: 'open', textContent: 'ongoing' }));
   button.addEventListener('click', () => open(one.id));
   const item = document.createElement('li');
   item.append(button);
@@ -79,7 +79,7 @@ async function open(id) {
   const first = Object.keys(has).find((name) => has[name]);
   for (const choice of dialog.querySelectorAll('[name="shown"]')) choice.checked = choice.value === first;
   find('.protect').checked = now.protected;
-  find('.said').textContent = now.no_clip ? `No clip: ${now.no_clip}` : now.open ? 'It goes on; the clip comes when it has ended.' : '';
+  find('.said').textContent = now.no_clip ? `No clip: ${now.no_clip}` : now.open ? 'It is ongoing; the clip comes when it has ended.' : now.snapshot && !now.clip ? 'The clip is still being written.' : '';
   find('.picture').hidden = !first;
   if (first) show(first);
   if (!dialog.open) dialog.showModal();

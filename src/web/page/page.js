@@ -111,7 +111,7 @@ class Stream {
     ];
     if (verdicts) {
       pairs.push(['Verdicts', `${number(verdicts.per_second)} per second`]);
-      pairs.push(['Their age', `${number(verdicts.age_p50_ms, 0)} ms, 95 %: ${number(verdicts.age_p95_ms, 0)} ms`]);
+      pairs.push(['Verdict age', `${number(verdicts.age_p50_ms, 0)} ms, 95 %: ${number(verdicts.age_p95_ms, 0)} ms`]);
     }
     if (scores) pairs.push(['Threshold', number(scores.threshold, 2)]);
     if (found) pairs.push(['Regions now', `${found.regions.length}`]);

@@ -1,5 +1,7 @@
 // Plays an endless fragmented MP4 with Media Source Extensions, close to its live end.
 
+import { plain } from './ask.js';
+
 const Source = window.ManagedMediaSource || window.MediaSource;
 const AHEAD = 0.35;      // seconds behind the newest picture that are normal
 const LATE = 1.0;        // further behind, it jumps
@@ -83,7 +85,7 @@ export class Player {
     try {
       this.video.src = address;
       await new Promise((done) => media.addEventListener('sourceopen', done, { once: true }));
-      const answer = await fetch(this.url, { signal: this.abort.signal });
+      const answer = await fetch(plain(this.url), { signal: this.abort.signal });
       if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
       await this.feed(media, answer.body.getReader());
     } finally {
