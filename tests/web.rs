@@ -140,7 +140,7 @@ fn the_api_answers_as_it_is_described() {
             "stream.stream.source",
         ),
         ("POST", "/api/v1/streams", Some(json!({"name": "a", "sorce": "x"})), 422, "sorce"),
-        ("POST", "/api/v1/streams", Some(json!({"name": "a"})), 422, "has no name"),
+        ("POST", "/api/v1/streams", Some(json!({"name": "a"})), 422, "needs a name"),
         ("PATCH", "/api/v1/config", None, 415, "application/json"),
     ] {
         let answer = api.send(method, path, body);

@@ -13,6 +13,7 @@ use gstreamer as gst;
 use super::EventStore;
 use super::config::EventsConfig;
 use super::record::{CLIP, Clip};
+use crate::file::also_at;
 use crate::sink::SinkError;
 use crate::sink::mp4::Mp4;
 use crate::sink::outlet::{AccessUnit, Outlet};
@@ -90,11 +91,20 @@ pub(in crate::sink) struct ClipRing {
 
 /// A clip on its way.
 struct Writing {
-    id: String,
+    /// The events that it is of, and whether each goes on.
+    events: Vec<(String, bool)>,
+    /// Their folders, for the thread that gives it its names.
+    folders: Folders,
+    /// Presentation times of its first picture, and at which it ends at the latest.
+    first: gst::ClockTime,
+    latest: gst::ClockTime,
     queue: Option<Sender<AccessUnit>>,
     thread: Option<JoinHandle<()>>,
     ends: gst::ClockTime,
 }
+
+/// Events and their folders.
+type Folders = Arc<Mutex<Vec<(String, PathBuf)>>>;
 
 fn time(unit: &AccessUnit) -> gst::ClockTime {
     unit.buffer.pts().unwrap_or_default()
@@ -134,19 +144,26 @@ impl ClipRing {
         match order {
             Order::End { id, at } => {
                 let ends = clock(at + self.control.config.after_secs);
-                let own = self.writing.iter_mut().filter(|one| one.id == id);
-                own.for_each(|one| one.ends = one.ends.min(ends));
+                self.writing.iter_mut().for_each(|one| one.event_ends(&id, ends));
             }
             Order::Begin { id, at, folder, store } => {
+                let until = clock(at + self.control.config.after_secs);
+                // An event that begins within a clip is part of it.
+                let within = |one: &&mut Writing| one.first <= clock(at) && until <= one.latest;
+                if let Some(writing) = self.writing.iter_mut().find(within) {
+                    writing.join(&id, folder);
+                    store.clip_begins(&id, secs(writing.first));
+                    return;
+                }
                 let start = self.key_before(clock(at - self.control.config.before_secs));
                 let kept = self.kept.iter().skip(start).cloned().collect();
                 let begun = match self.writing.len() < AT_ONCE {
-                    true => Writing::begin(&id, &folder, &store, kept, &self.control.config),
+                    true => Writing::begin(&id, folder, &store, kept, &self.control.config),
                     false => Err(format!("{AT_ONCE} clips of this stream are written already")),
                 };
                 match begun {
-                    Ok((writing, from)) => {
-                        store.clip_begins(&id, from);
+                    Ok(writing) => {
+                        store.clip_begins(&id, secs(writing.first));
                         self.writing.push(writing);
                     }
                     Err(why) => store.no_clip(&id, why),
@@ -184,27 +201,51 @@ impl Outlet for ClipRing {
 impl Writing {
     fn begin(
         id: &str,
-        folder: &Path,
+        folder: PathBuf,
         store: &EventStore,
         kept: Vec<AccessUnit>,
         config: &EventsConfig,
-    ) -> Result<(Writing, f64), String> {
+    ) -> Result<Writing, String> {
         let first = kept.first().map(time).ok_or("the video has just begun")?;
         let (queue, units) = bounded(WAITING.max(kept.len() + 1));
         // There is room for all of them.
         kept.into_iter().for_each(|unit| drop(queue.try_send(unit)));
-        let (folder, store, name) = (folder.to_owned(), store.clone(), id.to_owned());
-        let body = move || match write(&folder, &units) {
-            Ok(clip) => store.clip_done(&name, clip),
-            Err(why) => {
-                tracing::error!(event = name, why, "a clip failed");
-                store.no_clip(&name, why);
+        let folders: Folders = Arc::new(Mutex::new(vec![(id.to_owned(), folder.clone())]));
+        let (store, all) = (store.clone(), Arc::clone(&folders));
+        let body = move || {
+            let written = write(&folder, &units);
+            let all = std::mem::take(&mut *all.lock().unwrap_or_else(PoisonError::into_inner));
+            for (name, place) in all {
+                match written.clone().and_then(|clip| also_in(&folder, &place).map(|()| clip)) {
+                    Ok(clip) => store.clip_done(&name, clip),
+                    Err(why) => {
+                        tracing::error!(event = name, why, "a clip failed");
+                        store.no_clip(&name, why);
+                    }
+                }
             }
         };
         let thread =
             std::thread::Builder::new().name("clip".into()).spawn(body).map_err(|why| why.to_string())?;
-        let ends = first + clock(config.most_secs);
-        Ok((Writing { id: id.to_owned(), queue: Some(queue), thread: Some(thread), ends }, secs(first)))
+        let latest = first + clock(config.most_secs);
+        let events = vec![(id.to_owned(), true)];
+        Ok(Writing { events, folders, first, latest, queue: Some(queue), thread: Some(thread), ends: latest })
+    }
+
+    /// It is of one more event.
+    fn join(&mut self, id: &str, folder: PathBuf) {
+        self.events.push((id.to_owned(), true));
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).push((id.to_owned(), folder));
+        self.ends = self.latest;
+    }
+
+    /// One of its events has ended: with the last of them it ends at `ends`.
+    fn event_ends(&mut self, id: &str, ends: gst::ClockTime) {
+        let Some(one) = self.events.iter_mut().find(|one| one.0 == id) else { return };
+        one.1 = false;
+        if self.events.iter().all(|(_, open)| !open) {
+            self.ends = ends.min(self.latest);
+        }
     }
 
     /// Takes a picture; false if the clip ends with it.
@@ -230,6 +271,15 @@ fn write(folder: &Path, units: &Receiver<AccessUnit>) -> Result<Clip, String> {
     let (first, last) = times.ok_or("no picture came")?;
     std::fs::rename(&part, &whole).map_err(|why| format!("{}: {why}", whole.display()))?;
     Ok(Clip { start_secs: secs(first), secs: Some(secs(last - first)) })
+}
+
+/// Gives a clip a name in the folder of another event, too.
+fn also_in(from: &Path, to: &Path) -> Result<(), String> {
+    if from == to {
+        return Ok(());
+    }
+    std::fs::create_dir_all(to).map_err(|why| format!("{}: {why}", to.display()))?;
+    also_at(&from.join(CLIP), &to.join(CLIP)).map_err(|why| why.to_string())
 }
 
 fn secs(time: gst::ClockTime) -> f64 {

@@ -131,10 +131,11 @@ impl Record {
     }
 }
 
-/// Bytes of the files in a folder.
+/// Bytes of the files in a folder; of a file that several events have, each bears its part.
 pub(super) fn size(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len() / file.nlink().max(1)).sum()
 }
 
 /// Whether an event can be called so: a name for a folder and for an address.
