@@ -224,7 +224,7 @@ pub struct RunArgs {
     /// With host 0.0.0.0, as in rtsp://0.0.0.0:8554/farout, other machines can watch.
     #[arg(long, value_name = "URL", help_heading = "Output")]
     pub rtsp: Option<String>,
-    /// Address of MPEG-TS over HTTP, or "off"; overrides output.http
+    /// Address of the HTTP server (page, API, streams), or "off"; overrides output.http
     #[arg(long, value_name = "URL", help_heading = "Output")]
     pub http: Option<String>,
 }

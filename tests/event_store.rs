@@ -5,45 +5,23 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::api::Api;
+use crate::support::driven::{CONFIG, again, driven};
 use crate::support::players::free_port;
-use crate::support::program::{Running, program};
+use crate::support::program::Running;
 use crate::support::stamps::Units;
 use serde_json::{Value, json};
 
-/// A drive on which everything alarms.
-fn driven(folder: &Path, http: u16, more: &str) -> (Running, Api) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = format!(
-        r#"
-        [[stream]]
-        name = "front"
-        source = "synthetic:seed=4711,fps=12"
-        [model]
-        path = "{model}"
-        [bank]
-        path = "{bank}"
-        [score]
-        threshold = 4.5
-        event_frames = 2
-        event_gap_frames = 3
-        [output]
-        rtsp = "off"
-        http = "http://127.0.0.1:{http}"
-        [events]
-        folder = "kept"
-        before_secs = 2
-        after_secs = 1
-        {more}
-        "#,
-        model = root.join("models/synthetic-vit.onnx").display(),
-        bank = root.join("models/synthetic.bank").display(),
-    );
-    let config = folder.join("car.toml");
-    std::fs::write(&config, text).unwrap();
-    let mut command = program();
-    command.args(["run", "-c"]).arg(&config);
-    (Running::start(command), Api::at(http))
-}
+/// A drive on which much alarms.
+const EVENTS: &str = "
+    [score]
+    threshold = 4.5
+    event_frames = 2
+    event_gap_frames = 3
+    [events]
+    folder = \"kept\"
+    before_secs = 2
+    after_secs = 1
+";
 
 /// The events that there are, newest first, once they are such.
 fn until(daemon: &mut Running, api: &Api, what: &str, is: impl Fn(&[Value]) -> bool) -> Vec<Value> {
@@ -70,7 +48,7 @@ fn seconds(utc: &Value) -> f64 {
 #[test]
 fn an_event_can_be_looked_at() {
     let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
-    let (mut daemon, api) = driven(folder.path(), http, "");
+    let (mut daemon, api) = (driven(folder.path(), http, EVENTS), Api::at(http));
     // One that began when the video had gone on for a while.
     let whole = |one: &Value| one["clip"].is_object() && one["time_secs"].as_f64() > Some(5.0);
     let events = until(&mut daemon, &api, "an event with a clip", |events| events.iter().any(whole));
@@ -177,7 +155,7 @@ fn an_event_can_be_looked_at() {
     });
     daemon.signal(libc::SIGKILL);
     drop(daemon.outcome());
-    let (mut daemon, api) = driven(folder.path(), http, "");
+    let (mut daemon, api) = (driven(folder.path(), http, EVENTS), Api::at(http));
     let events =
         until(&mut daemon, &api, "the events of before", |events| events.iter().any(|one| one["id"] == id));
     assert_eq!(events.iter().find(|one| one["id"] == id).unwrap()["protected"], true);
@@ -196,16 +174,14 @@ fn an_event_can_be_looked_at() {
 #[test]
 fn without_a_folder_the_last_events_are_remembered() {
     let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
-    let (mut daemon, api) = driven(folder.path(), http, "");
+    let (mut daemon, api) = (driven(folder.path(), http, EVENTS), Api::at(http));
     until(&mut daemon, &api, "an event", |events| !events.is_empty());
     daemon.signal(libc::SIGTERM);
     daemon.outcome().succeeded();
-    let config = folder.path().join("car.toml");
+    let config = folder.path().join(CONFIG);
     let text = std::fs::read_to_string(&config).unwrap().replace("folder = \"kept\"", "");
     std::fs::write(&config, text).unwrap();
-    let mut command = program();
-    command.args(["run", "-c"]).arg(&config);
-    let mut daemon = Running::start(command);
+    let mut daemon = again(folder.path());
     let events = until(&mut daemon, &api, "an event", |events| events.iter().any(|one| one["open"] == false));
     assert!(events.iter().all(|one| one["snapshot"] == false && one["clip"].is_null()), "{events:?}");
     let id = events[0]["id"].as_str().unwrap();

@@ -2,14 +2,13 @@
 #![cfg(feature = "media")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::api::Api;
+use crate::support::driven::{again, driven};
 use crate::support::players::free_port;
-use crate::support::program::{Running, program};
 use crate::support::skipped::skipped;
 use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
@@ -90,40 +89,20 @@ fn a_broker_is_told_and_may_steer() {
         return;
     }
     let (folder, http, port) = (tempfile::tempdir().unwrap(), free_port(), free_port());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = format!(
-        r#"
-        [[stream]]
-        name = "front"
-        source = "synthetic:seed=4711,fps=12"
-        [model]
-        path = "{model}"
-        [bank]
-        path = "{bank}"
+    let sections = format!(
+        "
         [score]
         threshold = 4.0
         event_frames = 2
-        [output]
-        rtsp = "off"
-        http = "http://127.0.0.1:{http}"
         [mqtt]
-        broker = "mqtt://127.0.0.1:{port}"
-        node = "car-7"
+        broker = \"mqtt://127.0.0.1:{port}\"
+        node = \"car-7\"
         commands = true
         home_assistant = true
-        "#,
-        model = root.join("models/synthetic-vit.onnx").display(),
-        bank = root.join("models/synthetic.bank").display(),
+        "
     );
-    let config = folder.path().join("car.toml");
-    std::fs::write(&config, text).unwrap();
-    let run = || {
-        let mut command = program();
-        command.args(["run", "-c"]).arg(&config);
-        Running::start(command)
-    };
     // Without a broker it runs, and says what is missing.
-    let mut daemon = run();
+    let mut daemon = driven(folder.path(), http, &sections);
     let api = Api::at(http);
     let problem = || -> Option<String> {
         let told = api.try_get("/api/v1/state").filter(|answer| answer.status == 200)?.json();
@@ -201,7 +180,7 @@ fn a_broker_is_told_and_may_steer() {
     };
     waits("offline");
     listener.forget();
-    let mut daemon = run();
+    let mut daemon = again(folder.path());
     daemon.until("that it is online", || says("status", "online"));
     daemon.signal(libc::SIGKILL);
     drop(daemon.outcome());

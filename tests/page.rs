@@ -1,12 +1,10 @@
 //! The live page in a real browser.
 #![cfg(feature = "media")]
 
-use std::path::Path;
-
 use crate::support::api::Api;
 use crate::support::browser::{self, Browser};
+use crate::support::driven::driven;
 use crate::support::players::free_port;
-use crate::support::program::{Running, program};
 use crate::support::skipped::skipped;
 
 /// The tab key, in WebDriver's words.
@@ -15,38 +13,16 @@ const END: &str = "\u{e010}";
 const ENTER: &str = "\u{e007}";
 
 /// A drive on which much alarms.
-fn driven(folder: &Path, http: u16) -> Running {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = format!(
-        r#"
-        [[stream]]
-        name = "front"
-        source = "synthetic:seed=4711,fps=12"
-        [model]
-        path = "{model}"
-        [bank]
-        path = "{bank}"
-        [score]
-        threshold = 3.5
-        event_frames = 2
-        [output]
-        rtsp = "off"
-        http = "http://127.0.0.1:{http}"
-        [events]
-        folder = "kept"
-        before_secs = 1
-        after_secs = 1
-        most_secs = 4
-        "#,
-        model = root.join("models/synthetic-vit.onnx").display(),
-        bank = root.join("models/synthetic.bank").display(),
-    );
-    let config = folder.join("car.toml");
-    std::fs::write(&config, text).unwrap();
-    let mut command = program();
-    command.args(["run", "-c"]).arg(&config);
-    Running::start(command)
-}
+const EVENTS: &str = "
+    [score]
+    threshold = 3.5
+    event_frames = 2
+    [events]
+    folder = \"kept\"
+    before_secs = 1
+    after_secs = 1
+    most_secs = 4
+";
 
 const DECODED: &str =
     "return (document.querySelector('.stream video')?.getVideoPlaybackQuality().totalVideoFrames ?? 0)";
@@ -61,7 +37,7 @@ fn the_page_plays_and_steers() {
         return;
     }
     let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
-    let mut daemon = driven(folder.path(), http);
+    let mut daemon = driven(folder.path(), http, EVENTS);
     let api = Api::at(http);
     daemon.until("a verdict", || {
         let told = api.try_get("/api/v1/state").filter(|answer| answer.status == 200);

@@ -11,6 +11,8 @@ mod support {
     #[cfg(feature = "media")]
     pub mod clips;
     pub mod drive_set;
+    #[cfg(feature = "media")]
+    pub mod driven;
     pub mod forms;
     pub mod given;
     pub mod host_stream;

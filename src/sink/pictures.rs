@@ -55,13 +55,7 @@ impl PictureWriter {
             let path = self.folder.path().into();
             return Err(FileError::Senseless { frame: frame.id, path, why });
         }
-        let rgb: &[u8] = match frame.i420() {
-            Some(layout) => {
-                rgb_from_i420(&frame.pixels, &layout, frame.colour, &mut self.rgb);
-                &self.rgb
-            }
-            None => &frame.pixels,
-        };
+        let rgb = rgb_of(frame, &mut self.rgb);
         let ending = match self.format {
             PictureFormat::Png => "png",
             PictureFormat::Jpeg { .. } => "jpg",
@@ -118,6 +112,25 @@ impl TruthWriter {
             write_whole(&path, |out| encode(png(out), mask, width, height, ExtendedColorType::L8))?;
         }
         Ok(())
+    }
+}
+
+/// A frame as JPEG; `rgb` is used again and again.
+///
+/// # Errors
+/// If the encoder refuses it.
+pub(super) fn jpeg_of(frame: &Frame, quality: u8, rgb: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+    jpeg::encode(rgb_of(frame, rgb), frame.width, frame.height, quality)
+}
+
+/// A frame's pixels as RGB; `rgb` holds them where the frame has others.
+fn rgb_of<'a>(frame: &'a Frame, rgb: &'a mut Vec<u8>) -> &'a [u8] {
+    match frame.i420() {
+        Some(layout) => {
+            rgb_from_i420(&frame.pixels, &layout, frame.colour, rgb);
+            rgb
+        }
+        None => &frame.pixels,
     }
 }
 

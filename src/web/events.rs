@@ -15,7 +15,7 @@ use tower_http::services::ServeFile;
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
-use super::{Answer, Subject, body};
+use super::{Answer, Subject, apart, body};
 use crate::file::WriteError;
 use crate::sink::{EventRecord, EventStore};
 
@@ -135,15 +135,6 @@ fn absent(id: &str) -> Problem {
 
 fn unwritten(error: WriteError) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the disk", error.to_string())
-}
-
-/// Does `work` on a thread that may wait for the disk.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    let panicked = |_| {
-        let why = "a request panicked; this is a bug in farout, please report it";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug", why)
-    };
-    tokio::task::spawn_blocking(work).await.map_err(panicked)
 }
 
 /// Events, newest first.

@@ -141,3 +141,12 @@ fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     let said = |why: JsonRejection| Problem::new(why.status(), "bad request", why.body_text());
     read.map(|Json(body)| body).map_err(said)
 }
+
+/// Does `work` on a thread that may wait for a disk or a camera.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let panicked = |_| {
+        let why = "a request panicked; this is a bug in farout, please report it";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug", why)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(panicked)
+}

@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use super::{Answer, Subject, body};
+use super::{Answer, Subject, apart, body};
 use crate::source::SourceConfig;
 use crate::steer::{self, SteerError, Steering, Who};
 
@@ -92,12 +92,7 @@ async fn steer<T: Send + 'static>(
         let why = "this run takes no changes: it shows judged pictures only (output.picture = \"scored\"), or plays as fast as it can";
         return Err(Problem::new(StatusCode::CONFLICT, "no changes", why));
     };
-    let done = tokio::task::spawn_blocking(move || work(&steering)).await;
-    let panicked = |_| {
-        let why = "the change panicked; this is a bug in farout, please report it";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug", why)
-    };
-    Ok(done.map_err(panicked)??)
+    Ok(apart(move || work(&steering)).await??)
 }
 
 /// The configuration that holds now: the keys of the file, with passwords hidden and streams as an object by name.

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::broadcast::{Broadcast, Chunk};
-use crate::colour::rgb_from_i420;
 use crate::frame::Frame;
-use crate::jpeg;
 use crate::pool::{Pool, Pooled};
+use crate::sink::pictures::jpeg_of;
 
 /// How far apart pictures are.
 const APART: Duration = Duration::from_millis(500);
@@ -69,14 +68,7 @@ fn encoder(stream: Broadcast) -> std::io::Result<Sender<Frame>> {
 fn encode(stream: &Broadcast, frames: &Receiver<Frame>) {
     let mut rgb = Vec::new();
     for frame in frames {
-        let samples: &[u8] = match frame.i420() {
-            Some(layout) => {
-                rgb_from_i420(&frame.pixels, &layout, frame.colour, &mut rgb);
-                &rgb
-            }
-            None => &frame.pixels,
-        };
-        match jpeg::encode(samples, frame.width, frame.height, QUALITY) {
+        match jpeg_of(&frame, QUALITY, &mut rgb) {
             Ok(picture) => stream.offer(&part(&picture), true),
             Err(error) => tracing::debug!(%error, "a picture could not be encoded"),
         }

@@ -10,10 +10,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::record::{MARKED, SNAPSHOT, size};
 use super::{Inner, Order, PART, retention};
-use crate::colour::rgb_from_i420;
 use crate::file::{WriteError, write_whole};
 use crate::frame::Frame;
-use crate::jpeg;
+use crate::sink::pictures::jpeg_of;
 
 /// How often it is looked whether something may go.
 const TIDY: Duration = Duration::from_secs(20);
@@ -85,12 +84,5 @@ fn write(store: &Inner, order: Order, rgb: &mut Vec<u8>) -> Result<(), WriteErro
 }
 
 fn picture(path: &Path, frame: &Frame, rgb: &mut Vec<u8>) -> Result<(), WriteError> {
-    let rgb: &[u8] = match frame.i420() {
-        Some(layout) => {
-            rgb_from_i420(&frame.pixels, &layout, frame.colour, rgb);
-            rgb
-        }
-        None => &frame.pixels,
-    };
-    write_whole(path, |out| out.write_all(&jpeg::encode(rgb, frame.width, frame.height, QUALITY)?))
+    write_whole(path, |out| out.write_all(&jpeg_of(frame, QUALITY, rgb)?))
 }
