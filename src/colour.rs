@@ -2,7 +2,7 @@
 //!
 //! Equations: ITU-R BT.601-7, BT.709-6 and BT.2020-2, 8-bit quantisation; full range as in JFIF.
 
-use crate::frame::{Colour, I420Layout};
+use crate::frame::{Colour, Frame, I420Layout};
 
 /// Offset of luma, steps from black to white, steps from one end of chroma to the other.
 fn quantisation(full_range: bool) -> (f32, f32, f32) {
@@ -140,6 +140,17 @@ pub fn rgb_from_i420(pixels: &[u8], layout: &I420Layout, colour: Colour, rgb: &m
                 *out = ((luma + sum) / (PARTS << BITS)).clamp(0, 255) as u8;
             }
         }
+    }
+}
+
+/// A frame's pixels as RGB; `rgb` holds them where the frame has others.
+pub fn rgb_of<'a>(frame: &'a Frame, rgb: &'a mut Vec<u8>) -> &'a [u8] {
+    match frame.i420() {
+        Some(layout) => {
+            rgb_from_i420(&frame.pixels, &layout, frame.colour, rgb);
+            rgb
+        }
+        None => &frame.pixels,
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bank::SupplementConfig;
 use crate::features::RuntimeConfig;
 use crate::model::ModelConfig;
 use crate::mqtt::MqttConfig;
@@ -52,6 +53,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// `[events]`: clips and snapshots.
     pub events: EventsConfig,
+    /// `[supplement]`: what was marked as normal.
+    pub supplement: SupplementConfig,
     /// `[mqtt]`: a broker that is told of state and events.
     pub mqtt: MqttConfig,
     /// `[flow]`: the pipeline itself.
@@ -204,6 +207,7 @@ impl Config {
         self.output.record.iter_mut().for_each(below);
         self.access.paths_mut().for_each(below);
         self.events.folder.iter_mut().for_each(below);
+        self.supplement.folder.iter_mut().for_each(below);
         let MqttConfig { password_file, authorities, .. } = &mut self.mqtt;
         password_file.iter_mut().chain(authorities).for_each(below);
         self.flow.ladder.iter_mut().filter_map(|rung| rung.bank.as_mut()).for_each(below);
@@ -250,6 +254,7 @@ impl Config {
         self.output.check().map_err(ConfigError::Invalid)?;
         self.access.check().map_err(ConfigError::Invalid)?;
         self.events.check().map_err(ConfigError::Invalid)?;
+        self.supplement.check().map_err(ConfigError::Invalid)?;
         self.mqtt.check().map_err(ConfigError::Invalid)?;
         self.overlay.check().map_err(ConfigError::Invalid)?;
         self.runtime.check().map_err(ConfigError::Invalid)?;

@@ -113,6 +113,8 @@ fn no_key_is_missing_from_the_full_file() {
         events = "x"
         [events]
         folder = "x"
+        [supplement]
+        folder = "x"
         [mqtt]
         broker = "mqtt://x"
         user = "x"

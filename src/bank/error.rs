@@ -56,6 +56,18 @@ pub enum BankError {
         /// The model that runs.
         model: Box<ModelIdentity>,
     },
+    /// It holds what was marked as normal, beside a bank.
+    #[error("{path} is no bank, but a supplement of one: name its folder in supplement.folder, or join it to a bank with: farout bank merge BANK {path} -o NEW", path = path.display())]
+    Supplement {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a bank, where a supplement was wanted.
+    #[error("{path} is no supplement: nothing in it was marked as normal; farout run and farout bank add make supplements", path = path.display())]
+    NoSupplement {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is a part of a bank.
     #[error("{path} is shard {shard} of a bank, with neither all features nor a calibration; join all shards with: farout bank merge SHARDS... -o BANK", path = path.display())]
     Shard {

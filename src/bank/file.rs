@@ -9,6 +9,7 @@
 //! - `outliers`, or `outliers.0`, `outliers.1`, ...: the same tables of known outliers, where there are any; in shards
 //!   also `outliers.pictures.means` and `outliers.pictures.own`;
 //! - `discriminant` F32 `[C]`: the direction of [`super::Discriminant`], where the recipe has one;
+//! - `thumbnails.index` U32 `[M, 6]`, `thumbnails.jpeg` U8: small pictures of the images, where somebody asked for them;
 //! - `transform.P.S.mean`, `transform.P.S.matrix`: see [`super::transform`];
 //! - metadata `farout`: [`Metadata`] as JSON.
 //!
@@ -28,7 +29,8 @@ use safetensors::{Dtype, SafeTensorError};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Calibration, ClassSource, DataType, PruneRecord, Recipe, ReferenceRecord, RowsBuf, ShardNumber, Transform,
+    Calibration, ClassSource, DataType, Mark, PruneRecord, Recipe, ReferenceRecord, RowsBuf, ShardNumber,
+    Thumbnails, Transform,
 };
 use crate::file::{WriteError, write_whole};
 use crate::identity::ModelIdentity;
@@ -104,6 +106,9 @@ pub struct BuildRecord {
     /// Set in a bank that was made smaller after it was built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<PruneRecord>,
+    /// What was marked as normal: all that a supplement holds, or what of supplements was merged into a bank.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
 }
 
 /// Where known outliers come from.
@@ -172,6 +177,8 @@ pub struct Extras {
     pub outliers: Option<OutlierRows>,
     /// The direction of the recipe's discriminant, a number for each of the model's, or empty.
     pub direction: Vec<f32>,
+    /// Small pictures of the images that the rows come from, or none.
+    pub thumbnails: Thumbnails,
 }
 
 /// Features of things that are known to be strange.
@@ -227,6 +234,10 @@ impl BankContents {
                 "discriminant".to_owned(),
                 TensorView::new(Dtype::F32, vec![direction.len()], bytes)?,
             ));
+        }
+        let (index, pictures) = self.extras.thumbnails.to_numbers();
+        if !index.is_empty() {
+            tensors.extend(Thumbnails::tensors(&index, &pictures)?);
         }
         if let Some(means) = &self.extras.means {
             tensors.extend(means.tensors("pictures", width)?);

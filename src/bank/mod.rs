@@ -17,6 +17,8 @@ mod step;
 mod store;
 mod subset;
 mod summary;
+mod supplement;
+mod thumbnails;
 mod transform;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +39,12 @@ pub use references::References;
 pub use rows::{DataType, Rows, RowsBuf};
 pub use step::{Covariance, StepKind};
 pub use summary::{Summary, ThresholdLine, summary};
+#[cfg(test)]
+pub(crate) use supplement::tests as supplement_tests;
+pub use supplement::{
+    AddError, Look, Mark, Supplement, SupplementConfig, Supplements, is_file as is_supplement_file,
+};
+pub use thumbnails::{Thumbnail, Thumbnails};
 pub use transform::{Affine, Step, Transform};
 
 use crate::identity::ModelIdentity;
@@ -81,10 +89,19 @@ impl Bank {
         if let Some(shard) = self.metadata.build.shard {
             return Err(BankError::Shard { path: self.path, shard });
         }
+        if self.is_supplement() {
+            return Err(BankError::Supplement { path: self.path });
+        }
         match self.rows < k.max(1) {
             true => Err(BankError::TooFew { path: self.path, rows: self.rows, k: k.max(1) }),
             false => Ok(self),
         }
+    }
+
+    /// Whether all that it holds was marked as normal on the spot: see [`Supplement`].
+    pub fn is_supplement(&self) -> bool {
+        let marks = &self.metadata.build.marks;
+        !marks.is_empty() && marks.iter().fold(0_usize, |sum, one| sum.saturating_add(one.rows)) == self.rows
     }
 
     /// Neighbours that its distances were calibrated for; none without a calibration.
@@ -203,6 +220,11 @@ impl Bank {
     /// The class of each row; empty if they have none.
     pub fn classes(&self) -> &[u16] {
         &self.extras.classes
+    }
+
+    /// Small pictures of the images that rows come from; none if it was built without.
+    pub fn thumbnails(&self) -> &Thumbnails {
+        &self.extras.thumbnails
     }
 
     /// The means of the pictures that rows come from, in shards whose recipe wants them.

@@ -14,7 +14,7 @@ use super::file::table_name;
 use super::transform;
 use super::{
     BankError, DataType, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, OutlierRows, PictureMeans,
-    Rows, RowsBuf,
+    Rows, RowsBuf, Thumbnails,
 };
 
 /// Where the numbers of an opened bank are.
@@ -146,6 +146,7 @@ pub(super) fn open(path: &Path, keep: Keep) -> Result<Opened, BankError> {
         means: means(&tensors, "pictures").map_err(refuse)?,
         outliers: outliers(&tensors, &widths, data_type).map_err(refuse)?,
         direction: direction(&tensors).map_err(refuse)?,
+        thumbnails: Thumbnails::read(&tensors).map_err(refuse)?,
     };
     let base = map.as_ptr() as usize;
     let range = |data: &[u8]| {

@@ -29,12 +29,14 @@ impl Bank {
             features.extend(self.table(number).reordered(kept, *width).view());
         }
         let classes = kept.iter().filter_map(|row| self.classes().get(*row)).copied().collect();
+        let thumbnails = self.thumbnails().some(&origins, &numbers);
         let extras = Extras {
             transforms: self.transforms().to_vec(),
             classes,
             means: None,
             outliers: self.outliers().cloned(),
             direction: self.direction().to_vec(),
+            thumbnails,
         };
         (BankContents { features, origins, metadata, extras }, numbers)
     }

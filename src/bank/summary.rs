@@ -8,6 +8,9 @@ use super::calibration::GUESSED;
 use super::{Bank, BuildRecord, Combine, DataType, MethodCalibration, Recipe, ViewRecord};
 use crate::identity::ModelIdentity;
 
+/// Marks that are listed for people.
+const MARKS: usize = 12;
+
 /// A bank at a glance; serialises for `--json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
@@ -35,6 +38,12 @@ pub struct Summary {
     pub classes: Vec<(u16, usize)>,
     /// Files that features came from.
     pub sources: usize,
+    /// Whether all of it was marked as normal, beside a bank.
+    pub is_supplement: bool,
+    /// Small pictures of images that features came from.
+    pub thumbnails: usize,
+    /// Bytes of these.
+    pub thumbnail_bytes: usize,
     /// How the held-out frames were chosen; absent without calibration.
     pub held_out: Option<String>,
     /// Held-out frames that were measured.
@@ -111,6 +120,9 @@ pub fn summary(bank: &Bank) -> Summary {
         recipe: bank.recipe().clone(),
         classes: classes(bank),
         sources: metadata.sources.len(),
+        is_supplement: bank.is_supplement(),
+        thumbnails: bank.thumbnails().len(),
+        thumbnail_bytes: bank.thumbnails().bytes(),
         held_out: calibration.map(|c| c.split.clone()),
         held_out_frames: calibration.map_or(0, |c| c.frames),
         views: calibration.and_then(|c| c.views.clone()),
@@ -140,12 +152,20 @@ impl fmt::Display for Summary {
             model.features
         )?;
         writeln!(f, "  input        {}, patch {}, {}", model.input_size, model.patch, model.normalisation)?;
+        self.write_marks(f)?;
+        if self.is_supplement {
+            return Ok(());
+        }
         writeln!(
             f,
             "  built from   {} frames of {} files, {} patches, {} of them void, seed {}, farout {}",
             build.frames, self.sources, build.patches, build.void_patches, build.seed, self.farout
         )?;
         self.write_recipe(f)?;
+        if self.thumbnails > 0 {
+            let mb = self.thumbnail_bytes as f64 / 1e6;
+            writeln!(f, "  thumbnails   {} small pictures, {mb:.1} MB", self.thumbnails)?;
+        }
         if let Some(pruned) = &build.pruned {
             writeln!(
                 f,
@@ -173,6 +193,25 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
+    /// What was marked as normal, if anything was.
+    fn write_marks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let marks = &self.build.marks;
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let what = if self.is_supplement { "supplement" } else { "with" };
+        let rows: usize = marks.iter().map(|mark| mark.rows).sum();
+        writeln!(f, "  {what:<11}  {rows} features of {} things that were marked as normal", marks.len())?;
+        for mark in marks.iter().take(MARKS) {
+            let seen = mark.seen.as_deref().unwrap_or("an unknown time");
+            writeln!(f, "               {}, seen {seen}, {} features", mark.id, mark.rows)?;
+        }
+        match marks.len().saturating_sub(MARKS) {
+            0 => Ok(()),
+            more => writeln!(f, "               and {more} more (--json has all)"),
+        }
+    }
+
     /// One line a method: how its scores lie, and its thresholds.
     fn write_methods(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for m in &self.methods {

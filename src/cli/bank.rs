@@ -12,7 +12,9 @@ use crate::bank::{ClassSource, Combine, DataType, OutlierUse, ShardNumber, StepK
 pub enum BankCommand {
     /// Build a bank from images or videos of normal driving
     Build(Box<BuildArgs>),
-    /// Join the shards of a bank that was built in parts
+    /// Mark kept events as normal, beside the bank
+    Add(AddArgs),
+    /// Join the shards of a bank, or what was marked as normal to a bank
     Merge(Box<MergeArgs>),
     /// Make a bank smaller, so that the search is faster
     Prune(PruneArgs),
@@ -61,6 +63,9 @@ pub struct BuildArgs {
     /// Give each patch a class: that of its label, or that of the model's logits
     #[arg(long, value_enum, value_name = "FROM", help_heading = "Recipe", hide_short_help = true)]
     pub classes: Option<ClassesFrom>,
+    /// Keep small pictures of the images in the bank: `run` then shows what a region is compared with
+    #[arg(long, help_heading = "Output")]
+    pub thumbnails: bool,
     /// Pictures or videos with known outliers, for --outlier-use
     #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "Input")]
     pub outliers: Vec<String>,
@@ -207,15 +212,37 @@ impl From<Dtype> for DataType {
     }
 }
 
+/// `farout bank add`
+#[derive(Debug, Clone, Args)]
+pub struct AddArgs {
+    /// Event to mark as normal, by its id; can be given again
+    #[arg(long, value_name = "ID", required = true)]
+    pub event: Vec<String>,
+    /// Configuration file that names the folders (events.folder, supplement.folder)
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder of the events
+    #[arg(long, value_name = "DIR")]
+    pub events: Option<PathBuf>,
+    /// Folder of what is marked as normal
+    #[arg(long, value_name = "DIR")]
+    pub supplement: Option<PathBuf>,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `farout bank merge`
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "--recipe and the flags of a recipe replace what the shards were built with: the same features make other banks without \
-                  running the model again. Pictures can only be centred (center:image) if the shards were built so."
+                  running the model again. Pictures can only be centred (center:image) if the shards were built so.\n\n\
+                  A bank and supplements (files, or folders of them) become a bank that holds what was marked as normal; supplements \
+                  alone become one supplement."
 )]
 pub struct MergeArgs {
-    /// All shards, in any order
-    #[arg(value_name = "SHARD", num_args = 1.., required = true)]
+    /// All shards, in any order; or a bank and supplements, or supplements alone
+    #[arg(value_name = "FILE", num_args = 1.., required = true)]
     pub shards: Vec<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]

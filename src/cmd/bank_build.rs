@@ -54,6 +54,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         keep_held_out: args.keep_held_out,
         recipe: options.recipe(),
         classes: options.classes,
+        thumbnails: options.thumbnails,
         threads: config.search.threads,
         min_region_px: config.score.min_region_px,
         maps: config.score.recipe(),
@@ -96,6 +97,7 @@ fn options(args: &BuildArgs) -> Result<BuildOptions> {
     take(&mut options.every, args.every);
     take(&mut options.outlier_size, args.outlier_size);
     take(&mut options.dtype, args.dtype.map(Into::into));
+    options.thumbnails |= args.thumbnails;
     options.classes = args.classes.map(Into::into).or(options.classes);
     Ok(options)
 }

@@ -6,8 +6,10 @@ use anyhow::Result;
 
 use super::apart;
 use super::bank_build::{BankProgress, recipe, tell};
+use crate::bank::Bank;
 use crate::cli::MergeArgs;
 use crate::collect::{self, MergeConfig, RecipeConfig};
+use crate::config::ConfigError;
 use crate::file;
 
 /// Merges shards and writes the bank whole.
@@ -18,6 +20,9 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
     let inputs: Vec<&Path> = args.shards.iter().map(PathBuf::as_path).collect();
     apart::from_inputs(&inputs, &args.output)?;
     file::try_place(&args.output)?;
+    if has_supplements(&args.shards) {
+        return with_supplements(args);
+    }
     let mut progress = BankProgress::new("shards", "shards");
     let recipe = recipe(args.recipe.as_deref(), &args.how)?.recipe();
     let config = MergeConfig {
@@ -31,5 +36,43 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
     let built = collect::merge(&args.shards, &config, &mut progress);
     progress.end();
     built?.write(&args.output)?;
+    tell(&args.output, args.json)
+}
+
+/// Whether any of these is a supplement, or a folder of them. What cannot be opened is told later.
+fn has_supplements(paths: &[PathBuf]) -> bool {
+    paths.iter().any(|path| path.is_dir() || Bank::open_any(path).is_ok_and(|bank| bank.is_supplement()))
+}
+
+/// Joins supplements, to a bank if there is one.
+fn with_supplements(args: &MergeArgs) -> Result<()> {
+    let built = recipe(args.recipe.as_deref(), &args.how)?.recipe() != RecipeConfig::default();
+    if built || args.recipe.is_some() || args.size.is_some() || args.k.is_some() || args.keep_held_out {
+        let why = "supplements are joined to a bank as it is: the flags of a recipe, --size, -k and --keep-held-out are for shards";
+        return Err(ConfigError::Invalid(why.into()).into());
+    }
+    let is_bank =
+        |path: &&PathBuf| !path.is_dir() && Bank::open_any(path).is_ok_and(|bank| !bank.is_supplement());
+    let (banks, supplements): (Vec<&PathBuf>, Vec<&PathBuf>) = args.shards.iter().partition(is_bank);
+    let mut all = Vec::new();
+    for path in &supplements {
+        all.extend(collect::supplements_at(path)?);
+    }
+    let Some(joined) = collect::join_supplements(&all)? else { return Ok(()) };
+    match banks[..] {
+        [] => joined.write(&args.output)?,
+        [path] => {
+            let bank = Bank::open(path, 1)?;
+            collect::supplemented(&bank, (supplements[0], &joined))?.write(&args.output)?;
+        }
+        [first, second, ..] => {
+            let why = format!(
+                "{} and {} are both banks: supplements are joined to one; merge shards first",
+                first.display(),
+                second.display()
+            );
+            return Err(ConfigError::Invalid(why).into());
+        }
+    }
     tell(&args.output, args.json)
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod apart;
+mod bank_add;
 mod bank_build;
 mod bank_inspect;
 mod bank_merge;
@@ -49,6 +50,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Learn(args) => learn::learn(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
+        Command::Bank(BankCommand::Add(args)) => bank_add::add(&args),
         Command::Bank(BankCommand::Merge(args)) => bank_merge::merge(&args),
         Command::Bank(BankCommand::Prune(args)) => bank_prune::prune(&args),
         Command::Bank(BankCommand::Inspect(args)) => bank_inspect::inspect(&args),

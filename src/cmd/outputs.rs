@@ -11,7 +11,7 @@ use crate::health::Health;
 use crate::live::{DetectionStatus, Reencode, Standing};
 use crate::mqtt::MqttConfig;
 use crate::sink::{AccessConfig, EventStore, OutputConfig};
-use crate::steer::Steering;
+use crate::steer::{Marks, Steering};
 
 #[cfg(feature = "media")]
 pub use crate::sink::{ClipControl as Clips, Servers};
@@ -66,6 +66,8 @@ pub struct Told {
     pub guarded: bool,
     /// What was found, if anything is judged.
     pub events: Option<EventStore>,
+    /// What marks regions and events as normal, if anything is judged.
+    pub marks: Option<Arc<Marks>>,
     /// A broker that is told, too.
     pub broker: Option<Broker>,
 }
@@ -76,7 +78,7 @@ pub struct Told {
 /// If the system refuses a thread.
 #[cfg(feature = "media")]
 pub fn tell(servers: &Servers, told: Told) -> Result<()> {
-    let Told { streams, detection, steering, guarded, events, broker } = told;
+    let Told { streams, detection, steering, guarded, events, marks, broker } = told;
     let begun = std::time::Instant::now();
     let subject = crate::web::Subject {
         streams,
@@ -84,6 +86,7 @@ pub fn tell(servers: &Servers, told: Told) -> Result<()> {
         steering,
         guarded,
         events,
+        marks,
         broker,
         audience: servers.audience(),
         begun,

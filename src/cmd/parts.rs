@@ -10,6 +10,7 @@ use super::apart::real;
 use super::limited::limited;
 use super::outputs::{self, Broker, Clips, Servers};
 use super::run_settings;
+use crate::bank::Supplements;
 use crate::cli::RunArgs;
 use crate::config::{Config, StreamConfig};
 use crate::health::Health;
@@ -27,6 +28,8 @@ pub(super) struct Parts {
     pub detection: Option<Arc<Health>>,
     pub stop: Stop,
     pub logs: Logs,
+    /// What was marked as normal.
+    pub supplements: Supplements,
     /// Where events are kept; none where nothing is judged.
     pub store: Option<EventStore>,
     /// A broker that is told of events, too.
@@ -87,6 +90,12 @@ impl Parts {
 }
 
 impl Parts {
+    /// Says which files of the supplement cannot be read.
+    pub fn tell_of_supplements(&self) {
+        let damaged = Some(self.supplements.damaged().join("; ")).filter(|why| !why.is_empty());
+        self.detection.iter().for_each(|health| health.problem("supplement", damaged.clone()));
+    }
+
     /// What makes the clips of a stream, if they are kept.
     #[cfg(feature = "media")]
     fn clips(&self, stream: &str) -> Option<Clips> {
@@ -122,6 +131,9 @@ impl Parts {
 
 impl steer::Parts for Parts {
     fn reread(&self) -> Result<Config> {
+        // Others may have put something there.
+        self.supplements.reread()?;
+        self.tell_of_supplements();
         Ok(run_settings::read(&self.args)?)
     }
 

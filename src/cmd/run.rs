@@ -12,6 +12,7 @@ use super::reported::Reported;
 use super::run_settings;
 use super::signals::{self, Reload};
 use super::watch::{Watch, Watched};
+use crate::bank::Supplements;
 use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, StreamConfig};
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, EventRecorders, Record, Status, detect};
@@ -21,7 +22,7 @@ use crate::live::{GaveUp, Live, Standing};
 use crate::overlay::Overlay;
 use crate::sink::{EventStore, ShownPictures};
 use crate::source::{self, Purpose, Source};
-use crate::steer::Steering;
+use crate::steer::{Marks, Steering};
 use crate::stop::Stop;
 
 /// Runs until all sources end, time is over or a signal comes.
@@ -97,21 +98,25 @@ struct Open {
 /// Outputs that cannot be opened.
 fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reload: &Reload) -> Result<Ended> {
     let servers = outputs::servers(&config.output, &config.access)?;
-    let live = Live::new(config.clone(), !args.detect.bypass, stop.clone());
+    let supplements = Supplements::open(&config.supplement)?;
+    let live = Live::new(config.clone(), !args.detect.bypass, supplements.clone(), stop.clone());
     let parts = Parts {
         args: args.clone(),
         servers: servers.clone(),
         detection: live.detection().map(|detection| Arc::clone(&detection.health)),
         stop: stop.clone(),
         logs: Logs::default(),
+        supplements: supplements.clone(),
         store: live.detection().map(|detection| store(&config, &detection.health)).transpose()?,
         broker: outputs::broker(&config.mqtt, live.detection().map(|detection| &detection.health))?,
         clips: Mutex::default(),
     };
+    parts.tell_of_supplements();
     let guarded = config.access.token_file.is_some() || config.access.user.is_some();
     let broker = parts.broker.clone();
     let events = parts.store.clone();
     let kept = events.clone();
+    let marks = live.detection().map(|_| Arc::new(Marks::new(live.clone(), supplements, events.clone())));
     let mut streams = Vec::new();
     for Open { config: stream, source, stop } in opened {
         streams.push(parts.with_source(stream, &config.output, source, stop)?);
@@ -128,6 +133,7 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
         steering: Some(Arc::downgrade(&steering)),
         guarded,
         events,
+        marks,
         broker: broker.clone(),
     };
     outputs::tell(&servers, told)?;
@@ -192,7 +198,15 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
     let streams = Box::new(move || vec![told.clone()]);
     outputs::tell(
         &servers,
-        Told { streams, detection: None, steering: None, guarded: false, events: None, broker: None },
+        Told {
+            streams,
+            detection: None,
+            steering: None,
+            guarded: false,
+            events: None,
+            marks: None,
+            broker: None,
+        },
     )?;
     let known = standing.clone();
     let standings = Box::new(move || vec![known.clone()]);

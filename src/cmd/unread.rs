@@ -6,7 +6,8 @@ use std::path::Path;
 pub(super) type Reads = [&'static str];
 
 /// What shapes score maps and thresholds.
-pub(super) const EVAL: &Reads = &["model", "views", "runtime", "bank", "search", "score", "roi"];
+pub(super) const EVAL: &Reads =
+    &["model", "views", "runtime", "bank", "search", "supplement", "score", "roi"];
 /// What shapes a bank and its calibration.
 pub(super) const BANK_BUILD: &Reads = &[
     "model",
@@ -44,6 +45,7 @@ pub(super) const REPLAY: &Reads = &[
     "runtime",
     "bank",
     "search",
+    "supplement",
     "score",
     "roi",
     "overlay.heat",
@@ -64,8 +66,21 @@ pub(super) const REPLAY: &Reads = &[
 ];
 /// A run reads all.
 pub(super) const RUN: &Reads = &[
-    "stream", "model", "views", "runtime", "bank", "search", "score", "roi", "overlay", "output", "events",
-    "access", "mqtt", "flow",
+    "stream",
+    "model",
+    "views",
+    "runtime",
+    "bank",
+    "search",
+    "score",
+    "roi",
+    "overlay",
+    "output",
+    "events",
+    "supplement",
+    "access",
+    "mqtt",
+    "flow",
 ];
 
 /// Says which keys of the file at `path`, read as `table`, are not among those that `command` reads.

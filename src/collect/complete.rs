@@ -79,11 +79,11 @@ impl Gathered {
 }
 
 fn contents(sample: Sample, build: BuildRecord, model: ModelIdentity) -> (BankContents, Vec<u32>) {
-    let Sample { features, origins, sources, videos, classes, means } = sample;
+    let Sample { features, origins, sources, videos, classes, means, thumbnails } = sample;
     let farout = env!("CARGO_PKG_VERSION").to_owned();
     let metadata =
         Metadata { format: FORMAT, farout, model, build, recipe: None, calibration: None, sources };
-    let extras = Extras { classes, means, ..Extras::default() };
+    let extras = Extras { classes, means, thumbnails, ..Extras::default() };
     (BankContents { features, origins, metadata, extras }, videos)
 }
 

@@ -51,6 +51,8 @@ pub struct BuildConfig {
     pub recipe: RecipeConfig,
     /// Where the classes of patches come from, for those who want them. Default none.
     pub classes: Option<ClassSource>,
+    /// Whether the bank has small pictures of the images that its rows come from. Default false.
+    pub thumbnails: bool,
 }
 
 impl Default for BuildConfig {
@@ -75,6 +77,7 @@ impl Default for BuildConfig {
             keep_held_out: false,
             recipe: RecipeConfig::default(),
             classes: None,
+            thumbnails: false,
         }
     }
 }

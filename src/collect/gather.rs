@@ -16,8 +16,9 @@ use super::progress::Progress;
 use super::rounding::Rounding;
 use super::sample::{Offer, PatchKey, Sampler};
 use super::split::{Place, Side, Split};
+use super::thumbnail::thumbnail_of;
 use super::uncertainty::blank_void;
-use crate::bank::{BuildRecord, ClassSource, DataType, ShardNumber};
+use crate::bank::{BuildRecord, ClassSource, DataType, ShardNumber, Thumbnail};
 use crate::digest::{Digest, digest_of, hex, sha256_of_file};
 use crate::frame::Frame;
 use crate::grid::{Features, Logits};
@@ -85,6 +86,7 @@ pub(super) fn gather(
         mean: Vec::new(),
         scores: Vec::new(),
         rounding: Rounding::default(),
+        rgb: Vec::new(),
     };
     let mut done = 0;
     for input in inputs.iter().filter(|input| is_mine(input)) {
@@ -206,6 +208,8 @@ struct Pass<'a> {
     /// Of one method and one frame.
     scores: Vec<f32>,
     rounding: Rounding,
+    /// Of a frame whose thumbnail is made.
+    rgb: Vec<u8>,
 }
 
 impl Pass<'_> {
@@ -270,7 +274,14 @@ impl Pass<'_> {
             return Ok(());
         }
         self.note_ranges();
-        self.offer(&image, file, &input.name, number)
+        let thumbnail = match self.config.thumbnails {
+            false => None,
+            true => Some(
+                thumbnail_of(frame, self.features.grid, &mut self.rgb)
+                    .map_err(|source| BuildError::Frame { name: input.name.clone(), source })?,
+            ),
+        };
+        self.offer((&image, thumbnail.as_ref()), file, &input.name, number)
     }
 
     /// Notes how far the scores of the logits reach in a reference image.
@@ -285,7 +296,13 @@ impl Pass<'_> {
     }
 
     /// Offers every patch that is neither void nor faulty to the sample.
-    fn offer(&mut self, image: &Digest, file: &Digest, name: &str, number: u32) -> Result<(), BuildError> {
+    fn offer(
+        &mut self,
+        (image, thumbnail): (&Digest, Option<&Thumbnail>),
+        file: &Digest,
+        name: &str,
+        number: u32,
+    ) -> Result<(), BuildError> {
         let cols = self.features.grid.cols.max(1);
         let wants_mean = self.config.recipe.centres_images();
         if wants_mean {
@@ -309,7 +326,7 @@ impl Pass<'_> {
             let key = PatchKey::new(self.config.seed, image, (i / cols) as u32, (i % cols) as u32);
             let (class, mean) = (self.classes.get(i).copied(), wants_mean.then_some(&self.mean[..]));
             self.rounding.offer(key, feature);
-            self.sampler.offer(&Offer { key, file, name, frame: number, feature, class, mean });
+            self.sampler.offer(&Offer { key, file, name, frame: number, feature, class, mean, thumbnail });
         }
         Ok(())
     }

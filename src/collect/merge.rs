@@ -294,7 +294,9 @@ impl Joined {
                 all.means.get(*all.own.get(row)? as usize * bank.width()..)?.get(..bank.width())
             });
             let (file, name, feature) = (&file, source.name.as_str(), &feature[..]);
-            self.sampler.offer(&Offer { key, file, name, frame: origin.frame, feature, class, mean });
+            let thumbnail = bank.thumbnails().of(origin.source, origin.frame);
+            let frame = origin.frame;
+            self.sampler.offer(&Offer { key, file, name, frame, feature, class, mean, thumbnail });
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ mod rounding;
 mod sample;
 mod seen;
 mod split;
+mod supplement;
+mod thumbnail;
 mod uncertainty;
 
 pub use build::{build, gather_outliers};
@@ -53,6 +55,7 @@ pub use prune::{PruneConfig, PruneError, PruneMethod, prune};
 pub use recipe::{AffinityConfig, RecipeConfig};
 pub use sample::{Offer, PatchKey, Sample, Sampler};
 pub use split::{Place, Side, Split};
+pub use supplement::{SupplementError, join_supplements, supplemented, supplements_at};
 
 #[cfg(test)]
 mod tests;

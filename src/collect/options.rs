@@ -23,6 +23,8 @@ pub struct BuildOptions {
     pub classes: Option<ClassSource>,
     /// Most outlier features in the bank. Default 10000.
     pub outlier_size: usize,
+    /// Whether the bank gets small pictures of the images that its rows come from, for people to look at. Default false.
+    pub thumbnails: bool,
     /// Parts of the features, by the names that the model gives them. Default: all.
     pub parts: Vec<String>,
     /// Each part is split into so many of equal width. Default 1.
@@ -65,6 +67,7 @@ impl Default for BuildOptions {
             dtype: DataType::F16,
             classes: None,
             outlier_size: 10_000,
+            thumbnails: false,
             parts: recipe.parts,
             split_heads: recipe.heads,
             transform: recipe.transform,

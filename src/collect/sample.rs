@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::digest::hash;
-use crate::bank::{DataType, Origin, PictureMeans, RowsBuf, SourceFile};
+use crate::bank::{DataType, Origin, PictureMeans, RowsBuf, SourceFile, Thumbnail, Thumbnails};
 use crate::digest::{Digest, hex};
 
 /// What a patch is drawn by. Its hash is the first 16 bytes of SHA-256 over seed (8 bytes), image
@@ -33,6 +33,7 @@ struct Image {
     patches: usize,
     /// Its mean feature; empty if nobody wants it.
     mean: Vec<f32>,
+    thumbnail: Option<Thumbnail>,
 }
 
 /// A patch that may enter the sample.
@@ -52,6 +53,8 @@ pub struct Offer<'a> {
     pub class: Option<u16>,
     /// The mean feature of its picture. All patches have one, or none has.
     pub mean: Option<&'a [f32]>,
+    /// A small picture of its picture, if somebody wants it.
+    pub thumbnail: Option<&'a Thumbnail>,
 }
 
 /// A finished sample: rows by rising key.
@@ -69,6 +72,8 @@ pub struct Sample {
     pub classes: Vec<u16>,
     /// The mean features of the images; `None` if none was given.
     pub means: Option<PictureMeans>,
+    /// Small pictures of the images that were offered with one.
+    pub thumbnails: Thumbnails,
 }
 
 /// Keeps the N patches with the smallest keys of all that are offered. A patch offered twice
@@ -104,7 +109,7 @@ impl Sampler {
 
     /// Offers a patch.
     pub fn offer(&mut self, offer: &Offer) {
-        let Offer { key, file, name, frame, feature, class, mean } = *offer;
+        let Offer { key, file, name, frame, feature, class, mean, thumbnail } = *offer;
         debug_assert_eq!(feature.len(), self.width);
         if let Some(image) = self.images.get_mut(&key.image)
             && name < image.name.as_str()
@@ -137,6 +142,7 @@ impl Sampler {
             frame,
             patches: 0,
             mean: mean.map(<[f32]>::to_vec).unwrap_or_default(),
+            thumbnail: thumbnail.cloned(),
         };
         self.images.entry(key.image).or_insert_with(new).patches += 1;
     }
@@ -200,9 +206,15 @@ impl Sampler {
         // The digest of a still is that of its file, that of a video's frame is another.
         let of_videos = self.images.iter().filter(|(digest, image)| **digest != image.file);
         let videos: BTreeSet<u32> = of_videos.filter_map(|(digest, _)| number(digest)).collect();
+        let mut thumbnails = Thumbnails::default();
+        for (digest, image) in &self.images {
+            if let (Some(source), Some(thumbnail)) = (number(digest), &image.thumbnail) {
+                thumbnails.put(source, image.frame, thumbnail.clone());
+            }
+        }
         let features = self.rows.reordered(&order, self.width);
         let classes = order.iter().filter_map(|row| self.classes.get(*row)).copied().collect();
         let (videos, means) = (videos.into_iter().collect(), self.means());
-        Sample { features, origins, sources: sources.collect(), videos, classes, means }
+        Sample { features, origins, sources: sources.collect(), videos, classes, means, thumbnails }
     }
 }

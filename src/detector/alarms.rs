@@ -114,6 +114,11 @@ impl Alarms {
         Ok(Level { scale, basis: threshold.basis, baseline })
     }
 
+    /// The bank that scores come from, if there is one.
+    pub fn bank(&self) -> Option<Arc<Bank>> {
+        self.0.facts.bank.clone()
+    }
+
     /// Frames of `stream` are judged no more.
     pub fn remove(&self, stream: StreamId) {
         self.streams().remove(&stream);

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::events::EventRecorders;
 use super::items::Judged;
+use super::looks::Looks;
 use super::status::Status;
 use crate::flow::Stage;
 use crate::frame::Frame;
@@ -24,16 +25,22 @@ pub struct Record {
     pub frames: Option<PictureWriter>,
     /// Truth masks.
     pub truth: Option<TruthWriter>,
+    /// What regions look like to the model.
+    pub looks: Option<Looks>,
 }
 
 impl Stage for Record {
     type In = Judged;
     type Out = Judged;
 
-    fn step(&mut self, judged: Judged) -> Result<Judged> {
-        let Judged { frame, verdict } = &judged;
+    fn step(&mut self, mut judged: Judged) -> Result<Judged> {
+        // Nobody needs them after this.
+        let features = judged.features.take();
+        let Judged { frame, verdict, .. } = &judged;
         if let Some(verdict) = verdict {
-            self.events.step(frame, verdict)?;
+            let seen = self.looks.as_ref().zip(features.as_ref());
+            let seen = seen.and_then(|(looks, features)| looks.see(frame, verdict, features));
+            self.events.step(frame, verdict, seen.as_deref())?;
             if let Some(writer) = &mut self.scores {
                 writer.write(frame.id, &frame.name, &verdict.scores)?;
             }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
+use super::event_looks::EventLooks;
 use super::items::Verdict;
+use super::looks::Seen;
 use crate::frame::{Frame, StreamId};
 use crate::luma::Luma;
 use crate::motion::Reduced;
@@ -13,7 +15,7 @@ use crate::overlay::{Overlay, OverlayConfig};
 use crate::pool::Pooled;
 use crate::region::{Event, EventKind, Region};
 use crate::score::{EventRules, ScoreConfig, Tracker};
-use crate::sink::{EventPicture, EventSink};
+use crate::sink::{EventPicture, EventSink, FEATURES};
 
 /// Follows the regions of one stream and logs those that last.
 pub struct EventRecorder {
@@ -26,6 +28,8 @@ pub struct EventRecorder {
     /// Draws the pictures of events, where they are wanted.
     marks: Option<Overlay>,
     found: Vec<Event>,
+    /// What they look like, where that is kept.
+    looks: Option<EventLooks>,
     /// When the last frame was captured, if that is known.
     utc: Option<jiff::Timestamp>,
 }
@@ -42,6 +46,7 @@ impl EventRecorder {
             marks: log
                 .wants_pictures()
                 .then(|| Overlay::new(&OverlayConfig { status: false, ..OverlayConfig::default() })),
+            looks: log.wants_files().then(EventLooks::default),
             log,
             found: Vec::new(),
             utc: None,
@@ -54,7 +59,7 @@ impl EventRecorder {
         self.write()
     }
 
-    fn step(&mut self, frame: &Frame, verdict: &Verdict) -> Result<()> {
+    fn step(&mut self, frame: &Frame, verdict: &Verdict, seen: Option<&Seen>) -> Result<()> {
         self.utc = frame.utc;
         self.luma.take(frame);
         self.look.take(&self.luma.pixels, self.luma.width, self.luma.height);
@@ -63,6 +68,9 @@ impl EventRecorder {
         self.evidence.extend(verdict.regions.iter().chain(verdict.weak.iter()));
         let at = (frame.id, frame.pts.as_secs_f64());
         self.tracker.step(at, (&self.evidence, verdict.scale.threshold), &mut self.found);
+        if let (Some(looks), Some(seen)) = (&mut self.looks, seen) {
+            looks.see(seen, self.tracker.followed(), at.1);
+        }
         let begun: Vec<Event> =
             self.found.iter().filter(|event| event.kind == EventKind::Start).cloned().collect();
         self.write()?;
@@ -80,6 +88,9 @@ impl EventRecorder {
             event.utc = self.utc.map(|utc| format!("{utc:.3}"));
             event.stream.clone_from(&self.name);
             self.log.write(&event)?;
+            if let Some(bytes) = self.looks.as_mut().and_then(|looks| looks.file_of(&event)) {
+                self.log.attach(&event, FEATURES, &Arc::new(bytes));
+            }
         }
         Ok(())
     }
@@ -145,8 +156,8 @@ impl EventRecorders {
     }
 
     /// Follows the regions of a frame.
-    pub(super) fn step(&self, frame: &Frame, verdict: &Verdict) -> Result<()> {
-        self.list().get_mut(&frame.stream).map_or(Ok(()), |recorder| recorder.step(frame, verdict))
+    pub(super) fn step(&self, frame: &Frame, verdict: &Verdict, seen: Option<&Seen>) -> Result<()> {
+        self.list().get_mut(&frame.stream).map_or(Ok(()), |recorder| recorder.step(frame, verdict, seen))
     }
 
     /// Ends what is open in all streams.

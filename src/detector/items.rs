@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::features::ModelInput;
 use crate::frame::Frame;
 use crate::grid::{Distances, Features, Logits, PixelScores, ScoreMap};
+use crate::identity::ModelIdentity;
 use crate::overlay::ScoreScale;
 use crate::pool::Pooled;
 use crate::region::Region;
@@ -45,6 +46,21 @@ pub struct Measured {
     pub logits: Option<Logits>,
     /// The road as a model of its own sees it, if there is one and it has seen it.
     pub road: Option<RoadSeen>,
+    /// What the model says of the whole picture, where somebody wants to look at it later.
+    pub features: Option<FrameFeatures>,
+    /// By which supplements it was measured ([`crate::bank::Supplements::generation`]); 0 without.
+    pub supplemented_by: u64,
+}
+
+/// What a model says of a frame.
+#[derive(Debug)]
+pub struct FrameFeatures {
+    /// One vector per patch, on the host.
+    pub features: Features,
+    /// The mean of all patches with finite numbers.
+    pub mean: Pooled<Vec<f32>>,
+    /// The model.
+    pub model: Arc<ModelIdentity>,
 }
 
 /// The road of a frame.
@@ -73,6 +89,8 @@ pub struct Judged {
     pub frame: Frame,
     /// What was found; `None` if detection is bypassed, or nobody judges this stream any more.
     pub verdict: Option<Verdict>,
+    /// What the model says of it, until that was looked at.
+    pub features: Option<FrameFeatures>,
 }
 
 /// What was found in a frame.

@@ -11,6 +11,7 @@ use super::opener::{Front, Opened};
 use super::road_map::{RoadMap, RoadRecord};
 use super::stages::Map;
 use crate::bank::Bank;
+use crate::bank::Supplements;
 use crate::config::Config;
 use crate::flow::{Flow, FlowError};
 use crate::frame::Frame;
@@ -54,7 +55,8 @@ impl Mapper {
     /// What does not open or does not fit, with the remedy; a method that needs what is not there; nothing that tells the
     /// road.
     pub fn open(config: &Config, methods: &[Method], with_road: bool) -> Result<Mapper> {
-        let Opened { front, scoring, bank, engine, fallbacks, .. } = Opened::open(config, methods)?;
+        let Opened { front, scoring, bank, engine, fallbacks, .. } =
+            Opened::open(config, methods, Supplements::existing(&config.supplement)?)?;
         let session = &front.extract.session;
         let road = with_road.then(|| RoadMap::open(config, session)).transpose()?;
         if road.as_ref().is_some_and(RoadMap::needs_logits) {

@@ -4,9 +4,11 @@
 mod alarms;
 mod classes;
 mod ends;
+mod event_looks;
 mod events;
 mod fallbacks;
 mod items;
+mod looks;
 mod mapper;
 mod opener;
 mod road;
@@ -24,13 +26,15 @@ use anyhow::Result;
 pub use alarms::{Alarms, Baseline, Level};
 pub use ends::{Deliver, Draw, Record, VideoEnd};
 pub use events::{EventRecorder, EventRecorders};
-pub use items::{Featured, Judged, Mapped, Measured, Prepared, RoadSeen, Verdict};
+pub use items::{Featured, FrameFeatures, Judged, Mapped, Measured, Prepared, RoadSeen, Verdict};
+pub use looks::{Looks, Seen};
 pub use mapper::{Mapper, Setup};
 pub use opener::{open_features, open_session};
 pub use road_map::RoadRecord;
 pub use stages::{Bypass, Extract, Map, Preprocess, Score, Search};
 pub use status::Status;
 
+use crate::bank::Supplements;
 use crate::config::Config;
 use crate::features::Session;
 use crate::flow::{Flow, FlowError};
@@ -59,8 +63,16 @@ impl Detector {
     /// # Errors
     /// What does not open or does not fit, with the remedy.
     pub fn open(config: &Config) -> Result<Detector> {
+        Detector::open_beside(config, Supplements::existing(&config.supplement)?)
+    }
+
+    /// As [`Detector::open`], with these supplements of the bank instead of those that the configuration names.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_beside(config: &Config, supplements: Option<Supplements>) -> Result<Detector> {
         let Opened { mut front, mut scoring, bank, engine, fallbacks, numbers } =
-            Opened::open(config, &[config.score.method])?;
+            Opened::open(config, &[config.score.method], supplements)?;
         let road = config.roi.has_model().then(|| RoadModel::open(config)).transpose()?;
         let session = &front.extract.session;
         let with_logits = Arc::clone(&front.extract.with_logits);
@@ -75,6 +87,11 @@ impl Detector {
             Road::new(look, config.roi.every, alarms.clone())
         });
         Ok(Detector { summary, search: engine, fallbacks, front, score, alarms })
+    }
+
+    /// From now on [`Judged`] frames hold their features.
+    pub fn keep_features(&mut self) {
+        self.front.search.keep = Some(Arc::new(self.front.extract.session.identity().clone()));
     }
 
     /// What runs the model.

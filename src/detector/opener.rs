@@ -12,7 +12,7 @@ use super::road::Road;
 use super::scoring::Scoring;
 use super::stages::{Extract, Preprocess, Search};
 use super::views::{self, Views};
-use crate::bank::Bank;
+use crate::bank::{Bank, Supplements};
 use crate::config::{Config, ConfigError};
 use crate::features::{Preprocessor, Session, grouped};
 use crate::flow::{Flow, FlowError};
@@ -70,11 +70,12 @@ impl Front {
 }
 
 impl Opened {
-    /// Opens all that `methods` need; without any, for all methods that this model and this bank allow.
+    /// Opens all that `methods` need; without any, for all methods that this model and this bank allow. What is in
+    /// `supplements` is normal, too.
     ///
     /// # Errors
     /// What does not open or does not fit, with the remedy; a method that needs what is not there.
-    pub fn open(config: &Config, methods: &[Method]) -> Result<Opened> {
+    pub fn open(config: &Config, methods: &[Method], supplements: Option<Supplements>) -> Result<Opened> {
         let (mut preprocess, mut extract) = open_features(config)?;
         let session = &mut extract.session;
         let bank = open_bank(config, session.identity())?;
@@ -93,7 +94,10 @@ impl Opened {
         fallbacks.extend(session.withheld().iter().map(ToString::to_string));
         fallbacks
             .extend(search.iter().filter_map(|search| search.fallback.as_ref().map(ToString::to_string)));
-        let engine = search.map(|search| search.engine);
+        let mut engine = search.map(|search| search.engine);
+        if let (Some(engine), Some(supplements)) = (&mut engine, supplements) {
+            engine.supplement(supplements);
+        }
         let with_logits = wants_logits(engine.as_ref(), extract.session.classes())?
             || scorers.iter().any(|one| one.method().needs_logits());
         extract.with_logits.store(with_logits, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::alarms::Alarms;
-use super::items::{Featured, Judged, Mapped, Measured, Prepared, Verdict};
+use super::items::{Featured, FrameFeatures, Judged, Mapped, Measured, Prepared, Verdict};
 use super::road_map::RoadMap;
 use super::scoring::Scoring;
 use super::views::Views;
@@ -15,6 +15,7 @@ use crate::features::{ModelInput, Preprocessor, Session};
 use crate::flow::Stage;
 use crate::frame::Frame;
 use crate::grid::{Distances, Features, Logits, PixelScores, ScoreMap};
+use crate::identity::ModelIdentity;
 use crate::nearest::Gauge;
 use crate::pool::Pool;
 use crate::region::Region;
@@ -88,6 +89,8 @@ pub struct Search {
     pub(super) views: Option<Views>,
     /// How many patches had features that are not finite, for the health of the flow.
     pub(super) faulty: Arc<AtomicU64>,
+    /// The model, where features are looked at later.
+    pub(super) keep: Option<Arc<ModelIdentity>>,
     /// Those that are counted there already.
     counted: u64,
     told: Option<Instant>,
@@ -95,7 +98,36 @@ pub struct Search {
 
 impl Search {
     pub(super) fn new(engine: Option<Gauge>, numbers: Pool<Vec<f32>>, views: Option<Views>) -> Search {
-        Search { engine, numbers, classes: Vec::new(), views, faulty: Arc::default(), counted: 0, told: None }
+        Search {
+            engine,
+            numbers,
+            classes: Vec::new(),
+            views,
+            faulty: Arc::default(),
+            keep: None,
+            counted: 0,
+            told: None,
+        }
+    }
+
+    /// The features of a frame, for whoever looks at them later, if anybody does.
+    ///
+    /// # Errors
+    /// If a GPU does not give them back.
+    fn kept(&self, features: Features) -> Result<Option<FrameFeatures>> {
+        let (Some(engine), Some(model)) = (&self.engine, &self.keep) else { return Ok(None) };
+        let features = match features.on_gpu {
+            None => features,
+            // The memory there is the next frame's.
+            Some(_) => {
+                let mut copy = Features { data: self.numbers.take(), ..Default::default() };
+                features.on_host(&mut copy).map_err(anyhow::Error::msg)?;
+                copy
+            }
+        };
+        let mut mean = self.numbers.take();
+        engine.mean_of(&features, &mut mean);
+        Ok(Some(FrameFeatures { features, mean, model: Arc::clone(model) }))
     }
 
     fn count_faulty(&mut self) {
@@ -134,7 +166,9 @@ impl Stage for Search {
             }
         }
         self.count_faulty();
-        Ok(Measured { frame, distances, logits, road: None })
+        let supplemented_by = self.engine.as_ref().map_or(0, Gauge::supplemented_by);
+        let features = self.kept(features)?;
+        Ok(Measured { frame, distances, logits, road: None, features, supplemented_by })
     }
 }
 
@@ -169,6 +203,8 @@ pub struct Score {
     pub(super) alarms: Alarms,
     /// Whether the road is seen by a model of its own, never by the logits of the main one.
     pub(super) road_model: bool,
+    /// The supplements that the last frame was measured by.
+    supplemented_by: u64,
     maps: Vec<ScoreMap>,
     numbers: Pool<Vec<f32>>,
     masks: Pool<Vec<bool>>,
@@ -189,6 +225,7 @@ impl Score {
             enlarger,
             alarms,
             road_model: false,
+            supplemented_by: 0,
             maps: Vec::new(),
             numbers,
             masks,
@@ -202,7 +239,12 @@ impl Stage for Score {
     type In = Measured;
     type Out = Judged;
 
-    fn step(&mut self, Measured { frame, distances, logits, road }: Measured) -> Result<Judged> {
+    fn step(&mut self, measured: Measured) -> Result<Judged> {
+        let Measured { frame, distances, logits, road, features, supplemented_by } = measured;
+        if std::mem::replace(&mut self.supplemented_by, supplemented_by) != supplemented_by {
+            // What was seen before is judged otherwise now.
+            self.scoring.forget(|_| false);
+        }
         self.scoring.step(&frame, &distances, logits.as_ref(), &mut self.maps)?;
         let size = (frame.width, frame.height);
         let mut scores = PixelScores { data: self.numbers.take(), ..Default::default() };
@@ -214,7 +256,7 @@ impl Stage for Score {
             self.scoring.forget(|stream| streams.contains_key(&stream));
         }
         let Some(alarm) = streams.get_mut(&frame.stream) else {
-            return Ok(Judged { frame, verdict: None });
+            return Ok(Judged { frame, verdict: None, features });
         };
         let mut counted = self.masks.take();
         counted.clear();
@@ -240,7 +282,8 @@ impl Stage for Score {
         }
         let scale = alarm.scale;
         drop(streams);
-        Ok(Judged { frame, verdict: Some(Verdict { scores, counted, regions, weak, scene_out, scale }) })
+        let verdict = Verdict { scores, counted, regions, weak, scene_out, scale };
+        Ok(Judged { frame, verdict: Some(verdict), features })
     }
 }
 
@@ -252,6 +295,6 @@ impl Stage for Bypass {
     type Out = Judged;
 
     fn step(&mut self, frame: Frame) -> Result<Judged> {
-        Ok(Judged { frame, verdict: None })
+        Ok(Judged { frame, verdict: None, features: None })
     }
 }

@@ -56,7 +56,14 @@ fn distances(strange: &[(usize, usize)]) -> Distances {
 }
 
 fn measured(id: u64, strange: &[(usize, usize)]) -> Measured {
-    Measured { frame: frame(id), distances: distances(strange), logits: None, road: None }
+    Measured {
+        frame: frame(id),
+        distances: distances(strange),
+        logits: None,
+        road: None,
+        features: None,
+        supplemented_by: 0,
+    }
 }
 
 #[test]
@@ -132,7 +139,7 @@ fn what_is_weakly_strange_is_found_beside_what_is_strongly_so() {
     let rules = ScoreConfig { event_frames: 3, event_window: 6, event_reach: 2.0, ..ScoreConfig::default() };
     let log = Box::new(EventLog::append(&path).unwrap());
     let events = EventRecorders::one(EventRecorder::new(&rules, None, log));
-    (0..6).for_each(|id| events.step(&frame(id), &verdict).unwrap());
+    (0..6).for_each(|id| events.step(&frame(id), &verdict, None).unwrap());
     events.finish().unwrap();
     let told = std::fs::read_to_string(&path).unwrap();
     let starts = told.lines().filter(|line| line.contains("\"start\"")).collect::<Vec<_>>();
@@ -178,7 +185,7 @@ impl Stage for Fake {
             bail!("the model says no");
         }
         let strange: &[_] = if (2..=8).contains(&frame.id) { &[(3, 3)] } else { &[] };
-        Ok(Measured { frame, distances: distances(strange), logits: None, road: None })
+        Ok(Measured { frame, ..measured(0, strange) })
     }
 }
 
@@ -245,7 +252,7 @@ fn only_what_was_found_is_drawn() {
         let mut draw = Draw { overlay: Overlay::new(&config), status: Status::new(String::new(), None) };
         let mut before = frame(0);
         before.pixels.fill(128);
-        let judged = draw.step(Judged { frame: before, verdict }).unwrap();
+        let judged = draw.step(Judged { frame: before, verdict, features: None }).unwrap();
         judged.frame.pixels.iter().filter(|value| **value != 128).count()
     };
     let judge = |strange: &[(usize, usize)]| score(None).step(measured(0, strange)).unwrap().verdict;

@@ -82,6 +82,7 @@ pub(super) fn shards(
         k: config.search.k,
         recipe: RecipeConfig { transform: centred, ..RecipeConfig::default() },
         classes: options.classes,
+        thumbnails: true,
         threads: config.search.threads,
         min_region_px: score.min_region_px,
         maps: score.recipe(),

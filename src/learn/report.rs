@@ -249,7 +249,7 @@ impl Stage for Look {
     type Out = ();
 
     fn step(&mut self, judged: Judged) -> Result<()> {
-        let Judged { frame, verdict } = judged;
+        let Judged { frame, verdict, .. } = judged;
         self.health.frame_done(frame.captured);
         let Some(verdict) = verdict else { return Ok(()) };
         let mut drawn = Frame::take(&Pool::new(), PixelFormat::Rgb, frame.width, frame.height);

@@ -109,7 +109,8 @@ fn judge(
     ladder: &Arc<Mutex<Ladder>>,
 ) -> Result<()> {
     status.opened(detector.facts);
-    let record = Record { events: shared.recorders.clone(), ..Record::default() };
+    let record =
+        Record { events: shared.recorders.clone(), looks: Some(shared.looks.clone()), ..Record::default() };
     // Its own token: a lane that ends must not end the pictures.
     let stop = shared.stop.of_part();
     *shared.chain.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop.clone());
@@ -169,7 +170,7 @@ impl Stage for Publish {
     type In = Judged;
     type Out = ();
 
-    fn step(&mut self, Judged { frame, verdict }: Judged) -> Result<()> {
+    fn step(&mut self, Judged { frame, verdict, .. }: Judged) -> Result<()> {
         // A stream that was taken away meanwhile has no verdict, or nobody who shows it. What was under way when another
         // rung was chosen says nothing about that.
         if let (Some(verdict), Some(verdicts)) = (verdict, self.shared.verdicts(frame.stream)) {

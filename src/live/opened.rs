@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::verdicts::Facts;
+use crate::bank::Supplements;
 use crate::config::Config;
 use crate::detector::{Alarms, Detector, Judged};
 use crate::flow::{Flow, FlowError};
@@ -20,12 +21,13 @@ pub(super) type Chain = dyn FnOnce(Flow<Frame>) -> Result<Flow<Judged>, FlowErro
 /// What opens it.
 pub(super) type Opener = dyn Fn(&Config) -> Result<Opened> + Send + Sync;
 
-/// The detector that a configuration describes.
+/// The detector that a configuration describes, which judges by what was marked as normal, too.
 ///
 /// # Errors
 /// As [`Detector::open`].
-pub(super) fn open(config: &Config) -> Result<Opened> {
-    let detector = Detector::open(config)?;
+pub(super) fn open(config: &Config, supplements: &Supplements) -> Result<Opened> {
+    let mut detector = Detector::open_beside(config, Some(supplements.clone()))?;
+    detector.keep_features();
     let alarms = detector.alarms.clone();
     let facts = Facts {
         summary: detector.summary.clone(),

@@ -13,7 +13,7 @@ use super::opened::Opened;
 use super::verdicts::{DetectionStatus, LaneState, Verdicts};
 use crate::causes::in_one_line;
 use crate::config::{Config, StreamConfig};
-use crate::detector::{Alarms, EventRecorders};
+use crate::detector::{Alarms, EventRecorders, Looks};
 use crate::frame::StreamId;
 use crate::health::Health;
 use crate::overlay::OverlayConfig;
@@ -60,6 +60,7 @@ pub(super) struct Shared {
     pub stop: Stop,
     pub handovers: Handovers,
     pub recorders: EventRecorders,
+    pub looks: Looks,
     pub detection: Option<Arc<DetectionStatus>>,
     streams: Mutex<Streams>,
     /// A picture lane has ended.
@@ -111,6 +112,7 @@ impl Shared {
             stop,
             handovers: Handovers::default(),
             recorders: EventRecorders::default(),
+            looks: Looks::default(),
             detection: judged.then(Arc::<DetectionStatus>::default),
             streams: Mutex::default(),
             changed: Condvar::new(),
@@ -222,6 +224,7 @@ impl Shared {
     /// If what is left of its events cannot be written.
     pub fn judge_no_more(&self, stream: StreamId) -> Result<()> {
         self.streams().alarms.iter().for_each(|alarms| alarms.remove(stream));
+        self.looks.forget(stream);
         self.recorders.remove(stream)
     }
 }

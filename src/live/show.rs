@@ -62,7 +62,7 @@ impl Stage for Show {
             self.carrier.see(frame.id, &self.luma.pixels, self.luma.width, self.luma.height);
             self.lay_over(&mut frame, &verdicts)?;
         }
-        Ok(Judged { frame, verdict: None })
+        Ok(Judged { frame, verdict: None, features: None })
     }
 
     fn finish(&mut self) -> Result<()> {

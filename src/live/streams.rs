@@ -14,9 +14,10 @@ use super::opened;
 use super::shared::{Reencode, Running, Shared, Standing};
 use super::show::Show;
 use super::verdicts::{DetectionStatus, Verdicts};
+use crate::bank::{Bank, Supplements};
 use crate::causes::in_one_line;
 use crate::config::{Config, ConfigError, StreamConfig};
-use crate::detector::{Deliver, EventRecorder, VideoEnd};
+use crate::detector::{Deliver, EventRecorder, Looks, VideoEnd};
 use crate::flow::{Flow, FlowError, Pace};
 use crate::frame::StreamId;
 use crate::health::Health;
@@ -68,9 +69,11 @@ pub struct Live {
 }
 
 impl Live {
-    /// Without streams yet. Unless pictures pass unjudged, [`Live::run`] opens the detector. `stop` ends all.
-    pub fn new(config: Config, judged: bool, stop: Stop) -> Live {
-        Live::with(config, judged, stop, Arc::new(opened::open))
+    /// Without streams yet. Unless pictures pass unjudged, [`Live::run`] opens the detector, which judges by `supplements`,
+    /// too. `stop` ends all.
+    pub fn new(config: Config, judged: bool, supplements: Supplements, stop: Stop) -> Live {
+        let open = move |config: &Config| opened::open(config, &supplements);
+        Live::with(config, judged, stop, Arc::new(open))
     }
 
     /// With detectors that `opener` opens.
@@ -89,6 +92,16 @@ impl Live {
     /// The detection lane, if pictures are judged.
     pub fn detection(&self) -> Option<&Arc<DetectionStatus>> {
         self.shared.detection.as_ref()
+    }
+
+    /// The bank that judges now, while the detector is open.
+    pub fn bank(&self) -> Option<Arc<Bank>> {
+        self.shared.streams().alarms.as_ref()?.bank()
+    }
+
+    /// What regions of the last verdicts look like to the model.
+    pub fn looks(&self) -> Looks {
+        self.shared.looks.clone()
     }
 
     /// How all streams stand, in the order in which they came.

@@ -99,7 +99,7 @@ impl Stage for Judge {
             scene_out: false,
             scale: ScoreScale { threshold: 1.0, spread: 1.0 },
         };
-        Ok(Judged { frame, verdict: Some(verdict) })
+        Ok(Judged { frame, verdict: Some(verdict), features: None })
     }
 }
 

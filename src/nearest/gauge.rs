@@ -7,9 +7,10 @@ use rayon::ThreadPool;
 
 use super::affinity::Smoothing;
 use super::linear::Linear;
+use super::supplement::Beside;
 use super::table::Table;
-use super::{ImageMeans, Nearest, Projector, SearchConfig, SearchError, cpu, image_mean};
-use crate::bank::{Affinity, Bank, Baseline, Combine, References};
+use super::{Backend, ImageMeans, Nearest, Projector, SearchConfig, SearchError, cpu, image_mean};
+use crate::bank::{Affinity, Bank, Baseline, Combine, References, Supplements};
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
 
@@ -27,13 +28,16 @@ pub struct Gauge {
     /// Transformed features and distances per table.
     features: Vec<Features>,
     distances: Vec<Distances>,
-    /// Distances to known outliers.
-    outlying: Distances,
+    /// Distances to known outliers, table by table.
+    outlying: Vec<Distances>,
     /// Features that were read back from a GPU.
     read_back: Features,
     smoothing: Smoothing,
     /// The bank's discriminant, if it has one.
     linear: Option<Linear>,
+    /// What was marked as normal, if that is looked at.
+    beside: Option<Beside>,
+    backend: Backend,
 }
 
 /// Opens an engine for so many nearest of some references, on these threads if it is one of the CPU.
@@ -67,13 +71,26 @@ impl Gauge {
             baselines: recipe.parts.iter().map(|part| part.baseline.unwrap_or(Baseline::UNKNOWN)).collect(),
             features: vec![Features::default(); tables],
             distances: vec![Distances::default(); tables],
-            outlying: Distances::default(),
+            outlying: vec![Distances::default(); tables],
             read_back: Features::default(),
             smoothing: Smoothing::default(),
             linear: Linear::of(bank),
+            beside: None,
+            backend: config.backend,
             bank: Arc::clone(bank),
             pool,
         })
+    }
+
+    /// From now on patches are also compared with what was marked as normal: one that lies nearer to it than to the bank
+    /// counts as if it lay nearer to the bank; [`Beside`] has the formula.
+    pub fn supplement(&mut self, supplements: Supplements) {
+        self.beside = Some(Beside::new(supplements));
+    }
+
+    /// The [`Supplements::generation`] by which the last frame was measured; 0 without.
+    pub fn supplemented_by(&self) -> u64 {
+        self.beside.as_ref().map_or(0, Beside::generation)
     }
 
     /// The engines' name, and what they run on.
@@ -161,11 +178,14 @@ impl Gauge {
             self.bank.path().display(),
         );
         let mut read_back = std::mem::take(&mut self.read_back);
+        let marked = self.refresh()?;
         let done = match &features.on_gpu {
-            Some(numbers) if !numbers.stream().is_some_and(|stream| self.shares(stream)) => features
-                .on_host(&mut read_back)
-                .map_err(anyhow::Error::msg)
-                .and_then(|features| self.measure(features, mean, classes, out)),
+            Some(numbers) if marked || !numbers.stream().is_some_and(|stream| self.shares(stream)) => {
+                features
+                    .on_host(&mut read_back)
+                    .map_err(anyhow::Error::msg)
+                    .and_then(|features| self.measure(features, mean, classes, out))
+            }
             _ => self.measure(features, mean, classes, out),
         };
         self.read_back = read_back;
@@ -181,16 +201,31 @@ impl Gauge {
         out: &mut Distances,
     ) -> anyhow::Result<()> {
         if self.projector.is_plain() {
-            self.distances_of_rows(std::slice::from_ref(features), classes, out)?;
+            let tables = std::slice::from_ref(features);
+            self.distances_of_rows(tables, classes, out)?;
+            self.beside.iter_mut().try_for_each(|beside| beside.search(tables))?;
         } else {
             self.project(features, mean);
             let tables = std::mem::take(&mut self.features);
             let done = self.distances_of_rows(&tables, classes, out);
+            let done = done.and_then(|()| self.beside.iter_mut().try_for_each(|one| one.search(&tables)));
             self.features = tables;
             done?;
         }
+        let marked = self.beside.as_mut().filter(|beside| beside.is_marked());
+        if let Some(beside) = marked {
+            beside.searched.clone_from(&out.data);
+        }
         if let Some(linear) = &mut self.linear {
             self.pool.install(|| linear.add(features, mean, &mut out.data));
+        }
+        if let Some(beside) = self.beside.as_mut().filter(|beside| beside.is_marked()) {
+            beside.lower(
+                self.bank.recipe(),
+                &self.outlying[..self.strange.len()],
+                &self.baselines,
+                &mut out.data,
+            );
         }
         if let Some(how) = self.bank.recipe().affinity {
             self.smooth(&how, features, &mut out.data);
@@ -215,17 +250,27 @@ impl Gauge {
         for (number, (engine, table)) in self.engines.iter_mut().zip(tables).enumerate() {
             let found = if apart { &mut self.distances[number] } else { &mut *out };
             engine.distances(table, classes, found)?;
+            if let Some(beside) = self.beside.as_mut().filter(|beside| beside.is_marked()) {
+                beside.plain[number].data.clone_from(&found.data);
+            }
             if let Some(strange) = self.strange.get_mut(number) {
-                strange.distances(table, &mut self.outlying)?;
-                let pairs = found.data.iter_mut().zip(self.outlying.data.iter());
+                strange.distances(table, &mut self.outlying[number])?;
+                let pairs = found.data.iter_mut().zip(self.outlying[number].data.iter());
                 pairs.for_each(|(d, o)| *d = recipe.outliers.of(*d, *o));
             }
         }
         if apart {
             out.grid = tables[0].grid;
-            self.combine(&mut out.data);
+            combine(recipe.combine, &self.distances, &self.baselines, &mut out.data);
         }
         Ok(())
+    }
+
+    /// Takes what is marked as normal now. Whether anything is.
+    fn refresh(&mut self) -> anyhow::Result<bool> {
+        let Gauge { beside, bank, projector, pool, backend, .. } = self;
+        let Some(beside) = beside else { return Ok(false) };
+        Ok(beside.refresh(bank, projector, pool, *backend)?)
     }
 
     /// As [`Nearest::turn_to`].
@@ -276,27 +321,26 @@ impl Gauge {
         self.pool.install(|| smoothing.apply(how, patches.grid, &patches.data, columns, out));
     }
 
-    /// One distance of those of the parts.
-    fn combine(&self, out: &mut Vec<f32>) {
-        let largest = self.bank.recipe().combine == Combine::Max;
-        out.clear();
-        out.resize(self.distances.first().map_or(0, |part| part.data.len()), 0.0);
-        for (number, (part, normal)) in self.distances.iter().zip(&self.baselines).enumerate() {
-            for (sum, d) in out.iter_mut().zip(part.data.iter()) {
-                *sum = match largest {
-                    true => {
-                        let z = ((f64::from(*d) - normal.mean) / normal.deviation) as f32;
-                        if number == 0 { z } else { sum.max(z) }
-                    }
-                    false => *sum + (f64::from(*d) / normal.deviation) as f32,
-                };
-            }
-        }
-    }
-
     /// How many patches with NaN or infinite numbers were seen since the start.
     pub fn faulty(&self) -> u64 {
         self.engines.iter().map(|engine| engine.faulty()).max().unwrap_or(0)
+    }
+}
+
+/// One distance of those of the parts.
+pub(super) fn combine(how: Combine, parts: &[Distances], baselines: &[Baseline], out: &mut Vec<f32>) {
+    out.clear();
+    out.resize(parts.first().map_or(0, |part| part.data.len()), 0.0);
+    for (number, (part, normal)) in parts.iter().zip(baselines).enumerate() {
+        for (sum, d) in out.iter_mut().zip(part.data.iter()) {
+            *sum = match how == Combine::Max {
+                true => {
+                    let z = ((f64::from(*d) - normal.mean) / normal.deviation) as f32;
+                    if number == 0 { z } else { sum.max(z) }
+                }
+                false => *sum + (f64::from(*d) / normal.deviation) as f32,
+            };
+        }
     }
 }
 

@@ -36,8 +36,8 @@ struct Track {
 pub struct Followed {
     /// The number of its track, from 0; the same in all frames.
     pub track: u64,
-    /// Whether the track has lasted long enough to be an event.
-    pub is_event: bool,
+    /// The number of the event that the track is, if it has lasted long enough to be one.
+    pub event: Option<u64>,
 }
 
 /// Follows regions and reports events.
@@ -132,7 +132,7 @@ impl Tracker {
         self.taken.resize(regions.len(), false);
         self.tracks.iter_mut().for_each(|t| t.missed += 1);
         self.followed.clear();
-        self.followed.resize(regions.len(), Followed { track: 0, is_event: false });
+        self.followed.resize(regions.len(), Followed { track: 0, event: None });
         for (_, t, r) in &self.pairs {
             let track = &mut self.tracks[*t];
             if track.missed > 0 && !self.taken[*r] {
@@ -173,7 +173,7 @@ impl Tracker {
         // Tracks are in the order of their ids.
         for followed in &mut self.followed {
             let at = self.tracks.binary_search_by_key(&followed.track, |track| track.id);
-            followed.is_event = at.is_ok_and(|at| self.tracks[at].event.is_some());
+            followed.event = at.ok().and_then(|at| self.tracks[at].event);
         }
     }
 

@@ -30,6 +30,14 @@ pub trait EventSink: Send {
     /// Takes the frame in which the event that was written last began.
     fn picture(&mut self, _: &Event, _: &Arc<EventPicture>) {}
 
+    /// Whether it keeps more about events than what is written.
+    fn wants_files(&self) -> bool {
+        false
+    }
+
+    /// Takes a file that belongs to an event that was written; one of the same name goes.
+    fn attach(&mut self, _: &Event, _name: &'static str, _bytes: &Arc<Vec<u8>>) {}
+
     /// Sees to it that what was written survives.
     ///
     /// # Errors
@@ -68,6 +76,15 @@ impl EventSink for EventSinks {
     fn picture(&mut self, event: &Event, picture: &Arc<EventPicture>) {
         let takers = self.0.iter_mut().filter(|sink| sink.wants_pictures());
         takers.for_each(|sink| sink.picture(event, picture));
+    }
+
+    fn wants_files(&self) -> bool {
+        self.0.iter().any(|sink| sink.wants_files())
+    }
+
+    fn attach(&mut self, event: &Event, name: &'static str, bytes: &Arc<Vec<u8>>) {
+        let takers = self.0.iter_mut().filter(|sink| sink.wants_files());
+        takers.for_each(|sink| sink.attach(event, name, bytes));
     }
 
     fn finish(&mut self) -> Result<(), FileError> {

@@ -65,7 +65,7 @@ pub use store::EventStore;
 #[cfg(feature = "media")]
 pub use store::clips::ClipControl;
 pub use store::config::EventsConfig;
-pub use store::record::Record as EventRecord;
+pub use store::record::{FEATURES, Record as EventRecord, is_id as is_event_id};
 #[cfg(feature = "media")]
 pub use video::{Haste, VideoControl, VideoOut};
 

@@ -7,7 +7,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::folder::{FileError, Naming, OutputFolder};
-use crate::colour::rgb_from_i420;
+use crate::colour::rgb_of;
 use crate::file::write_whole;
 use crate::frame::Frame;
 use crate::jpeg;
@@ -121,17 +121,6 @@ impl TruthWriter {
 /// If the encoder refuses it.
 pub(super) fn jpeg_of(frame: &Frame, quality: u8, rgb: &mut Vec<u8>) -> io::Result<Vec<u8>> {
     jpeg::encode(rgb_of(frame, rgb), frame.width, frame.height, quality)
-}
-
-/// A frame's pixels as RGB; `rgb` holds them where the frame has others.
-fn rgb_of<'a>(frame: &'a Frame, rgb: &'a mut Vec<u8>) -> &'a [u8] {
-    match frame.i420() {
-        Some(layout) => {
-            rgb_from_i420(&frame.pixels, &layout, frame.colour, rgb);
-            rgb
-        }
-        None => &frame.pixels,
-    }
 }
 
 /// The PNG encoder for everything here: fast, and the same bytes every time.

@@ -3,6 +3,7 @@
 
 pub mod fuzzed;
 mod keys;
+mod marks;
 mod memory;
 mod outcome;
 
@@ -20,6 +21,7 @@ use crate::sink::{EventSink, OutputConfig};
 use crate::source::{Pace, Source, SourceConfig};
 use crate::stop::Stop;
 use keys::{Keys, Section};
+pub use marks::{MarkError, Marks, Spot};
 pub use outcome::{Change, Outcome};
 
 /// Opens what a changed configuration asks for, as it was opened at the start.

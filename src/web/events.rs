@@ -1,5 +1,6 @@
 //! Events by the API: what was found, with pictures and clips.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +17,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
 use super::{Answer, Subject, apart, body};
+use crate::bank::Supplement;
 use crate::file::WriteError;
+use crate::region;
 use crate::sink::{EventRecord, EventStore};
 
 /// An event.
@@ -53,6 +56,10 @@ pub(super) struct Event {
     peak: Option<f32>,
     /// Whether there are `snapshot.jpg` and `marked.jpg`.
     snapshot: bool,
+    /// Whether it can be marked as normal: it is kept what it looks like to the model.
+    features: bool,
+    /// Whether it is marked as normal.
+    normal: bool,
     /// Its clip, `clip.mp4`, once it is complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     clip: Option<Clip>,
@@ -84,9 +91,16 @@ pub(super) struct Clip {
     secs: Option<f64>,
 }
 
-impl From<EventRecord> for Event {
-    fn from(one: EventRecord) -> Event {
+impl From<region::Rect> for Rect {
+    fn from(one: region::Rect) -> Rect {
+        Rect { x: one.x, y: one.y, width: one.width, height: one.height }
+    }
+}
+
+impl Event {
+    fn of(one: EventRecord, marked: &BTreeSet<String>) -> Event {
         Event {
+            normal: marked.contains(&one.id),
             id: one.id,
             stream: one.stream,
             event: one.event,
@@ -96,14 +110,22 @@ impl From<EventRecord> for Event {
             time_secs: one.time_secs,
             end_utc: one.end_utc,
             end_time_secs: one.end_time_secs,
-            rect: Rect { x: one.rect.x, y: one.rect.y, width: one.rect.width, height: one.rect.height },
+            rect: one.rect.into(),
             area: one.area,
             peak: one.peak,
             snapshot: one.snapshot,
+            features: one.features,
             clip: one.clip.map(|clip| Clip { start_secs: clip.start_secs, secs: clip.secs }),
             no_clip: one.no_clip,
         }
     }
+}
+
+/// The events that are marked as normal.
+fn marked(subject: &Subject) -> BTreeSet<String> {
+    let all = subject.marks.iter().flat_map(|marks| marks.supplements().all().1);
+    let of = |one: &Arc<Supplement>| one.marks().iter().map(|mark| mark.id.clone()).collect::<Vec<_>>();
+    all.flat_map(|one| of(&one)).collect()
 }
 
 /// Which events.
@@ -133,7 +155,7 @@ fn absent(id: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no such event", why)
 }
 
-fn unwritten(error: WriteError) -> Problem {
+pub(super) fn unwritten(error: WriteError) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the disk", error.to_string())
 }
 
@@ -155,7 +177,8 @@ pub(super) async fn list(
     }
     let most = which.limit.unwrap_or(50).clamp(1, 200);
     let found = store(&subject)?.list(which.before.as_deref(), most);
-    Ok(Json(found.into_iter().map(Event::from).collect()))
+    let marked = marked(&subject);
+    Ok(Json(found.into_iter().map(|one| Event::of(one, &marked)).collect()))
 }
 
 /// An event.
@@ -167,7 +190,7 @@ pub(super) async fn list(
     ))]
 pub(super) async fn one(State(subject): State<Arc<Subject>>, Path(id): Path<String>) -> Answer<Event> {
     let found = store(&subject)?.get(&id);
-    found.map(|one| Json(one.into())).ok_or_else(|| absent(&id))
+    found.map(|one| Json(Event::of(one, &marked(&subject)))).ok_or_else(|| absent(&id))
 }
 
 /// Keeps an event however old it is, or does not any more.
@@ -184,7 +207,7 @@ pub(super) async fn change(
 ) -> Answer<Event> {
     let (change, events, name) = (body(change)?, store(&subject)?.clone(), id.clone());
     let changed = apart(move || events.protect(&name, change.protected)).await?.map_err(unwritten)?;
-    changed.map(|one| Json(one.into())).ok_or_else(|| absent(&id))
+    changed.map(|one| Json(Event::of(one, &marked(&subject)))).ok_or_else(|| absent(&id))
 }
 
 /// Forgets an event, with its pictures and its clip.

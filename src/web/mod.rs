@@ -3,6 +3,7 @@
 
 mod documents;
 mod events;
+mod marks;
 mod metrics;
 mod page;
 mod problem;
@@ -11,6 +12,7 @@ mod steering;
 mod streams;
 mod updates;
 mod verdicts;
+mod why;
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -28,7 +30,7 @@ use utoipa_axum::routes;
 use crate::live::{DetectionStatus, Standing, is_ready};
 use crate::mqtt::{Mqtt, Teller};
 use crate::sink::{Audience, EventStore};
-use crate::steer::Steering;
+use crate::steer::{Marks, Steering};
 use problem::Problem;
 use state::Whole;
 
@@ -44,6 +46,8 @@ pub struct Subject {
     pub guarded: bool,
     /// What was found, if anything is judged.
     pub events: Option<EventStore>,
+    /// What marks regions and events as normal, if anything is judged.
+    pub marks: Option<Arc<Marks>>,
     /// A broker that is told, too.
     pub broker: Option<Mqtt>,
     /// Who watches.
@@ -89,6 +93,11 @@ pub fn routes(subject: Arc<Subject>) -> Router {
         .routes(routes!(events::list))
         .routes(routes!(events::one, events::change, events::remove))
         .routes(routes!(events::file))
+        .routes(routes!(marks::list, marks::mark))
+        .routes(routes!(marks::unmark))
+        .routes(routes!(why::of_spot))
+        .routes(routes!(why::of_event))
+        .routes(routes!(why::thumbnail))
         .routes(routes!(updates::updates))
         .routes(routes!(metrics::metrics))
         .routes(routes!(healthz))

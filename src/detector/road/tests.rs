@@ -21,7 +21,14 @@ fn measured(id: u64, stream: StreamId, (width, height): (usize, usize), right: u
         let speckle = (x / 4).wrapping_mul(7919) ^ (y / 4).wrapping_mul(104_729);
         *pixel = [(speckle.wrapping_mul(2_654_435_761) >> 9) as u8; 3];
     }
-    Measured { frame, distances: Distances::default(), logits: None, road: None }
+    Measured {
+        frame,
+        distances: Distances::default(),
+        logits: None,
+        road: None,
+        features: None,
+        supplemented_by: 0,
+    }
 }
 
 fn alarms(streams: &[StreamId]) -> Alarms {

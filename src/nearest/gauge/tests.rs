@@ -8,6 +8,7 @@ use crate::bank::{
     RecipePart, RowsBuf, Step, StepKind, Transform,
 };
 use crate::grid::Grid;
+use crate::identity::ModelIdentity;
 use crate::nearest::made_up::{Noise, bank, features};
 use crate::nearest::{Device, open};
 
@@ -243,4 +244,107 @@ fn views_are_centred_by_all_of_their_tiles_and_crops_by_the_picture() {
     let again = search.step(&mut gauge, &picture, &views, &[]).unwrap();
     assert!(again.iter().zip(&found).all(|(again, first)| again.data[..] == first.data[..]));
     assert!(search.step(&mut gauge, &picture, &views[1..], &[]).is_err());
+}
+
+/// A patch nearer to what is marked than to the bank is treated as if it lay w times as far, whatever the recipe; and what is
+/// marked holds from the next frame on, until it is taken back.
+#[test]
+fn what_is_marked_as_normal_counts_by_its_nearest_feature() {
+    use crate::bank::{Look, Supplement, SupplementConfig, Supplements};
+
+    let mut noise = Noise::new(23);
+    let (raw, strange) = (noise.many(200 * WIDTH, 1.0, 0.3), noise.many(40 * WIDTH, 1.2, 0.5));
+    let grid = Grid { rows: 1, cols: 41 };
+    let frame = Features { grid, ..features(WIDTH, noise.many(41 * WIDTH, 2.0, 0.3)) };
+    let (marked, mean) = (noise.many(5 * WIDTH, 2.0, 0.3), noise.many(WIDTH, 0.2, 0.3));
+    let mean: Vec<f32> = mean;
+    for (combine, outliers) in [
+        (Combine::Concat, OutlierUse::Off),
+        (Combine::Sum, OutlierUse::Off),
+        (Combine::Max, OutlierUse::Ratio),
+        (Combine::Sum, OutlierUse::Difference(0.5)),
+    ] {
+        let (plain, transforms) = recipe(combine);
+        let recipe = Recipe { outliers, ..plain };
+        let bank = bank_of(&recipe, &transforms, &raw, &strange);
+        let config = SearchConfig { k: K, threads: 2, device: Device::Cpu, ..SearchConfig::default() };
+        let mut gauge = open(&config, &bank).unwrap().engine;
+        let (mut before, mut out) = (Distances::default(), Distances::default());
+        gauge.distances(&frame, &mut before).unwrap();
+        let supplements = Supplements::open(&SupplementConfig::default()).unwrap();
+        gauge.supplement(supplements.clone());
+        gauge.distances(&frame, &mut out).unwrap();
+        assert_eq!(out.data[..], before.data[..], "nothing is marked");
+
+        let places = (0..5).map(|col| (0, col)).collect();
+        // The first and the second are what the frame shows at 3 and 17, centred by the frame's own mean.
+        let mut shown = Vec::new();
+        gauge.mean_of(&frame, &mut shown);
+        let seen = [3, 17].map(|patch| &frame.data[patch * WIDTH..][..WIDTH]).concat();
+        let here = Look { frame: 1, places: vec![(0, 3), (0, 17)], features: seen, mean: shown.clone() };
+        let there = Look { frame: 2, places, features: marked.clone(), mean: mean.clone() };
+        let model = &bank.metadata().model;
+        let mark = crate::bank::supplement_tests::mark("one");
+        supplements.add(Supplement::of(model, mark.clone(), [&here, &there])).unwrap();
+        let generation = gauge.supplemented_by();
+        gauge.distances(&frame, &mut out).unwrap();
+        assert!(gauge.supplemented_by() > generation);
+
+        let f64s = |mean: &[f32]| mean.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+        let each = |raw: &[f32], mean: &[f32]| -> Vec<Vec<Vec<f64>>> {
+            raw.chunks(WIDTH).map(|row| parts(&recipe, &transforms, &f64s(mean), row)).collect()
+        };
+        let rows = [each(&here.features, &shown), each(&marked, &mean)].concat();
+        let known = each(&strange, &[0.0; WIDTH]);
+        let patches = each(&frame.data, &shown);
+        let part = |all: &[Vec<Vec<f64>>], p: usize| all.iter().map(|row| row[p].clone()).collect::<Vec<_>>();
+        let whole = |all: &[Vec<Vec<f64>>]| all.iter().map(|row| row.concat()).collect::<Vec<_>>();
+        let (references, apart) = (each(&raw, &[0.0; WIDTH]), combine != Combine::Concat);
+        let deviations = if apart { vec![0.25, 2.0] } else { vec![1.0] };
+        let tables =
+            |all: &[Vec<Vec<f64>>]| if apart { vec![part(all, 0), part(all, 1)] } else { vec![whole(all)] };
+        let (marked, references, known) = (tables(&rows), tables(&references), tables(&known));
+        let mut lowered = 0;
+        for (patch, ((got, before), x)) in out.data.iter().zip(before.data.iter()).zip(&patches).enumerate() {
+            let x = if apart { x.clone() } else { vec![x.concat()] };
+            let distances = |rows: &[Vec<Vec<f64>>], k| -> Vec<f64> {
+                x.iter().zip(rows).map(|(x, rows)| naive(x, rows, k)).collect()
+            };
+            let (near, far, o) = (distances(&marked, 1), distances(&references, K), distances(&known, 1));
+            let sum = |all: &[f64]| all.iter().zip(&deviations).map(|(d, s)| d / s).sum::<f64>();
+            let w = (sum(&near) / (0.8 * sum(&far))).min(1.0).powi(3);
+            let of = |p: usize| match outliers {
+                OutlierUse::Off => w * far[p],
+                OutlierUse::Ratio => w * far[p] / o[p],
+                OutlierUse::Difference(weight) => w * far[p] - weight * o[p],
+            };
+            let want = match combine {
+                Combine::Concat => of(0),
+                Combine::Sum => of(0) / 0.25 + of(1) / 2.0,
+                Combine::Max => ((of(0) - 0.5) / 0.25).max((of(1) - 3.0) / 2.0),
+            } as f32;
+            lowered += usize::from(w < 1.0);
+            assert!(
+                (got - want).abs() < 1e-3 * want.abs().max(1.0),
+                "{combine:?} {outliers} {patch}: {got} {want}"
+            );
+            assert!(w < 1.0 || got == before, "{combine:?} {outliers} {patch}: {got} {before}");
+            assert!(
+                ![3, 17].contains(&patch) || got < before,
+                "{combine:?} {outliers} {patch}: {got} {before}"
+            );
+        }
+        assert!((2..40).contains(&lowered), "{lowered}");
+        // Patches that are not finite stay infinite.
+        let mut broken = frame.clone();
+        broken.data[5 * WIDTH + 20] = f32::NAN;
+        gauge.distances(&broken, &mut out).unwrap();
+        assert_eq!(out.data[5], f32::INFINITY);
+        // What another model said does not count.
+        supplements.remove("one").unwrap();
+        let other = ModelIdentity { sha256: "another".into(), ..model.clone() };
+        supplements.add(Supplement::of(&other, mark, [&here])).unwrap();
+        gauge.distances(&frame, &mut out).unwrap();
+        assert_eq!(out.data[..], before.data[..]);
+    }
 }

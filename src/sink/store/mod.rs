@@ -26,7 +26,7 @@ use crate::region::{Event, EventKind};
 #[cfg(feature = "media")]
 use clips::ClipControl;
 use config::EventsConfig;
-use record::{CLIP, FILE, MARKED, Record, SNAPSHOT, is_id};
+use record::{CLIP, FEATURES, FILE, MARKED, Record, SNAPSHOT, is_id};
 
 /// Events that may wait for the disk.
 const WAITING: usize = 64;
@@ -63,6 +63,8 @@ struct Inner {
 enum Order {
     /// The event's folder, and the pictures in it.
     Pictures(String, Arc<EventPicture>),
+    /// A file of the event.
+    File(String, &'static str, Arc<Vec<u8>>),
     /// Its record has changed.
     Record(String),
     /// All before it is written: say so.
@@ -111,13 +113,19 @@ impl EventStore {
     /// Takes the events of a stream; its clips are made by `clips`.
     #[cfg(feature = "media")]
     pub fn sink(&self, stream: &str, clips: Option<ClipControl>) -> Box<dyn EventSink> {
-        Box::new(Keeper { store: self.clone(), stream: stream.to_owned(), open: Vec::new(), clips })
+        Box::new(Keeper {
+            store: self.clone(),
+            stream: stream.to_owned(),
+            open: Vec::new(),
+            ended: None,
+            clips,
+        })
     }
 
     /// Takes the events of a stream.
     #[cfg(not(feature = "media"))]
     pub fn sink(&self, stream: &str) -> Box<dyn EventSink> {
-        Box::new(Keeper { store: self.clone(), stream: stream.to_owned(), open: Vec::new() })
+        Box::new(Keeper { store: self.clone(), stream: stream.to_owned(), open: Vec::new(), ended: None })
     }
 
     /// Where clips and pictures are, if they are kept.
@@ -163,7 +171,7 @@ impl EventStore {
 
     /// A file of an event, if it is there.
     pub fn file(&self, id: &str, name: &str) -> Option<PathBuf> {
-        let known = [SNAPSHOT, MARKED, CLIP].contains(&name) && is_id(id) && self.get(id).is_some();
+        let known = [SNAPSHOT, MARKED, CLIP, FEATURES].contains(&name) && is_id(id) && self.get(id).is_some();
         let path = self.folder()?.join(id).join(name);
         (known && path.is_file()).then_some(path)
     }
@@ -267,6 +275,8 @@ struct Keeper {
     stream: String,
     /// Numbers and names of the events that go on.
     open: Vec<(u64, String)>,
+    /// Those of the one that ended last.
+    ended: Option<(u64, String)>,
     #[cfg(feature = "media")]
     clips: Option<ClipControl>,
 }
@@ -294,6 +304,7 @@ impl EventSink for Keeper {
                 let (_, id) = self.open.swap_remove(at);
                 inner.change(&id, |record| record.end(event, utc));
                 inner.order(Order::Record(id.clone()));
+                self.ended = Some((event.event, id.clone()));
                 #[cfg(feature = "media")]
                 self.clips.iter().for_each(|clips| clips.end(&id, event.time_secs));
             }
@@ -325,6 +336,17 @@ impl EventSink for Keeper {
                     inner.change(id, |record| record.no_clip = Some(why));
                 }
             }
+        }
+    }
+
+    fn wants_files(&self) -> bool {
+        self.store.folder().is_some()
+    }
+
+    fn attach(&mut self, event: &Event, name: &'static str, bytes: &Arc<Vec<u8>>) {
+        let known = self.open.iter().chain(&self.ended).find(|one| one.0 == event.event);
+        if let Some((_, id)) = known {
+            self.store.0.order(Order::File(id.clone(), name, Arc::clone(bytes)));
         }
     }
 

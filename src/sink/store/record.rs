@@ -15,6 +15,9 @@ pub const MARKED: &str = "marked.jpg";
 /// The video around it.
 pub const CLIP: &str = "clip.mp4";
 
+/// What it looks like to the model: a supplement of the bank, should somebody mark it as normal.
+pub const FEATURES: &str = "features.safetensors";
+
 /// An event that is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -51,6 +54,9 @@ pub struct Record {
     /// Whether there is a snapshot, and one with marks.
     #[serde(default)]
     pub snapshot: bool,
+    /// Whether it is kept what it looks like to the model.
+    #[serde(default)]
+    pub features: bool,
     /// The clip, once it is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,
@@ -92,6 +98,7 @@ impl Record {
             area: event.area,
             peak: Some(event.peak).filter(|peak| peak.is_finite()),
             snapshot: false,
+            features: false,
             clip: None,
             no_clip: None,
             clip_from: None,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::record::{MARKED, SNAPSHOT, size};
+use super::record::{FEATURES, MARKED, SNAPSHOT, size};
 use super::{Inner, Order, PART, retention};
 use crate::file::{WriteError, write_whole};
 use crate::frame::Frame;
@@ -56,12 +56,13 @@ pub(super) fn work(store: &Weak<Inner>, orders: &Receiver<Order>) {
 
 fn write(store: &Inner, order: Order, rgb: &mut Vec<u8>) -> Result<(), WriteError> {
     let Some(folder) = &store.config.folder else { return Ok(()) };
-    let (id, pictures) = match order {
+    let (id, pictures, file) = match order {
         Order::Pictures(id, pictures) => {
             store.pictures.fetch_sub(1, Ordering::Relaxed);
-            (id, Some(pictures))
+            (id, Some(pictures), None)
         }
-        Order::Record(id) => (id, None),
+        Order::File(id, name, bytes) => (id, None, Some((name, bytes))),
+        Order::Record(id) => (id, None, None),
         Order::Flush(_) => return Ok(()),
     };
     let place = folder.join(&id);
@@ -74,6 +75,10 @@ fn write(store: &Inner, order: Order, rgb: &mut Vec<u8>) -> Result<(), WriteErro
         picture(&place.join(SNAPSHOT), &pictures.plain, rgb)?;
         picture(&place.join(MARKED), &pictures.marked, rgb)?;
         store.change(&id, |record| record.snapshot = true);
+    }
+    if let Some((name, bytes)) = file {
+        write_whole(&place.join(name), |out| out.write_all(&bytes))?;
+        store.change(&id, |record| record.features |= name == FEATURES);
     }
     let bytes = size(&place);
     match store.change(&id, |record| record.bytes = bytes) {

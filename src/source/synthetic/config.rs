@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use super::stranger::{KINDS, Kind};
+
 /// The wishes behind one synthetic drive; the same wishes give the same frames, bit for bit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SyntheticConfig {
@@ -15,6 +17,8 @@ pub struct SyntheticConfig {
     pub fps: u32,
     /// Whether things appear that the normal world does not have.
     pub strangers: bool,
+    /// Of what kinds these are; empty: of all.
+    pub kinds: Vec<Kind>,
     /// How many frames until the drive ends; endless if absent.
     pub frames: Option<u64>,
     /// Frame n of the source is frame `n * stride` of the drive: more variety in fewer frames.
@@ -29,6 +33,7 @@ impl Default for SyntheticConfig {
             height: 360,
             fps: 30,
             strangers: true,
+            kinds: Vec::new(),
             frames: None,
             stride: 1,
         }
@@ -43,7 +48,7 @@ pub enum SyntheticError {
     NotAPair(String),
     /// A key that does not exist.
     #[error(
-        "synthetic source: unknown key {0:?}; there are seed, width, height, fps, strangers, frames and stride"
+        "synthetic source: unknown key {0:?}; there are seed, width, height, fps, strangers, kinds, frames and stride"
     )]
     UnknownKey(String),
     /// A value that the key cannot have.
@@ -77,6 +82,7 @@ impl SyntheticConfig {
                         number("fps", value, "a whole number from 1 to 240", |n| (1..=240).contains(n))?
                 }
                 "strangers" => config.strangers = switch("strangers", value)?,
+                "kinds" => config.kinds = kinds(value)?,
                 "frames" => {
                     config.frames = Some(number("frames", value, "a whole number from 1", |n| *n > 0)?)
                 }
@@ -110,6 +116,14 @@ fn number<T: FromStr>(
     }
 }
 
+/// Kinds joined by `+`.
+fn kinds(value: &str) -> Result<Vec<Kind>, SyntheticError> {
+    let kind = |name: &str| KINDS.into_iter().find(|kind| kind.name() == name);
+    let wants = "animal, tyre, sofa, ladder, ball, carton, barrel, trolley, log, rubble or tent, or several joined by +";
+    let wrong = || SyntheticError::BadValue { key: "kinds", value: value.to_string(), wants };
+    value.split('+').map(|name| kind(name.trim()).ok_or_else(wrong)).collect()
+}
+
 fn switch(key: &'static str, value: &str) -> Result<bool, SyntheticError> {
     match value {
         "on" | "true" => Ok(true),
@@ -129,14 +143,16 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let read =
-            SyntheticConfig::parse("seed=7, width=320,height=180,fps=25,strangers=off,frames=600,stride=11");
+        let read = SyntheticConfig::parse(
+            "seed=7, width=320,height=180,fps=25,strangers=off,kinds=tyre+log,frames=600,stride=11",
+        );
         let want = SyntheticConfig {
             seed: 7,
             width: 320,
             height: 180,
             fps: 25,
             strangers: false,
+            kinds: vec![Kind::Tyre, Kind::Log],
             frames: Some(600),
             stride: 11,
         };
@@ -151,6 +167,8 @@ mod tests {
             ("height=99999", "height"),
             ("fps=0", "fps"),
             ("strangers=maybe", "strangers"),
+            ("kinds=tyre+tire", "kinds"),
+            ("kinds=", "kinds"),
             ("frames=0", "frames"),
             ("stride=0", "stride"),
             ("seed", "seed"),

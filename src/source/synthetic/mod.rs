@@ -36,6 +36,7 @@ use canvas::Canvas;
 use finish::Sensor;
 use land::Land;
 use scene::Scene;
+use stranger::{KINDS, Kind};
 use textures::Textures;
 use view::View;
 
@@ -77,7 +78,9 @@ impl World {
     pub fn render(&mut self, n: u64, frame: &mut Frame, truth: Option<&mut Truth>) {
         let SyntheticConfig { seed, width, height, fps, strangers, stride, .. } = self.config;
         let view = View::at(seed, n.wrapping_mul(stride), fps.max(1), width, height);
-        self.paint(&view, seed, strangers);
+        let kinds = std::mem::take(&mut self.config.kinds);
+        self.paint(&view, seed, (strangers, if kinds.is_empty() { &KINDS } else { &kinds }));
+        self.config.kinds = kinds;
         let layout = I420Layout::new(width, height);
         frame.pixels.resize(layout.len, 0);
         self.sensor.expose(&self.canvas, seed, view.tick, view.light.noise, &layout, &mut frame.pixels);
@@ -89,9 +92,9 @@ impl World {
         }
     }
 
-    fn paint(&mut self, view: &View, seed: u64, strangers: bool) {
+    fn paint(&mut self, view: &View, seed: u64, (strangers, kinds): (bool, &[Kind])) {
         let World { land, textures, canvas, skyline, .. } = self;
-        let scene = Scene { view, land, textures, seed };
+        let scene = Scene { view, land, textures, seed, kinds };
         canvas.clear();
         sky::paint(canvas, view, land, textures, seed, skyline);
         road::paint(canvas, view, land, textures, seed);

@@ -2,6 +2,7 @@
 
 use super::canvas::Quad;
 use super::land::Land;
+use super::stranger::Kind;
 use super::textures::Textures;
 use super::view::{FAR, View};
 
@@ -15,6 +16,8 @@ pub struct Scene<'a> {
     pub textures: &'a Textures,
     /// The drive's seed.
     pub seed: u64,
+    /// Of what kinds strangers are.
+    pub kinds: &'a [Kind],
 }
 
 impl Scene<'_> {

@@ -29,6 +29,25 @@ pub enum Kind {
     Tent,
 }
 
+impl Kind {
+    /// What a source calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Animal => "animal",
+            Kind::Tyre => "tyre",
+            Kind::Sofa => "sofa",
+            Kind::Ladder => "ladder",
+            Kind::Ball => "ball",
+            Kind::Carton => "carton",
+            Kind::Barrel => "barrel",
+            Kind::Trolley => "trolley",
+            Kind::Log => "log",
+            Kind::Rubble => "rubble",
+            Kind::Tent => "tent",
+        }
+    }
+}
+
 /// All kinds.
 pub const KINDS: [Kind; 11] = [
     Kind::Animal,

@@ -41,7 +41,8 @@ pub fn strangers(scene: &Scene, mut each: impl FnMut(&Stranger)) {
 
 fn place(scene: &Scene, number: i64, s: f64) -> Stranger {
     let mut dice = Dice::new(scene.seed, 210, number);
-    let kind = KINDS[dice.below(KINDS.len())];
+    // Drives of some kinds have theirs where those of all have others.
+    let kind = scene.kinds[dice.below(KINDS.len()) % scene.kinds.len().max(1)];
     let (width, height) = kind.size(&mut dice);
     let z = scene.view.ahead(s);
     let half = 0.5 * width;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::classes::FENCE;
-use super::stranger::KINDS;
 use super::strangers;
 use super::*;
 use crate::frame::PixelFormat;
@@ -60,7 +59,7 @@ fn without_strangers_the_world_is_the_same_but_for_them_and_their_shadows() {
         let view = View::at(9, n, with.fps, width, height);
         let textures = Textures::new();
         let land = Land::new(9);
-        let scene = Scene { view: &view, land: &land, textures: &textures, seed: 9 };
+        let scene = Scene { view: &view, land: &land, textures: &textures, seed: 9, kinds: &KINDS };
         // Boxes that hold each stranger, its shadow, and what the lens spreads of both.
         let mut boxes = Vec::new();
         strangers::strangers(&scene, |it| {
@@ -111,7 +110,7 @@ fn strangers_of_all_kinds_come_near_and_far_with_gaps_between() {
     let (mut kinds, mut near, mut far, mut clear) = (BTreeSet::new(), 0, 0, 0);
     for second in 0..300u64 {
         let view = View::at(4, second * 30, 30, 320, 180);
-        let scene = Scene { view: &view, land: &land, textures: &textures, seed: 4 };
+        let scene = Scene { view: &view, land: &land, textures: &textures, seed: 4, kinds: &KINDS };
         let mut seen = false;
         strangers::strangers(&scene, |it| {
             kinds.insert(it.kind);

@@ -1,6 +1,7 @@
 // Events: the list, and each with its clip and pictures.
 
 import { ask } from './ask.js';
+import { explainEvent } from './why.js';
 
 const section = document.getElementById('events');
 const dialog = document.getElementById('event');
@@ -20,7 +21,7 @@ function entry(one) {
   button.dataset.id = one.id;
   if (one.snapshot) button.append(make('img', { src: file(one, 'marked.jpg'), alt: '', loading: 'lazy' }));
   button.append(make('span', { textContent: when(one.utc) }));
-  const facts = [one.stream, one.peak === undefined ? 'not judged' : `score ${one.peak.toFixed(2)}`, lasted(one), one.protected ? 'kept' : ''];
+  const facts = [one.stream, one.peak === undefined ? 'not judged' : `score ${one.peak.toFixed(2)}`, lasted(one), one.protected ? 'kept' : '', one.normal ? 'normal' : ''];
   button.append(make('span', { textContent: facts.filter(Boolean).join(' · ') }));
   if (one.open) button.append(make('span', { className: 'open', textContent: 'ongoing' }));
   button.addEventListener('click', () => open(one.id));
@@ -79,6 +80,7 @@ async function open(id) {
   const first = Object.keys(has).find((name) => has[name]);
   for (const choice of dialog.querySelectorAll('[name="shown"]')) choice.checked = choice.value === first;
   find('.protect').checked = now.protected;
+  find('.explain').hidden = !now.features;
   find('.said').textContent = now.no_clip ? `No clip: ${now.no_clip}` : now.open ? 'It is ongoing; the clip comes when it has ended.' : now.snapshot && !now.clip ? 'The clip is still being written.' : '';
   find('.picture').hidden = !first;
   if (first) show(first);
@@ -100,6 +102,14 @@ async function change(work) {
 find('.protect').addEventListener('change', () => change(async () => {
   now = await ask(`events/${encodeURIComponent(now.id)}`, 'PATCH', { protected: find('.protect').checked });
 }));
+find('.explain').addEventListener('click', () => {
+  const { id, event } = now;
+  const picture = make('img', { src: file(now, 'marked.jpg') });
+  picture.decode().catch(() => {}).then(() => {
+    dialog.close();
+    explainEvent(id, event, picture, refresh);
+  });
+});
 find('.forget').addEventListener('click', () => change(async () => {
   await ask(`events/${encodeURIComponent(now.id)}`, 'DELETE');
   dialog.close();

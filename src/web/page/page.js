@@ -3,6 +3,7 @@
 import { follow } from './events.js';
 import { Controls } from './steer.js';
 import { Player, canPlay } from './video.js';
+import { explainSpot } from './why.js';
 
 const byId = (id) => document.getElementById(id);
 const shown = new Map();
@@ -70,7 +71,29 @@ class Stream {
     video.setAttribute('aria-label', `Live picture of ${name}`);
     video.addEventListener('resize', () => { this.find('.picture').style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`; });
     this.controls = new Controls(this.article, name);
+    this.find('.picture').addEventListener('click', (event) => this.point(event));
+    this.find('.explain').addEventListener('click', () => {
+      const highest = this.found?.regions.reduce((a, b) => ((b.peak ?? Infinity) > (a.peak ?? Infinity) ? b : a));
+      if (highest) this.explain(highest.x + highest.width / 2, highest.y + highest.height / 2);
+    });
     byId('streams').append(part);
+  }
+
+  // Somebody points at the picture: if a region lies there, it is explained.
+  point(event) {
+    const drawing = this.find('.region').classList.contains('open');
+    if (drawing || !this.found) return;
+    const box = this.find('.picture').getBoundingClientRect();
+    const x = (event.clientX - box.left) / box.width * this.found.width;
+    const y = (event.clientY - box.top) / box.height * this.found.height;
+    const room = this.found.width / 40;
+    const hit = (one) => x > one.x - room && x < one.x + one.width + room && y > one.y - room && y < one.y + one.height + room;
+    if (this.found.regions.some(hit)) this.explain(x, y);
+  }
+
+  explain(x, y) {
+    const video = this.find('video');
+    explainSpot(this.find('h2').textContent, x, y, video.hidden ? this.find('.still') : video);
   }
 
   // Begins to play, once it is known where.
@@ -104,6 +127,10 @@ class Stream {
     if (now.state !== 'running') problems.unshift(`${now.state}${now.why ? `: ${now.why}` : ''}`);
     list(this.find('.problems'), problems);
     const { pictures, verdicts, viewers, found, scores } = now;
+    this.found = found?.regions.length ? found : null;
+    this.find('.ask').hidden = !found;
+    this.find('.explain').disabled = !this.found;
+    this.find('.picture').classList.toggle('asks', Boolean(this.found));
     const pairs = [
       ['Pictures', `${number(pictures.per_second)} per second`],
       ['Latency', `${number(pictures.latency_p50_ms, 0)} ms, 95 %: ${number(pictures.latency_p95_ms, 0)} ms`],

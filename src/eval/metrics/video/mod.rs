@@ -227,7 +227,7 @@ impl Judge {
         let follow =
             |tracker, components: &Components| follow(tracker, time, (components, threshold), &frame);
         let followed = follow(&mut self.raised, &evidence);
-        self.alarms.raised(followed.iter().filter(|one| one.is_event).map(|one| one.track));
+        self.alarms.raised(followed.iter().filter(|one| one.event.is_some()).map(|one| one.track));
         let region_ids = ids(&follow(&mut self.regions, &regions));
         if let Some(labels) = labels {
             self.frames_with_truth += 1;

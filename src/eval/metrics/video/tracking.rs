@@ -170,7 +170,7 @@ impl Matcher {
         for (region, object) in evidence.of_pixel.iter().zip(&objects.of_pixel) {
             let region = (*region as usize).checked_sub(1).and_then(|region| followed.get(region));
             if let (true, Some(object)) =
-                (region.is_some_and(|one| one.is_event), (*object as usize).checked_sub(1))
+                (region.is_some_and(|one| one.event.is_some()), (*object as usize).checked_sub(1))
             {
                 covered[object] += 1;
             }

@@ -1,0 +1,276 @@
+//! What was marked as normal on the spot: a supplement of the bank, kept beside it.
+//!
+//! A supplement holds features as they come from the model, with the mean of their picture: any recipe can be applied to
+//! them, so that they outlive the bank that they were marked under. Its file is that of a bank whose rows are features as
+//! they are (`features` F32 `[N, C]`, `origins`, `pictures.means`, `pictures.own`), with the [`Mark`]s in its metadata; the
+//! rows of a mark lie together, in the order of the marks.
+
+mod config;
+mod store;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Bank, BankContents, BankError, BuildRecord, DataType, Extras, FORMAT, Metadata, Origin, PictureMeans,
+    RowsBuf, SourceFile, store::not_a_bank,
+};
+use crate::digest::{digest_of, hex};
+use crate::file::{WriteError, write_lasting};
+use crate::identity::ModelIdentity;
+use crate::region::Rect;
+pub use config::SupplementConfig;
+pub use store::{AddError, Supplements, is_file};
+
+/// Something that was marked as normal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Its name among all marks: the event's, or when and where it was seen.
+    pub id: String,
+    /// The stream in which it was seen, if that has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// Whether `id` is that of an event.
+    #[serde(default)]
+    pub event: bool,
+    /// When it was seen (RFC 3339, UTC), if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
+    /// When it was marked; absent in the features of an event that nobody has marked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marked: Option<String>,
+    /// Where it lay, in pixels of the frame.
+    #[serde(rename = "box")]
+    pub rect: Rect,
+    /// Width and height of the frame in pixels.
+    pub frame_size: (usize, usize),
+    /// Rows and columns of its patches.
+    pub grid: (usize, usize),
+    /// Its highest score then; absent where something could not be judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak: Option<f32>,
+    /// Rows that it has.
+    pub rows: usize,
+}
+
+/// Patches of one frame that show the same thing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Look {
+    /// The frame's number.
+    pub frame: u64,
+    /// Row and column of each patch in the frame's grid.
+    pub places: Vec<(u32, u32)>,
+    /// `places.len() x C` numbers.
+    pub features: Vec<f32>,
+    /// The mean feature of the frame, C numbers.
+    pub mean: Vec<f32>,
+}
+
+/// Features that count as normal, beside those of a bank.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Supplement {
+    model: ModelIdentity,
+    marks: Vec<Mark>,
+    features: Vec<f32>,
+    origins: Vec<Origin>,
+    means: PictureMeans,
+}
+
+impl Supplement {
+    /// What `looks` show, by this model. Vectors with NaN or infinite numbers are left out; `mark.rows` is set.
+    pub fn of<'a>(
+        model: &ModelIdentity,
+        mut mark: Mark,
+        looks: impl IntoIterator<Item = &'a Look>,
+    ) -> Supplement {
+        let width = model.width.max(1);
+        let mut all = Supplement {
+            model: model.clone(),
+            marks: Vec::new(),
+            features: Vec::new(),
+            origins: Vec::new(),
+            means: PictureMeans::default(),
+        };
+        for look in looks {
+            if look.mean.len() != width || !look.mean.iter().all(|x| x.is_finite()) {
+                continue;
+            }
+            let own = (all.means.means.len() / width) as u32;
+            all.means.means.extend_from_slice(&look.mean);
+            for ((row, col), feature) in look.places.iter().zip(look.features.chunks_exact(width)) {
+                if feature.iter().all(|x| x.is_finite()) {
+                    all.features.extend_from_slice(feature);
+                    // More frames than fit are no matter of a mark.
+                    all.origins.push(Origin { source: 0, frame: look.frame as u32, row: *row, col: *col });
+                    all.means.own.push(own);
+                }
+            }
+        }
+        mark.rows = all.origins.len();
+        all.marks.push(mark);
+        all
+    }
+
+    /// Reads a supplement.
+    ///
+    /// # Errors
+    /// [`BankError`], as for a bank; if it is one and no supplement.
+    pub fn read(path: &Path) -> Result<Supplement, BankError> {
+        let bank = Bank::open_any(path)?;
+        let refuse = |why: &str| Err(not_a_bank(path, why));
+        let marks = bank.metadata().build.marks.clone();
+        if !bank.is_supplement() {
+            return Err(BankError::NoSupplement { path: path.to_owned() });
+        }
+        if bank.metadata().recipe.is_some() {
+            return refuse("a supplement whose features are transformed");
+        }
+        let Some(means) = bank.means().filter(|all| all.means.iter().all(|x| x.is_finite())) else {
+            return refuse("a supplement without the means of its pictures");
+        };
+        let mut features = vec![0.0; bank.features().len()];
+        bank.features().copy_to(0, &mut features);
+        let origins = (0..bank.rows()).filter_map(|row| bank.provenance(row)).collect();
+        Ok(Supplement {
+            model: bank.metadata().model.clone(),
+            marks,
+            features,
+            origins,
+            means: means.clone(),
+        })
+    }
+
+    /// The bytes of its file.
+    ///
+    /// # Errors
+    /// If it holds more than a file can.
+    pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
+        let width = self.model.width;
+        let mut first = 0;
+        let sources = self.marks.iter().map(|mark| {
+            let numbers = &self.features[first * width..][..mark.rows * width];
+            first += mark.rows;
+            let sha256 = hex(&digest_of(&[bytemuck::cast_slice::<f32, u8>(numbers)]));
+            SourceFile { sha256, name: mark.id.clone() }
+        });
+        let sources = sources.collect();
+        let build = BuildRecord { size: self.rows(), marks: self.marks.clone(), ..BuildRecord::default() };
+        let metadata = Metadata {
+            format: FORMAT,
+            farout: env!("CARGO_PKG_VERSION").to_owned(),
+            model: self.model.clone(),
+            build,
+            recipe: None,
+            calibration: None,
+            sources,
+        };
+        let mut features = RowsBuf::zeros(DataType::F32, self.features.len());
+        features.overwrite(0, &self.features);
+        let extras = Extras { means: Some(self.means.clone()), ..Extras::default() };
+        let contents = BankContents { features, origins: self.origins.clone(), metadata, extras };
+        contents.to_bytes().map_err(std::io::Error::other)
+    }
+
+    /// Writes its file whole, so that not even a power cut takes it away.
+    ///
+    /// # Errors
+    /// Names `path` and the reason.
+    pub fn write(&self, path: &Path) -> Result<(), WriteError> {
+        use std::io::Write as _;
+        write_lasting(path, |out| out.write_all(&self.to_bytes()?))
+    }
+
+    /// The model that made the features.
+    pub fn model(&self) -> &ModelIdentity {
+        &self.model
+    }
+
+    /// What was marked, in the order of the rows.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.origins.len()
+    }
+
+    /// All rows, `rows x C` numbers.
+    pub fn features(&self) -> &[f32] {
+        &self.features
+    }
+
+    /// Where each row came from; sources are numbers of marks.
+    pub fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+
+    /// The means of the pictures that the rows come from.
+    pub fn means(&self) -> &PictureMeans {
+        &self.means
+    }
+
+    /// What an event looks like, marked under its name at this time.
+    pub fn marked(mut self, id: &str, time: &str) -> Supplement {
+        for mark in &mut self.marks {
+            (mark.id, mark.marked) = (id.to_owned(), Some(time.to_owned()));
+        }
+        self
+    }
+
+    /// Takes what `other` holds, but for marks that it has already.
+    ///
+    /// # Errors
+    /// What differs, if another model made the features of `other`.
+    pub fn join(&mut self, other: &Supplement) -> Result<(), Vec<String>> {
+        let differences = other.model.differences(&self.model);
+        if !differences.is_empty() {
+            return Err(differences);
+        }
+        let known: std::collections::BTreeSet<String> =
+            self.marks.iter().map(|mark| mark.id.clone()).collect();
+        self.take(other, &|mark| !known.contains(&mark.id));
+        Ok(())
+    }
+
+    /// What is left without the mark of this name; the whole, if it has none such.
+    pub fn without(&self, id: &str) -> Supplement {
+        let (features, origins) = (Vec::new(), Vec::new());
+        let means = PictureMeans::default();
+        let mut left = Supplement { model: self.model.clone(), marks: Vec::new(), features, origins, means };
+        left.take(self, &|mark| mark.id != id);
+        left
+    }
+
+    /// Takes the marks of `other` that are `wanted`.
+    fn take(&mut self, other: &Supplement, wanted: &dyn Fn(&Mark) -> bool) {
+        let width = self.model.width;
+        let mut first = 0;
+        for mark in &other.marks {
+            let rows = first..first + mark.rows;
+            first = rows.end;
+            if !wanted(mark) {
+                continue;
+            }
+            let source = self.marks.len() as u32;
+            self.marks.push(mark.clone());
+            self.features.extend_from_slice(&other.features[rows.start * width..rows.end * width]);
+            let mut numbers = std::collections::BTreeMap::new();
+            for row in rows {
+                self.origins.push(Origin { source, ..other.origins[row] });
+                let theirs = other.means.own[row];
+                let own = *numbers.entry(theirs).or_insert_with(|| {
+                    let number = (self.means.means.len() / width) as u32;
+                    let at = theirs as usize * width;
+                    self.means.means.extend_from_slice(&other.means.means[at..at + width]);
+                    number
+                });
+                self.means.own.push(own);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

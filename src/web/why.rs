@@ -1,0 +1,249 @@
+//! "Why does it alarm?", by the API: the references that a region's patches lie nearest to.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::events::Rect;
+use super::marks::{Mark, marks};
+use super::problem::Problem;
+use super::{Answer, Subject, apart};
+use crate::bank::{Bank, Origin, Supplement};
+use crate::nearest::{Neighbour, explain};
+use crate::steer::Spot;
+
+/// Patches that are explained.
+const PATCHES: usize = 8;
+/// References of each.
+const REFERENCES: usize = 3;
+
+/// What something is compared with.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Why {
+    /// What is explained; its `id` can be marked as normal, as `seen` or `event`.
+    what: Mark,
+    /// How the distances of parts become one: "concat", "sum" or "max".
+    combine: &'static str,
+    /// Its patches, the strangest first.
+    patches: Vec<Patch>,
+}
+
+/// A patch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Patch {
+    /// The judged frame's number.
+    frame: u32,
+    /// Where it lies, in pixels of the frame.
+    #[serde(rename = "box")]
+    rect: Rect,
+    /// The references that it looks least unlike, the nearest first.
+    references: Vec<Reference>,
+}
+
+/// A reference.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Reference {
+    /// Its row in the bank.
+    row: usize,
+    /// The file that it comes from: the name of its folder and its own.
+    source: String,
+    /// Number of the frame in that file, 0 for a picture.
+    frame: u32,
+    /// Row and column of its patch in the grid of that picture.
+    patch: [u32; 2],
+    /// How far the patch lies from it, in the unit of the score, before known outliers and the discriminant count.
+    distance: f32,
+    /// L2 distances of its parts, where these are searched one by one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
+    /// A small picture of the image, a path on this server; absent if the bank was built without (--thumbnails).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thumbnail: Option<String>,
+    /// Where the patch lies in it: left, top, width and height as shares of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<[f32; 4]>,
+}
+
+/// A part of the features.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Part {
+    /// Its name.
+    name: String,
+    /// L2 distance in it.
+    distance: f32,
+}
+
+/// Where somebody points.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(super) struct Where {
+    /// Column of a pixel of a region, in pixels of the judged frame.
+    x: u32,
+    /// Its row.
+    y: u32,
+}
+
+/// Which image of the bank.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(super) struct Image {
+    /// Row of the bank.
+    row: usize,
+}
+
+/// Why what a stream shows at a place alarms: what it is compared with.
+#[utoipa::path(get, path = "/api/v1/streams/{name}/why", tag = "normal",
+    params(("name" = String, Path, description = "The stream's name, or \"stream\" if it has none."), Where),
+    responses(
+        (status = OK, body = Why),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn of_spot(
+    State(subject): State<Arc<Subject>>,
+    Path(name): Path<String>,
+    spot: Result<Query<Where>, QueryRejection>,
+) -> Answer<Why> {
+    let said = |why: QueryRejection| Problem::new(why.status(), "bad request", why.body_text());
+    let Query(Where { x, y }) = spot.map_err(said)?;
+    let marks = Arc::clone(marks(&subject)?);
+    let bank = bank(&subject)?;
+    apart(move || why(&*marks.seen_at(&name, Spot { x, y })?, None, &bank)).await?.map(Json)
+}
+
+/// Why an event alarmed: what it is compared with.
+#[utoipa::path(get, path = "/api/v1/events/{id}/why", tag = "normal",
+    params(("id" = String, Path, description = "Its id.")),
+    responses(
+        (status = OK, body = Why),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn of_event(State(subject): State<Arc<Subject>>, Path(id): Path<String>) -> Answer<Why> {
+    let marks = Arc::clone(marks(&subject)?);
+    let bank = bank(&subject)?;
+    apart(move || why(&marks.seen_in(&id)?, Some(&id), &bank)).await?.map(Json)
+}
+
+/// A small picture of the image that a row of the bank comes from.
+#[utoipa::path(get, path = "/api/v1/bank/thumbnail", tag = "normal", params(Image), responses(
+    (status = OK, body = Vec<u8>, content_type = "image/jpeg"),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn thumbnail(
+    State(subject): State<Arc<Subject>>,
+    image: Result<Query<Image>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let said = |why: QueryRejection| Problem::new(why.status(), "bad request", why.body_text());
+    let Query(Image { row }) = image.map_err(said)?;
+    let bank = bank(&subject)?;
+    let found = bank.provenance(row).and_then(|origin| bank.thumbnails().of(origin.source, origin.frame));
+    match found {
+        // Another bank has others.
+        Some(one) => {
+            Ok(([(CONTENT_TYPE, "image/jpeg"), (CACHE_CONTROL, "no-cache")], one.jpeg.clone())
+                .into_response())
+        }
+        None => {
+            let why = format!(
+                "the bank has no small picture of row {row}; build it with: farout bank build --thumbnails"
+            );
+            Err(Problem::new(StatusCode::NOT_FOUND, "no picture", why))
+        }
+    }
+}
+
+/// The bank that judges now.
+fn bank(subject: &Subject) -> Result<Arc<Bank>, Problem> {
+    let none = || {
+        let why = "no bank is searched here now: scores come from the model's logits alone, or the detector is being opened";
+        Problem::new(StatusCode::CONFLICT, "no bank", why)
+    };
+    marks(subject)?.bank().ok_or_else(none)
+}
+
+/// Rows of `one`: of each frame, those that come first, which are the strangest.
+fn strangest(one: &Supplement) -> Vec<usize> {
+    let mut frames: Vec<Vec<usize>> = Vec::new();
+    let own = &one.means().own;
+    for (row, picture) in own.iter().enumerate() {
+        match row.checked_sub(1).map(|before| own[before]) == Some(*picture) {
+            true => frames.last_mut().into_iter().for_each(|frame| frame.push(row)),
+            false => frames.push(vec![row]),
+        }
+    }
+    let each = PATCHES.div_ceil(frames.len().max(1));
+    frames.iter().flat_map(|rows| rows.iter().take(each)).copied().take(PATCHES).collect()
+}
+
+/// What the patches of `one` are compared with in `bank`.
+fn why(one: &Supplement, event: Option<&str>, bank: &Bank) -> Result<Why, Problem> {
+    let refused = |why: String| Problem::new(StatusCode::CONFLICT, "not comparable", why);
+    let differences = one.model().differences(&bank.metadata().model);
+    if !differences.is_empty() {
+        return Err(refused(format!("another model saw it: {}", differences.join("; "))));
+    }
+    let Some(mark) = one.marks().first().filter(|_| one.rows() > 0) else {
+        return Err(refused("none of its patches has features that can be compared".to_owned()));
+    };
+    let rows = strangest(one);
+    let width = bank.width();
+    let features: Vec<f32> =
+        rows.iter().flat_map(|row| &one.features()[row * width..][..width]).copied().collect();
+    let mut means = one.means().clone();
+    means.own = rows.iter().map(|row| means.own[*row]).collect();
+    let found = explain(bank, &features, &means, REFERENCES).map_err(|why| refused(why.to_string()))?;
+    let mut what = Mark::from(mark);
+    if let Some(event) = event {
+        what.rename(event);
+    }
+    let patch = |(row, found): (usize, Vec<Neighbour>)| {
+        let Origin { frame, row, col, .. } = one.origins()[row];
+        let references = found.into_iter().filter_map(|near| reference(bank, near)).collect();
+        Patch { frame, rect: pixels((row, col), mark.grid, mark.frame_size), references }
+    };
+    let patches = rows.into_iter().zip(found).map(patch).collect();
+    Ok(Why { what, combine: bank.recipe().combine.name(), patches })
+}
+
+/// What a patch covers.
+fn pixels((row, col): (u32, u32), (rows, cols): (usize, usize), (width, height): (usize, usize)) -> Rect {
+    let span = |at: u32, of: usize, length: usize| {
+        let (from, to) = (at as usize * length / of.max(1), (at as usize + 1) * length / of.max(1));
+        (from as u32, (to - from) as u32)
+    };
+    let ((x, width), (y, height)) = (span(col, cols, width), span(row, rows, height));
+    crate::region::Rect { x, y, width, height }.into()
+}
+
+fn reference(bank: &Bank, near: Neighbour) -> Option<Reference> {
+    let origin = bank.provenance(near.row)?;
+    let source = bank.source(&origin).map_or_else(String::new, |source| source.name.clone());
+    let known = bank.thumbnails().of(origin.source, origin.frame);
+    let parts = match bank.recipe().combine.searches_apart() {
+        false => Vec::new(),
+        true => {
+            let part = |(part, distance): (&crate::bank::RecipePart, &f32)| Part {
+                name: part.name.clone(),
+                distance: *distance,
+            };
+            bank.recipe().parts.iter().zip(&near.parts).map(part).collect()
+        }
+    };
+    Some(Reference {
+        row: near.row,
+        source,
+        frame: origin.frame,
+        patch: [origin.row, origin.col],
+        distance: near.distance,
+        parts,
+        thumbnail: known.map(|_| format!("/api/v1/bank/thumbnail?row={}", near.row)),
+        place: known.map(|one| {
+            let (rows, cols) = (one.grid.0.max(1) as f32, one.grid.1.max(1) as f32);
+            [origin.col as f32 / cols, origin.row as f32 / rows, 1.0 / cols, 1.0 / rows]
+        }),
+    })
+}
