@@ -1,10 +1,13 @@
 //! Banks in parts, banks made smaller and banks of other recipes, through the program.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::support::given::{DRIVE, given, text};
 use crate::support::program::{Outcome, farout};
+use farout::bank::Bank;
+use farout::pool::Pool;
 
 /// `farout bank build` of the demo's pictures with `extra` flags.
 fn build(extra: &[&str], out: &str) -> Outcome {
@@ -189,4 +192,43 @@ fn what_cannot_be_built_names_its_flag() {
         assert!(refused.stderr.contains("such as 2/8"), "{}", refused.stderr);
     }
     assert!(!PathBuf::from(out).exists());
+}
+
+/// Small pictures of the images: the same from one run and from shards, and those that are needed after pruning.
+#[test]
+fn thumbnails_show_where_rows_come_from() {
+    let folder = Folder::new();
+    let (whole, merged, small) = (folder.at("whole.bank"), folder.at("merged.bank"), folder.at("small.bank"));
+    build(&["--thumbnails"], &whole).succeeded();
+    let shards = ["1/2", "2/2"].map(|shard| {
+        let path = folder.at(&format!("{}.shard", &shard[..1]));
+        build(&["--thumbnails", "--shard", shard], &path).succeeded();
+        path
+    });
+    farout(["bank", "merge", &shards[1], &shards[0], "-o", &merged]).succeeded();
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&merged).unwrap(), "another bank than one run's");
+    farout(["bank", "prune", "-i", &whole, "--to", "30", "-o", &small]).succeeded();
+    let mut counts = Vec::new();
+    for path in [&whole, &small] {
+        let bank = Bank::open(Path::new(path), 1).unwrap();
+        let pictures = bank.thumbnails();
+        let mut images = BTreeSet::new();
+        for row in 0..bank.rows() {
+            let origin = bank.provenance(row).unwrap();
+            let one = pictures.of(origin.source, origin.frame).unwrap();
+            assert!(origin.row < one.grid.0 && origin.col < one.grid.1);
+            images.insert((origin.source, origin.frame));
+        }
+        let first = images.first().unwrap();
+        let one = pictures.of(first.0, first.1).unwrap();
+        let (picture, _) = farout::jpeg::decode(&one.jpeg, &Pool::new()).unwrap();
+        assert_eq!((picture.width, picture.height), (320, 180));
+        assert_eq!(pictures.len(), images.len(), "one of each image, and none of others");
+        counts.push(images.len());
+    }
+    assert!(counts[1] < counts[0], "{counts:?}");
+    let told = farout(["bank", "inspect", &whole]).succeeded().stdout;
+    assert!(told.contains(&format!("thumbnails   {} small pictures", counts[0])), "{told}");
+    // Without being asked for, there are none.
+    assert!(Bank::open(&given().bank, 1).unwrap().thumbnails().is_empty());
 }

@@ -22,6 +22,8 @@ const EVENTS: &str = "
     before_secs = 1
     after_secs = 1
     most_secs = 4
+    [supplement]
+    folder = \"normal\"
 ";
 
 const DECODED: &str =
@@ -114,8 +116,24 @@ fn the_page_plays_and_steers() {
     daemon.until("a kept event", || {
         api.get(&format!("/api/v1/events/{}", id.as_str().unwrap())).json()["protected"] == true
     });
+    // Why it alarmed; that it is normal, and back.
+    browser.click("#event .explain");
+    browser.until("the references", "return document.querySelectorAll('#why .nearest figure').length > 2");
+    let shown = "const i = document.querySelector('#why .what'); return !i.hidden && i.naturalWidth > 20";
+    browser.until("what alarmed", shown);
+    browser.picture("why.png");
+    browser.click("#why .mark");
+    let told = "return /normal from now on/.test(document.querySelector('#why .said').textContent)";
+    browser.until("that it is marked", told);
+    let listed = || api.get("/api/v1/normal").is(200).json()["marks"].as_array().unwrap().len();
+    assert_eq!(listed(), 1);
     browser.press("\u{e00c}");
-    browser.until("the page again", "return !document.querySelector('#event').open");
+    browser.until("the page again", "return !document.querySelector('#why').open");
+    browser.until("what is marked", "return document.querySelectorAll('#normal li').length === 1");
+    browser.picture("normal.png");
+    browser.click("#normal li button");
+    browser.until("nothing marked", "return document.querySelector('#normal').hidden");
+    assert_eq!(listed(), 0);
     browser.size(420, 900);
     browser.until("a narrow page", "return document.documentElement.scrollWidth <= innerWidth");
     browser.picture("phone.png");

@@ -7,6 +7,7 @@ mod calibration;
 mod discriminant;
 mod error;
 mod file;
+mod mark;
 mod outlier_use;
 mod recipe;
 mod record;
@@ -31,6 +32,7 @@ pub use file::{
     BankContents, BuildRecord, Extras, FORMAT, FORMAT_WITH_RECIPE, Metadata, Origin, OutlierRecord,
     OutlierRows, PictureMeans, SourceFile,
 };
+pub use mark::Mark;
 pub use outlier_use::OutlierUse;
 pub use recipe::{Affinity, ClassSource, Combine, Recipe, RecipePart};
 pub use record::{PruneRecord, ShardNumber};
@@ -42,7 +44,7 @@ pub use summary::{Summary, ThresholdLine, summary};
 #[cfg(test)]
 pub(crate) use supplement::tests as supplement_tests;
 pub use supplement::{
-    AddError, Look, Mark, Supplement, SupplementConfig, Supplements, is_file as is_supplement_file,
+    AddError, Crop, Look, Supplement, SupplementConfig, Supplements, is_file as is_supplement_file,
 };
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use transform::{Affine, Step, Transform};

@@ -29,7 +29,8 @@ impl Bank {
             features.extend(self.table(number).reordered(kept, *width).view());
         }
         let classes = kept.iter().filter_map(|row| self.classes().get(*row)).copied().collect();
-        let thumbnails = self.thumbnails().some(&origins, &numbers);
+        let needed = origins.iter().map(|origin| (origin.source, origin.frame)).collect();
+        let thumbnails = self.thumbnails().some(&needed, &numbers);
         let extras = Extras {
             transforms: self.transforms().to_vec(),
             classes,

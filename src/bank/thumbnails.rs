@@ -1,11 +1,9 @@
 //! Small pictures of the images that reference features come from, so that people can look at them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
-
-use super::Origin;
 
 /// Numbers in a line of the index.
 const LINE: usize = 6;
@@ -52,9 +50,8 @@ impl Thumbnails {
         self.0.get(&(source, frame))
     }
 
-    /// Those that these rows need, under the new `numbers` of their sources, which `origins` have already.
-    pub(super) fn some(&self, origins: &[Origin], numbers: &[u32]) -> Thumbnails {
-        let needed: std::collections::BTreeSet<_> = origins.iter().map(|o| (o.source, o.frame)).collect();
+    /// Those of the frames that are `needed`, under the new `numbers` of their sources, which `needed` has already.
+    pub(super) fn some(&self, needed: &BTreeSet<(u32, u32)>, numbers: &[u32]) -> Thumbnails {
         let new = |((source, frame), one): (&(u32, u32), &Thumbnail)| {
             let source = *numbers.get(*source as usize)?;
             needed.contains(&(source, *frame)).then(|| ((source, *frame), one.clone()))

@@ -63,7 +63,7 @@ pub fn add(args: &AddArgs) -> Result<()> {
             anyhow::bail!("there is no event {id} with {FEATURES} in {}; {why}", events.display());
         }
         let one = Supplement::read(&path).with_context(|| format!("event {id}"))?;
-        let one = one.marked(id, &format!("{:.3}", Timestamp::now()));
+        let one = one.named(id).marked_at(&format!("{:.3}", Timestamp::now()));
         marks.extend(one.marks().iter().cloned());
         supplements.add(one)?;
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::raw::Raw;
 use crate::bank::{
     Bank, BankContents, BankError, DataType, Origin, PictureMeans, RowsBuf, SourceFile, Supplement,
-    is_supplement_file,
+    Thumbnail, is_supplement_file,
 };
 use crate::digest::{digest_of, hex};
 use crate::nearest::Projector;
@@ -151,7 +151,8 @@ pub fn supplemented(
     }
     contents.features = features;
     let known = contents.metadata.sources.len() as u32;
-    let moved = |origin: &Origin| Origin { source: known + origin.source, ..*origin };
+    // Frames of a run that is past; a mark has one picture.
+    let moved = |origin: &Origin| Origin { source: known + origin.source, frame: 0, ..*origin };
     contents
         .origins
         .extend(marked.origins().iter().flat_map(|origin| std::iter::repeat_n(moved(origin), times)));
@@ -160,6 +161,12 @@ pub fn supplemented(
         name: format!("marked as normal: {}", mark.id),
     });
     contents.metadata.sources.extend(sources);
+    for (number, mark) in (0..).zip(marked.marks()) {
+        if let Some(jpeg) = marked.picture(&mark.id) {
+            let picture = Thumbnail { grid: (0, 0), jpeg: jpeg.to_vec() };
+            contents.extras.thumbnails.put(known + number, 0, picture);
+        }
+    }
     contents.metadata.build.marks.extend(marked.marks().iter().cloned());
     Ok(contents)
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::crop::crop;
 use super::items::{FrameFeatures, Verdict};
 use crate::bank::Look;
 use crate::frame::{Frame, StreamId};
@@ -17,7 +18,9 @@ use crate::region::{Rect, Region};
 const OF_REGION: usize = 128;
 /// Most patches of a frame.
 const OF_FRAME: usize = 512;
-/// Most bytes of features kept of a stream.
+/// Most pictures of a frame.
+const PICTURES: usize = 8;
+/// Most bytes of features and pictures kept of a stream.
 const BYTES: usize = 16 << 20;
 /// Most frames kept of a stream.
 const FRAMES: usize = 64;
@@ -48,7 +51,10 @@ pub struct Seen {
 
 impl Seen {
     fn bytes(&self) -> usize {
-        let of = |look: &Look| 4 * (look.features.len() + look.mean.len());
+        let of = |look: &Look| {
+            let picture = look.picture.as_ref().map_or(0, |picture| picture.rgb.len());
+            4 * (look.features.len() + look.mean.len()) + picture
+        };
         self.regions.iter().map(|(_, look)| of(look)).sum()
     }
 
@@ -101,10 +107,14 @@ impl Looks {
         let above = verdict.regions.iter().map(|region| (region, scale.threshold));
         // Of what only is evidence, what is within a step of its highest score.
         let weak = verdict.weak.iter().map(|region| (region, region.peak - scale.spread));
+        let mut pictures = PICTURES;
         let look = |(region, level): (&Region, f32)| {
             let places = cells.of(&region.rect, level, left.min(OF_REGION));
             left -= places.len();
-            (*region, features.look(frame.id, places))
+            let shown = pictures > 0 && !places.is_empty();
+            pictures -= usize::from(shown);
+            let picture = shown.then(|| Arc::new(crop(frame, &region.rect)));
+            (*region, Look { picture, ..features.look(frame.id, places) })
         };
         let seen = Arc::new(Seen {
             frame: frame.id,
@@ -137,7 +147,7 @@ impl FrameFeatures {
             self.features.data.get(at..at + width).unwrap_or_default()
         };
         let features = places.iter().flat_map(numbers).copied().collect();
-        Look { frame, features, mean: self.mean.to_vec(), places }
+        Look { frame, features, mean: self.mean.to_vec(), places, picture: None }
     }
 }
 

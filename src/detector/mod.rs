@@ -3,6 +3,7 @@
 
 mod alarms;
 mod classes;
+mod crop;
 mod ends;
 mod event_looks;
 mod events;

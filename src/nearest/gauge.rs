@@ -6,11 +6,12 @@ use anyhow::ensure;
 use rayon::ThreadPool;
 
 use super::affinity::Smoothing;
+use super::combine::combine;
 use super::linear::Linear;
 use super::supplement::Beside;
 use super::table::Table;
 use super::{Backend, ImageMeans, Nearest, Projector, SearchConfig, SearchError, cpu, image_mean};
-use crate::bank::{Affinity, Bank, Baseline, Combine, References, Supplements};
+use crate::bank::{Affinity, Bank, Baseline, References, Supplements};
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
 
@@ -140,7 +141,7 @@ impl Gauge {
         self.distances_by_class(features, &[], out)
     }
 
-    /// How far each patch lies from the references, as the bank's [`Combine`] says; `out` is overwritten and takes
+    /// How far each patch lies from the references, as the bank's [`crate::bank::Combine`] says; `out` is overwritten and takes
     /// the grid of `features`, which are those of the model.
     ///
     /// A patch with a NaN or infinite number has distance `f32::INFINITY`.
@@ -324,23 +325,6 @@ impl Gauge {
     /// How many patches with NaN or infinite numbers were seen since the start.
     pub fn faulty(&self) -> u64 {
         self.engines.iter().map(|engine| engine.faulty()).max().unwrap_or(0)
-    }
-}
-
-/// One distance of those of the parts.
-pub(super) fn combine(how: Combine, parts: &[Distances], baselines: &[Baseline], out: &mut Vec<f32>) {
-    out.clear();
-    out.resize(parts.first().map_or(0, |part| part.data.len()), 0.0);
-    for (number, (part, normal)) in parts.iter().zip(baselines).enumerate() {
-        for (sum, d) in out.iter_mut().zip(part.data.iter()) {
-            *sum = match how == Combine::Max {
-                true => {
-                    let z = ((f64::from(*d) - normal.mean) / normal.deviation) as f32;
-                    if number == 0 { z } else { sum.max(z) }
-                }
-                false => *sum + (f64::from(*d) / normal.deviation) as f32,
-            };
-        }
     }
 }
 

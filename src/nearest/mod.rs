@@ -3,6 +3,7 @@
 mod affinity;
 mod backend;
 mod bound;
+mod combine;
 mod cpu;
 pub mod cuda;
 mod device;

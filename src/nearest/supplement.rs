@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::ThreadPool;
 
-use super::gauge::combine;
+use super::combine::combine;
 use super::{Backend, CpuSearch, ImageMeans, Nearest, Projector, SearchError};
 use crate::bank::{Bank, Baseline, DataType, Recipe, References, RowsBuf, Supplements};
 use crate::grid::{Distances, Features};

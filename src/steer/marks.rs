@@ -158,7 +158,9 @@ impl Marks {
             };
             return Err(refused(why.to_owned()));
         };
-        Supplement::read(&path).map_err(|why| refused(in_one_line(&why.into())))
+        let one = Supplement::read(&path).map_err(|why| refused(in_one_line(&why.into())))?;
+        // It had no name when it was written.
+        Ok(one.named(id))
     }
 
     /// Marks what a stream shows at a place as normal.
@@ -167,7 +169,7 @@ impl Marks {
     /// [`MarkError`].
     pub fn mark_spot(&self, stream: &str, spot: Spot) -> Result<Mark, MarkError> {
         let one = self.seen_at(stream, spot)?;
-        self.add((*one).clone(), None)
+        self.add((*one).clone())
     }
 
     /// Marks as normal what [`Marks::seen_at`] has called so.
@@ -176,7 +178,7 @@ impl Marks {
     /// [`MarkError`].
     pub fn mark_seen(&self, id: &str) -> Result<Mark, MarkError> {
         let known = self.pointed().iter().find(|one| one.marks().iter().any(|mark| mark.id == id)).cloned();
-        self.add((*known.ok_or_else(|| MarkError::Forgotten(id.to_owned()))?).clone(), None)
+        self.add((*known.ok_or_else(|| MarkError::Forgotten(id.to_owned()))?).clone())
     }
 
     /// Marks what an event has shown as normal.
@@ -184,21 +186,27 @@ impl Marks {
     /// # Errors
     /// [`MarkError`].
     pub fn mark_event(&self, id: &str) -> Result<Mark, MarkError> {
-        self.add(self.seen_in(id)?, Some(id))
+        self.add(self.seen_in(id)?)
     }
 
-    /// Marks it under this name, or its own.
-    fn add(&self, one: Supplement, name: Option<&str>) -> Result<Mark, MarkError> {
+    fn add(&self, one: Supplement) -> Result<Mark, MarkError> {
         let searches = self.live.detection().and_then(|lane| lane.facts());
         if searches.is_some_and(|facts| facts.search.is_none()) {
             return Err(MarkError::NoSearch);
         }
-        let own = one.marks().first().map(|mark| mark.id.clone()).ok_or(AddError::Empty)?;
-        let one = one.marked(name.unwrap_or(&own), &format!("{:.3}", Timestamp::now()));
+        let one = one.marked_at(&format!("{:.3}", Timestamp::now()));
         let mark = one.marks().first().cloned().ok_or(AddError::Empty)?;
         self.supplements.add(one)?;
         tracing::info!(mark = mark.id, features = mark.rows, "marked as normal");
         Ok(mark)
+    }
+
+    /// A JPEG of something that was marked, pointed at, or is an event.
+    pub fn picture(&self, id: &str) -> Option<Vec<u8>> {
+        let of = |one: &Supplement| one.picture(id).map(<[u8]>::to_vec);
+        let marked = self.supplements.all().1.iter().find_map(|one| of(one));
+        let pointed = || self.pointed().iter().find_map(|one| of(one));
+        marked.or_else(pointed).or_else(|| of(&self.seen_in(id).ok()?))
     }
 
     /// Takes a mark back. False if there is none of this name.

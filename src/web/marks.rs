@@ -6,13 +6,15 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::events::{Rect, unwritten};
 use super::problem::Problem;
 use super::{Answer, Subject, apart, body};
-use crate::bank::{self, AddError};
+use crate::bank::{self, AddError, Supplement};
 use crate::steer::{MarkError, Marks, Spot};
 
 /// What counts as normal here beside the bank.
@@ -59,6 +61,9 @@ pub(super) struct Mark {
     peak: Option<f32>,
     /// Features of it.
     features: usize,
+    /// A small picture of it, a path on this server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture: Option<String>,
 }
 
 impl From<&bank::Mark> for Mark {
@@ -74,14 +79,20 @@ impl From<&bank::Mark> for Mark {
             frame_height: one.frame_size.1,
             peak: one.peak,
             features: one.rows,
+            picture: None,
         }
     }
 }
 
 impl Mark {
-    /// An event that nobody has marked yet has no name of its own.
-    pub(super) fn rename(&mut self, id: &str) {
-        id.clone_into(&mut self.id);
+    /// The first of `one`.
+    pub(super) fn of(one: &Supplement) -> Option<Mark> {
+        one.marks().first().map(|mark| Mark::from(mark).shown(one))
+    }
+
+    fn shown(mut self, one: &Supplement) -> Mark {
+        self.picture = one.picture(&self.id).map(|_| format!("/api/v1/normal/{}/picture", self.id));
+        self
     }
 }
 
@@ -131,7 +142,8 @@ pub(super) fn marks(subject: &Subject) -> Result<&Arc<Marks>, Problem> {
 pub(super) async fn list(State(subject): State<Arc<Subject>>) -> Answer<Normal> {
     let known = marks(&subject)?.supplements();
     let (_, all) = known.all();
-    let mut marks: Vec<Mark> = all.iter().flat_map(|one| one.marks()).map(Mark::from).collect();
+    let mut marks: Vec<Mark> =
+        all.iter().flat_map(|one| one.marks().iter().map(|mark| Mark::from(mark).shown(one))).collect();
     marks.sort_by(|a, b| b.marked.cmp(&a.marked).then(b.id.cmp(&a.id)));
     Ok(Json(Normal {
         kept: known.folder().is_some(),
@@ -170,6 +182,27 @@ pub(super) async fn mark(
         }
     };
     Ok((StatusCode::CREATED, Json(Mark::from(&marked))))
+}
+
+/// A small picture of something that was marked as normal, or that was asked about.
+#[utoipa::path(get, path = "/api/v1/normal/{id}/picture", tag = "normal",
+    params(("id" = String, Path, description = "The mark's id, or that of what was asked about.")),
+    responses(
+        (status = OK, body = Vec<u8>, content_type = "image/jpeg"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn picture(
+    State(subject): State<Arc<Subject>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let marks = Arc::clone(marks(&subject)?);
+    let name = id.clone();
+    let found = apart(move || marks.picture(&name)).await?;
+    let absent = || {
+        let why = format!("there is no picture of {id}; /api/v1/normal lists what is marked");
+        Problem::new(StatusCode::NOT_FOUND, "no picture", why)
+    };
+    found.map(|jpeg| ([(CONTENT_TYPE, "image/jpeg")], jpeg).into_response()).ok_or_else(absent)
 }
 
 /// Takes a mark back: what looks like it alarms again.

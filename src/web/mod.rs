@@ -95,6 +95,7 @@ pub fn routes(subject: Arc<Subject>) -> Router {
         .routes(routes!(events::file))
         .routes(routes!(marks::list, marks::mark))
         .routes(routes!(marks::unmark))
+        .routes(routes!(marks::picture))
         .routes(routes!(why::of_spot))
         .routes(routes!(why::of_event))
         .routes(routes!(why::thumbnail))

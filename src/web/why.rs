@@ -66,7 +66,7 @@ pub(super) struct Reference {
     /// A small picture of the image, a path on this server; absent if the bank was built without (--thumbnails).
     #[serde(skip_serializing_if = "Option::is_none")]
     thumbnail: Option<String>,
-    /// Where the patch lies in it: left, top, width and height as shares of its own.
+    /// Where the patch lies in it: left, top, width and height as shares of its own; absent if it is all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<[f32; 4]>,
 }
@@ -112,7 +112,7 @@ pub(super) async fn of_spot(
     let Query(Where { x, y }) = spot.map_err(said)?;
     let marks = Arc::clone(marks(&subject)?);
     let bank = bank(&subject)?;
-    apart(move || why(&*marks.seen_at(&name, Spot { x, y })?, None, &bank)).await?.map(Json)
+    apart(move || why(&*marks.seen_at(&name, Spot { x, y })?, &bank)).await?.map(Json)
 }
 
 /// Why an event alarmed: what it is compared with.
@@ -125,7 +125,7 @@ pub(super) async fn of_spot(
 pub(super) async fn of_event(State(subject): State<Arc<Subject>>, Path(id): Path<String>) -> Answer<Why> {
     let marks = Arc::clone(marks(&subject)?);
     let bank = bank(&subject)?;
-    apart(move || why(&marks.seen_in(&id)?, Some(&id), &bank)).await?.map(Json)
+    apart(move || why(&marks.seen_in(&id)?, &bank)).await?.map(Json)
 }
 
 /// A small picture of the image that a row of the bank comes from.
@@ -180,7 +180,7 @@ fn strangest(one: &Supplement) -> Vec<usize> {
 }
 
 /// What the patches of `one` are compared with in `bank`.
-fn why(one: &Supplement, event: Option<&str>, bank: &Bank) -> Result<Why, Problem> {
+fn why(one: &Supplement, bank: &Bank) -> Result<Why, Problem> {
     let refused = |why: String| Problem::new(StatusCode::CONFLICT, "not comparable", why);
     let differences = one.model().differences(&bank.metadata().model);
     if !differences.is_empty() {
@@ -196,16 +196,13 @@ fn why(one: &Supplement, event: Option<&str>, bank: &Bank) -> Result<Why, Proble
     let mut means = one.means().clone();
     means.own = rows.iter().map(|row| means.own[*row]).collect();
     let found = explain(bank, &features, &means, REFERENCES).map_err(|why| refused(why.to_string()))?;
-    let mut what = Mark::from(mark);
-    if let Some(event) = event {
-        what.rename(event);
-    }
     let patch = |(row, found): (usize, Vec<Neighbour>)| {
         let Origin { frame, row, col, .. } = one.origins()[row];
         let references = found.into_iter().filter_map(|near| reference(bank, near)).collect();
         Patch { frame, rect: pixels((row, col), mark.grid, mark.frame_size), references }
     };
     let patches = rows.into_iter().zip(found).map(patch).collect();
+    let what = Mark::of(one).ok_or_else(|| refused("it shows nothing".to_owned()))?;
     Ok(Why { what, combine: bank.recipe().combine.name(), patches })
 }
 
@@ -241,8 +238,9 @@ fn reference(bank: &Bank, near: Neighbour) -> Option<Reference> {
         distance: near.distance,
         parts,
         thumbnail: known.map(|_| format!("/api/v1/bank/thumbnail?row={}", near.row)),
-        place: known.map(|one| {
-            let (rows, cols) = (one.grid.0.max(1) as f32, one.grid.1.max(1) as f32);
+        // A picture of something that was marked as normal shows nothing else.
+        place: known.filter(|one| one.grid != (0, 0)).map(|one| {
+            let (rows, cols) = (one.grid.0 as f32, one.grid.1 as f32);
             [origin.col as f32 / cols, origin.row as f32 / rows, 1.0 / cols, 1.0 / rows]
         }),
     })

@@ -9,49 +9,31 @@ mod config;
 mod store;
 
 use std::path::Path;
-
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use super::{
-    Bank, BankContents, BankError, BuildRecord, DataType, Extras, FORMAT, Metadata, Origin, PictureMeans,
-    RowsBuf, SourceFile, store::not_a_bank,
+    Bank, BankContents, BankError, BuildRecord, DataType, Extras, FORMAT, Mark, Metadata, Origin,
+    PictureMeans, RowsBuf, SourceFile, Thumbnail, Thumbnails, store::not_a_bank,
 };
 use crate::digest::{digest_of, hex};
 use crate::file::{WriteError, write_lasting};
 use crate::identity::ModelIdentity;
-use crate::region::Rect;
+use crate::jpeg;
 pub use config::SupplementConfig;
 pub use store::{AddError, Supplements, is_file};
 
-/// Something that was marked as normal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
-    /// Its name among all marks: the event's, or when and where it was seen.
-    pub id: String,
-    /// The stream in which it was seen, if that has a name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<String>,
-    /// Whether `id` is that of an event.
-    #[serde(default)]
-    pub event: bool,
-    /// When it was seen (RFC 3339, UTC), if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<String>,
-    /// When it was marked; absent in the features of an event that nobody has marked yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub marked: Option<String>,
-    /// Where it lay, in pixels of the frame.
-    #[serde(rename = "box")]
-    pub rect: Rect,
-    /// Width and height of the frame in pixels.
-    pub frame_size: (usize, usize),
-    /// Rows and columns of its patches.
-    pub grid: (usize, usize),
-    /// Its highest score then; absent where something could not be judged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peak: Option<f32>,
-    /// Rows that it has.
-    pub rows: usize,
+/// Quality of the pictures.
+const QUALITY: u8 = 80;
+
+/// A small picture in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Crop {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// `height x width x 3` bytes, packed RGB.
+    pub rgb: Vec<u8>,
 }
 
 /// Patches of one frame that show the same thing.
@@ -65,6 +47,8 @@ pub struct Look {
     pub features: Vec<f32>,
     /// The mean feature of the frame, C numbers.
     pub mean: Vec<f32>,
+    /// What people see there, if that was kept.
+    pub picture: Option<Arc<Crop>>,
 }
 
 /// Features that count as normal, beside those of a bank.
@@ -75,6 +59,8 @@ pub struct Supplement {
     features: Vec<f32>,
     origins: Vec<Origin>,
     means: PictureMeans,
+    /// What people saw, by number of the mark.
+    pictures: Thumbnails,
 }
 
 impl Supplement {
@@ -91,8 +77,16 @@ impl Supplement {
             features: Vec::new(),
             origins: Vec::new(),
             means: PictureMeans::default(),
+            pictures: Thumbnails::default(),
         };
         for look in looks {
+            if let (true, Some(picture)) = (all.pictures.is_empty(), &look.picture) {
+                let Crop { width, height, rgb } = &**picture;
+                match jpeg::encode(rgb, *width, *height, QUALITY) {
+                    Ok(jpeg) => all.pictures.put(0, 0, Thumbnail { grid: (0, 0), jpeg }),
+                    Err(why) => tracing::warn!("a mark has no picture: {why}"),
+                }
+            }
             if look.mean.len() != width || !look.mean.iter().all(|x| x.is_finite()) {
                 continue;
             }
@@ -126,6 +120,10 @@ impl Supplement {
         if bank.metadata().recipe.is_some() {
             return refuse("a supplement whose features are transformed");
         }
+        // Names become those of files and addresses.
+        if marks.iter().any(|mark| mark.id.contains(['/', '\0']) || mark.id.starts_with('.')) {
+            return refuse("a mark with a name that cannot be");
+        }
         let Some(means) = bank.means().filter(|all| all.means.iter().all(|x| x.is_finite())) else {
             return refuse("a supplement without the means of its pictures");
         };
@@ -138,6 +136,7 @@ impl Supplement {
             features,
             origins,
             means: means.clone(),
+            pictures: bank.thumbnails().clone(),
         })
     }
 
@@ -167,7 +166,8 @@ impl Supplement {
         };
         let mut features = RowsBuf::zeros(DataType::F32, self.features.len());
         features.overwrite(0, &self.features);
-        let extras = Extras { means: Some(self.means.clone()), ..Extras::default() };
+        let (means, thumbnails) = (Some(self.means.clone()), self.pictures.clone());
+        let extras = Extras { means, thumbnails, ..Extras::default() };
         let contents = BankContents { features, origins: self.origins.clone(), metadata, extras };
         contents.to_bytes().map_err(std::io::Error::other)
     }
@@ -211,11 +211,21 @@ impl Supplement {
         &self.means
     }
 
-    /// What an event looks like, marked under its name at this time.
-    pub fn marked(mut self, id: &str, time: &str) -> Supplement {
-        for mark in &mut self.marks {
-            (mark.id, mark.marked) = (id.to_owned(), Some(time.to_owned()));
-        }
+    /// A JPEG of what people saw, of the mark of this name.
+    pub fn picture(&self, id: &str) -> Option<&[u8]> {
+        let number = self.marks.iter().position(|mark| mark.id == id)?;
+        self.pictures.of(number as u32, 0).map(|one| &one.jpeg[..])
+    }
+
+    /// The same, all of it under this name.
+    pub fn named(mut self, id: &str) -> Supplement {
+        self.marks.iter_mut().for_each(|mark| id.clone_into(&mut mark.id));
+        self
+    }
+
+    /// The same, marked at this time.
+    pub fn marked_at(mut self, time: &str) -> Supplement {
+        self.marks.iter_mut().for_each(|mark| mark.marked = Some(time.to_owned()));
         self
     }
 
@@ -236,9 +246,14 @@ impl Supplement {
 
     /// What is left without the mark of this name; the whole, if it has none such.
     pub fn without(&self, id: &str) -> Supplement {
-        let (features, origins) = (Vec::new(), Vec::new());
-        let means = PictureMeans::default();
-        let mut left = Supplement { model: self.model.clone(), marks: Vec::new(), features, origins, means };
+        let mut left = Supplement {
+            model: self.model.clone(),
+            marks: Vec::new(),
+            features: Vec::new(),
+            origins: Vec::new(),
+            means: PictureMeans::default(),
+            pictures: Thumbnails::default(),
+        };
         left.take(self, &|mark| mark.id != id);
         left
     }
@@ -247,7 +262,7 @@ impl Supplement {
     fn take(&mut self, other: &Supplement, wanted: &dyn Fn(&Mark) -> bool) {
         let width = self.model.width;
         let mut first = 0;
-        for mark in &other.marks {
+        for (number, mark) in other.marks.iter().enumerate() {
             let rows = first..first + mark.rows;
             first = rows.end;
             if !wanted(mark) {
@@ -255,6 +270,9 @@ impl Supplement {
             }
             let source = self.marks.len() as u32;
             self.marks.push(mark.clone());
+            if let Some(picture) = other.pictures.of(number as u32, 0) {
+                self.pictures.put(source, 0, picture.clone());
+            }
             self.features.extend_from_slice(&other.features[rows.start * width..rows.end * width]);
             let mut numbers = std::collections::BTreeMap::new();
             for row in rows {

@@ -1,5 +1,7 @@
+//! Supplements: files, joining, and what is in force.
+
 use super::*;
-use crate::nearest::image_mean;
+use crate::region::Rect;
 
 /// A model of so wide features.
 pub(crate) fn model(width: usize) -> ModelIdentity {
@@ -33,10 +35,10 @@ pub(crate) fn mark(id: &str) -> Mark {
 
 /// Patches of these numbers, of a picture that has none but them.
 pub(crate) fn look(width: usize, features: &[f32]) -> Look {
-    let mut mean = Vec::new();
-    image_mean(features, width, &mut mean);
+    let count = (features.len() / width) as f32;
+    let mean = (0..width).map(|c| features.chunks(width).map(|row| row[c]).sum::<f32>() / count).collect();
     let places = (0..features.len() / width).map(|col| (2, col as u32)).collect();
-    Look { frame: 7, places, features: features.to_vec(), mean }
+    Look { frame: 7, places, features: features.to_vec(), mean, picture: None }
 }
 
 fn one(id: &str, features: &[f32]) -> Supplement {
@@ -65,6 +67,11 @@ fn a_file_gives_back_what_was_marked() {
     assert_eq!(read, written);
     assert_eq!(read.origins()[3], Origin { source: 0, frame: 7, row: 2, col: 0 });
     assert_eq!(read.means().own, [0, 0, 0, 1]);
+    for id in ["../up", ".hidden"] {
+        written.clone().named(id).write(&dir.path().join("odd.safetensors")).unwrap();
+        let why = Supplement::read(&dir.path().join("odd.safetensors")).unwrap_err().to_string();
+        assert!(why.contains("a name that cannot be"), "{why}");
+    }
     // It is no bank, and a bank is no supplement.
     let why = Bank::open(&path, 1).unwrap_err().to_string();
     assert!(why.contains("one.safetensors is no bank") && why.contains("supplement.folder"), "{why}");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::bank::{
-    Affine, Affinity, BankContents, DataType, Extras, FORMAT_WITH_RECIPE, OutlierRows, OutlierUse, Recipe,
-    RecipePart, RowsBuf, Step, StepKind, Transform,
+    Affine, Affinity, BankContents, Combine, DataType, Extras, FORMAT_WITH_RECIPE, OutlierRows, OutlierUse,
+    Recipe, RecipePart, RowsBuf, Step, StepKind, Transform,
 };
 use crate::grid::Grid;
 use crate::identity::ModelIdentity;
@@ -281,8 +281,14 @@ fn what_is_marked_as_normal_counts_by_its_nearest_feature() {
         let mut shown = Vec::new();
         gauge.mean_of(&frame, &mut shown);
         let seen = [3, 17].map(|patch| &frame.data[patch * WIDTH..][..WIDTH]).concat();
-        let here = Look { frame: 1, places: vec![(0, 3), (0, 17)], features: seen, mean: shown.clone() };
-        let there = Look { frame: 2, places, features: marked.clone(), mean: mean.clone() };
+        let here = Look {
+            frame: 1,
+            places: vec![(0, 3), (0, 17)],
+            features: seen,
+            mean: shown.clone(),
+            picture: None,
+        };
+        let there = Look { frame: 2, places, features: marked.clone(), mean: mean.clone(), picture: None };
         let model = &bank.metadata().model;
         let mark = crate::bank::supplement_tests::mark("one");
         supplements.add(Supplement::of(model, mark.clone(), [&here, &there])).unwrap();

@@ -104,11 +104,8 @@ find('.protect').addEventListener('change', () => change(async () => {
 }));
 find('.explain').addEventListener('click', () => {
   const { id, event } = now;
-  const picture = make('img', { src: file(now, 'marked.jpg') });
-  picture.decode().catch(() => {}).then(() => {
-    dialog.close();
-    explainEvent(id, event, picture, refresh);
-  });
+  dialog.close();
+  explainEvent(id, event, refresh);
 });
 find('.forget').addEventListener('click', () => change(async () => {
   await ask(`events/${encodeURIComponent(now.id)}`, 'DELETE');

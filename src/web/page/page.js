@@ -92,8 +92,7 @@ class Stream {
   }
 
   explain(x, y) {
-    const video = this.find('video');
-    explainSpot(this.find('h2').textContent, x, y, video.hidden ? this.find('.still') : video);
+    explainSpot(this.find('h2').textContent, x, y);
   }
 
   // Begins to play, once it is known where.

@@ -11,25 +11,18 @@ const SHOWN = 6;
 let now = null;
 let told = () => {};
 
-// A part of a picture with some room around it.
-function crop(canvas, picture, size, { x, y, width, height }) {
-  const side = Math.max(width, height, 24) * 2;
-  const scale = size[0] / canvas.dataset.frameWidth;
-  const from = [x + width / 2 - side / 2, y + height / 2 - side / 2].map((at) => at * scale);
-  const pen = canvas.getContext('2d');
-  pen.fillRect(0, 0, canvas.width, canvas.height);
-  pen.drawImage(picture, from[0], from[1], side * scale, side * scale, 0, 0, canvas.width, canvas.height);
-}
-
 // A reference, with its picture if the bank has one, and where in it the patch lies.
 function reference(one) {
   const figure = document.createElement('figure');
   if (one.thumbnail) {
-    const [left, top, width, height] = one.place;
     const frame = make('div', { className: 'thumbnail' });
-    const mark = make('span', {});
-    Object.assign(mark.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * width}%`, height: `${100 * height}%` });
-    frame.append(make('img', { src: plain(one.thumbnail.slice(1)), alt: `Reference picture ${one.source}` }), mark);
+    frame.append(make('img', { src: plain(one.thumbnail.slice(1)), alt: `Reference picture ${one.source}` }));
+    if (one.place) {
+      const [left, top, width, height] = one.place;
+      const mark = make('span', {});
+      Object.assign(mark.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * width}%`, height: `${100 * height}%` });
+      frame.append(mark);
+    }
     figure.append(frame);
   }
   const where = one.frame ? `${one.source}, frame ${one.frame}` : one.source;
@@ -60,14 +53,14 @@ function show(answer, facts) {
   find('details').hidden = false;
 }
 
-// Opens with what `path` answers; `picture` is drawn if it can be, and `mark` marks it as normal.
-async function open(path, title, picture, mark) {
+// Opens with what `path` answers; `mark` tells how it is marked as normal, and who is told.
+async function open(path, title, mark) {
   now = null;
   told = mark.told ?? (() => {});
   find('h2').textContent = title;
   find('.facts').textContent = 'Searching the bank';
   find('.said').textContent = '';
-  for (const part of ['.nearest', 'details', 'canvas']) find(part).hidden = true;
+  for (const part of ['.nearest', 'details', '.what']) find(part).hidden = true;
   find('.mark').disabled = true;
   if (!dialog.open) dialog.showModal();
   try {
@@ -77,12 +70,9 @@ async function open(path, title, picture, mark) {
     find('.mark').disabled = false;
     const { x, y, width, height } = what.box;
     show(answer, [what.peak === undefined ? 'could not be judged' : `highest score ${what.peak.toFixed(2)}`, `box ${x}, ${y}, ${width} × ${height}`, 'it looks least unlike these references:'].join(' · '));
-    const canvas = find('canvas');
-    canvas.dataset.frameWidth = what.frame_width;
-    const size = picture && [picture.videoWidth ?? picture.naturalWidth, picture.videoHeight ?? picture.naturalHeight];
-    if (size?.[0]) {
-      crop(canvas, picture, size, what.box);
-      canvas.hidden = false;
+    if (what.picture) {
+      find('.what').src = plain(what.picture.slice(1));
+      find('.what').hidden = false;
     }
   } catch (error) {
     find('.facts').textContent = '';
@@ -91,10 +81,10 @@ async function open(path, title, picture, mark) {
 }
 
 // Of what a stream shows at a pixel of the judged frame.
-export const explainSpot = (name, x, y, picture) => open(`streams/${encodeURIComponent(name)}/why?x=${Math.round(x)}&y=${Math.round(y)}`, `Why this alarms in ${name}`, picture, { by: 'seen' });
+export const explainSpot = (name, x, y) => open(`streams/${encodeURIComponent(name)}/why?x=${Math.round(x)}&y=${Math.round(y)}`, `Why this alarms in ${name}`, { by: 'seen' });
 
 // Of an event; `after` is told when it was marked.
-export const explainEvent = (id, number, picture, after) => open(`events/${encodeURIComponent(id)}/why`, `Why event ${number} alarmed`, picture, { by: 'event', told: after });
+export const explainEvent = (id, number, after) => open(`events/${encodeURIComponent(id)}/why`, `Why event ${number} alarmed`, { by: 'event', told: after });
 
 find('.mark').addEventListener('click', async () => {
   try {
@@ -112,6 +102,7 @@ function entry(one, again) {
   const item = document.createElement('li');
   const when = one.seen ? new Date(one.seen).toLocaleString() : '';
   const { x, y, width, height } = one.box;
+  if (one.picture) item.append(make('img', { src: plain(one.picture.slice(1)), alt: '', loading: 'lazy' }));
   item.append(make('span', { textContent: [one.event ? 'event' : 'region', one.stream, when, `box ${x}, ${y}, ${width} × ${height}`, `${one.features} features`].filter(Boolean).join(' · ') }));
   const undo = make('button', { type: 'button', textContent: 'Undo', ariaLabel: `Undo: ${when}` });
   undo.addEventListener('click', async () => {
