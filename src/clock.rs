@@ -8,6 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 /// Seconds from 1900, where NTP begins, to 1970 (RFC 5905).
 pub const NTP_TO_UNIX: u32 = 2_208_988_800;
 
+/// A time (RFC 3339) as it stands in names.
+pub fn compact(utc: &str) -> String {
+    utc.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+}
+
 /// What the time of day was at a moment: enough to tell it for all others of a run, however the system's clock is set
 /// meanwhile.
 #[derive(Debug, Clone, Copy)]

@@ -73,18 +73,6 @@ pub fn write_whole(
     write().map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
-/// As [`write_whole`], and once it returns not even a power cut takes the file back: its name is on the disk, too.
-///
-/// # Errors
-/// As [`write_whole`].
-pub fn write_lasting(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
-) -> Result<(), WriteError> {
-    write_whole(path, fill)?;
-    sync_folder_of(path).map_err(|source| WriteError { path: path.to_owned(), source })
-}
-
 /// Sees to it that the names in the folder of `path` are on the disk.
 ///
 /// # Errors

@@ -9,9 +9,7 @@ pub type Range<'a> = (&'a str, f64, f64, f64);
 /// The first key whose value is out of its range, with what it may be.
 pub fn within(section: &str, numbers: &[Range<'_>]) -> Result<(), String> {
     match numbers.iter().find(|(_, value, least, most)| !(*least..=*most).contains(value)) {
-        Some((key, value, least, most)) => {
-            Err(format!("{section}.{key} is {value:?}, give {least} to {most}"))
-        }
+        Some((key, value, least, most)) => Err(format!("{section}.{key} is {value}, give {least} to {most}")),
         None => Ok(()),
     }
 }

@@ -81,7 +81,7 @@ fn marks(api: &Api) -> Vec<Value> {
 #[test]
 fn what_is_marked_is_silent_from_the_next_verdict_on_and_a_power_cut_takes_nothing_back() {
     let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
-    let sections = "[events]\nfolder = \"kept\"\n[supplement]\nfolder = \"normal\"\nsize = 300\n";
+    let sections = "[events]\nfolder = \"kept\"\n[supplement]\nfolder = \"normal\"\n";
     let (mut daemon, api) = (watched(folder.path(), http, sections), Api::at(http));
     until(&mut daemon, &api, "both alarm", [true, true]);
 
@@ -112,8 +112,6 @@ fn what_is_marked_is_silent_from_the_next_verdict_on_and_a_power_cut_takes_nothi
     until(&mut daemon, &api, "one of them alarms", [false, true]);
     let (after, _) = alarming(&api).unwrap();
     assert!(after > before);
-    let nothing = api.get(&format!("/api/v1/streams/front/why?x={x}&y={y}"));
-    assert!(nothing.status == 200 || nothing.text.contains("in the last 5 seconds"), "{}", nothing.text);
 
     // Killed without warning, it knows it all the same.
     daemon.signal(libc::SIGKILL);
@@ -166,16 +164,6 @@ fn what_is_marked_is_silent_from_the_next_verdict_on_and_a_power_cut_takes_nothi
         let told = api.send("POST", "/api/v1/normal", Some(body)).is(status);
         assert!(told.text.contains(want), "{}", told.text);
     }
-    // There is room for 300 features: more are refused, with what to do.
-    daemon.until("no room", || {
-        let told = api.send("POST", "/api/v1/normal", Some(json!({"stream": "front", "x": x, "y": y})));
-        if told.status == 201 {
-            // The same thing under another name, once more, until it is silent or there is no room.
-            return alarming(&api).is_some_and(|(_, now)| !now[0]);
-        }
-        told.status == 404 || told.text.contains("farout bank merge")
-    });
-
     // Into the bank, with those of another vehicle: without the supplement it is silent there, too.
     daemon.signal(libc::SIGTERM);
     assert!(!daemon.outcome().succeeded().stderr.contains("panicked"));
@@ -198,6 +186,13 @@ fn what_is_marked_is_silent_from_the_next_verdict_on_and_a_power_cut_takes_nothi
     assert_eq!(api.get("/api/v1/normal").json()["kept"], false);
     daemon.signal(libc::SIGTERM);
     daemon.outcome().succeeded();
+    let told = farout(["bank", "merge", text(&merged), text(&fleet), "-o", text(&fleet)]);
+    assert!(told.code == Some(2) && told.stderr.contains("overwrite"), "{}", told.stderr);
+    let told =
+        farout(["bank", "merge", text(&merged), text(&normal), "-o", text(&folder.path().join("twice"))]);
+    assert!(told.code == Some(1) && told.stderr.contains("already"), "{}", told.stderr);
+    let told = farout(["bank", "merge", text(&normal), "-o", text(&normal.join("all.safetensors"))]);
+    assert!(told.code == Some(2) && told.stderr.contains("--output lies in"), "{}", told.stderr);
 }
 
 #[test]
@@ -222,4 +217,56 @@ fn what_cannot_be_merged_is_said() {
     assert!(told.stderr.contains("there is no event none"), "{}", told.stderr);
     let told = farout(["bank", "add", "--event", "none"]).stderr;
     assert!(told.contains("--events DIR") && told.contains("events.folder"), "{told}");
+}
+
+/// Small pictures of the references, and no room for a mark: in a run with a bank that was built here.
+#[test]
+fn references_have_pictures_and_a_full_supplement_says_so() {
+    let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
+    let (root, scenes) = (Path::new(env!("CARGO_MANIFEST_DIR")), folder.path().join("scenes"));
+    let (model, bank) = (root.join("models/synthetic-vit.onnx"), folder.path().join("own.bank"));
+    let drive = "synthetic:seed=2,strangers=off,frames=12,stride=50";
+    farout(["replay", "--bypass", drive, "--frames-out", text(&scenes)]).succeeded();
+    let from = ["bank", "build", "--device", "cpu", "--size", "600", "--thumbnails", "--model", text(&model)];
+    farout([&from[..], &["--images", text(&scenes), "-o", text(&bank)]].concat()).succeeded();
+    let daemon = watched(folder.path(), http, "[supplement]\nsize = 1\n");
+    daemon.signal(libc::SIGTERM);
+    drop(daemon.outcome());
+    let config = folder.path().join("car.toml");
+    let shipped = root.join("models/synthetic.bank");
+    let said = std::fs::read_to_string(&config).unwrap().replace(text(&shipped), text(&bank));
+    std::fs::write(&config, said).unwrap();
+    let mut command = program();
+    command.args(["run", "-c"]).arg(&config);
+    let (mut daemon, api) = (Running::start(command), Api::at(http));
+    let (x, y) = THINGS[0];
+    daemon.until("it alarms", || alarming(&api).is_some_and(|(_, now)| now[0]));
+    let why = api.get(&format!("/api/v1/streams/front/why?x={x}&y={y}")).is(200).json();
+    let reference = &why["patches"][0]["references"][0];
+    let place: Vec<f64> =
+        reference["place"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect();
+    assert!(place[0] < 1.0 && place[1] < 1.0 && place[2] > 0.0 && place[3] > 0.0, "{reference}");
+    for (path, size) in [
+        (reference["thumbnail"].as_str().unwrap(), Some((320, 180))),
+        (why["what"]["picture"].as_str().unwrap(), None),
+    ] {
+        let url = format!("http://127.0.0.1:{http}{path}");
+        let told = std::process::Command::new("curl").args(["-sf", &url]).output().unwrap();
+        assert!(told.status.success(), "{path}");
+        let (picture, _) = farout::jpeg::decode(&told.stdout, &farout::pool::Pool::new()).unwrap();
+        assert!(size.is_none_or(|size| (picture.width, picture.height) == size), "{path}");
+    }
+    let told = api.send("POST", "/api/v1/normal", Some(json!({"stream": "front", "x": x, "y": y}))).is(409);
+    assert!(
+        told.text.contains("supplement.size = 1") && told.text.contains("farout bank merge"),
+        "{}",
+        told.text
+    );
+    assert!(marks(&api).is_empty());
+    let told = api.get("/api/v1/streams/front/why?x=4294967295&y=0").is(404);
+    assert!(told.text.contains("no region has lain"), "{}", told.text);
+    let told = api.get("/api/v1/streams/front/why?x=-1&y=0").is(400);
+    assert!(told.text.contains("?x=COLUMN&y=ROW"), "{}", told.text);
+    daemon.signal(libc::SIGTERM);
+    assert!(!daemon.outcome().succeeded().stderr.contains("panicked"));
 }

@@ -95,6 +95,7 @@ fn judged(source: &str, supplements: &Supplements) -> Vec<Found> {
     let frames = source::open(source, &SourceConfig::default(), Purpose::Offline, stop.clone()).unwrap();
     let frames = Flow::from_source(frames, Pace::Offline, Arc::new(Health::new()), stop).unwrap();
     let looks = Looks::default();
+    looks.keep(0);
     let (give, take) = channel();
     let record = Record { looks: Some(looks.clone()), ..Record::default() };
     let judged = detector.chain(frames).unwrap().stage("record", record).unwrap();

@@ -1,10 +1,10 @@
 //! The bank's file: safetensors with a few tensors and one metadata entry, all little-endian.
 //!
-//! - `features` F16 or F32 `[N, C]`: the rows, ordered by their sampling hash. Where parts of the features are
+//! - `features` F16 or F32 `[N, C]`: the rows, ordered by their sampling hash; those of marks after them. Where parts of the features are
 //!   searched one by one, each part has a table of its own instead: `features.0`, `features.1`, ...;
 //! - `origins` U32 `[N, 4]`: source file number, frame number, patch row, patch column;
 //! - `classes` U16 `[N]`: the class of each row, where somebody asked for it; rows are then ordered by class first;
-//! - `pictures.means` F32 `[M, C]`, `pictures.own` U32 `[N]`: in shards whose recipe wants them, the mean features of
+//! - `pictures.means` F32 `[M, C]`, `pictures.own` U32 `[N]`: in supplements, and in shards whose recipe wants them, the mean features of
 //!   the pictures and the picture of each row;
 //! - `outliers`, or `outliers.0`, `outliers.1`, ...: the same tables of known outliers, where there are any; in shards
 //!   also `outliers.pictures.means` and `outliers.pictures.own`;
@@ -106,9 +106,16 @@ pub struct BuildRecord {
     /// Set in a bank that was made smaller after it was built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<PruneRecord>,
+    /// Set in a supplement: all that it holds was marked as normal.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub supplement: bool,
     /// What was marked as normal: all that a supplement holds, or what of supplements was merged into a bank.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Mark>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Where known outliers come from.
@@ -140,7 +147,7 @@ pub struct Metadata {
     pub recipe: Option<Recipe>,
     /// How far held-out normal frames lie; absent if none could be held out.
     pub calibration: Option<Calibration>,
-    /// The files that the features came from, ordered by SHA-256.
+    /// The files that the features came from, ordered by SHA-256; marks after them.
     pub sources: Vec<SourceFile>,
 }
 

@@ -34,3 +34,10 @@ pub struct Mark {
     /// Rows that it has.
     pub rows: usize,
 }
+
+impl Mark {
+    /// What it is called among the sources of a bank that it was merged into.
+    pub fn source_name(&self) -> String {
+        format!("marked as normal: {}", self.id)
+    }
+}

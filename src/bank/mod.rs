@@ -44,7 +44,8 @@ pub use summary::{Summary, ThresholdLine, summary};
 #[cfg(test)]
 pub(crate) use supplement::tests as supplement_tests;
 pub use supplement::{
-    AddError, Crop, Look, Supplement, SupplementConfig, Supplements, is_file as is_supplement_file,
+    AddError, Crop, FolderError, Look, Supplement, SupplementConfig, Supplements, Unusable,
+    files_in as supplement_files_in,
 };
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use transform::{Affine, Step, Transform};
@@ -102,8 +103,7 @@ impl Bank {
 
     /// Whether all that it holds was marked as normal on the spot: see [`Supplement`].
     pub fn is_supplement(&self) -> bool {
-        let marks = &self.metadata.build.marks;
-        !marks.is_empty() && marks.iter().fold(0_usize, |sum, one| sum.saturating_add(one.rows)) == self.rows
+        self.metadata.build.supplement
     }
 
     /// Neighbours that its distances were calibrated for; none without a calibration.
@@ -118,6 +118,14 @@ impl Bank {
     /// As [`Bank::open`].
     pub fn open_any(path: &Path) -> Result<Bank, BankError> {
         Bank::checked(path.to_owned(), store::open(path, Keep::Mapped)?, 0)
+    }
+
+    /// As [`Bank::open_any`], but reads the features into memory, as [`Bank::open_in_memory`] does.
+    ///
+    /// # Errors
+    /// As [`Bank::open`].
+    pub fn open_any_in_memory(path: &Path) -> Result<Bank, BankError> {
+        Bank::checked(path.to_owned(), store::open(path, Keep::Memory)?, 0)
     }
 
     /// The bank that writing `contents` and opening the file would give.

@@ -24,6 +24,14 @@ impl Bank {
             origin.source = numbers.get(origin.source as usize).copied().unwrap_or(u32::MAX);
         }
         metadata.sources = sources;
+        // Of what was marked as normal, what is left.
+        for mark in &mut metadata.build.marks {
+            let name = mark.source_name();
+            let of = metadata.sources.iter().position(|source| source.name == name);
+            mark.rows =
+                of.map_or(0, |of| origins.iter().filter(|origin| origin.source as usize == of).count());
+        }
+        metadata.build.marks.retain(|mark| mark.rows > 0);
         let mut features = RowsBuf::new(self.table(0).data_type());
         for (number, width) in self.tables().iter().enumerate() {
             features.extend(self.table(number).reordered(kept, *width).view());

@@ -201,7 +201,11 @@ impl Summary {
         }
         let what = if self.is_supplement { "supplement" } else { "with" };
         let rows: usize = marks.iter().map(|mark| mark.rows).sum();
-        writeln!(f, "  {what:<11}  {rows} features of {} things that were marked as normal", marks.len())?;
+        let (count, was) = match marks.len() {
+            1 => ("1 thing".to_owned(), "was"),
+            many => (format!("{many} things"), "were"),
+        };
+        writeln!(f, "  {what:<11}  {rows} features of {} that {} marked as normal", count, was)?;
         for mark in marks.iter().take(MARKS) {
             let seen = mark.seen.as_deref().unwrap_or("an unknown time");
             writeln!(f, "               {}, seen {seen}, {} features", mark.id, mark.rows)?;

@@ -61,10 +61,14 @@ impl Thumbnails {
 
     /// Index and pictures as they lie in the file: U32 `[M, 6]` (source, frame, rows and columns of its grid, first byte,
     /// bytes) and U8 `[bytes]`.
+    ///
+    /// Pictures beyond 4 GiB are left out.
     pub(super) fn to_numbers(&self) -> (Vec<u32>, Vec<u8>) {
         let (mut index, mut bytes) = (Vec::new(), Vec::new());
         for ((source, frame), Thumbnail { grid, jpeg }) in &self.0 {
-            let (first, length) = (bytes.len() as u32, jpeg.len() as u32);
+            let (Ok(first), Ok(length)) = (u32::try_from(bytes.len()), u32::try_from(jpeg.len())) else {
+                break;
+            };
             index.extend([*source, *frame, grid.0, grid.1, first, length]);
             bytes.extend_from_slice(jpeg);
         }
@@ -96,6 +100,11 @@ impl Thumbnails {
         }
         let numbers: Vec<u32> =
             index.data().as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
+        // Each picture has bytes of its own: no small file becomes a large one in memory.
+        let total: u64 = numbers.as_chunks::<LINE>().0.iter().map(|line| u64::from(line[5])).sum();
+        if total > bytes.data().len() as u64 {
+            return Err("its thumbnails are larger than they are".to_owned());
+        }
         let line = |line: &[u32; LINE]| {
             let [source, frame, rows, cols, first, length] = *line;
             let jpeg = bytes.data().get(first as usize..)?.get(..length as usize)?.to_vec();

@@ -310,7 +310,7 @@ pub enum PruneBy {
 /// `farout bank inspect`
 #[derive(Debug, Clone, Args)]
 pub struct InspectArgs {
-    /// The bank, or the folder of a detector
+    /// The bank, the folder of a detector, or what was marked as normal
     #[arg(value_name = "BANK")]
     pub bank: PathBuf,
     /// Report in JSON

@@ -62,7 +62,7 @@ pub fn add(args: &AddArgs) -> Result<()> {
             let why = "the folders there are the events; those of runs before features were kept have none";
             anyhow::bail!("there is no event {id} with {FEATURES} in {}; {why}", events.display());
         }
-        let one = Supplement::read(&path).with_context(|| format!("event {id}"))?;
+        let one = Supplement::read_unnamed(&path).with_context(|| format!("event {id}"))?;
         let one = one.named(id).marked_at(&format!("{:.3}", Timestamp::now()));
         marks.extend(one.marks().iter().cloned());
         supplements.add(one)?;

@@ -20,6 +20,9 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
     let inputs: Vec<&Path> = args.shards.iter().map(PathBuf::as_path).collect();
     apart::from_inputs(&inputs, &args.output)?;
     file::try_place(&args.output)?;
+    if let Some(missing) = args.shards.iter().find(|path| !path.exists()) {
+        anyhow::bail!("cannot open {}: there is no such file or folder", missing.display());
+    }
     if has_supplements(&args.shards) {
         return with_supplements(args);
     }
@@ -50,6 +53,13 @@ fn with_supplements(args: &MergeArgs) -> Result<()> {
     if built || args.recipe.is_some() || args.size.is_some() || args.k.is_some() || args.keep_held_out {
         let why = "supplements are joined to a bank as it is: the flags of a recipe, --size, -k and --keep-held-out are for shards";
         return Err(ConfigError::Invalid(why.into()).into());
+    }
+    // It would be read with the others from now on, and all of it would count twice.
+    let inside = |path: &&PathBuf| path.is_dir() && apart::real(&args.output).starts_with(apart::real(path));
+    if let Some(folder) = args.shards.iter().find(inside) {
+        let why =
+            format!("--output lies in {}, which is read: choose another place for it", folder.display());
+        return Err(ConfigError::Invalid(why).into());
     }
     let is_bank =
         |path: &&PathBuf| !path.is_dir() && Bank::open_any(path).is_ok_and(|bank| !bank.is_supplement());

@@ -132,8 +132,12 @@ impl Parts {
 impl steer::Parts for Parts {
     fn reread(&self) -> Result<Config> {
         // Others may have put something there.
-        self.supplements.reread()?;
+        let read = self.supplements.reread();
         self.tell_of_supplements();
+        if let (Err(why), Some(health)) = (read, &self.detection) {
+            tracing::error!("{why}");
+            health.problem("supplement", Some(why.to_string()));
+        }
         Ok(run_settings::read(&self.args)?)
     }
 

@@ -12,7 +12,7 @@ use super::reported::Reported;
 use super::run_settings;
 use super::signals::{self, Reload};
 use super::watch::{Watch, Watched};
-use crate::bank::Supplements;
+use crate::bank::{SupplementConfig, Supplements};
 use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, StreamConfig};
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, EventRecorders, Record, Status, detect};
@@ -98,8 +98,12 @@ struct Open {
 /// Outputs that cannot be opened.
 fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reload: &Reload) -> Result<Ended> {
     let servers = outputs::servers(&config.output, &config.access)?;
-    let supplements = Supplements::open(&config.supplement)?;
-    let live = Live::new(config.clone(), !args.detect.bypass, supplements.clone(), stop.clone());
+    let judged = !args.detect.bypass;
+    let supplements = match judged {
+        true => Supplements::open(&config.supplement)?,
+        false => Supplements::open(&SupplementConfig::default())?,
+    };
+    let live = Live::new(config.clone(), judged, supplements.clone(), stop.clone());
     let parts = Parts {
         args: args.clone(),
         servers: servers.clone(),

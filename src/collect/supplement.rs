@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::raw::Raw;
 use crate::bank::{
-    Bank, BankContents, BankError, DataType, Origin, PictureMeans, RowsBuf, SourceFile, Supplement,
-    Thumbnail, is_supplement_file,
+    Bank, BankContents, DataType, FolderError, Mark, Origin, PictureMeans, RowsBuf, SourceFile, Supplement,
+    Thumbnail, Unusable, supplement_files_in,
 };
 use crate::digest::{digest_of, hex};
 use crate::nearest::Projector;
@@ -16,16 +16,17 @@ const DEFAULT_K: usize = 3;
 /// Why supplements cannot be joined.
 #[derive(Debug, thiserror::Error)]
 pub enum SupplementError {
-    /// One cannot be opened, or is none.
+    /// One cannot be used.
     #[error(transparent)]
-    Bank(#[from] BankError),
+    Unusable(#[from] Unusable),
     /// A folder cannot be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
-    Folder {
-        /// The folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// All of it is there already.
+    #[error("{path} has all of these marks already", path = path.display())]
+    Known {
+        /// The bank.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
     },
     /// A folder without supplements.
     #[error("{path} holds no supplement: nothing was marked as normal there", path = path.display())]
@@ -66,18 +67,23 @@ pub enum SupplementError {
 pub fn supplements_at(path: &Path) -> Result<Vec<(PathBuf, Supplement)>, SupplementError> {
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
-        let failed = |source| SupplementError::Folder { path: path.to_owned(), source };
-        files.clear();
-        for entry in std::fs::read_dir(path).map_err(failed)? {
-            files.push(entry.map_err(failed)?.path());
-        }
-        files.retain(|file| is_supplement_file(file));
-        files.sort();
+        files = supplement_files_in(path)?;
         if files.is_empty() {
             return Err(SupplementError::Nothing { path: path.to_owned() });
         }
     }
-    files.into_iter().map(|file| Ok((file.clone(), Supplement::read(&file)?))).collect()
+    let read = |file: PathBuf| {
+        let one = Supplement::read_unnamed(&file)?;
+        // What an event looks like is called as the event: its folder.
+        let unnamed = one.marks().iter().any(|mark| mark.id.is_empty());
+        let folder = file.canonicalize().ok().and_then(|file| Some(file.parent()?.file_name()?.to_owned()));
+        let one = match folder.filter(|_| unnamed) {
+            Some(folder) => one.named(&folder.to_string_lossy()),
+            None => one,
+        };
+        Ok((file, one))
+    };
+    files.into_iter().map(read).collect()
 }
 
 /// All supplements as one; what is marked in several under one name counts once.
@@ -115,6 +121,15 @@ pub fn supplemented(
     }
     if !bank.classes().is_empty() {
         return Err(SupplementError::Classes { path: here() });
+    }
+    // What it has already is not taken twice.
+    let known = &bank.metadata().build.marks;
+    let marked = &known.iter().fold(marked.clone(), |left, mark| left.without(&mark.id));
+    for mark in known {
+        tracing::info!(mark = mark.id, "the bank has it already");
+    }
+    if marked.rows() == 0 {
+        return Err(SupplementError::Known { path: here() });
     }
     let times = bank.calibrated_k().unwrap_or(DEFAULT_K).max(1);
     let added = marked.rows() * times;
@@ -156,10 +171,10 @@ pub fn supplemented(
     contents
         .origins
         .extend(marked.origins().iter().flat_map(|origin| std::iter::repeat_n(moved(origin), times)));
-    let sources = marked.marks().iter().map(|mark| SourceFile {
-        sha256: hex(&digest_of(&[mark.id.as_bytes()])),
-        name: format!("marked as normal: {}", mark.id),
-    });
+    let sources = marked
+        .marks()
+        .iter()
+        .map(|mark| SourceFile { sha256: hex(&digest_of(&[mark.id.as_bytes()])), name: mark.source_name() });
     contents.metadata.sources.extend(sources);
     for (number, mark) in (0..).zip(marked.marks()) {
         if let Some(jpeg) = marked.picture(&mark.id) {
@@ -167,6 +182,7 @@ pub fn supplemented(
             contents.extras.thumbnails.put(known + number, 0, picture);
         }
     }
-    contents.metadata.build.marks.extend(marked.marks().iter().cloned());
+    let marks = marked.marks().iter().map(|mark| Mark { rows: mark.rows * times, ..mark.clone() });
+    contents.metadata.build.marks.extend(marks);
     Ok(contents)
 }

@@ -1,4 +1,5 @@
-//! What events look like to the model while they go on: a few looks each, spread over its time.
+//! What regions that are followed look like to the model: a few looks each, spread over the time of an event, and the one in
+//! which its score is highest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,65 +10,53 @@ use crate::grid::Grid;
 use crate::identity::ModelIdentity;
 use crate::region::{Event, EventKind};
 use crate::score::Followed;
+use crate::sink::MakeFile;
 
-/// Most looks of an event.
-const MOST: usize = 8;
-/// Seconds from one look to the next, at first.
-const EVERY: f64 = 0.5;
+/// Most looks of an event beside the one with the highest score.
+const MOST: usize = 12;
+/// What has not been seen for so many frames, and is no event, is forgotten.
+const FORGET: u64 = 60;
 
-/// What the events that go on look like.
+/// What followed regions look like, by the numbers of their tracks.
 #[derive(Default)]
-pub(super) struct EventLooks(BTreeMap<u64, OfEvent>);
+pub(super) struct EventLooks(BTreeMap<u64, OfTrack>);
 
-struct OfEvent {
+struct OfTrack {
     model: Arc<ModelIdentity>,
     frame_size: (usize, usize),
     grid: Grid,
+    /// The highest score so far, and that frame.
+    best: (f32, Look),
     looks: Vec<Look>,
-    /// Presentation time of the last look, in seconds.
-    last: f64,
-    every: f64,
+    /// Sights since it was first seen; of them every `stride`-th is a look.
+    sights: usize,
+    stride: usize,
+    last: u64,
+    event: Option<u64>,
 }
 
 impl EventLooks {
-    /// Takes what the regions of a frame at `time_secs` look like, which go on as `followed` says.
-    pub(super) fn see(&mut self, seen: &Seen, followed: &[Followed], time_secs: f64) {
-        for ((_, look), followed) in seen.regions.iter().zip(followed) {
-            let Some(event) = followed.event.filter(|_| !look.places.is_empty()) else { continue };
-            let own = self.0.entry(event).or_insert_with(|| OfEvent {
-                model: Arc::clone(&seen.model),
-                frame_size: seen.size,
-                grid: seen.grid,
-                looks: Vec::new(),
-                last: f64::NEG_INFINITY,
-                every: EVERY,
-            });
-            if own.model != seen.model {
-                // Nothing can be compared with what another one said.
-                (own.model, own.grid) = (Arc::clone(&seen.model), seen.grid);
-                (own.looks, own.every) = (Vec::new(), EVERY);
-            }
-            if time_secs - own.last < own.every && !own.looks.is_empty() {
+    /// Takes what the regions of a frame look like, which go on as `followed` says.
+    pub(super) fn see(&mut self, seen: &Seen, followed: &[Followed]) {
+        for ((region, look), followed) in seen.regions.iter().zip(followed) {
+            if look.places.is_empty() {
                 continue;
             }
-            own.last = time_secs;
-            own.looks.push(look.clone());
-            if own.looks.len() > MOST {
-                // Every second one, and from now on half as often: they stay spread over all of its time.
-                let mut number = 0;
-                own.looks.retain(|_| {
-                    number += 1;
-                    number % 2 == 1
-                });
-                own.every *= 2.0;
+            let new = || OfTrack::new(seen, (region.peak, look));
+            let own = self.0.entry(followed.track).or_insert_with(new);
+            if own.model != seen.model {
+                // Nothing can be compared with what another one said.
+                *own = new();
             }
+            own.see(seen.frame, region.peak, look);
+            own.event = followed.event.or(own.event);
         }
+        self.0.retain(|_, own| own.event.is_some() || own.last + FORGET > seen.frame);
     }
 
-    /// The file of what an event has looked like so far; of one that has ended, nothing is kept any more.
-    pub(super) fn file_of(&mut self, event: &Event) -> Option<Vec<u8>> {
-        let ended = event.kind == EventKind::End;
-        let own = if ended { self.0.remove(&event.event)? } else { self.0.get(&event.event)?.copy() };
+    /// What makes the file of what an event has looked like so far; of one that has ended, nothing is kept any more.
+    pub(super) fn file_of(&mut self, event: &Event) -> Option<MakeFile> {
+        let (track, own) = self.0.iter().find(|(_, own)| own.event == Some(event.event))?;
         let mark = Mark {
             // It has none before it is kept.
             id: String::new(),
@@ -81,20 +70,57 @@ impl EventLooks {
             peak: Some(event.peak).filter(|peak| peak.is_finite()),
             rows: 0,
         };
-        let one = Supplement::of(&own.model, mark, &own.looks);
-        match one.to_bytes() {
-            Ok(bytes) if one.rows() > 0 => Some(bytes),
-            Ok(_) => None,
-            Err(why) => {
-                tracing::error!(event = event.event, "what an event looks like is not kept: {why}");
-                None
-            }
+        // The strangest first.
+        let others = own.looks.iter().filter(|look| look.frame != own.best.1.frame);
+        let looks: Vec<Look> = std::iter::once(&own.best.1).chain(others).cloned().collect();
+        let (model, track, number) = (Arc::clone(&own.model), *track, event.event);
+        if event.kind == EventKind::End {
+            self.0.remove(&track);
         }
+        Some(Arc::new(move || {
+            let one = Supplement::of(&model, mark.clone(), &looks);
+            let bytes = one.to_bytes();
+            bytes
+                .inspect_err(|why| {
+                    tracing::error!(event = number, "what an event looks like is not kept: {why}")
+                })
+                .ok()
+        }))
     }
 }
 
-impl OfEvent {
-    fn copy(&self) -> OfEvent {
-        OfEvent { model: Arc::clone(&self.model), looks: self.looks.clone(), ..*self }
+impl OfTrack {
+    fn new(seen: &Seen, (peak, look): (f32, &Look)) -> OfTrack {
+        OfTrack {
+            model: Arc::clone(&seen.model),
+            frame_size: seen.size,
+            grid: seen.grid,
+            best: (peak, look.clone()),
+            looks: Vec::new(),
+            sights: 0,
+            stride: 1,
+            last: seen.frame,
+            event: None,
+        }
+    }
+
+    fn see(&mut self, frame: u64, peak: f32, look: &Look) {
+        self.last = frame;
+        if peak > self.best.0 {
+            self.best = (peak, look.clone());
+        }
+        if self.sights.is_multiple_of(self.stride) {
+            self.looks.push(look.clone());
+        }
+        self.sights += 1;
+        if self.looks.len() > MOST {
+            // Every second one, and from now on half as often: they stay spread over all of its time.
+            let mut number = 0;
+            self.looks.retain(|_| {
+                number += 1;
+                number % 2 == 1
+            });
+            self.stride *= 2;
+        }
     }
 }

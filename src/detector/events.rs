@@ -69,7 +69,7 @@ impl EventRecorder {
         let at = (frame.id, frame.pts.as_secs_f64());
         self.tracker.step(at, (&self.evidence, verdict.scale.threshold), &mut self.found);
         if let (Some(looks), Some(seen)) = (&mut self.looks, seen) {
-            looks.see(seen, self.tracker.followed(), at.1);
+            looks.see(seen, self.tracker.followed());
         }
         let begun: Vec<Event> =
             self.found.iter().filter(|event| event.kind == EventKind::Start).cloned().collect();
@@ -88,8 +88,8 @@ impl EventRecorder {
             event.utc = self.utc.map(|utc| format!("{utc:.3}"));
             event.stream.clone_from(&self.name);
             self.log.write(&event)?;
-            if let Some(bytes) = self.looks.as_mut().and_then(|looks| looks.file_of(&event)) {
-                self.log.attach(&event, FEATURES, &Arc::new(bytes));
+            if let Some(make) = self.looks.as_mut().and_then(|looks| looks.file_of(&event)) {
+                self.log.attach(&event, FEATURES, &make);
             }
         }
         Ok(())

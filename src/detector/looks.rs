@@ -60,13 +60,25 @@ impl Seen {
 
     /// The region above the threshold that lies at this pixel: the smallest whose rectangle, widened by a patch, holds it.
     pub fn at(&self, x: u32, y: u32) -> Option<&(Region, Look)> {
-        let wider = self.size.0.div_ceil(self.grid.cols.max(1)) as u32;
+        let wider = self.size.0.div_ceil(self.grid.cols.max(1)) as u64;
         let holds = |rect: &Rect| {
-            let inside = |at: u32, from: u32, length: u32| at + wider >= from && at < from + length + wider;
+            let inside = |at: u32, from: u32, length: u32| {
+                let (at, from) = (u64::from(at), u64::from(from));
+                at + wider >= from && at < from + u64::from(length) + wider
+            };
             inside(x, rect.x, rect.width) && inside(y, rect.y, rect.height)
         };
-        let known = self.regions.iter().take(self.above).filter(|(_, look)| !look.places.is_empty());
-        known.filter(|(region, _)| holds(&region.rect)).min_by_key(|(region, _)| region.area)
+        self.known().filter(|(region, _)| holds(&region.rect)).min_by_key(|(region, _)| region.area)
+    }
+
+    /// The region above the threshold whose rectangle is this one.
+    pub fn of(&self, rect: &Rect) -> Option<&(Region, Look)> {
+        self.known().find(|(region, _)| region.rect == *rect)
+    }
+
+    /// Regions above the threshold that have patches.
+    fn known(&self) -> impl Iterator<Item = &(Region, Look)> {
+        self.regions.iter().take(self.above).filter(|(_, look)| !look.places.is_empty())
     }
 }
 
@@ -82,6 +94,11 @@ impl Looks {
     /// The last frames of a stream that had regions, newest first.
     pub fn last(&self, stream: StreamId) -> Vec<Arc<Seen>> {
         self.streams().get(&stream).into_iter().flatten().rev().cloned().collect()
+    }
+
+    /// From now on what the regions of a stream look like is kept.
+    pub fn keep(&self, stream: StreamId) {
+        self.streams().entry(stream).or_default();
     }
 
     /// A stream is watched no more.
@@ -128,7 +145,8 @@ impl Looks {
             above: verdict.regions.len(),
         });
         let mut streams = self.streams();
-        let own = streams.entry(frame.stream).or_default();
+        // A frame that was under way when its stream went leaves nothing behind.
+        let Some(own) = streams.get_mut(&frame.stream) else { return Some(seen) };
         own.push_back(Arc::clone(&seen));
         let mut bytes: usize = own.iter().map(|one| one.bytes()).sum();
         while own.len() > FRAMES || (bytes > BYTES && own.len() > 1) {
@@ -265,6 +283,7 @@ mod tests {
     #[test]
     fn a_region_has_its_patches_and_those_around_it_that_belong_to_nothing_else() {
         let looks = Looks::default();
+        looks.keep(0);
         let seen = looks.see(&frame(3), &verdict(&[((1, 2), 9.0), ((1, 4), 7.0)]), &features()).unwrap();
         let places = |n: usize| {
             let mut places = seen.regions[n].1.places.clone();
@@ -299,6 +318,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_nothing_and_no_more_than_there_is_room_for() {
         let looks = Looks::default();
+        looks.keep(0);
         assert!(looks.see(&frame(0), &verdict(&[]), &features()).is_none());
         let out = Verdict { scene_out: true, ..verdict(&[((1, 2), 9.0)]) };
         assert!(looks.see(&frame(0), &out, &features()).is_none());

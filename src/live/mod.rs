@@ -22,6 +22,7 @@ mod verdicts;
 
 pub use changes::OpenDetector;
 pub use gave_up::GaveUp;
+pub use priority::lower as lower_priority;
 pub use scores::{Recent, RecentScores, ScoreFigures};
 pub use shared::{Reencode, Standing, is_ready};
 pub use streams::{Exchange, Live, Stream};

@@ -3,7 +3,7 @@
 /// Lowers the priority of this thread and of all that it starts from now on by `nice` steps (0 to 19), as `nice` does.
 /// Raising it again takes privileges.
 #[cfg(target_os = "linux")]
-pub(super) fn lower(nice: u32) {
+pub fn lower(nice: u32) {
     if nice == 0 {
         return;
     }
@@ -11,10 +11,10 @@ pub(super) fn lower(nice: u32) {
     let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice.min(19) as libc::c_int) };
     if done != 0 {
         let why = std::io::Error::last_os_error();
-        tracing::warn!(%why, "the detection lane keeps the priority of the pictures");
+        tracing::warn!(%why, "a thread that should give way keeps its priority");
     }
 }
 
 /// Elsewhere threads keep theirs.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn lower(_: u32) {}
+pub fn lower(_: u32) {}

@@ -128,6 +128,7 @@ impl Live {
         let id = streams.next;
         // Not given twice, whatever comes of it.
         streams.next += 1;
+        shared.looks.keep(id);
         let verdicts = shared.detection.as_ref().map(|detection| Arc::new(Verdicts::of(detection)));
         let standing = Standing {
             id,

@@ -1,8 +1,9 @@
 //! Which references a patch lies nearest to: for people, who want to know why it alarms.
 
+use super::combine::combine_one;
 use super::exact::squared_distance;
 use super::{Backend, ImageMeans, NoBackend, Projector};
-use crate::bank::{Bank, Baseline, Combine, PictureMeans};
+use crate::bank::{Bank, Baseline, PictureMeans};
 
 /// A reference, and how far a patch lies from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +18,8 @@ pub struct Neighbour {
 }
 
 /// The `k` references that lie nearest to each of `features` (vectors as the model gives them), whole: all parts of one row
-/// together. The score takes the nearest of each part for itself, so that its distances are smaller or equal. Nearest
+/// together, of all classes. The score takes the nearest of each part for itself, so that its distances are smaller or equal,
+/// unless the bank is searched by class. Nearest
 /// first, of equal ones the lower row; exact, on the calling thread.
 ///
 /// # Errors
@@ -37,16 +39,9 @@ pub fn explain(
     let widths = bank.tables();
     let normal: Vec<Baseline> =
         recipe.parts.iter().map(|part| part.baseline.unwrap_or(Baseline::UNKNOWN)).collect();
-    let combined = |parts: &[f32]| match recipe.combine {
-        Combine::Concat => parts[0],
-        Combine::Sum => {
-            parts.iter().zip(&normal).map(|(d, normal)| (f64::from(*d) / normal.deviation) as f32).sum()
-        }
-        Combine::Max => {
-            let z =
-                |(d, normal): (&f32, &Baseline)| ((f64::from(*d) - normal.mean) / normal.deviation) as f32;
-            parts.iter().zip(&normal).map(z).fold(f32::NEG_INFINITY, f32::max)
-        }
+    let combined = |parts: &[f32]| match recipe.combine.searches_apart() {
+        true => combine_one(recipe.combine, parts, &normal),
+        false => parts[0],
     };
     let of_patch = |patch: usize| {
         let mut found: Vec<Neighbour> = Vec::new();

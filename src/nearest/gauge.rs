@@ -154,6 +154,8 @@ impl Gauge {
         classes: &[u16],
         out: &mut Distances,
     ) -> anyhow::Result<()> {
+        // Once for a frame: its views are judged by what its whole is.
+        self.refresh()?;
         self.distances_about(features, None, classes, out)
     }
 
@@ -179,7 +181,7 @@ impl Gauge {
             self.bank.path().display(),
         );
         let mut read_back = std::mem::take(&mut self.read_back);
-        let marked = self.refresh()?;
+        let marked = self.beside.as_ref().is_some_and(Beside::is_marked);
         let done = match &features.on_gpu {
             Some(numbers) if marked || !numbers.stream().is_some_and(|stream| self.shares(stream)) => {
                 features
@@ -267,10 +269,10 @@ impl Gauge {
         Ok(())
     }
 
-    /// Takes what is marked as normal now. Whether anything is.
-    fn refresh(&mut self) -> anyhow::Result<bool> {
+    /// Takes what is marked as normal now.
+    fn refresh(&mut self) -> anyhow::Result<()> {
         let Gauge { beside, bank, projector, pool, backend, .. } = self;
-        let Some(beside) = beside else { return Ok(false) };
+        let Some(beside) = beside else { return Ok(()) };
         Ok(beside.refresh(bank, projector, pool, *backend)?)
     }
 
@@ -278,6 +280,7 @@ impl Gauge {
     pub fn turn_to(&mut self, place: usize) {
         self.engines.iter_mut().for_each(|engine| engine.turn_to(place));
         self.strange.iter_mut().for_each(|engine| engine.turn_to(place));
+        self.beside.iter_mut().for_each(|beside| beside.turn_to(place));
     }
 
     /// Whether the mean of its picture is taken off a feature before it is compared.

@@ -52,7 +52,7 @@ impl Beside {
     }
 
     /// Takes what holds now, if that has changed, transformed as the bank's recipe says. Supplements of other models are left
-    /// out. Whether anything is marked.
+    /// out.
     ///
     /// # Errors
     /// If this machine does not have the backend.
@@ -62,9 +62,9 @@ impl Beside {
         projector: &mut Projector,
         pool: &Arc<ThreadPool>,
         backend: Backend,
-    ) -> Result<bool, SearchError> {
+    ) -> Result<(), SearchError> {
         if self.generation == self.supplements.generation() {
-            return Ok(!self.engines.is_empty());
+            return Ok(());
         }
         let (generation, all) = self.supplements.all();
         let widths = projector.tables().to_vec();
@@ -104,7 +104,12 @@ impl Beside {
             tracing::info!(rows, "features that were marked as normal");
         }
         self.generation = generation;
-        Ok(rows > 0)
+        Ok(())
+    }
+
+    /// As [`Nearest::turn_to`].
+    pub(super) fn turn_to(&mut self, place: usize) {
+        self.engines.iter_mut().for_each(|engine| engine.turn_to(place));
     }
 
     /// Whether anything is marked.

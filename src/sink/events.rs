@@ -14,6 +14,9 @@ use crate::stop::Stop;
 /// Longest part of an existing file's end that is looked at for an unfinished line.
 const TAIL: u64 = 1 << 16;
 
+/// Makes the bytes of a file; nothing if there is nothing to write.
+pub type MakeFile = Arc<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
+
 /// Takes events somewhere.
 pub trait EventSink: Send {
     /// Takes the next event.
@@ -35,8 +38,8 @@ pub trait EventSink: Send {
         false
     }
 
-    /// Takes a file that belongs to an event that was written; one of the same name goes.
-    fn attach(&mut self, _: &Event, _name: &'static str, _bytes: &Arc<Vec<u8>>) {}
+    /// Takes a file that belongs to an event that was written, made by whoever writes it; one of the same name goes.
+    fn attach(&mut self, _: &Event, _name: &'static str, _make: &MakeFile) {}
 
     /// Sees to it that what was written survives.
     ///
@@ -82,9 +85,9 @@ impl EventSink for EventSinks {
         self.0.iter().any(|sink| sink.wants_files())
     }
 
-    fn attach(&mut self, event: &Event, name: &'static str, bytes: &Arc<Vec<u8>>) {
+    fn attach(&mut self, event: &Event, name: &'static str, make: &MakeFile) {
         let takers = self.0.iter_mut().filter(|sink| sink.wants_files());
-        takers.for_each(|sink| sink.attach(event, name, bytes));
+        takers.for_each(|sink| sink.attach(event, name, make));
     }
 
     fn finish(&mut self) -> Result<(), FileError> {

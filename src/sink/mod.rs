@@ -51,7 +51,7 @@ use std::path::PathBuf;
 pub use access::{Access, AccessConfig, Anyone};
 pub use config::{Address, OutputConfig, ShownPictures, is_stream_name};
 pub use event_queue::EventQueue;
-pub use events::{EventLog, EventPicture, EventSink, EventSinks};
+pub use events::{EventLog, EventPicture, EventSink, EventSinks, MakeFile};
 #[cfg(feature = "media")]
 pub use fan_out::EncodedHook;
 pub use folder::{FileError, Naming, OutputFolder};

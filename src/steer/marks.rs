@@ -7,11 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::bank::{AddError, Bank, Look, Mark, Supplement, Supplements};
-use crate::causes::in_one_line;
 use crate::detector::{Looks, Seen};
 use crate::file::WriteError;
 use crate::live::{Live, Standing};
-use crate::region::Region;
+use crate::region::{Rect, Region};
 use crate::sink::EventStore;
 
 /// What was judged longer ago than this is not what somebody points at.
@@ -42,6 +41,21 @@ pub struct Spot {
     pub x: u32,
     /// Row.
     pub y: u32,
+    /// Width and height of the very region whose left upper corner this is; without, the smallest one that lies there.
+    pub size: Option<(u32, u32)>,
+}
+
+impl Spot {
+    /// The region of a frame that is meant, if it is there.
+    fn of<'a>(&self, seen: &'a Seen) -> Option<&'a (Region, Look)> {
+        let exact = |(width, height)| seen.of(&Rect { x: self.x, y: self.y, width, height });
+        match self.size {
+            None => seen.at(self.x, self.y),
+            // A newer verdict has another one: its middle then tells.
+            Some((width, height)) => exact((width, height))
+                .or_else(|| seen.at(self.x.saturating_add(width / 2), self.y.saturating_add(height / 2))),
+        }
+    }
 }
 
 /// Why something was not marked: nothing has changed.
@@ -82,6 +96,14 @@ pub enum MarkError {
         /// What is missing, and what to do.
         why: String,
     },
+    /// Another model has seen it.
+    #[error("{id} was seen by another model than judges now, and cannot be compared: {differences}")]
+    OtherModel {
+        /// What was to be marked.
+        id: String,
+        /// What differs.
+        differences: String,
+    },
     /// The method does not search.
     #[error(
         "nothing is searched for in a bank here (score.method): what is marked as normal would change nothing"
@@ -121,7 +143,7 @@ impl Marks {
         let (seen, region, looks) = self.find(stream, spot)?;
         let utc = format!("{:.3}", seen.utc.unwrap_or_else(Timestamp::now));
         let mark = Mark {
-            id: format!("{}-{stream}-{}x{}", compact(&utc), region.rect.x, region.rect.y),
+            id: format!("{}-{stream}-{}x{}", crate::clock::compact(&utc), region.rect.x, region.rect.y),
             stream: Some(stream.to_owned()),
             event: false,
             seen: Some(utc),
@@ -134,6 +156,9 @@ impl Marks {
         };
         let one = Arc::new(Supplement::of(&seen.model, mark, &looks));
         let mut pointed = self.pointed();
+        let id = |one: &Supplement| one.marks().first().map(|mark| mark.id.clone());
+        // Asked once more, it is the same.
+        pointed.retain(|known| id(known) != id(&one));
         pointed.push_back(Arc::clone(&one));
         if pointed.len() > POINTED {
             pointed.pop_front();
@@ -158,7 +183,7 @@ impl Marks {
             };
             return Err(refused(why.to_owned()));
         };
-        let one = Supplement::read(&path).map_err(|why| refused(in_one_line(&why.into())))?;
+        let one = Supplement::read_unnamed(&path).map_err(|why| refused(why.to_string()))?;
         // It had no name when it was written.
         Ok(one.named(id))
     }
@@ -196,7 +221,12 @@ impl Marks {
         }
         let one = one.marked_at(&format!("{:.3}", Timestamp::now()));
         let mark = one.marks().first().cloned().ok_or(AddError::Empty)?;
+        let differences = self.bank().map(|bank| one.model().differences(&bank.metadata().model));
+        if let Some(differences) = differences.filter(|differences| !differences.is_empty()) {
+            return Err(MarkError::OtherModel { id: mark.id, differences: differences.join("; ") });
+        }
         self.supplements.add(one)?;
+        self.tell();
         tracing::info!(mark = mark.id, features = mark.rows, "marked as normal");
         Ok(mark)
     }
@@ -209,12 +239,19 @@ impl Marks {
         marked.or_else(pointed).or_else(|| of(&self.seen_in(id).ok()?))
     }
 
+    /// Says which files of the supplement do not count.
+    fn tell(&self) {
+        let damaged = Some(self.supplements.damaged().join("; ")).filter(|why| !why.is_empty());
+        self.live.detection().iter().for_each(|lane| lane.health.problem("supplement", damaged.clone()));
+    }
+
     /// Takes a mark back. False if there is none of this name.
     ///
     /// # Errors
     /// If the disk does not forget it.
     pub fn unmark(&self, id: &str) -> Result<bool, WriteError> {
         let known = self.supplements.remove(id)?;
+        self.tell();
         if known {
             tracing::info!(mark = id, "no longer marked as normal");
         }
@@ -234,10 +271,10 @@ impl Marks {
         })?;
         let frames = self.looks.last(standing.id);
         let nothing = || MarkError::Nothing { stream: stream.to_owned(), x: spot.x, y: spot.y };
-        let shows = |seen: &Arc<Seen>| seen.judged.elapsed() < FRESH && seen.at(spot.x, spot.y).is_some();
+        let shows = |seen: &Arc<Seen>| seen.judged.elapsed() < FRESH && spot.of(seen).is_some();
         let at = frames.iter().position(shows).ok_or_else(nothing)?;
         let newest = Arc::clone(&frames[at]);
-        let (region, look) = newest.at(spot.x, spot.y).cloned().ok_or_else(nothing)?;
+        let (region, look) = spot.of(&newest).cloned().ok_or_else(nothing)?;
         let mut looks = vec![look];
         let (mut rect, mut captured) = (region.rect, newest.captured);
         for seen in frames[at + 1..].iter().filter(|seen| seen.model == newest.model) {
@@ -254,9 +291,4 @@ impl Marks {
         }
         Ok((newest, region, looks))
     }
-}
-
-/// A time as it stands in names.
-fn compact(utc: &str) -> String {
-    utc.chars().filter(|c| !matches!(c, '-' | ':')).collect()
 }

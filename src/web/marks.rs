@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -64,6 +64,9 @@ pub(super) struct Mark {
     /// A small picture of it, a path on this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     picture: Option<String>,
+    /// Why it does not count, if it does not: another model saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unused: Option<String>,
 }
 
 impl From<&bank::Mark> for Mark {
@@ -80,6 +83,7 @@ impl From<&bank::Mark> for Mark {
             peak: one.peak,
             features: one.rows,
             picture: None,
+            unused: None,
         }
     }
 }
@@ -120,6 +124,7 @@ impl From<MarkError> for Problem {
             MarkError::Forgotten(_) => (StatusCode::NOT_FOUND, "forgotten"),
             MarkError::Nothing { .. } => (StatusCode::NOT_FOUND, "nothing there"),
             MarkError::NoFeatures { .. } => (StatusCode::CONFLICT, "no features"),
+            MarkError::OtherModel { .. } => (StatusCode::CONFLICT, "another model"),
             MarkError::NoSearch => (StatusCode::CONFLICT, "no search"),
             MarkError::Add(AddError::Empty) => (StatusCode::CONFLICT, "no features"),
             MarkError::Add(AddError::Full { .. }) => (StatusCode::CONFLICT, "no room"),
@@ -142,8 +147,14 @@ pub(super) fn marks(subject: &Subject) -> Result<&Arc<Marks>, Problem> {
 pub(super) async fn list(State(subject): State<Arc<Subject>>) -> Answer<Normal> {
     let known = marks(&subject)?.supplements();
     let (_, all) = known.all();
-    let mut marks: Vec<Mark> =
-        all.iter().flat_map(|one| one.marks().iter().map(|mark| Mark::from(mark).shown(one))).collect();
+    let judging = marks(&subject)?.bank();
+    let told = |one: &Supplement| -> Vec<Mark> {
+        let differences = judging.as_ref().map(|bank| one.model().differences(&bank.metadata().model));
+        let unused = differences.filter(|differences| !differences.is_empty()).map(|all| all.join("; "));
+        let of = |mark| Mark { unused: unused.clone(), ..Mark::from(mark).shown(one) };
+        one.marks().iter().map(of).collect()
+    };
+    let mut marks: Vec<Mark> = all.iter().flat_map(|one| told(one)).collect();
     marks.sort_by(|a, b| b.marked.cmp(&a.marked).then(b.id.cmp(&a.id)));
     Ok(Json(Normal {
         kept: known.folder().is_some(),
@@ -174,14 +185,20 @@ pub(super) async fn mark(
             apart(move || marks.mark_seen(&id)).await??
         }
         Marking { event: None, seen: None, stream: Some(stream), x: Some(x), y: Some(y) } => {
-            apart(move || marks.mark_spot(&stream, Spot { x, y })).await??
+            apart(move || marks.mark_spot(&stream, Spot { x, y, size: None })).await??
         }
         _ => {
             let why = "it takes {\"event\": \"ID\"}, {\"seen\": \"ID\"}, or {\"stream\": \"NAME\", \"x\": COLUMN, \"y\": ROW}";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad request", why));
         }
     };
-    Ok((StatusCode::CREATED, Json(Mark::from(&marked))))
+    let mut told = Mark::from(&marked);
+    // The picture that was seen is that of the mark.
+    let all = subject.marks.iter().flat_map(|marks| marks.supplements().all().1);
+    if let Some(one) = all.into_iter().find(|one| one.picture(&told.id).is_some()) {
+        told = told.shown(&one);
+    }
+    Ok((StatusCode::CREATED, Json(told)))
 }
 
 /// A small picture of something that was marked as normal, or that was asked about.
@@ -202,7 +219,9 @@ pub(super) async fn picture(
         let why = format!("there is no picture of {id}; /api/v1/normal lists what is marked");
         Problem::new(StatusCode::NOT_FOUND, "no picture", why)
     };
-    found.map(|jpeg| ([(CONTENT_TYPE, "image/jpeg")], jpeg).into_response()).ok_or_else(absent)
+    // Nobody asks for it again and again: of an event that goes on it changes.
+    let head = [(CONTENT_TYPE, "image/jpeg"), (CACHE_CONTROL, "private, max-age=60")];
+    found.map(|jpeg| (head, jpeg).into_response()).ok_or_else(absent)
 }
 
 /// Takes a mark back: what looks like it alarms again.

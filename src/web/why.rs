@@ -1,6 +1,7 @@
 //! "Why does it alarm?", by the API: the references that a region's patches lie nearest to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -9,13 +10,15 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 
 use super::events::Rect;
 use super::marks::{Mark, marks};
 use super::problem::Problem;
-use super::{Answer, Subject, apart};
+use super::{Answer, Subject};
 use crate::bank::{Bank, Origin, Supplement};
+use crate::live::lower_priority;
 use crate::nearest::{Neighbour, explain};
 use crate::steer::Spot;
 
@@ -23,6 +26,10 @@ use crate::steer::Spot;
 const PATCHES: usize = 8;
 /// References of each.
 const REFERENCES: usize = 3;
+/// How long a question may wait for another one.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// By how many steps of `nice` the search gives way.
+const GIVES_WAY: u32 = 10;
 
 /// What something is compared with.
 #[derive(Debug, Serialize, ToSchema)]
@@ -87,6 +94,10 @@ pub(super) struct Where {
     x: u32,
     /// Its row.
     y: u32,
+    /// With `height`: `x` and `y` are the left upper corner of this very region, as "found" tells it.
+    width: Option<u32>,
+    /// See `width`.
+    height: Option<u32>,
 }
 
 /// Which image of the bank.
@@ -108,11 +119,15 @@ pub(super) async fn of_spot(
     Path(name): Path<String>,
     spot: Result<Query<Where>, QueryRejection>,
 ) -> Answer<Why> {
-    let said = |why: QueryRejection| Problem::new(why.status(), "bad request", why.body_text());
-    let Query(Where { x, y }) = spot.map_err(said)?;
+    let said = |why: QueryRejection| {
+        let why = format!("{}; it takes ?x=COLUMN&y=ROW in pixels of the judged frame", why.body_text());
+        Problem::new(StatusCode::BAD_REQUEST, "bad request", why)
+    };
+    let Query(Where { x, y, width, height }) = spot.map_err(said)?;
+    let spot = Spot { x, y, size: width.zip(height) };
     let marks = Arc::clone(marks(&subject)?);
     let bank = bank(&subject)?;
-    apart(move || why(&*marks.seen_at(&name, Spot { x, y })?, &bank)).await?.map(Json)
+    aside(move || why(&*marks.seen_at(&name, spot)?, &bank)).await.map(Json)
 }
 
 /// Why an event alarmed: what it is compared with.
@@ -125,7 +140,7 @@ pub(super) async fn of_spot(
 pub(super) async fn of_event(State(subject): State<Arc<Subject>>, Path(id): Path<String>) -> Answer<Why> {
     let marks = Arc::clone(marks(&subject)?);
     let bank = bank(&subject)?;
-    apart(move || why(&marks.seen_in(&id)?, &bank)).await?.map(Json)
+    aside(move || why(&marks.seen_in(&id)?, &bank)).await.map(Json)
 }
 
 /// A small picture of the image that a row of the bank comes from.
@@ -156,6 +171,31 @@ pub(super) async fn thumbnail(
     }
 }
 
+/// Searches a whole bank on a thread that gives way to the lanes, one at a time: whoever asks too often waits.
+///
+/// # Errors
+/// What `work` says; if somebody else's question is still being answered.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    static BUSY: Semaphore = Semaphore::const_new(1);
+    let busy = || {
+        let why = "others ask why, too: ask again in a moment";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", why)
+    };
+    let permit = tokio::time::timeout(PATIENCE, BUSY.acquire()).await.map_err(|_| busy())?;
+    let _permit = permit.map_err(|_| busy())?;
+    let (give, take) = tokio::sync::oneshot::channel();
+    let body = move || {
+        lower_priority(GIVES_WAY);
+        // Who asked may have gone.
+        let _ = give.send(work());
+    };
+    let failed = |why: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no answer", why);
+    std::thread::Builder::new().name("explain".into()).spawn(body).map_err(|why| failed(why.to_string()))?;
+    take.await.map_err(|_| failed("the search panicked; this is a bug in farout, please report it".into()))?
+}
+
 /// The bank that judges now.
 fn bank(subject: &Subject) -> Result<Arc<Bank>, Problem> {
     let none = || {
@@ -163,20 +203,6 @@ fn bank(subject: &Subject) -> Result<Arc<Bank>, Problem> {
         Problem::new(StatusCode::CONFLICT, "no bank", why)
     };
     marks(subject)?.bank().ok_or_else(none)
-}
-
-/// Rows of `one`: of each frame, those that come first, which are the strangest.
-fn strangest(one: &Supplement) -> Vec<usize> {
-    let mut frames: Vec<Vec<usize>> = Vec::new();
-    let own = &one.means().own;
-    for (row, picture) in own.iter().enumerate() {
-        match row.checked_sub(1).map(|before| own[before]) == Some(*picture) {
-            true => frames.last_mut().into_iter().for_each(|frame| frame.push(row)),
-            false => frames.push(vec![row]),
-        }
-    }
-    let each = PATCHES.div_ceil(frames.len().max(1));
-    frames.iter().flat_map(|rows| rows.iter().take(each)).copied().take(PATCHES).collect()
 }
 
 /// What the patches of `one` are compared with in `bank`.
@@ -189,7 +215,8 @@ fn why(one: &Supplement, bank: &Bank) -> Result<Why, Problem> {
     let Some(mark) = one.marks().first().filter(|_| one.rows() > 0) else {
         return Err(refused("none of its patches has features that can be compared".to_owned()));
     };
-    let rows = strangest(one);
+    // The strangest look comes first, and in each the strangest patches.
+    let rows: Vec<usize> = (0..one.rows().min(PATCHES)).collect();
     let width = bank.width();
     let features: Vec<f32> =
         rows.iter().flat_map(|row| &one.features()[row * width..][..width]).copied().collect();
@@ -201,15 +228,19 @@ fn why(one: &Supplement, bank: &Bank) -> Result<Why, Problem> {
         let references = found.into_iter().filter_map(|near| reference(bank, near)).collect();
         Patch { frame, rect: pixels((row, col), mark.grid, mark.frame_size), references }
     };
-    let patches = rows.into_iter().zip(found).map(patch).collect();
+    let mut patches: Vec<Patch> = rows.into_iter().zip(found).map(patch).collect();
+    let nearest = |patch: &Patch| patch.references.first().map_or(0.0, |one| one.distance);
+    patches.sort_by(|a, b| nearest(b).total_cmp(&nearest(a)));
     let what = Mark::of(one).ok_or_else(|| refused("it shows nothing".to_owned()))?;
     Ok(Why { what, combine: bank.recipe().combine.name(), patches })
 }
 
 /// What a patch covers.
 fn pixels((row, col): (u32, u32), (rows, cols): (usize, usize), (width, height): (usize, usize)) -> Rect {
+    // The numbers come from a file.
     let span = |at: u32, of: usize, length: usize| {
-        let (from, to) = (at as usize * length / of.max(1), (at as usize + 1) * length / of.max(1));
+        let edge = |at: u64| (at.saturating_mul(length as u64) / of.max(1) as u64).min(u64::from(u32::MAX));
+        let (from, to) = (edge(at.into()), edge(u64::from(at) + 1));
         (from as u32, (to - from) as u32)
     };
     let ((x, width), (y, height)) = (span(col, cols, width), span(row, rows, height));

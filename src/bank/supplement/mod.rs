@@ -8,7 +8,7 @@
 mod config;
 mod store;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
@@ -16,14 +16,24 @@ use super::{
     PictureMeans, RowsBuf, SourceFile, Thumbnail, Thumbnails, store::not_a_bank,
 };
 use crate::digest::{digest_of, hex};
-use crate::file::{WriteError, write_lasting};
+use crate::file::{WriteError, write_whole};
 use crate::identity::ModelIdentity;
 use crate::jpeg;
 pub use config::SupplementConfig;
-pub use store::{AddError, Supplements, is_file};
+pub use store::{AddError, FolderError, Supplements, files_in};
 
 /// Quality of the pictures.
 const QUALITY: u8 = 80;
+
+/// A file is no supplement that can be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is no usable supplement: {why}; mark again what it was, or delete the file", path = path.display())]
+pub struct Unusable {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+}
 
 /// A small picture in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -109,9 +119,43 @@ impl Supplement {
     /// Reads a supplement.
     ///
     /// # Errors
-    /// [`BankError`], as for a bank; if it is one and no supplement.
-    pub fn read(path: &Path) -> Result<Supplement, BankError> {
-        let bank = Bank::open_any(path)?;
+    /// If it is damaged, or a bank and no supplement; if its marks have no names, as those of an event that nobody has marked.
+    pub fn read(path: &Path) -> Result<Supplement, Unusable> {
+        let one = Supplement::read_unnamed(path)?;
+        match one.marks.iter().any(|mark| mark.id.is_empty()) {
+            true => {
+                let why = "its mark has no name, since it belongs to an event (farout bank add --event ID)"
+                    .to_owned();
+                Err(Unusable { path: path.to_owned(), why })
+            }
+            false => Ok(one),
+        }
+    }
+
+    /// As [`Supplement::read`], of marks that need no names.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_unnamed(path: &Path) -> Result<Supplement, Unusable> {
+        Supplement::read_file(path).map_err(|why| {
+            // A bank would be built anew; this is marked anew.
+            let why = match why {
+                BankError::Unreadable { source, .. } => source.to_string(),
+                BankError::CutShort { have, .. } => format!("it is cut short, {have} bytes are left of it"),
+                BankError::NotABank { why, .. } => why,
+                BankError::NotFinite { row, .. } => format!("row {row} is NaN or infinite"),
+                BankError::NoSupplement { .. } => {
+                    "it is a bank: nothing in it was marked as normal".to_owned()
+                }
+                other => other.to_string(),
+            };
+            Unusable { path: path.to_owned(), why }
+        })
+    }
+
+    fn read_file(path: &Path) -> Result<Supplement, BankError> {
+        // Read, not mapped: somebody may write over the file meanwhile.
+        let bank = Bank::open_any_in_memory(path)?;
         let refuse = |why: &str| Err(not_a_bank(path, why));
         let marks = bank.metadata().build.marks.clone();
         if !bank.is_supplement() {
@@ -120,8 +164,14 @@ impl Supplement {
         if bank.metadata().recipe.is_some() {
             return refuse("a supplement whose features are transformed");
         }
+        if marks.iter().fold(0_usize, |sum, mark| sum.saturating_add(mark.rows)) != bank.rows() {
+            return refuse("the rows of its marks do not add up to its own");
+        }
         // Names become those of files and addresses.
-        if marks.iter().any(|mark| mark.id.contains(['/', '\0']) || mark.id.starts_with('.')) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let is_name = |id: &str| id.len() <= 200 && !id.starts_with('.') && id.chars().all(plain);
+        let mut names = std::collections::BTreeSet::new();
+        if !marks.iter().all(|mark| is_name(&mark.id) && names.insert(&mark.id)) {
             return refuse("a mark with a name that cannot be");
         }
         let Some(means) = bank.means().filter(|all| all.means.iter().all(|x| x.is_finite())) else {
@@ -129,7 +179,10 @@ impl Supplement {
         };
         let mut features = vec![0.0; bank.features().len()];
         bank.features().copy_to(0, &mut features);
-        let origins = (0..bank.rows()).filter_map(|row| bank.provenance(row)).collect();
+        // Whatever the file says of their sources: rows lie in the order of their marks.
+        let sources = (0..).zip(&marks).flat_map(|(source, mark)| std::iter::repeat_n(source, mark.rows));
+        let origin = |(row, source): (usize, u32)| Some(Origin { source, ..bank.provenance(row)? });
+        let origins = (0..bank.rows()).zip(sources).filter_map(origin).collect();
         Ok(Supplement {
             model: bank.metadata().model.clone(),
             marks,
@@ -154,7 +207,8 @@ impl Supplement {
             SourceFile { sha256, name: mark.id.clone() }
         });
         let sources = sources.collect();
-        let build = BuildRecord { size: self.rows(), marks: self.marks.clone(), ..BuildRecord::default() };
+        let (size, marks) = (self.rows(), self.marks.clone());
+        let build = BuildRecord { size, marks, supplement: true, ..BuildRecord::default() };
         let metadata = Metadata {
             format: FORMAT,
             farout: env!("CARGO_PKG_VERSION").to_owned(),
@@ -172,13 +226,13 @@ impl Supplement {
         contents.to_bytes().map_err(std::io::Error::other)
     }
 
-    /// Writes its file whole, so that not even a power cut takes it away.
+    /// Writes its file whole.
     ///
     /// # Errors
     /// Names `path` and the reason.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
         use std::io::Write as _;
-        write_lasting(path, |out| out.write_all(&self.to_bytes()?))
+        write_whole(path, |out| out.write_all(&self.to_bytes()?))
     }
 
     /// The model that made the features.
@@ -229,7 +283,8 @@ impl Supplement {
         self
     }
 
-    /// Takes what `other` holds, but for marks that it has already.
+    /// Takes what `other` holds, but for marks that it has already. What another vehicle calls by the same name and is another
+    /// thing gets a name of its own.
     ///
     /// # Errors
     /// What differs, if another model made the features of `other`.
@@ -238,14 +293,36 @@ impl Supplement {
         if !differences.is_empty() {
             return Err(differences);
         }
-        let known: std::collections::BTreeSet<String> =
-            self.marks.iter().map(|mark| mark.id.clone()).collect();
-        self.take(other, &|mark| !known.contains(&mark.id));
+        for mark in &other.marks {
+            let one = other.only(&mark.id);
+            let mut name = mark.id.clone();
+            if let Some(known) = self.marks.iter().find(|known| known.id == mark.id) {
+                if self.only(&known.id).features == one.features {
+                    continue;
+                }
+                let digest = hex(&digest_of(&[bytemuck::cast_slice::<f32, u8>(&one.features)]));
+                name = format!("{name}-{}", &digest[..8]);
+                if self.marks.iter().any(|known| known.id == name) {
+                    continue;
+                }
+            }
+            self.take(&one.named(&name), &|_| true);
+        }
         Ok(())
     }
 
     /// What is left without the mark of this name; the whole, if it has none such.
     pub fn without(&self, id: &str) -> Supplement {
+        self.some(&|mark| mark.id != id)
+    }
+
+    /// The mark of this name alone.
+    fn only(&self, id: &str) -> Supplement {
+        self.some(&|mark| mark.id == id)
+    }
+
+    /// The marks that are `wanted`.
+    fn some(&self, wanted: &dyn Fn(&Mark) -> bool) -> Supplement {
         let mut left = Supplement {
             model: self.model.clone(),
             marks: Vec::new(),
@@ -254,7 +331,7 @@ impl Supplement {
             means: PictureMeans::default(),
             pictures: Thumbnails::default(),
         };
-        left.take(self, &|mark| mark.id != id);
+        left.take(self, wanted);
         left
     }
 

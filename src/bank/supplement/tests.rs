@@ -69,7 +69,7 @@ fn a_file_gives_back_what_was_marked() {
     assert_eq!(read.means().own, [0, 0, 0, 1]);
     for id in ["../up", ".hidden"] {
         written.clone().named(id).write(&dir.path().join("odd.safetensors")).unwrap();
-        let why = Supplement::read(&dir.path().join("odd.safetensors")).unwrap_err().to_string();
+        let why = Supplement::read_unnamed(&dir.path().join("odd.safetensors")).unwrap_err().to_string();
         assert!(why.contains("a name that cannot be"), "{why}");
     }
     // It is no bank, and a bank is no supplement.
@@ -79,6 +79,7 @@ fn a_file_gives_back_what_was_marked() {
     let contents = Bank::open_any(&path).unwrap();
     let mut metadata = contents.metadata().clone();
     metadata.build.marks.clear();
+    metadata.build.supplement = false;
     let contents = BankContents {
         features: RowsBuf::F32(written.features().to_vec()),
         origins: written.origins().to_vec(),
@@ -87,7 +88,7 @@ fn a_file_gives_back_what_was_marked() {
     };
     contents.write(&bank).unwrap();
     let why = Supplement::read(&bank).unwrap_err().to_string();
-    assert!(why.contains("some.bank is no supplement"), "{why}");
+    assert!(why.contains("some.bank is no usable supplement") && why.contains("it is a bank"), "{why}");
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn marks_are_joined_once_and_taken_out_whole() {
     let mut all = one("a", &[1.0, 2.0]);
     all.join(&one("b", &[3.0, 4.0, 5.0, 6.0])).unwrap();
     all.join(&one("c", &[7.0, 8.0])).unwrap();
-    all.join(&one("b", &[9.0, 9.0])).unwrap();
+    all.join(&one("b", &[3.0, 4.0, 5.0, 6.0])).unwrap();
     assert_eq!(all.features(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
     assert_eq!(all.origins().iter().map(|o| o.source).collect::<Vec<_>>(), [0, 1, 1, 2]);
     assert_eq!(all.means().means, [1.0, 2.0, 4.0, 5.0, 7.0, 8.0]);
@@ -180,12 +181,48 @@ fn a_damaged_file_does_not_count_and_is_told() {
     );
     // Marked once more it is whole again.
     again.add(one("b", &[3.0, 4.0])).unwrap();
+    assert!(again.damaged().is_empty());
     again.reread().unwrap();
     assert_eq!(ids(&again), ["a", "b"]);
-    assert!(again.damaged().is_empty());
     let none = SupplementConfig { folder: Some(dir.path().join("none")), size: 1 };
-    assert!(
-        Supplements::existing(&none).is_err()
-            && Supplements::existing(&SupplementConfig::default()).unwrap().is_none()
-    );
+    assert!(Supplements::existing(&none).unwrap().is_none() && !dir.path().join("none").exists());
+    let file = SupplementConfig { folder: Some(dir.path().join("notes.txt")), size: 1 };
+    let why = Supplements::open(&file).unwrap_err().to_string();
+    assert!(why.contains("notes.txt") && why.contains("supplement.folder"), "{why}");
+}
+
+/// What others have put into the folder: the same mark in two files counts once and goes as a whole, and what finds no room
+/// does not count.
+#[test]
+fn a_mark_in_two_files_counts_once_and_goes_from_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = store(Some(dir.path()), 6);
+    all.add(one("a", &[1.0, 2.0])).unwrap();
+    let mut fleet = one("a", &[1.0, 2.0]);
+    fleet.join(&one("b", &[3.0, 4.0, 5.0, 6.0])).unwrap();
+    fleet.write(&dir.path().join("fleet.safetensors")).unwrap();
+    all.reread().unwrap();
+    assert_eq!(ids(&all), ["a", "b"]);
+    assert_eq!(all.all().1.iter().map(|one| one.rows()).sum::<usize>(), 3);
+    // Marked anew, it is in one file only.
+    all.add(one("b", &[7.0, 8.0])).unwrap();
+    assert_eq!(ids(&store(Some(dir.path()), 6)), ["a", "b"]);
+    assert!(all.remove("a").unwrap());
+    let again = store(Some(dir.path()), 6);
+    assert_eq!(ids(&again), ["b"]);
+    // No room: told, and not in force.
+    one("big", &[0.5; 12]).write(&dir.path().join("big.safetensors")).unwrap();
+    again.reread().unwrap();
+    assert_eq!(ids(&again), ["b"], "by name, the first that find room");
+    assert!(again.damaged()[0].contains("supplement.size = 6"), "{:?}", again.damaged());
+}
+
+/// What two vehicles call by one name and is not the same thing stays apart.
+#[test]
+fn marks_of_one_name_and_other_features_both_stay() {
+    let mut all = one("a", &[1.0, 2.0]);
+    all.join(&one("a", &[3.0, 4.0])).unwrap();
+    all.join(&one("a", &[3.0, 4.0])).unwrap();
+    assert_eq!(all.features(), [1.0, 2.0, 3.0, 4.0]);
+    assert!(all.marks()[0].id == "a" && all.marks()[1].id.starts_with("a-"), "{:?}", all.marks());
 }

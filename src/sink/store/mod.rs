@@ -19,8 +19,9 @@ use crossbeam_channel::{Sender, bounded};
 use jiff::Timestamp;
 
 use super::StateHook;
-use super::events::{EventPicture, EventSink};
+use super::events::{EventPicture, EventSink, MakeFile};
 use super::folder::FileError;
+use crate::clock;
 use crate::file::{WriteError, write_whole};
 use crate::region::{Event, EventKind};
 #[cfg(feature = "media")]
@@ -32,6 +33,8 @@ use record::{CLIP, FEATURES, FILE, MARKED, Record, SNAPSHOT, is_id};
 const WAITING: usize = 64;
 /// Of them so many with pictures.
 const PICTURES: u64 = 4;
+/// And so many with files.
+const FILES: u64 = 16;
 /// How long the last ones may take at the end.
 const ENDS_WITHIN: Duration = Duration::from_secs(4);
 /// Without a folder so many are remembered.
@@ -51,6 +54,8 @@ struct Inner {
     lost: AtomicU64,
     /// Pictures that wait for the disk.
     pictures: AtomicU64,
+    /// Files that wait for it.
+    files: AtomicU64,
     /// Whether there is room for clips; the writing thread looks.
     room: AtomicBool,
     /// How many began and ended.
@@ -64,7 +69,7 @@ enum Order {
     /// The event's folder, and the pictures in it.
     Pictures(String, Arc<EventPicture>),
     /// A file of the event.
-    File(String, &'static str, Arc<Vec<u8>>),
+    File(String, &'static str, MakeFile),
     /// Its record has changed.
     Record(String),
     /// All before it is written: say so.
@@ -95,6 +100,7 @@ impl EventStore {
             orders,
             lost: AtomicU64::new(0),
             pictures: AtomicU64::new(0),
+            files: AtomicU64::new(0),
             room: AtomicBool::new(true),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
@@ -242,8 +248,10 @@ impl Inner {
     fn order(&self, order: Order) {
         let Some(orders) = &self.orders else { return };
         if let Err(refused) = orders.try_send(order) {
-            if matches!(refused.into_inner(), Order::Pictures(..)) {
-                self.pictures.fetch_sub(1, Ordering::Relaxed);
+            match refused.into_inner() {
+                Order::Pictures(..) => drop(self.pictures.fetch_sub(1, Ordering::Relaxed)),
+                Order::File(..) => drop(self.files.fetch_sub(1, Ordering::Relaxed)),
+                Order::Record(_) | Order::Flush(_) => {}
             }
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
             (self.state)(
@@ -288,8 +296,7 @@ impl EventSink for Keeper {
         match event.kind {
             EventKind::Start => {
                 inner.begun.fetch_add(1, Ordering::Relaxed);
-                let compact: String = utc.chars().filter(|c| !matches!(c, '-' | ':')).collect();
-                let id = format!("{compact}-{}-{}", self.stream, event.event);
+                let id = format!("{}-{}-{}", clock::compact(&utc), self.stream, event.event);
                 let mut records = inner.records();
                 records.push_back(Record::new(id.clone(), event, utc));
                 if inner.config.folder.is_none() && records.len() > REMEMBERED {
@@ -343,10 +350,16 @@ impl EventSink for Keeper {
         self.store.folder().is_some()
     }
 
-    fn attach(&mut self, event: &Event, name: &'static str, bytes: &Arc<Vec<u8>>) {
+    fn attach(&mut self, event: &Event, name: &'static str, make: &MakeFile) {
         let known = self.open.iter().chain(&self.ended).find(|one| one.0 == event.event);
         if let Some((_, id)) = known {
-            self.store.0.order(Order::File(id.clone(), name, Arc::clone(bytes)));
+            let inner = &self.store.0;
+            // Few, as pictures: each may be some megabytes.
+            if inner.files.fetch_add(1, Ordering::Relaxed) < FILES {
+                inner.order(Order::File(id.clone(), name, Arc::clone(make)));
+            } else {
+                inner.files.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 

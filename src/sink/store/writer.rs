@@ -61,7 +61,10 @@ fn write(store: &Inner, order: Order, rgb: &mut Vec<u8>) -> Result<(), WriteErro
             store.pictures.fetch_sub(1, Ordering::Relaxed);
             (id, Some(pictures), None)
         }
-        Order::File(id, name, bytes) => (id, None, Some((name, bytes))),
+        Order::File(id, name, make) => {
+            store.files.fetch_sub(1, Ordering::Relaxed);
+            (id, None, make().map(|bytes| (name, bytes)))
+        }
         Order::Record(id) => (id, None, None),
         Order::Flush(_) => return Ok(()),
     };

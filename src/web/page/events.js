@@ -103,6 +103,7 @@ find('.protect').addEventListener('change', () => change(async () => {
   now = await ask(`events/${encodeURIComponent(now.id)}`, 'PATCH', { protected: find('.protect').checked });
 }));
 find('.explain').addEventListener('click', () => {
+  if (!now) return;
   const { id, event } = now;
   dialog.close();
   explainEvent(id, event, refresh);

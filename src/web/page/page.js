@@ -74,7 +74,7 @@ class Stream {
     this.find('.picture').addEventListener('click', (event) => this.point(event));
     this.find('.explain').addEventListener('click', () => {
       const highest = this.found?.regions.reduce((a, b) => ((b.peak ?? Infinity) > (a.peak ?? Infinity) ? b : a));
-      if (highest) this.explain(highest.x + highest.width / 2, highest.y + highest.height / 2);
+      if (highest) explainSpot(name, highest.x, highest.y, [highest.width, highest.height]);
     });
     byId('streams').append(part);
   }
@@ -88,11 +88,7 @@ class Stream {
     const y = (event.clientY - box.top) / box.height * this.found.height;
     const room = this.found.width / 40;
     const hit = (one) => x > one.x - room && x < one.x + one.width + room && y > one.y - room && y < one.y + one.height + room;
-    if (this.found.regions.some(hit)) this.explain(x, y);
-  }
-
-  explain(x, y) {
-    explainSpot(this.find('h2').textContent, x, y);
+    if (this.found.regions.some(hit)) explainSpot(this.find('h2').textContent, x, y);
   }
 
   // Begins to play, once it is known where.

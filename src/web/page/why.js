@@ -8,8 +8,8 @@ const dialog = byId('why');
 const find = (what) => dialog.querySelector(what);
 const marks = byId('normal');
 const SHOWN = 6;
+let asked = 0;
 let now = null;
-let told = () => {};
 
 // A reference, with its picture if the bank has one, and where in it the patch lies.
 function reference(one) {
@@ -30,10 +30,10 @@ function reference(one) {
   return figure;
 }
 
-// The nearest references of all patches, each picture once.
+// The nearest reference of each patch, the strangest patch first; each picture once.
 function nearest(patches) {
   const known = new Set();
-  const all = patches.flatMap((patch) => patch.references).sort((a, b) => a.distance - b.distance);
+  const all = [0, 1, 2].flatMap((at) => patches.flatMap((patch) => patch.references.slice(at, at + 1)));
   return all.filter(({ source, frame }) => !known.has(`${source}\n${frame}`) && known.add(`${source}\n${frame}`)).slice(0, SHOWN);
 }
 
@@ -55,8 +55,10 @@ function show(answer, facts) {
 
 // Opens with what `path` answers; `mark` tells how it is marked as normal, and who is told.
 async function open(path, title, mark) {
+  // What was asked before has no say here any more.
+  asked += 1;
+  const mine = asked;
   now = null;
-  told = mark.told ?? (() => {});
   find('h2').textContent = title;
   find('.facts').textContent = 'Searching the bank';
   find('.said').textContent = '';
@@ -65,37 +67,48 @@ async function open(path, title, mark) {
   if (!dialog.open) dialog.showModal();
   try {
     const answer = await ask(path);
+    if (mine !== asked) return;
     const { what } = answer;
-    now = mark.by === 'event' ? { event: what.id } : { seen: what.id };
+    now = { body: mark.by === 'event' ? { event: what.id } : { seen: what.id }, told: mark.told ?? (() => {}) };
     find('.mark').disabled = false;
     const { x, y, width, height } = what.box;
-    show(answer, [what.peak === undefined ? 'could not be judged' : `highest score ${what.peak.toFixed(2)}`, `box ${x}, ${y}, ${width} × ${height}`, 'it looks least unlike these references:'].join(' · '));
+    show(answer, [what.peak === undefined ? 'could not be judged' : `highest score ${what.peak.toFixed(2)}`, `box ${x}, ${y}, ${width} × ${height}`, 'its strangest patches look least unlike these references:'].join(' · '));
     if (what.picture) {
       find('.what').src = plain(what.picture.slice(1));
       find('.what').hidden = false;
     }
   } catch (error) {
+    if (mine !== asked) return;
     find('.facts').textContent = '';
     find('.said').textContent = error.message;
   }
 }
 
-// Of what a stream shows at a pixel of the judged frame.
-export const explainSpot = (name, x, y) => open(`streams/${encodeURIComponent(name)}/why?x=${Math.round(x)}&y=${Math.round(y)}`, `Why this alarms in ${name}`, { by: 'seen' });
+// Of what a stream shows at a pixel of the judged frame, or in one of its regions (`size`: width and height).
+export const explainSpot = (name, x, y, size) => {
+  const exact = size ? `&width=${size[0]}&height=${size[1]}` : '';
+  return open(`streams/${encodeURIComponent(name)}/why?x=${Math.round(x)}&y=${Math.round(y)}${exact}`, `Why this alarms in ${name}`, { by: 'seen' });
+};
 
 // Of an event; `after` is told when it was marked.
 export const explainEvent = (id, number, after) => open(`events/${encodeURIComponent(id)}/why`, `Why event ${number} alarmed`, { by: 'event', told: after });
 
 find('.mark').addEventListener('click', async () => {
+  const [mine, marked] = [asked, now];
+  if (!marked) return;
+  find('.mark').disabled = true;
+  let said = 'Its patches count as normal from now on, and what lies near to them does. Should it alarm again, as it comes nearer or turns, mark it once more. It can be taken back under "Marked as normal".';
+  let failed = false;
   try {
-    await ask('normal', 'POST', now);
-    find('.said').textContent = 'What looks like this is normal from now on. It can be taken back under "Marked as normal".';
-    find('.mark').disabled = true;
-    told();
+    await ask('normal', 'POST', marked.body);
+    marked.told();
   } catch (error) {
-    find('.said').textContent = error.message;
+    [said, failed] = [error.message, true];
   }
   list();
+  if (mine !== asked) return;
+  find('.said').textContent = said;
+  find('.mark').disabled = !failed;
 });
 
 function entry(one, again) {
@@ -104,7 +117,9 @@ function entry(one, again) {
   const { x, y, width, height } = one.box;
   if (one.picture) item.append(make('img', { src: plain(one.picture.slice(1)), alt: '', loading: 'lazy' }));
   item.append(make('span', { textContent: [one.event ? 'event' : 'region', one.stream, when, `box ${x}, ${y}, ${width} × ${height}`, `${one.features} features`].filter(Boolean).join(' · ') }));
+  if (one.unused) item.append(make('span', { className: 'problem', textContent: `does not count: another model saw it (${one.unused})` }));
   const undo = make('button', { type: 'button', textContent: 'Undo', ariaLabel: `Undo: ${when}` });
+  undo.dataset.mark = one.id;
   undo.addEventListener('click', async () => {
     try {
       await ask(`normal/${encodeURIComponent(one.id)}`, 'DELETE');
@@ -119,19 +134,28 @@ function entry(one, again) {
 }
 
 // What is marked as normal.
+let shown = '';
 export async function list() {
+  let answer;
   try {
-    const { kept, features, most, marks: all, damaged } = await ask('normal');
-    marks.hidden = all.length === 0 && !damaged;
-    const room = `${features} of at most ${most} features`;
-    const note = kept ? room : `${room}; farout forgets them when it ends (supplement.folder keeps them)`;
-    marks.querySelector('.facts').textContent = note;
-    marks.querySelector('ul').replaceChildren(...all.map((one) => entry(one, list)));
-    if (damaged) marks.querySelector('.said').textContent = damaged.join('. ');
-  } catch {
-    // Nothing is judged here.
-    marks.hidden = true;
+    answer = await ask('normal');
+  } catch (error) {
+    // Nothing is judged here. Whatever else it is passes.
+    if (error.status === 409) marks.hidden = true;
+    return;
   }
+  const text = JSON.stringify(answer);
+  if (text === shown) return;
+  shown = text;
+  const { kept, features, most, marks: all, damaged } = answer;
+  // What was undone last is still told.
+  marks.hidden = all.length === 0 && !damaged && !marks.querySelector('.said').textContent;
+  const room = `${features} of at most ${most} features`;
+  marks.querySelector('.facts').textContent = kept ? room : `${room}; farout forgets them when it ends (supplement.folder keeps them)`;
+  marks.querySelector('.damaged').textContent = (damaged ?? []).join('. ');
+  const focused = document.activeElement?.dataset?.mark;
+  marks.querySelector('ul').replaceChildren(...all.map((one) => entry(one, list)));
+  if (focused) (marks.querySelector(`[data-mark="${CSS.escape(focused)}"]`) ?? marks.querySelector('button'))?.focus();
 }
 
 list();
