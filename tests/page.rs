@@ -132,7 +132,7 @@ fn the_page_plays_and_steers() {
     browser.until("what is marked", "return document.querySelectorAll('#normal li').length === 1");
     browser.picture("normal.png");
     browser.click("#normal li button");
-    browser.until("nothing marked", "return document.querySelector('#normal').hidden");
+    browser.until("nothing marked", "return document.querySelectorAll('#normal li').length === 0");
     assert_eq!(listed(), 0);
     browser.size(420, 900);
     browser.until("a narrow page", "return document.documentElement.scrollWidth <= innerWidth");

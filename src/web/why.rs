@@ -183,8 +183,7 @@ async fn aside<T: Send + 'static>(
         let why = "others ask why, too: ask again in a moment";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", why)
     };
-    let permit = tokio::time::timeout(PATIENCE, BUSY.acquire()).await.map_err(|_| busy())?;
-    let _permit = permit.map_err(|_| busy())?;
+    let Ok(Ok(_permit)) = tokio::time::timeout(PATIENCE, BUSY.acquire()).await else { return Err(busy()) };
     let (give, take) = tokio::sync::oneshot::channel();
     let body = move || {
         lower_priority(GIVES_WAY);
@@ -193,7 +192,8 @@ async fn aside<T: Send + 'static>(
     };
     let failed = |why: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no answer", why);
     std::thread::Builder::new().name("explain".into()).spawn(body).map_err(|why| failed(why.to_string()))?;
-    take.await.map_err(|_| failed("the search panicked; this is a bug in farout, please report it".into()))?
+    let panicked = || failed("the search panicked; this is a bug in farout, please report it".to_owned());
+    take.await.unwrap_or_else(|_gone| Err(panicked()))
 }
 
 /// The bank that judges now.
