@@ -122,8 +122,8 @@ impl Beside {
     /// # Errors
     /// As [`Nearest::distances`].
     pub(super) fn search(&mut self, tables: &[Features]) -> anyhow::Result<()> {
-        let found = self.engines.iter_mut().zip(tables).zip(&mut self.marked);
-        found.map(|((engine, table), out)| engine.distances(table, out)).collect()
+        let mut found = self.engines.iter_mut().zip(tables).zip(&mut self.marked);
+        found.try_for_each(|((engine, table), out)| engine.distances(table, out))
     }
 
     /// Lowers the scores of patches that lie near to what is marked. `outlying` are the distances to known outliers, if
