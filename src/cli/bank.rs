@@ -64,7 +64,7 @@ pub struct BuildArgs {
     #[arg(long, value_enum, value_name = "FROM", help_heading = "Recipe", hide_short_help = true)]
     pub classes: Option<ClassesFrom>,
     /// Keep small pictures of the images in the bank: `run` then shows what a region is compared with
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, help_heading = "Output", hide_short_help = true)]
     pub thumbnails: bool,
     /// Pictures or videos with known outliers, for --outlier-use
     #[arg(long, value_name = "PATH", num_args = 1.., help_heading = "Input")]
