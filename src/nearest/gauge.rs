@@ -84,7 +84,7 @@ impl Gauge {
     }
 
     /// From now on patches are also compared with what was marked as normal: one that lies nearer to it than to the bank
-    /// counts as if it lay nearer to the bank; [`Beside`] has the formula.
+    /// counts as if it lay nearer to the bank; `nearest::supplement` has the formula.
     pub fn supplement(&mut self, supplements: Supplements) {
         self.beside = Some(Beside::new(supplements));
     }
