@@ -99,7 +99,7 @@ fetch_judges() {
 
 setup() {
     require_rust
-    install_packages ca-certificates gcc libc6-dev nasm pkg-config python3 python3-pip \
+    install_packages ca-certificates gcc libc6-dev libssl-dev nasm pkg-config python3 python3-pip \
         libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev \
         gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
         gstreamer1.0-libav "$@"

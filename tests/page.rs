@@ -3,7 +3,7 @@
 
 use crate::support::api::Api;
 use crate::support::browser::{self, Browser};
-use crate::support::driven::driven;
+use crate::support::driven::{again, driven};
 use crate::support::players::free_port;
 use crate::support::skipped::skipped;
 
@@ -172,4 +172,62 @@ fn the_page_plays_and_steers() {
     daemon.signal(libc::SIGTERM);
     daemon.outcome().succeeded();
     browser.until("that it is gone", "return !document.querySelector('#lost').hidden");
+}
+
+#[test]
+fn the_page_plays_over_webrtc() {
+    if !browser::is_there() {
+        skipped(
+            "the live page over WebRTC",
+            "it needs chromium and chromedriver (Debian: chromium, chromium-driver)",
+        );
+        return;
+    }
+    let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
+    let mut daemon = driven(folder.path(), http, "");
+    let api = Api::at(http);
+    daemon.until("a picture", || api.try_get("/readyz").is_some_and(|answer| answer.status == 200));
+    let browser = Browser::start((1300, 1000));
+    browser.open(&format!("http://127.0.0.1:{http}/"));
+    browser.until("pictures", &format!("{DECODED} >= 10"));
+    let viewers = |over: &str| api.stream()["viewers"][over].as_u64().unwrap();
+    assert_eq!((viewers("http"), viewers("webrtc")), (1, 0));
+    let live = "return (document.querySelector('.stream video')?.srcObject !== null)";
+    assert_eq!(browser.script(live), false);
+
+    // Asked for: the picture goes on, over the other way, and the first is given up.
+    browser.click(".stream .nearer input");
+    browser.until("WebRTC", live);
+    browser.until("pictures over WebRTC", &format!("{DECODED} >= 10"));
+    daemon.until("another way", || (viewers("http"), viewers("webrtc")) == (0, 1));
+    let plays = "const v = document.querySelector('.stream video'); \
+                 return !v.paused && v.videoWidth === 640 && document.querySelector('.stream .wait').hidden";
+    browser.until("that it plays", plays);
+    browser.picture("webrtc.png");
+    // That was kept for the next time.
+    browser.open(&format!("http://127.0.0.1:{http}/"));
+    browser.until("WebRTC again", live);
+    browser.until("pictures again", &format!("{DECODED} >= 10"));
+
+    // And back.
+    browser.click(".stream .nearer input");
+    browser.until("the file", "return document.querySelector('.stream video').srcObject === null");
+    browser.until("pictures of the file", &format!("{DECODED} >= 10"));
+    daemon.until("the first way", || (viewers("http"), viewers("webrtc")) == (1, 0));
+    assert_eq!(browser.console(), Vec::<serde_json::Value>::new());
+
+    // The address asks for it, too; a stream that ends comes again once it is there.
+    browser.open(&format!("http://127.0.0.1:{http}/?webrtc"));
+    browser.until("pictures as asked", &format!("{DECODED} >= 10"));
+    assert_eq!(browser.script(live), true);
+    daemon.signal(libc::SIGTERM);
+    daemon.outcome().succeeded();
+    browser.until("that it waits", "return !document.querySelector('.stream .wait').hidden");
+    let daemon = again(folder.path());
+    browser.until(
+        "pictures anew",
+        &format!("{DECODED} >= 10 && document.querySelector('.stream .wait').hidden"),
+    );
+    daemon.signal(libc::SIGTERM);
+    daemon.outcome().succeeded();
 }

@@ -130,8 +130,8 @@ fn streams_share_servers_and_end_alone() {
     for (show, want) in [(&front, "320,180"), (&rear, "160,90")] {
         assert!(show.urls.iter().all(|url| size(url).contains(want)), "{:?}", show.urls);
     }
-    wait_for(&servers, "front", Viewers { rtsp: 4, http: 2 });
-    wait_for(&servers, "rear", Viewers { rtsp: 1, http: 1 });
+    wait_for(&servers, "front", Viewers { rtsp: 4, http: 2, webrtc: 0 });
+    wait_for(&servers, "rear", Viewers { rtsp: 1, http: 1, webrtc: 0 });
     assert!(players.iter_mut().all(|(_, child)| child.try_wait().unwrap().is_none()));
 
     // One ends, the other goes on.
@@ -154,7 +154,7 @@ fn streams_share_servers_and_end_alone() {
         let status = viewer.status().unwrap();
         assert_eq!(status.reconnects(), 0, "the other stream was disturbed: {:?}", status.problem());
     }
-    assert_eq!(servers.viewers(Some("rear")), Viewers { rtsp: 1, http: 1 });
+    assert_eq!(servers.viewers(Some("rear")), Viewers { rtsp: 1, http: 1, webrtc: 0 });
     println!("dropped {} and {}", front.end(), rear.end());
     assert!(get(&http, "/").contains("no stream is shown now"));
     drop(servers);
@@ -256,7 +256,7 @@ fn viewers_survive_another_size_and_rate() {
     let kinds = [FFMPEG_TCP, GSTREAMER_TCP, FFMPEG_HTTP, CURL];
     let mut players = kinds.map(|kind| player(kind, urls[usize::from(!kind.contains("rtsp"))].as_str()));
     let start = Instant::now();
-    while servers.viewers(Some("cam")) != (Viewers { rtsp: 2, http: 2 }) {
+    while servers.viewers(Some("cam")) != (Viewers { rtsp: 2, http: 2, webrtc: 0 }) {
         assert!(start.elapsed() < Duration::from_secs(40), "{:?}", servers.viewers(Some("cam")));
         push(&mut out, 320, 180, 25);
     }
@@ -324,7 +324,7 @@ fn streams_that_come_and_go_leave_nothing_behind() {
     let round = || {
         let show = Show::start_at(servers.mount(Some("cam")).unwrap(), 160, 90);
         let players = vec![player(FFMPEG_TCP, &show.urls[0]), player(CURL, &show.urls[1])];
-        wait_for(&servers, "cam", Viewers { rtsp: 1, http: 1 });
+        wait_for(&servers, "cam", Viewers { rtsp: 1, http: 1, webrtc: 0 });
         show.end();
         all_end(players, Duration::from_secs(5));
     };

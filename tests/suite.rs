@@ -29,6 +29,8 @@ mod support {
     #[cfg(feature = "media")]
     pub mod stamps;
     pub mod tiny_model;
+    #[cfg(feature = "media")]
+    pub mod webrtc;
 }
 
 mod access;
@@ -78,3 +80,4 @@ mod sources;
 mod streams;
 mod views;
 mod web;
+mod whep;

@@ -55,6 +55,8 @@ pub use events::{EventLog, EventPicture, EventSink, EventSinks, MakeFile};
 #[cfg(feature = "media")]
 pub use fan_out::EncodedHook;
 pub use folder::{FileError, Naming, OutputFolder};
+#[cfg(feature = "media")]
+pub use http::problem::Problem;
 pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
 pub use presence::findings;
 pub use score_maps::{ScoreFormat, ScoreMapWriter};

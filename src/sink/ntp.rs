@@ -2,7 +2,7 @@
 //! GStreamer has it, say of a picture is when it was captured.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -43,6 +43,12 @@ fn noted(buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
     let is_ntp =
         |meta: &gst::ReferenceTimestampMeta| meta.reference().structure(0).is_some_and(|s| s.name() == NTP);
     buffer.iter_meta::<gst::ReferenceTimestampMeta>().find(|meta| is_ntp(meta)).map(|meta| meta.timestamp())
+}
+
+/// When a picture was captured, if that is noted on it.
+pub(super) fn captured(buffer: &gst::BufferRef) -> Option<SystemTime> {
+    let unix = noted(buffer)?.checked_sub(gst::ClockTime::from_seconds(NTP_TO_UNIX.into()))?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(unix.nseconds()))
 }
 
 /// The clock of the run as GStreamer's: it tells NTP time.

@@ -100,15 +100,15 @@ impl Audience {
     /// Where the stream of this name is watched, if it is served.
     pub fn watched_at(&self, name: Option<&str>) -> WatchedAt {
         let [ts, mp4, pictures] = self.http.upgrade().map_or([None, None, None], |server| server.paths(name));
-        WatchedAt { mp4, ts, pictures, rtsp: self.rtsp.upgrade().map(|server| server.at(name)) }
+        let whep = self.http.upgrade().and_then(|server| server.whep_path(name));
+        WatchedAt { mp4, ts, pictures, whep, rtsp: self.rtsp.upgrade().map(|server| server.at(name)) }
     }
 
     /// How many watch the stream of this name now.
     pub fn viewers(&self, name: Option<&str>) -> Viewers {
-        Viewers {
-            rtsp: self.rtsp.upgrade().map_or(0, |server| server.viewers(name)),
-            http: self.http.upgrade().map_or(0, |server| server.viewers(name)),
-        }
+        let rtsp = self.rtsp.upgrade().map_or(0, |server| server.viewers(name));
+        let (http, webrtc) = self.http.upgrade().map_or((0, 0), |server| server.viewers(name));
+        Viewers { rtsp, http, webrtc }
     }
 }
 
@@ -131,6 +131,8 @@ pub struct WatchedAt {
     pub ts: Option<String>,
     /// Path of single pictures at the HTTP server.
     pub pictures: Option<String>,
+    /// Path at the HTTP server where WebRTC is asked for (WHEP).
+    pub whep: Option<String>,
     /// The address at the RTSP server: `rtsp://HOST:8554/front`.
     pub rtsp: Option<String>,
 }
@@ -150,4 +152,6 @@ pub struct Viewers {
     pub rtsp: usize,
     /// HTTP clients that read.
     pub http: usize,
+    /// WebRTC clients.
+    pub webrtc: usize,
 }

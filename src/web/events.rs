@@ -15,8 +15,7 @@ use tower::ServiceExt;
 use tower_http::services::ServeFile;
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::Problem;
-use super::{Answer, Subject, apart, body};
+use super::{Answer, Problem, Subject, apart, body};
 use crate::bank::Supplement;
 use crate::file::WriteError;
 use crate::region;

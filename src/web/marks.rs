@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::events::{Rect, unwritten};
-use super::problem::Problem;
-use super::{Answer, Subject, apart, body};
+use super::{Answer, Problem, Subject, apart, body};
 use crate::bank::{self, AddError, Supplement};
 use crate::steer::{MarkError, Marks, Spot};
 

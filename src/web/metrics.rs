@@ -214,7 +214,7 @@ fn watched(family: &mut Family<'_, '_>, subject: &Subject, streams: &[Standing])
         let viewers = subject.audience.viewers(one.name.as_deref());
         let by =
             |protocol, count: usize| (vec![("stream", one.called()), ("protocol", protocol)], count as f64);
-        [by("rtsp", viewers.rtsp), by("http", viewers.http)]
+        [by("rtsp", viewers.rtsp), by("http", viewers.http), by("webrtc", viewers.webrtc)]
     });
     family.gauges(("viewers", "Who watches now"), None, viewers)
 }

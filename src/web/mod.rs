@@ -6,7 +6,6 @@ mod events;
 mod marks;
 mod metrics;
 mod page;
-mod problem;
 pub mod state;
 mod steering;
 mod streams;
@@ -29,9 +28,8 @@ use utoipa_axum::routes;
 
 use crate::live::{DetectionStatus, Standing, is_ready};
 use crate::mqtt::{Mqtt, Teller};
-use crate::sink::{Audience, EventStore};
+use crate::sink::{Audience, EventStore, Problem};
 use crate::steer::{Marks, Steering};
-use problem::Problem;
 use state::Whole;
 
 /// What is told of.

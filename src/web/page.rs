@@ -25,6 +25,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/events.js", part("text/javascript; charset=utf-8", include_str!("page/events.js")))
         .route("/steer.js", part("text/javascript; charset=utf-8", include_str!("page/steer.js")))
         .route("/video.js", part("text/javascript; charset=utf-8", include_str!("page/video.js")))
+        .route("/webrtc.js", part("text/javascript; charset=utf-8", include_str!("page/webrtc.js")))
         .route("/why.js", part("text/javascript; charset=utf-8", include_str!("page/why.js")))
         .route("/icon.svg", part("image/svg+xml", include_str!("page/icon.svg")))
 }

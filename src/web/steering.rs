@@ -9,8 +9,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::problem::Problem;
-use super::{Answer, Subject, apart, body};
+use super::{Answer, Problem, Subject, apart, body};
 use crate::source::SourceConfig;
 use crate::steer::{self, SteerError, Steering, Who};
 

@@ -9,9 +9,8 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::Problem;
 use super::verdicts::Verdicts;
-use super::{Answer, Subject};
+use super::{Answer, Problem, Subject};
 use crate::health::Health;
 use crate::live::{Recent, Standing};
 use crate::region::Region;
@@ -147,6 +146,9 @@ pub struct Watch {
     /// MPEG-TS, for players: a path on this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     ts: Option<String>,
+    /// WebRTC, by WHEP: a path on this server to which an SDP offer is posted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whep: Option<String>,
     /// The address over RTSP; HOST stands for the name of this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtsp: Option<String>,
@@ -159,6 +161,8 @@ pub struct Viewers {
     rtsp: usize,
     /// Over HTTP.
     http: usize,
+    /// Over WebRTC.
+    webrtc: usize,
 }
 
 impl OfStream {
@@ -186,8 +190,14 @@ impl OfStream {
             verdicts: standing.verdicts.as_ref().map(|verdicts| Verdicts::of(&verdicts.health)),
             scores: standing.verdicts.as_ref().and_then(|verdicts| Scores::of(verdicts)),
             found: standing.verdicts.as_ref().and_then(|verdicts| Found::of(verdicts)),
-            watch: Watch { mp4: served.mp4, pictures: served.pictures, ts: served.ts, rtsp: served.rtsp },
-            viewers: Viewers { rtsp: viewers.rtsp, http: viewers.http },
+            watch: Watch {
+                mp4: served.mp4,
+                pictures: served.pictures,
+                ts: served.ts,
+                whep: served.whep,
+                rtsp: served.rtsp,
+            },
+            viewers: Viewers { rtsp: viewers.rtsp, http: viewers.http, webrtc: viewers.webrtc },
             problems: pictures.problems(),
         }
     }

@@ -15,8 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::events::Rect;
 use super::marks::{Mark, marks};
-use super::problem::Problem;
-use super::{Answer, Subject};
+use super::{Answer, Problem, Subject};
 use crate::bank::{Bank, Origin, Supplement};
 use crate::live::lower_priority;
 use crate::nearest::{Neighbour, explain};

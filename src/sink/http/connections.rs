@@ -24,7 +24,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use super::{Shared, video};
+use super::{Shared, video, whep};
 
 /// A client that takes longer to say what it wants is let go; so is one that says nothing more.
 const SAYS_WITHIN: Duration = Duration::from_secs(5);
@@ -185,6 +185,11 @@ async fn answer(shared: &Shared, here: SocketAddr, request: Request) -> Response
     let path = request.uri().path();
     if let Some((container, stream)) = shared.find(path) {
         return video::answer(request.method(), container, &stream);
+    }
+    if let Some(asked) = whep::asked(path)
+        && let Some(stream) = shared.watched(&asked.stem)
+    {
+        return shared.whep.answer(asked, stream, here, request).await;
     }
     let routes = shared.routes().clone();
     if let Some(routes) = routes {

@@ -11,6 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 
+use super::problem::Problem;
+use super::whep;
 use crate::sink::access::{Access, Anyone};
 
 /// What a guess costs who guesses.
@@ -58,13 +60,15 @@ impl Guard {
     /// The answer to a request that is refused, and whether it was a wrong guess.
     fn refusal(&self, request: &Request) -> Option<(Response, bool)> {
         let (head, path) = (request.headers(), request.uri().path());
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if !reads && foreign(head) {
+        let gets = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        if !gets && foreign(head) {
             return Some((refused("a page of another origin may change nothing here"), false));
         }
-        if FREE.contains(&path) && reads {
+        if FREE.contains(&path) && gets {
             return None;
         }
+        // Who asks for a stream over WebRTC only watches, however it is asked for.
+        let reads = gets || whep::asked(path).is_some();
         if !self.access.is_guarded() {
             // A page of another origin whose name was made to lead here (DNS rebinding).
             if self.listens.is_loopback() && !names_us(head) {
@@ -93,19 +97,13 @@ impl Guard {
             _ => "show the token (Authorization: Bearer TOKEN), or user and password",
         };
         let answer =
-            (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, asks)], problem(401, "unauthorized", why));
+            ([(WWW_AUTHENTICATE, asks)], Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", why));
         Some((answer.into_response(), shown == Shown::Wrong))
     }
 }
 
 fn refused(why: &str) -> Response {
-    (StatusCode::FORBIDDEN, problem(403, "not allowed", why)).into_response()
-}
-
-/// Problem details (RFC 9457), as the rest of the server answers.
-fn problem(status: u16, title: &str, detail: &str) -> impl IntoResponse + use<> {
-    let body = serde_json::json!({ "title": title, "status": status, "detail": detail }).to_string();
-    ([(axum::http::header::CONTENT_TYPE, "application/problem+json")], body)
+    Problem::new(StatusCode::FORBIDDEN, "not allowed", why).into_response()
 }
 
 /// What the request has shown.
@@ -199,6 +197,12 @@ mod tests {
         assert_eq!(status(&guard, "POST", "/healthz", &[]), 401);
         let watch = Guard::new(Access { anyone: Anyone::Watch, ..access }, "0.0.0.0".parse().unwrap());
         assert_eq!(status(&watch, "GET", "/front.mp4", &[]), 200);
+        // By WebRTC, too, which is asked for in another way; but not by a page of elsewhere.
+        assert_eq!(status(&watch, "POST", "/front.whep", &[]), 200);
+        assert_eq!(status(&watch, "DELETE", "/front.whep/0a1b", &[]), 200);
+        assert_eq!(status(&guard, "POST", "/front.whep", &[]), 401);
+        let elsewhere = [("host", "car"), ("origin", "http://evil.example")];
+        assert_eq!(status(&watch, "POST", "/front.whep", &elsewhere), 403);
         assert_eq!(status(&watch, "GET", OWN, &[]), 403);
         assert_eq!(status(&watch, "GET", OWN, &[("authorization", "Bearer s")]), 401);
         assert_eq!(status(&watch, "GET", SIGN_IN, &[]), 401);

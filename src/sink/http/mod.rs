@@ -7,12 +7,14 @@ mod fragments;
 mod guard;
 pub(super) mod muxer;
 pub(super) mod pictures;
+pub(super) mod problem;
 mod tls;
 mod transport_stream;
 mod video;
+mod whep;
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -28,6 +30,7 @@ use broadcast::Broadcast;
 use guard::Guard;
 use muxer::{Container, Muxer};
 use pictures::PictureTap;
+use whep::{Feed, Watched, Whep};
 
 /// A bound port on which nobody is served yet.
 pub(super) struct HttpListener {
@@ -36,6 +39,8 @@ pub(super) struct HttpListener {
     tls: Option<TlsAcceptor>,
     address: Address,
     socket: SocketAddr,
+    /// For those who watch over WebRTC, or why there is none.
+    datagrams: Result<UdpSocket, String>,
 }
 
 impl HttpListener {
@@ -52,7 +57,13 @@ impl HttpListener {
             Ok((one.local_addr()?, one))
         });
         match bound {
-            Ok((socket, listener)) => Ok(HttpListener { listener, access, tls, address, socket }),
+            Ok((socket, listener)) => {
+                let datagrams = whep::bind(socket);
+                if let Err(why) = &datagrams {
+                    tracing::warn!("nobody can watch over WebRTC: {why}");
+                }
+                Ok(HttpListener { listener, access, tls, address, socket, datagrams })
+            }
             Err(error) => Err(address.refused(error.to_string())),
         }
     }
@@ -77,6 +88,7 @@ struct Shared {
     scheme: &'static str,
     streams: Mutex<Vec<Stream>>,
     routes: Mutex<Option<Router>>,
+    whep: Whep,
 }
 
 /// A stream that is served now.
@@ -85,6 +97,8 @@ struct Stream {
     stem: String,
     /// By container: the path and who reads there.
     served: [(Container, String, Broadcast); 3],
+    /// Who watches over WebRTC.
+    watched: Arc<Watched>,
     /// The same stream over RTSP.
     rtsp: Option<AlsoAt>,
 }
@@ -109,6 +123,11 @@ impl Shared {
         let streams = self.streams();
         let all = streams.iter().flat_map(|stream| &stream.served);
         all.filter(|one| one.1 == path).map(|one| (one.0, one.2.clone())).next()
+    }
+
+    /// The stream of this path without an ending, as those know it who watch it over WebRTC.
+    fn watched(&self, stem: &str) -> Option<Arc<Watched>> {
+        self.streams().iter().find(|one| one.stem == stem).map(|one| Arc::clone(&one.watched))
     }
 
     /// All streams with their addresses, for a client that reached the server at `here`.
@@ -144,10 +163,12 @@ impl HttpServer {
     /// # Errors
     /// [`SinkError::Listen`] if no thread can be started.
     pub(super) fn start(bound: HttpListener) -> Result<HttpServer, SinkError> {
-        let HttpListener { listener, access, tls, address, socket } = bound;
+        let HttpListener { listener, access, tls, address, socket, datagrams } = bound;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let guard = Guard::new(access, address.socket.ip());
-        let shared = Arc::new(Shared { guard, scheme, streams: Mutex::default(), routes: Mutex::default() });
+        let (whep, watching) = whep::prepare(datagrams);
+        let (streams, routes) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { guard, scheme, streams, routes, whep });
         let refused = |why: std::io::Error| address.refused(why.to_string());
         // Its own sockets are made here: what the system refuses is told here, too.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -162,7 +183,10 @@ impl HttpServer {
         let (over, ends) = oneshot::channel();
         let serving = Arc::clone(&shared);
         let spawned = std::thread::Builder::new().name("http-server".into()).spawn(move || {
-            runtime.block_on(connections::serve(listener, tls, serving, ends));
+            runtime.block_on(async {
+                tokio::spawn(watching.run());
+                connections::serve(listener, tls, serving, ends).await;
+            });
             // Whatever still waits for a disk or a camera is not waited for.
             runtime.shutdown_background();
         });
@@ -225,9 +249,11 @@ impl HttpServer {
             });
         }
         let url = format!("{}://{}{}", self.scheme, self.socket, served[0].1);
-        streams.push(Stream { stem: stem.clone(), served, rtsp });
+        let watched = Watched::new(Arc::clone(key_wanted));
+        let feed = self.shared.whep.feed(Arc::clone(&watched));
+        streams.push(Stream { stem: stem.clone(), served, watched, rtsp });
         drop(streams);
-        Ok(HttpMount { server: Arc::clone(self), muxers, tap: Some(tap), stem, url })
+        Ok(HttpMount { server: Arc::clone(self), muxers, feed, tap: Some(tap), stem, url })
     }
 
     /// The paths of the stream of this name, MPEG-TS, fragmented MP4 and single pictures, if it is served.
@@ -238,12 +264,22 @@ impl HttpServer {
         found.map_or([None, None, None], |stream| stream.served.each_ref().map(|one| Some(one.1.clone())))
     }
 
-    /// How many watch the stream of this name.
-    pub(super) fn viewers(&self, name: Option<&str>) -> usize {
+    /// Where the stream of this name is watched over WebRTC (WHEP), if it is served and can be.
+    pub(super) fn whep_path(&self, name: Option<&str>) -> Option<String> {
+        let stem = self.stem(name);
+        let served = self.shared.whep.is_open() && self.shared.watched(&stem).is_some();
+        served.then(|| format!("{stem}{}", whep::ENDING))
+    }
+
+    /// How many read the stream of this name, and how many watch it over WebRTC.
+    pub(super) fn viewers(&self, name: Option<&str>) -> (usize, usize) {
         let stem = self.stem(name);
         let streams = self.shared.streams();
         let found = streams.iter().find(|stream| stream.stem == stem);
-        found.map_or(0, |stream| stream.served.iter().map(|(_, _, readers)| readers.viewers()).sum())
+        found.map_or((0, 0), |stream| {
+            let read = stream.served.iter().map(|(_, _, readers)| readers.viewers()).sum();
+            (read, stream.watched.viewers())
+        })
     }
 }
 
@@ -262,6 +298,7 @@ impl Drop for HttpServer {
 pub(super) struct HttpMount {
     server: Arc<HttpServer>,
     muxers: Vec<Muxer>,
+    feed: Feed,
     /// Takes single pictures, until somebody has it.
     pub(super) tap: Option<PictureTap>,
     stem: String,
@@ -271,6 +308,8 @@ pub(super) struct HttpMount {
 
 impl Outlet for HttpMount {
     fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
+        // First those who see it soonest.
+        self.feed.take(unit);
         self.muxers.iter_mut().try_for_each(|muxer| muxer.take(unit))
     }
 }

@@ -3,10 +3,13 @@
 import { follow } from './events.js';
 import { Controls } from './steer.js';
 import { Player, canPlay } from './video.js';
+import { Peer, canConnect } from './webrtc.js';
 import { explainSpot } from './why.js';
 
 const byId = (id) => document.getElementById(id);
 const shown = new Map();
+// Whether WebRTC is wanted: `?webrtc` in the address, or what was chosen before.
+const nearer = () => new URLSearchParams(location.search).has('webrtc') || localStorage.getItem('webrtc') === 'on';
 const SVG = 'http://www.w3.org/2000/svg';
 
 const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };
@@ -96,8 +99,23 @@ class Stream {
     if (this.player || !watch.mp4) return;
     const wait = this.find('.wait');
     const tell = (why) => { wait.hidden = why === null; if (why) say(wait, why); };
-    if (canPlay()) this.player = new Player(this.find('video'), watch.mp4, tell);
-    else this.still(watch.pictures, tell);
+    const video = this.find('video');
+    const overHttp = () => { if (canPlay()) this.player = new Player(video, watch.mp4, tell); else this.still(watch.pictures, tell); };
+    const [choice, how] = [this.find('.nearer input'), this.find('.nearer .how')];
+    const begin = () => {
+      say(how, '');
+      if (!choice.checked) overHttp();
+      else this.player = new Peer(video, watch.whep, tell, () => { say(how, 'WebRTC does not get through (it needs UDP at the same port). This is over HTTP.'); overHttp(); });
+    };
+    this.find('.nearer').hidden = !watch.whep || !canConnect() || !canPlay();
+    choice.checked = !this.find('.nearer').hidden && nearer();
+    choice.addEventListener('change', () => {
+      localStorage.setItem('webrtc', choice.checked ? 'on' : 'off');
+      this.player.stop();
+      [video.srcObject, this.find('.wait').hidden] = [null, false];
+      begin();
+    });
+    begin();
     const link = (text, href) => Object.assign(document.createElement('a'), { textContent: text, href });
     const links = [link('MPEG-TS', watch.ts), link('MP4', watch.mp4)];
     if (watch.rtsp) links.push(Object.assign(document.createElement('code'), { textContent: watch.rtsp.replace('HOST', location.hostname) }));
@@ -137,7 +155,7 @@ class Stream {
     }
     if (scores) pairs.push(['Threshold', number(scores.threshold, 2)]);
     if (found) pairs.push(['Regions now', `${found.regions.length}`]);
-    pairs.push(['Watching', `${viewers.rtsp + viewers.http}`]);
+    pairs.push(['Watching', `${viewers.rtsp + viewers.http + viewers.webrtc}`]);
     figures(this.find('dl'), pairs);
     if (scores?.recent) histogram(this.find('.histogram'), scores);
     this.controls.show(scores, scores?.recent && filled(scores));

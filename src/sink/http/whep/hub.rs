@@ -1,0 +1,220 @@
+//! The one who talks WebRTC: all viewers of all streams over one UDP socket, in the HTTP server's thread.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::net::{Protocol, Receive, Transmit};
+use str0m::{Input, RtcError};
+use tokio::net::UdpSocket;
+
+use super::viewer::{Fault, Viewer};
+use super::words::{Ears, Join, MOST, Picture, Refusal, Word};
+
+/// Datagrams that may wait for the socket; what comes then is lost, and asked for again by who misses it.
+const WAITING: usize = 4096;
+/// The longest datagram that is read: none of WebRTC's is longer.
+const DATAGRAM: usize = 2000;
+/// A socket that cannot be read is tried again after so long.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Everybody who watches.
+pub(super) struct Hub {
+    socket: UdpSocket,
+    viewers: Vec<Viewer>,
+    /// Datagrams that wait for the socket.
+    outgoing: VecDeque<Transmit>,
+}
+
+impl Hub {
+    pub(super) fn new(socket: UdpSocket) -> Hub {
+        Hub { socket, viewers: Vec::new(), outgoing: VecDeque::new() }
+    }
+
+    /// Serves until nobody is left who could say a word.
+    pub(super) async fn run(mut self, mut ears: Ears) {
+        let mut datagram = [0; DATAGRAM];
+        loop {
+            let due = self.viewers.iter().map(Viewer::due).min();
+            let due = due.map(tokio::time::Instant::from_std);
+            let sends = !self.outgoing.is_empty();
+            tokio::select! {
+                word = ears.words.recv() => match word {
+                    Some(word) => self.hear(word),
+                    None => break,
+                },
+                Some(picture) = ears.pictures.recv() => self.show(&picture),
+                received = self.socket.recv_from(&mut datagram) => match received {
+                    Ok((length, from)) => self.receive(&datagram[..length], from),
+                    // Somebody is not there any more: the system tells it of the socket as a whole.
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "the socket of WebRTC cannot be read");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+                _ = self.socket.writable(), if sends => {}
+                () = until(due), if due.is_some() => self.wake(),
+            }
+            self.flush();
+            self.tidy();
+        }
+        // A farewell, as far as the socket takes it.
+        self.each(|viewer, _| viewer.close());
+        self.flush();
+    }
+
+    fn hear(&mut self, word: Word) {
+        match word {
+            Word::Join(join) => self.join(*join),
+            Word::Leave { id, stream, told } => {
+                let mut found = false;
+                self.each(|viewer, _| {
+                    if viewer.is(&id, &stream) {
+                        found = true;
+                        return viewer.close();
+                    }
+                    Ok(())
+                });
+                // Who asked may have gone.
+                let _ = told.send(found);
+            }
+            Word::End(stream) => {
+                self.each(|viewer, _| if viewer.watches(&stream) { viewer.close() } else { Ok(()) });
+            }
+        }
+    }
+
+    /// One viewer more, if there is room: the oldest one that has not come through yet goes for it.
+    fn join(&mut self, join: Join) {
+        let Join { id, stream, offer, reached_at, told } = join;
+        if self.viewers.len() >= MOST {
+            match self.viewers.iter().position(|viewer| !viewer.is_connected()) {
+                Some(at) => drop(self.viewers.remove(at)),
+                None => return drop(told.send(Err(Refusal::Full))),
+            }
+        }
+        let port = self.socket.local_addr().map_or(0, |at| at.port());
+        let at: Vec<_> = reached_at.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        // What comes from the network must not end the server, whatever a library makes of it.
+        let accepted = catch_unwind(AssertUnwindSafe(|| Viewer::accept(id, &stream, &offer, &at)));
+        let answer = match accepted {
+            Ok(Ok((viewer, answer))) => {
+                self.viewers.push(viewer);
+                Ok(answer)
+            }
+            Ok(Err(why)) => Err(Refusal::Offer(why)),
+            Err(_) => Err(Refusal::Offer("it could not be read".into())),
+        };
+        let gone = told.send(answer).is_err();
+        if gone && self.viewers.last().is_some_and(|viewer| viewer.watches(&stream)) {
+            self.viewers.pop();
+        }
+        // What a new one has to say comes with its first wake-up.
+        self.wake();
+    }
+
+    fn show(&mut self, picture: &Picture) {
+        let lost = picture.stream.lost_any();
+        let Ok(bytes) = picture.buffer.map_readable() else { return };
+        // One copy for all.
+        let bytes: Arc<[u8]> = Arc::from(bytes.as_slice());
+        self.each(|viewer, now| {
+            if !viewer.watches(&picture.stream) {
+                return Ok(());
+            }
+            if lost {
+                viewer.wait_for_key();
+            }
+            viewer.show(picture, &bytes, now)
+        });
+    }
+
+    fn receive(&mut self, datagram: &[u8], from: SocketAddr) {
+        // A socket of both kinds tells addresses of the old kind in those of the new one.
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let now = Instant::now();
+        let viewers = self.viewers.len();
+        for at in 0..viewers {
+            let here = self.viewers[at].here();
+            let Ok(received) = Receive::new(Protocol::Udp, from, here, datagram) else { return };
+            let input = Input::Receive(now, received);
+            if !self.viewers[at].accepts(&input) {
+                continue;
+            }
+            return self.one(at, now, |viewer| viewer.handle(input));
+        }
+    }
+
+    /// Every viewer whose time has come does what it has to.
+    fn wake(&mut self) {
+        self.each(
+            |viewer, now| if viewer.due() <= now { viewer.handle(Input::Timeout(now)) } else { Ok(()) },
+        );
+    }
+
+    /// Does `work` with every viewer and sends what that gives.
+    fn each(&mut self, mut work: impl FnMut(&mut Viewer, Instant) -> Result<(), RtcError>) {
+        let now = Instant::now();
+        for at in 0..self.viewers.len() {
+            self.one(at, now, |viewer| work(viewer, now));
+        }
+    }
+
+    /// Does `work` with a viewer and sends what that gives. Whose part fails is let go; the others do not notice.
+    fn one(&mut self, at: usize, now: Instant, work: impl FnOnce(&mut Viewer) -> Result<(), RtcError>) {
+        let viewer = &mut self.viewers[at];
+        let outgoing = &mut self.outgoing;
+        let mut send = |datagram| {
+            if outgoing.len() < WAITING {
+                outgoing.push_back(datagram);
+            }
+        };
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            work(viewer)?;
+            viewer.drain(now, &mut send)
+        }));
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a viewer over WebRTC is let go");
+                viewer.lose(Fault::Protocol);
+            }
+            Err(_) => {
+                tracing::error!("the part of a viewer over WebRTC panicked; it is let go");
+                viewer.lose(Fault::Panic);
+            }
+        }
+    }
+
+    /// Sends what waits, as far as the socket takes it.
+    fn flush(&mut self) {
+        let mapped = self.socket.local_addr().is_ok_and(|at| at.is_ipv6());
+        while let Some(next) = self.outgoing.front() {
+            let to = match next.destination {
+                SocketAddr::V4(to) if mapped => SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port()),
+                to => to,
+            };
+            match self.socket.try_send_to(&next.contents, to) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                // Lost on the way like any other.
+                sent => drop(sent),
+            }
+            self.outgoing.pop_front();
+        }
+    }
+
+    /// Lets go of those who are no more.
+    fn tidy(&mut self) {
+        let now = Instant::now();
+        self.viewers.retain(|viewer| !viewer.is_over(now));
+    }
+}
+
+async fn until(due: Option<tokio::time::Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due).await;
+    }
+}
