@@ -1,7 +1,7 @@
 //! The one clock of a run: the time of day of moments that are measured by the monotonic clock.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,6 +11,11 @@ pub const NTP_TO_UNIX: u32 = 2_208_988_800;
 /// A time (RFC 3339) as it stands in names.
 pub fn compact(utc: &str) -> String {
     utc.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+}
+
+/// A time of day in the standard library's words; one before 1970 is 1970.
+pub fn system_time(utc: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(utc.as_nanosecond()).unwrap_or_default())
 }
 
 /// What the time of day was at a moment: enough to tell it for all others of a run, however the system's clock is set

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bank::SupplementConfig;
 use crate::features::RuntimeConfig;
+use crate::foxglove::FoxgloveConfig;
 use crate::model::ModelConfig;
 use crate::mqtt::MqttConfig;
 use crate::nearest::SearchConfig;
@@ -57,6 +58,8 @@ pub struct Config {
     pub supplement: SupplementConfig,
     /// `[mqtt]`: a broker that is told of state and events.
     pub mqtt: MqttConfig,
+    /// `[foxglove]`: topics for the tools of robotics.
+    pub foxglove: FoxgloveConfig,
     /// `[flow]`: the pipeline itself.
     pub flow: FlowConfig,
     /// The name of the detector's folder, if all that scores depend on comes from one ([`Config::take_detector`]).
@@ -210,6 +213,7 @@ impl Config {
         self.supplement.folder.iter_mut().for_each(below);
         let MqttConfig { password_file, authorities, .. } = &mut self.mqtt;
         password_file.iter_mut().chain(authorities).for_each(below);
+        self.foxglove.record.iter_mut().for_each(below);
         self.flow.ladder.iter_mut().filter_map(|rung| rung.bank.as_mut()).for_each(below);
         for stream in &mut self.streams {
             for key in ["events", "record"] {
@@ -256,6 +260,7 @@ impl Config {
         self.events.check().map_err(ConfigError::Invalid)?;
         self.supplement.check().map_err(ConfigError::Invalid)?;
         self.mqtt.check().map_err(ConfigError::Invalid)?;
+        self.foxglove.check(self.access.anyone).map_err(ConfigError::Invalid)?;
         self.overlay.check().map_err(ConfigError::Invalid)?;
         self.runtime.check().map_err(ConfigError::Invalid)?;
         self.score.check().map_err(ConfigError::Invalid)?;

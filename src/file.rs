@@ -95,6 +95,19 @@ pub fn also_at(from: &Path, to: &Path) -> Result<(), WriteError> {
     link().or_else(|_| copy(from, to))
 }
 
+/// `path` with a number in its name: `drive-2.mp4` of `drive.mp4`.
+pub fn numbered(path: &Path, number: u32) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let ending = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}-{number}{ending}"))
+}
+
+/// `path`, or with the first number in its name, from 2 on, that is not `taken`: what was recorded before is not written over.
+pub fn unused(path: &Path, taken: impl Fn(&Path) -> bool) -> PathBuf {
+    let all = std::iter::once(path.to_owned()).chain((2..).map(|number| numbered(path, number)));
+    all.into_iter().find(|path| !taken(path)).unwrap_or_else(|| path.to_owned())
+}
+
 /// Copies `from` to `to`.
 ///
 /// # Errors
@@ -110,6 +123,19 @@ fn copy(from: &Path, to: &Path) -> Result<(), WriteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_there_keeps_its_name() {
+        let free = |taken: &[&str]| {
+            let path =
+                unused(Path::new("a/drive.mp4"), |path| taken.iter().any(|one| Path::new(one) == path));
+            path.to_string_lossy().into_owned()
+        };
+        assert_eq!(free(&[]), "a/drive.mp4");
+        assert_eq!(free(&["a/drive.mp4"]), "a/drive-2.mp4");
+        assert_eq!(free(&["a/drive.mp4", "a/drive-2.mp4"]), "a/drive-3.mp4");
+        assert_eq!(numbered(Path::new("drive"), 7), Path::new("drive-7"));
+    }
 
     #[test]
     fn a_failed_write_leaves_what_was_there() {

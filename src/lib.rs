@@ -26,7 +26,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
-//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`learn`] (footage -> detector), [`steer`] (changes while it runs), `web` (page, API, metrics), [`mqtt`] (a broker), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
+//! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`learn`] (footage -> detector), [`steer`] (changes while it runs), `web` (page, API, metrics), [`mqtt`] (a broker), [`mod@foxglove`] (topics for the tools of robotics), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
 //! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pending`], [`pool`], [`mod@file`], [`random`], [`ranges`], [`stop`], [`views`], `written` |
 //!
@@ -70,6 +70,7 @@ pub mod features;
 pub mod file;
 pub mod finding;
 pub mod flow;
+pub mod foxglove;
 pub mod frame;
 pub mod gpu_stream;
 pub mod grid;

@@ -115,6 +115,9 @@ fn no_key_is_missing_from_the_full_file() {
         folder = "x"
         [supplement]
         folder = "x"
+        [foxglove]
+        listen = "x"
+        record = "x"
         [mqtt]
         broker = "mqtt://x"
         user = "x"

@@ -35,8 +35,8 @@ const FLOORS: [&[&str]; 4] = [
     ],
     &["source", "model", "features", "bank", "nearest", "score", "overlay", "sink"],
     &[
-        "config", "flow", "detector", "collect", "eval", "health", "learn", "live", "mqtt", "prepare",
-        "steer", "web",
+        "config", "flow", "detector", "collect", "eval", "foxglove", "health", "learn", "live", "mqtt",
+        "prepare", "steer", "web",
     ],
     &["cli", "cmd"],
 ];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use farout::eval::fuzzed;
 use farout::steer;
 
-/// Changed copies of each file; the fuzzer itself goes on for ever.
+/// Changed copies of each file, if `FAROUT_CHANGES` does not tell how many; the fuzzer itself goes on for ever.
 const CHANGES: u64 = 400;
 
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -47,11 +47,12 @@ fn changed(bytes: &[u8], other: &[u8], seed: u64) -> Vec<u8> {
 fn run(name: &str, read: fn(&[u8])) {
     let files = corpus(name);
     assert!(files.len() > 10, "the corpus of {name} is gone");
+    let changes = std::env::var("FAROUT_CHANGES").map_or(CHANGES, |count| count.parse().unwrap());
     for (i, (path, bytes)) in files.iter().enumerate() {
         let (_, other) = &files[(i + 1) % files.len()];
         read(bytes);
-        for seed in 0..CHANGES {
-            let changed = changed(bytes, other, seed + 1000 * i as u64);
+        for seed in 0..changes {
+            let changed = changed(bytes, other, seed + changes.max(1000) * i as u64);
             if std::panic::catch_unwind(|| read(&changed)).is_err() {
                 let kept = std::env::temp_dir().join(format!("farout-{name}-{i}-{seed}"));
                 std::fs::write(&kept, &changed).unwrap();
@@ -78,4 +79,16 @@ fn truth_of_any_bytes_is_read_or_refused() {
 #[test]
 fn changes_of_any_bytes_are_made_or_refused() {
     run("patch", steer::fuzzed::patch);
+}
+
+#[cfg(feature = "media")]
+#[test]
+fn offers_of_any_bytes_are_answered_or_refused() {
+    run("offer", farout::sink::fuzzed::offer);
+}
+
+#[cfg(feature = "media")]
+#[test]
+fn datagrams_of_any_bytes_are_taken_or_not() {
+    run("datagrams", farout::sink::fuzzed::datagrams);
 }

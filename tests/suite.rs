@@ -49,6 +49,7 @@ mod event_store;
 mod features;
 mod floors;
 mod formats;
+mod foxglove;
 mod fused;
 mod fuzz_corpus;
 mod gpu_check;

@@ -312,6 +312,8 @@ fn a_hang_up_reads_the_file_again() {
     let refused = watched.api.send("POST", "/api/v1/reload", None).is(422).json();
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.contains("car.toml") && detail.ends_with("nothing was changed"), "{detail}");
+    // Signals that wait become one: this one is to find the file as it is.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     // One that is there again is taken, and what it does not change is not touched.
     write(&watched, "[score]\nthreshold = 7.0\n[overlay]\nheat = false");
     let Watched { daemon, api, .. } = &mut watched;

@@ -130,6 +130,16 @@ fn a_stream_is_watched_over_webrtc() {
         api.get("/metrics").text
     );
 
+    // Who goes without a word is missed after a while.
+    let (mut silent, _) = watching(http);
+    silent.until("pictures", |silent| silent.connected && !silent.pictures.is_empty());
+    assert_eq!(api.stream()["viewers"]["webrtc"], 2);
+    drop(silent);
+    let begun = Instant::now();
+    watcher.until("one viewer alone", |_| {
+        begun.elapsed() > Duration::from_secs(15) && api.stream()["viewers"]["webrtc"] == 1
+    });
+
     // The end of the stream is the end for who watches.
     daemon.signal(libc::SIGTERM);
     watcher.until("the end", |watcher| watcher.closed);
@@ -150,7 +160,7 @@ fn what_cannot_be_answered_is_told_why() {
     let good = Watcher::new().offer;
     let audio = Watcher::of(MediaKind::Audio, |formats| formats.enable_opus(true, false)).offer;
     let other = Watcher::of(MediaKind::Video, |formats| formats.enable_vp8(true)).offer;
-    let long = format!("{good}{}", "a=x\r\n".repeat(20_000));
+    let long = format!("{good}{}", "a=x\r\n".repeat(60_000));
     let sdp = "application/sdp";
     for (method, path, kind, body, status, want) in [
         ("POST", "/front.whep", "application/json", good.as_str(), 415, "application/sdp"),
@@ -158,7 +168,7 @@ fn what_cannot_be_answered_is_told_why() {
         ("POST", "/front.whep", sdp, "v=0\r\nnonsense", 400, "SDP offer"),
         ("POST", "/front.whep", sdp, &audio, 400, "H.264"),
         ("POST", "/front.whep", sdp, &other, 400, "H.264"),
-        ("POST", "/front.whep", sdp, &long, 413, "65536 bytes"),
+        ("POST", "/front.whep", sdp, &long, 413, "262144 bytes"),
         ("GET", "/front.whep", sdp, "", 405, "POST an SDP offer"),
         ("PATCH", "/front.whep/0", sdp, "", 405, "DELETE ends it"),
         ("DELETE", "/front.whep/0", sdp, "", 404, "is gone"),

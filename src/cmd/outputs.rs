@@ -7,10 +7,11 @@ use anyhow::Result;
 
 use crate::config::Config;
 use crate::detector::VideoEnd;
+use crate::foxglove::{Foxglove, FoxgloveConfig};
 use crate::health::Health;
 use crate::live::{DetectionStatus, Reencode, Standing};
 use crate::mqtt::MqttConfig;
-use crate::sink::{AccessConfig, EventStore, OutputConfig};
+use crate::sink::{AccessConfig, EventStore, OutputConfig, PictureLog};
 use crate::steer::{Marks, Steering};
 
 #[cfg(feature = "media")]
@@ -120,6 +121,21 @@ pub fn broker(_: &MqttConfig, _: Option<&Arc<Health>>) -> Result<Option<Broker>>
     Ok(None)
 }
 
+/// The topics that `config` asks for, if any; `health` is told how they stand.
+///
+/// # Errors
+/// If a port is taken or a file cannot be made.
+pub fn foxglove(config: &FoxgloveConfig, health: Option<&Arc<Health>>) -> Result<Option<Foxglove>> {
+    let health = health.cloned();
+    let state =
+        move |part, problem| health.iter().for_each(|health| health.problem(part, Option::clone(&problem)));
+    let opened = Foxglove::open(config, Arc::new(state))?;
+    if let Some(url) = opened.iter().find_map(Foxglove::url) {
+        super::answer::print(format!("connect the Foxglove app to {url}\n"))?;
+    }
+    Ok(opened)
+}
+
 /// Nothing is told any more.
 #[cfg(feature = "media")]
 pub fn fall_silent(servers: &Servers, broker: Option<&Broker>) {
@@ -137,6 +153,16 @@ pub fn tell(_: &Servers, _: Told) -> Result<()> {
     Ok(())
 }
 
+/// What takes the encoded pictures of a stream beside servers and recording.
+#[derive(Default)]
+#[cfg_attr(not(feature = "media"), expect(dead_code, reason = "there are no encoded pictures without video"))]
+pub struct Beside {
+    /// Clips of events.
+    pub clips: Option<Clips>,
+    /// Topics for the tools of robotics.
+    pub log: Option<Box<dyn PictureLog>>,
+}
+
 /// A stream at the servers, at `/NAME` and `/NAME.ts` or without a name where the config says, and in the recording of
 /// `output`. For a live source a busy encoder loses frames, which are counted; for one that can wait nothing is lost.
 ///
@@ -148,9 +174,9 @@ pub fn live(
     live: bool,
     rate: Option<f64>,
     health: &Arc<Health>,
-    clips: Option<&Clips>,
+    beside: Beside,
 ) -> Result<(Box<dyn VideoEnd>, Option<Reencode>)> {
-    open(output, Some(at), !live, rate, health, clips)
+    open(output, Some(at), !live, rate, health, beside)
 }
 
 /// One video file and no servers; nothing is lost.
@@ -164,7 +190,7 @@ pub fn file(
     health: &Arc<Health>,
 ) -> Result<Box<dyn VideoEnd>> {
     let output = OutputConfig { record: Some(path.to_owned()), ..config.output.clone() };
-    Ok(open(&output, None, true, rate, health, None)?.0)
+    Ok(open(&output, None, true, rate, health, Beside::default())?.0)
 }
 
 #[cfg(feature = "media")]
@@ -174,7 +200,7 @@ fn open(
     wait: bool,
     rate: Option<f64>,
     health: &Arc<Health>,
-    clips: Option<&Clips>,
+    beside: Beside,
 ) -> Result<(Box<dyn VideoEnd>, Option<Reencode>)> {
     use super::answer;
     use crate::frame::Frame;
@@ -210,8 +236,12 @@ fn open(
     let states = Arc::clone(health);
     let state: StateHook = Arc::new(move |part, problem| states.problem(part, problem));
     let mount = at.map(|(servers, name)| servers.mount(name)).transpose()?;
-    let mount = match clips {
+    let mount = match &beside.clips {
         Some(clips) => Some(mount.unwrap_or_default().with_clips(clips)),
+        None => mount,
+    };
+    let mount = match beside.log {
+        Some(log) => Some(mount.unwrap_or_default().with_log(log)),
         None => mount,
     };
     let out = VideoOut::open(output, mount, haste, rate, Some(hook), Some(state))?;
@@ -233,7 +263,7 @@ fn open(
     _: bool,
     _: Option<f64>,
     health: &Arc<Health>,
-    _: Option<&Clips>,
+    _: Beside,
 ) -> Result<(Box<dyn VideoEnd>, Option<Reencode>)> {
     struct Unseen(Arc<Health>);
 

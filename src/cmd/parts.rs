@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 
 use super::apart::real;
 use super::limited::limited;
-use super::outputs::{self, Broker, Clips, Servers};
+use super::outputs::{self, Beside, Broker, Clips, Servers};
 use super::run_settings;
 use crate::bank::Supplements;
 use crate::cli::RunArgs;
 use crate::config::{Config, StreamConfig};
+use crate::foxglove::Foxglove;
 use crate::health::Health;
 use crate::live;
 use crate::sink::{EventLog, EventQueue, EventSink, EventSinks, EventStore, OutputConfig, StateHook};
@@ -34,6 +35,8 @@ pub(super) struct Parts {
     pub store: Option<EventStore>,
     /// A broker that is told of events, too.
     pub broker: Option<Broker>,
+    /// Topics for the tools of robotics.
+    pub foxglove: Option<Foxglove>,
     /// Of each stream.
     #[cfg_attr(not(feature = "media"), expect(dead_code, reason = "there are no clips without video"))]
     pub clips: Mutex<BTreeMap<String, Clips>>,
@@ -81,8 +84,9 @@ impl Parts {
         let OutputConfig { rtsp, http, encoder, picture, .. } = output.clone();
         let output = OutputConfig { rtsp, http, encoder, picture, ..config.output.clone() };
         let at = (&self.servers, config.name.as_deref());
-        let clips = self.clips(config.called());
-        let (video, reencode) = outputs::live(&output, at, true, source.rate(), &pictures, clips.as_ref())?;
+        let log = self.foxglove.as_ref().map(|topics| topics.pictures(config.called()));
+        let beside = Beside { clips: self.clips(config.called()), log };
+        let (video, reencode) = outputs::live(&output, at, true, source.rate(), &pictures, beside)?;
         let events = self.events(&config)?;
         let source = limited(source, self.args.detect.frames);
         Ok(live::Stream { config, source, video, events, pictures, stop, reencode, judged_later: false })
@@ -163,6 +167,7 @@ impl steer::Parts for Parts {
         let log = config.output.events.as_deref().map(|path| self.logs.at(path, health)).transpose()?;
         let kept = self.store.as_ref().map(|store| self.keeper(store, config.called()));
         let told = self.told(config.called());
-        Ok(EventSinks::of(log.into_iter().chain(kept).chain(told).collect()))
+        let shown = self.foxglove.as_ref().map(|topics| topics.events(config.called()));
+        Ok(EventSinks::of(log.into_iter().chain(kept).chain(told).chain(shown).collect()))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::limited::limited;
-use super::outputs::{self, Told};
+use super::outputs::{self, Beside, Told};
 use super::parts::{Logs, Parts};
 use super::reported::Reported;
 use super::run_settings;
@@ -17,6 +17,7 @@ use crate::cli::RunArgs;
 use crate::config::{Config, ConfigError, StreamConfig};
 use crate::detector::{Deliver, Detector, Draw, EventRecorder, EventRecorders, Record, Status, detect};
 use crate::flow::{Flow, FlowError, Pace};
+use crate::foxglove::Foxglove;
 use crate::health::Health;
 use crate::live::{GaveUp, Live, Standing};
 use crate::overlay::Overlay;
@@ -113,11 +114,13 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
         supplements: supplements.clone(),
         store: live.detection().map(|detection| store(&config, &detection.health)).transpose()?,
         broker: outputs::broker(&config.mqtt, live.detection().map(|detection| &detection.health))?,
+        foxglove: outputs::foxglove(&config.foxglove, live.detection().map(|detection| &detection.health))?,
         clips: Mutex::default(),
     };
+    parts.foxglove.iter().for_each(|topics| live.tell_of_verdicts(topics.verdicts()));
     parts.tell_of_supplements();
     let guarded = config.access.token_file.is_some() || config.access.user.is_some();
-    let broker = parts.broker.clone();
+    let (broker, topics) = (parts.broker.clone(), parts.foxglove.clone());
     let events = parts.store.clone();
     let kept = events.clone();
     let marks = live.detection().map(|_| Arc::new(Marks::new(live.clone(), supplements, events.clone())));
@@ -151,6 +154,7 @@ fn in_lanes(args: &RunArgs, config: Config, opened: Vec<Open>, stop: Stop, reloa
     outputs::fall_silent(&servers, broker.as_ref());
     drop(steering);
     kept.iter().for_each(EventStore::finish);
+    topics.iter().for_each(Foxglove::end);
     let stuck = watch.end();
     Ok((result, stuck, Reported::of(&live.streams(), detection.as_deref())))
 }
@@ -189,7 +193,7 @@ fn scored(args: &RunArgs, config: &Config, opened: Vec<Open>, stop: &Stop) -> Re
         live,
         source.rate(),
         &health,
-        None,
+        Beside::default(),
     )?;
     let standing = Standing {
         id: 0,

@@ -80,6 +80,7 @@ pub(super) const RUN: &Reads = &[
     "supplement",
     "access",
     "mqtt",
+    "foxglove",
     "flow",
 ];
 
@@ -144,6 +145,7 @@ mod tests {
             "[access]",
             "[events]",
             "[mqtt]",
+            "[foxglove]",
             "flow.detection_nice",
             "flow.ladder",
             "flow.least_verdicts",

@@ -175,6 +175,7 @@ impl Stage for Publish {
         // rung was chosen says nothing about that.
         if let (Some(verdict), Some(verdicts)) = (verdict, self.shared.verdicts(frame.stream)) {
             self.shared.tell_of_scene(frame.stream, verdict.scene_out);
+            self.shared.tell_of_verdict(&frame, &verdict);
             verdicts.publish(Some(Scored { frame: frame.id, captured: frame.captured, verdict }));
             if !self.stop.asked() {
                 let waited = self.status.health.waited_for_source();

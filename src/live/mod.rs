@@ -26,7 +26,7 @@ pub use priority::lower as lower_priority;
 pub use scores::{Recent, RecentScores, ScoreFigures};
 pub use shared::{Reencode, Standing, is_ready};
 pub use streams::{Exchange, Live, Stream};
-pub use verdicts::{DetectionStatus, Facts, LaneState, Scored, Verdicts};
+pub use verdicts::{DetectionStatus, Facts, LaneState, Scored, TimedVerdict, VerdictHook, Verdicts};
 
 #[cfg(test)]
 mod tests;

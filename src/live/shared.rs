@@ -1,7 +1,7 @@
 //! What the lanes of a live run share.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use anyhow::{Context, Result};
 use super::gave_up::GaveUp;
 use super::handover::Handovers;
 use super::opened::Opened;
-use super::verdicts::{DetectionStatus, LaneState, Verdicts};
+use super::verdicts::{DetectionStatus, LaneState, TimedVerdict, VerdictHook, Verdicts};
 use crate::causes::in_one_line;
 use crate::config::{Config, StreamConfig};
-use crate::detector::{Alarms, EventRecorders, Looks};
-use crate::frame::StreamId;
+use crate::detector::{Alarms, EventRecorders, Looks, Verdict};
+use crate::frame::{Frame, StreamId};
 use crate::health::Health;
 use crate::overlay::OverlayConfig;
 use crate::pending::Pending;
@@ -65,6 +65,8 @@ pub(super) struct Shared {
     streams: Mutex<Streams>,
     /// A picture lane has ended.
     pub changed: Condvar,
+    /// Told of each verdict.
+    pub verdict_hook: OnceLock<VerdictHook>,
 }
 
 #[derive(Default)]
@@ -116,6 +118,7 @@ impl Shared {
             detection: judged.then(Arc::<DetectionStatus>::default),
             streams: Mutex::default(),
             changed: Condvar::new(),
+            verdict_hook: OnceLock::new(),
         }
     }
 
@@ -179,6 +182,16 @@ impl Shared {
             tracing::info!(stream = called, "the scene is like the bank again");
         }
         running.standing.pictures.problem("scene", why);
+    }
+
+    /// Tells whoever wants to know what was found in a frame.
+    pub fn tell_of_verdict(&self, frame: &Frame, verdict: &Verdict) {
+        let Some(hook) = self.verdict_hook.get() else { return };
+        let standing = self.streams().running.get(&frame.stream).map(|running| running.standing.clone());
+        if let Some(standing) = standing {
+            let (captured, utc) = (frame.captured, frame.utc);
+            hook(TimedVerdict { stream: standing.called(), captured, utc, verdict });
+        }
     }
 
     /// What was known holds no more.

@@ -13,7 +13,7 @@ use super::gave_up::GaveUp;
 use super::opened;
 use super::shared::{Reencode, Running, Shared, Standing};
 use super::show::Show;
-use super::verdicts::{DetectionStatus, Verdicts};
+use super::verdicts::{DetectionStatus, VerdictHook, Verdicts};
 use crate::bank::{Bank, Supplements};
 use crate::causes::in_one_line;
 use crate::config::{Config, ConfigError, StreamConfig};
@@ -74,6 +74,12 @@ impl Live {
     pub fn new(config: Config, judged: bool, supplements: Supplements, stop: Stop) -> Live {
         let open = move |config: &Config| opened::open(config, &supplements);
         Live::with(config, judged, stop, Arc::new(open))
+    }
+
+    /// From now on `hook` is told of each verdict; the first one that is given stays.
+    pub fn tell_of_verdicts(&self, hook: VerdictHook) {
+        // There is one who asks for it, at the start.
+        let _ = self.shared.verdict_hook.set(hook);
     }
 
     /// With detectors that `opener` opens.

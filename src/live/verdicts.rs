@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::scores::RecentScores;
 use crate::detector::Verdict;
 use crate::frame::FrameId;
@@ -19,6 +21,22 @@ pub struct Scored {
     /// What was found.
     pub verdict: Verdict,
 }
+
+/// What was found in a frame of a stream, for those that want to know of each.
+#[derive(Debug, Clone, Copy)]
+pub struct TimedVerdict<'a> {
+    /// What the stream is called.
+    pub stream: &'a str,
+    /// When the frame was captured.
+    pub captured: Instant,
+    /// The same as a time of day, if that is known.
+    pub utc: Option<Timestamp>,
+    /// What was found.
+    pub verdict: &'a Verdict,
+}
+
+/// Told of each verdict, on the detection lane's thread.
+pub type VerdictHook = Arc<dyn Fn(TimedVerdict<'_>) + Send + Sync>;
 
 /// How the detection lane stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

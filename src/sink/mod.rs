@@ -26,6 +26,7 @@ mod ntp;
 mod outlet;
 #[cfg(feature = "media")]
 mod picture;
+mod picture_log;
 pub mod pictures;
 #[cfg(feature = "media")]
 mod precision_time;
@@ -57,6 +58,10 @@ pub use fan_out::EncodedHook;
 pub use folder::{FileError, Naming, OutputFolder};
 #[cfg(feature = "media")]
 pub use http::problem::Problem;
+#[cfg(feature = "media")]
+#[doc(hidden)]
+pub use http::whep::fuzzed;
+pub use picture_log::{EncodedPicture, PictureLog};
 pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
 pub use presence::findings;
 pub use score_maps::{ScoreFormat, ScoreMapWriter};

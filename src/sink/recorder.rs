@@ -10,6 +10,7 @@ use super::SinkError;
 use super::mp4::Mp4;
 use super::outlet::{AccessUnit, Outlet};
 use super::state::StateHook;
+use crate::file::numbered;
 
 /// Pictures that may wait for the disk: ten seconds of a fast camera.
 const WAITING: usize = 600;
@@ -159,11 +160,9 @@ impl Writer {
 
     /// The next file, beside the first: `drive-2.mp4` after `drive.mp4`.
     fn next_file(&mut self) -> Result<Mp4, SinkError> {
-        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let ending = self.path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
         loop {
             self.parts += 1;
-            let path = self.path.with_file_name(format!("{stem}-{}{ending}", self.parts));
+            let path = numbered(&self.path, self.parts);
             if !path.exists() {
                 return Mp4::prepare(&path, self.ends_within);
             }

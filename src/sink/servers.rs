@@ -7,7 +7,9 @@ use super::access::{Access, AccessConfig};
 use super::config::{OutputConfig, is_stream_name};
 use super::http::pictures::PictureTap;
 use super::http::{HttpListener, HttpServer};
-use super::outlet::{KeyWanted, Outlet};
+use super::ntp;
+use super::outlet::{AccessUnit, KeyWanted, Outlet};
+use super::picture_log::{EncodedPicture, PictureLog};
 use super::rtsp::{RtspListener, RtspServer};
 use super::store::clips::ClipControl;
 
@@ -142,6 +144,29 @@ impl Mount {
     pub fn with_clips(mut self, clips: &ClipControl) -> Mount {
         self.outlets.push(Box::new(clips.ring()));
         self
+    }
+
+    /// `log` takes the encoded pictures, too.
+    pub fn with_log(mut self, log: Box<dyn PictureLog>) -> Mount {
+        self.outlets.push(Box::new(Logged(log)));
+        self
+    }
+}
+
+/// What takes encoded pictures, as an outlet.
+struct Logged(Box<dyn PictureLog>);
+
+impl Outlet for Logged {
+    fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
+        let Ok(bytes) = unit.buffer.map_readable() else { return Ok(()) };
+        let of_caps = |key: &str| {
+            let length = unit.caps.structure(0).and_then(|caps| caps.get::<i32>(key).ok());
+            length.and_then(|length| u32::try_from(length).ok()).unwrap_or_default()
+        };
+        let size = (of_caps("width"), of_caps("height"));
+        let captured = ntp::captured(&unit.buffer);
+        self.0.take(&EncodedPicture { bytes: &bytes, key: unit.key, size, captured });
+        Ok(())
     }
 }
 

@@ -213,7 +213,7 @@ fn section(key: &str) -> (Option<String>, Section) {
         "score" if ScoreConfig::OF_STREAM.contains(&second) => Section::Score,
         "overlay" => Section::Overlay,
         "output" if OutputConfig::OF_STREAM.contains(&second) => Section::Output,
-        "output" | "access" | "events" | "supplement" | "mqtt" => Section::Restart,
+        "output" | "access" | "events" | "supplement" | "mqtt" | "foxglove" => Section::Restart,
         _ => Section::Detector,
     };
     let mut parts = key.splitn(4, '.');

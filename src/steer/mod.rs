@@ -8,13 +8,13 @@ mod memory;
 mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, bail};
 
 use crate::causes::in_one_line;
 use crate::config::{Config, StreamConfig};
+use crate::file::unused;
 use crate::frame::StreamId;
 use crate::live::{Live, Standing, Stream};
 use crate::sink::{EventSink, OutputConfig};
@@ -261,7 +261,7 @@ impl Steering {
     fn begin(&self, stream: &StreamConfig, wanted: &Config, swapped: bool) -> Result<()> {
         let mut stream = stream.clone();
         // What was recorded before stays.
-        stream.output.record = stream.output.record.map(|path| unused(&path));
+        stream.output.record = stream.output.record.map(|path| unused(&path, |path| path.exists()));
         let opened = self.parts.stream(stream, &wanted.output)?;
         self.live.add(Stream { judged_later: swapped, ..opened }).map(drop)
     }
@@ -304,7 +304,7 @@ impl Steering {
         let before = self.live.stream_config(id).unwrap_or_else(|_| before.clone());
         if keys::of_stream(&before.output) != keys::of_stream(&after.output) {
             if before.output.record != after.output.record {
-                after.output.record = after.output.record.map(|path| unused(&path));
+                after.output.record = after.output.record.map(|path| unused(&path, |path| path.exists()));
             }
             let events = || -> Result<_> {
                 let moved = before.output.events != after.output.events;
@@ -338,17 +338,6 @@ impl Steering {
     fn standing(&self, called: &str) -> Option<Standing> {
         self.live.streams().into_iter().rev().find(|one| one.called() == called)
     }
-}
-
-/// `path`, or with a number in its name if there is such a file: what was recorded before is not written over.
-fn unused(path: &Path) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let ending = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
-    let numbered = (2..).map(|number: u32| path.with_file_name(format!("{stem}-{number}{ending}")));
-    std::iter::once(path.to_owned())
-        .chain(numbered)
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| path.to_owned())
 }
 
 fn refused(why: &anyhow::Error) -> SteerError {

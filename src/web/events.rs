@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use tower_http::services::ServeFile;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Answer, Problem, Subject, apart, body};
+use super::{Answer, Problem, Subject, apart, body, query};
 use crate::bank::Supplement;
 use crate::file::WriteError;
 use crate::region;
@@ -167,8 +167,7 @@ pub(super) async fn list(
     State(subject): State<Arc<Subject>>,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Answer<Vec<Event>> {
-    let said = |why: QueryRejection| Problem::new(why.status(), "bad request", why.body_text());
-    let Query(which) = which.map_err(said)?;
+    let which = query(which)?;
     if let Some(id) =
         which.before.as_deref().filter(|id| store(&subject).is_ok_and(|all| all.get(id).is_none()))
     {

@@ -16,8 +16,8 @@ mod why;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Request, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -148,6 +148,12 @@ type Answer<T> = Result<Json<T>, Problem>;
 fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     let said = |why: JsonRejection| Problem::new(why.status(), "bad request", why.body_text());
     read.map(|Json(body)| body).map_err(said)
+}
+
+/// A query that says not what is wanted.
+fn query<T>(read: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    let said = |why: QueryRejection| Problem::new(why.status(), "bad request", why.body_text());
+    read.map(|Query(query)| query).map_err(said)
 }
 
 /// Does `work` on a thread that may wait for a disk or a camera.

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::events::Rect;
 use super::marks::{Mark, marks};
-use super::{Answer, Problem, Subject};
+use super::{Answer, Problem, Subject, query};
 use crate::bank::{Bank, Origin, Supplement};
 use crate::live::lower_priority;
 use crate::nearest::{Neighbour, explain};
@@ -151,8 +151,7 @@ pub(super) async fn thumbnail(
     State(subject): State<Arc<Subject>>,
     image: Result<Query<Image>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let said = |why: QueryRejection| Problem::new(why.status(), "bad request", why.body_text());
-    let Query(Image { row }) = image.map_err(said)?;
+    let Image { row } = query(image)?;
     let bank = bank(&subject)?;
     let found = bank.provenance(row).and_then(|origin| bank.thumbnails().of(origin.source, origin.frame));
     match found {

@@ -24,12 +24,17 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::problem::Problem;
 use super::{Shared, video, whep};
 
 /// A client that takes longer to say what it wants is let go; so is one that says nothing more.
 const SAYS_WITHIN: Duration = Duration::from_secs(5);
 /// A client that takes nothing of what waits for it for so long is let go.
 const TAKES_WITHIN: Duration = Duration::from_secs(10);
+/// A body has come by then.
+const COMES_WITHIN: Duration = Duration::from_secs(10);
+/// The longest body: the API takes changes of a configuration, WebRTC an offer.
+const LONGEST: usize = 256 * 1024;
 /// Connections that have not yet said what they want, at once: the oldest goes when one more comes, so that however many
 /// say nothing, who does is heard.
 const MOST_SILENT: usize = 32;
@@ -176,11 +181,34 @@ fn serve_one(
     builder.serve_connection(TokioIo::new(connection), service)
 }
 
+/// The same request with all of its body: it has to come in time, and to be of a bounded length.
+///
+/// # Errors
+/// What is wrong with it.
+async fn whole(request: Request) -> Result<Request, Problem> {
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(COMES_WITHIN, axum::body::to_bytes(body, LONGEST)).await {
+        Ok(Ok(bytes)) => Ok(Request::from_parts(head, Body::from(bytes))),
+        Ok(Err(_)) => {
+            let why = format!("the body breaks off, or has more than {LONGEST} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too long", why))
+        }
+        Err(_) => {
+            let why = format!("the body did not come within {} s", COMES_WITHIN.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too slow", why))
+        }
+    }
+}
+
 /// Answers a request.
 async fn answer(shared: &Shared, here: SocketAddr, request: Request) -> Response {
     let request = match shared.guard.refuses(request).await {
         Ok(request) => request,
         Err(refused) => return refused,
+    };
+    let request = match whole(request).await {
+        Ok(request) => request,
+        Err(refused) => return refused.into_response(),
     };
     let path = request.uri().path();
     if let Some((container, stream)) = shared.find(path) {

@@ -11,7 +11,7 @@ pub(super) mod problem;
 mod tls;
 mod transport_stream;
 mod video;
-mod whep;
+pub(super) mod whep;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};

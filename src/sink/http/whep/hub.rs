@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use str0m::net::{Protocol, Receive, Transmit};
 use str0m::{Input, RtcError};
 use tokio::net::UdpSocket;
 
+use super::guarded::guarded;
 use super::viewer::{Fault, Viewer};
 use super::words::{Ears, Join, MOST, Picture, Refusal, Word};
 
@@ -98,22 +98,18 @@ impl Hub {
         }
         let port = self.socket.local_addr().map_or(0, |at| at.port());
         let at: Vec<_> = reached_at.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-        // What comes from the network must not end the server, whatever a library makes of it.
-        let accepted = catch_unwind(AssertUnwindSafe(|| Viewer::accept(id, &stream, &offer, &at)));
-        let answer = match accepted {
-            Ok(Ok((viewer, answer))) => {
-                self.viewers.push(viewer);
-                Ok(answer)
+        let refused = match guarded(|| Viewer::accept(id, &stream, &offer, &at)) {
+            // Who asked and has gone meanwhile does not watch.
+            Some(Ok((viewer, answer))) => {
+                if told.send(Ok(answer)).is_ok() {
+                    self.viewers.push(viewer);
+                }
+                return;
             }
-            Ok(Err(why)) => Err(Refusal::Offer(why)),
-            Err(_) => Err(Refusal::Offer("it could not be read".into())),
+            Some(Err(why)) => why,
+            None => "it contradicts itself".to_owned(),
         };
-        let gone = told.send(answer).is_err();
-        if gone && self.viewers.last().is_some_and(|viewer| viewer.watches(&stream)) {
-            self.viewers.pop();
-        }
-        // What a new one has to say comes with its first wake-up.
-        self.wake();
+        drop(told.send(Err(Refusal::Offer(refused))));
     }
 
     fn show(&mut self, picture: &Picture) {
@@ -136,23 +132,22 @@ impl Hub {
         // A socket of both kinds tells addresses of the old kind in those of the new one.
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         let now = Instant::now();
-        let viewers = self.viewers.len();
-        for at in 0..viewers {
-            let here = self.viewers[at].here();
-            let Ok(received) = Receive::new(Protocol::Udp, from, here, datagram) else { return };
-            let input = Input::Receive(now, received);
-            if !self.viewers[at].accepts(&input) {
-                continue;
-            }
-            return self.one(at, now, |viewer| viewer.handle(input));
-        }
+        let viewers = &self.viewers;
+        let whose = || {
+            viewers.iter().enumerate().find_map(|(at, viewer)| {
+                let received = Receive::new(Protocol::Udp, from, viewer.here(), datagram).ok()?;
+                let input = Input::Receive(now, received);
+                viewer.accepts(&input).then_some((at, input))
+            })
+        };
+        // Nobody's, if it cannot even be read.
+        let Some(Some((at, input))) = guarded(whose) else { return };
+        self.one(at, now, |viewer| viewer.hear(input, now));
     }
 
     /// Every viewer whose time has come does what it has to.
     fn wake(&mut self) {
-        self.each(
-            |viewer, now| if viewer.due() <= now { viewer.handle(Input::Timeout(now)) } else { Ok(()) },
-        );
+        self.each(|viewer, now| if viewer.due() <= now { viewer.wake(now) } else { Ok(()) });
     }
 
     /// Does `work` with every viewer and sends what that gives.
@@ -172,17 +167,17 @@ impl Hub {
                 outgoing.push_back(datagram);
             }
         };
-        let done = catch_unwind(AssertUnwindSafe(|| {
+        let done = guarded(|| {
             work(viewer)?;
             viewer.drain(now, &mut send)
-        }));
+        });
         match done {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
                 tracing::debug!(%error, "a viewer over WebRTC is let go");
                 viewer.lose(Fault::Protocol);
             }
-            Err(_) => {
+            None => {
                 tracing::error!("the part of a viewer over WebRTC panicked; it is let go");
                 viewer.lose(Fault::Panic);
             }

@@ -1,6 +1,9 @@
 //! The same stream to browsers over WebRTC, with less delay than in a file that never ends. Watching is asked for by WHEP
 //! (draft-ietf-wish-whep): an offer is posted to `/NAME.whep` and answered; what was made so is deleted at its `Location`.
 
+#[doc(hidden)]
+pub mod fuzzed;
+mod guarded;
 mod hub;
 mod viewer;
 mod watched;
@@ -8,7 +11,6 @@ mod words;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -28,10 +30,6 @@ use words::{Ears, Join, Picture, Refusal, Word};
 pub(super) const ENDING: &str = ".whep";
 /// The media type of offers and answers.
 const SDP: &str = "application/sdp";
-/// The longest offer.
-const OFFER: usize = 64 * 1024;
-/// An offer has come by then.
-const COMES_WITHIN: Duration = Duration::from_secs(5);
 /// Pictures that may wait for the server's thread.
 const WAITING: usize = 16;
 /// What the kernel may hold for the socket: a key picture at once.
@@ -208,21 +206,12 @@ fn is_sdp(kind: &HeaderValue) -> bool {
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(SDP)
 }
 
-/// The text of a request.
+/// The text of a request, whose body has come as a whole.
 async fn read(body: Body) -> Result<String, Problem> {
-    let read = tokio::time::timeout(COMES_WITHIN, axum::body::to_bytes(body, OFFER)).await;
-    let bytes = match read {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => {
-            let why = format!("an offer has at most {OFFER} bytes");
-            return Err(problem(StatusCode::PAYLOAD_TOO_LARGE, "too long", why));
-        }
-        Err(_) => {
-            return Err(problem(StatusCode::REQUEST_TIMEOUT, "too slow", "the offer did not come in time"));
-        }
-    };
-    let text = std::str::from_utf8(&bytes).map(str::to_owned);
-    text.map_err(|e| problem(StatusCode::BAD_REQUEST, "bad offer", format!("the offer is no text: {e}")))
+    let refused =
+        |why: String| problem(StatusCode::BAD_REQUEST, "bad offer", format!("the offer is no text: {why}"));
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.map_err(|e| refused(e.to_string()))?;
+    std::str::from_utf8(&bytes).map(str::to_owned).map_err(|e| refused(e.to_string()))
 }
 
 /// What nobody can guess.

@@ -18,6 +18,8 @@ use crate::sink::ntp;
 
 /// Who has not come through by then is let go.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(15);
+/// Who says nothing for so long is gone: a browser that watches tells every few seconds that it does.
+const SILENT: Duration = Duration::from_secs(20);
 /// Who was told farewell is let go after so long, whether it answers or not.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Where nothing is due, one looks again after so long.
@@ -50,6 +52,8 @@ pub(super) struct Viewer {
     /// Where it finds this machine.
     here: SocketAddr,
     since: Instant,
+    /// When something came from it last.
+    heard: Instant,
     /// When it wants to be woken.
     due: Instant,
     connected: bool,
@@ -79,12 +83,13 @@ impl Viewer {
         let builder = Rtc::builder().clear_codecs().enable_h264(true).set_extension_map(extensions);
         // The viewer finds the way: this side only answers.
         let mut rtc = builder.set_ice_lite(true).set_stats_interval(None).build(now);
-        for one in at {
-            let candidate =
-                Candidate::host(*one, "udp").map_err(|e| format!("{one} is no address for it: {e}"))?;
-            rtc.add_local_candidate(candidate);
-        }
-        let here = *at.first().ok_or("it is not known how this machine is reached")?;
+        let mut known = |one: &SocketAddr| match Candidate::host(*one, "udp") {
+            Ok(candidate) => rtc.add_local_candidate(candidate).is_some(),
+            Err(_) => false,
+        };
+        let known: Vec<_> = at.iter().filter(|one| known(one)).copied().collect();
+        let here =
+            *known.first().ok_or("WebRTC knows no way to the address at which this server was reached")?;
         let answer = rtc.sdp_api().accept_offer(offer).map_err(|e| e.to_string())?;
         let answer = answer.to_sdp_string();
         let agreed = agreed(&mut rtc, &answer).ok_or("it does not ask to receive H.264 video")?;
@@ -95,6 +100,7 @@ impl Viewer {
             agreed,
             here,
             since: now,
+            heard: now,
             due: now,
             connected: false,
             waits_for_key: true,
@@ -131,8 +137,15 @@ impl Viewer {
         self.rtc.accepts(input)
     }
 
-    pub(super) fn handle(&mut self, input: Input) -> Result<(), RtcError> {
+    /// Something has come from it.
+    pub(super) fn hear(&mut self, input: Input, now: Instant) -> Result<(), RtcError> {
+        self.heard = now;
         self.rtc.handle_input(input)
+    }
+
+    /// Its time has come.
+    pub(super) fn wake(&mut self, now: Instant) -> Result<(), RtcError> {
+        self.rtc.handle_input(Input::Timeout(now))
     }
 
     /// Pictures were lost: it goes on with the next key picture.
@@ -212,7 +225,8 @@ impl Viewer {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let late = !self.connected && now.saturating_duration_since(self.since) > CONNECTS_WITHIN;
         let gone = self.closing.is_some_and(|since| now.saturating_duration_since(since) > FAREWELL);
-        self.lost.is_some() || late || gone || !self.rtc.is_alive()
+        let silent = now.saturating_duration_since(self.heard) > SILENT;
+        self.lost.is_some() || late || silent || gone || !self.rtc.is_alive()
     }
 }
 

@@ -1,0 +1,4 @@
+//! Any bytes as datagrams from the network: taken or refused, never a panic.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| farout::sink::fuzzed::datagrams(bytes));
