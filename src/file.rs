@@ -95,6 +95,12 @@ pub fn also_at(from: &Path, to: &Path) -> Result<(), WriteError> {
     link().or_else(|_| copy(from, to))
 }
 
+/// Bytes that are free for us on the disk of a folder, if the system tells.
+pub fn free_space(folder: &Path) -> Option<u64> {
+    let told = rustix::fs::statvfs(folder).ok()?;
+    Some(told.f_bavail * told.f_frsize)
+}
+
 /// `path` with a number in its name: `drive-2.mp4` of `drive.mp4`.
 pub fn numbered(path: &Path, number: u32) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -47,7 +47,8 @@
 //! - The steady state allocates no frame-sized buffer: buffers go round ([`pool`]).
 //! - A file with its final name is complete; files that only grow are valid at every moment.
 //! - On the CPU the same input gives the same scores, bit for bit, on one machine.
-//! - No input makes the daemon panic; a fault of one frame costs that frame, live, and is counted.
+//! - No input makes the daemon panic; a fault of one frame costs that frame, live, and is counted. A library that panics over
+//!   what a viewer sends (WebRTC) costs that viewer.
 
 #![warn(clippy::unwrap_used)]
 

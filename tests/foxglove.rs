@@ -135,6 +135,31 @@ fn an_mcap_file_holds_pictures_regions_scores_and_events() {
 }
 
 #[test]
+fn files_begin_anew_when_they_are_large_and_wait_where_the_disk_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = "[foxglove]\nrecord = \"drive.mcap\"\nfile_mib = 1\nscores_width = 640\n";
+    let (mut daemon, _) = started(folder.path(), keys);
+    let third = folder.path().join("drive-3.mcap.part");
+    daemon.until("a third file", || third.exists());
+    daemon.signal(libc::SIGTERM);
+    daemon.outcome().succeeded();
+    for name in ["drive.mcap", "drive-2.mcap", "drive-3.mcap"] {
+        let bytes = std::fs::read(folder.path().join(name)).unwrap();
+        assert!(Summary::read(&bytes).unwrap().is_some(), "{name}");
+        assert!(name == "drive-3.mcap" || bytes.len() > 1 << 20, "{name}: {}", bytes.len());
+    }
+    let keys = "[foxglove]\nrecord = \"full.mcap\"\nfree_mib = 4294967295\n";
+    let (mut daemon, api) = started(folder.path(), keys);
+    daemon.until("that it is told", || {
+        let told = api.get("/api/v1/state").is(200).json()["detection"]["problems"]["foxglove"].clone();
+        told.as_str().is_some_and(|why| why.contains("foxglove.free_mib") && why.contains("full.mcap"))
+    });
+    assert!(!folder.path().join("full.mcap.part").exists());
+    daemon.signal(libc::SIGTERM);
+    daemon.outcome().succeeded();
+}
+
+#[test]
 fn the_app_is_sent_what_it_subscribes_to() {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let (daemon, api) = started(folder.path(), &format!("[foxglove]\nlisten = \"127.0.0.1:{port}\"\n"));
@@ -181,7 +206,10 @@ fn a_taken_port_and_an_unwritable_file_are_told() {
     let at = taken.local_addr().unwrap();
     for (keys, want) in [
         (format!("listen = \"{at}\""), format!("foxglove.listen: cannot listen at {at}")),
-        ("record = \"/proc/none/drive.mcap\"".into(), "foxglove.record: /proc/none/drive.mcap".into()),
+        (
+            "record = \"/proc/none/drive.mcap\"".into(),
+            "foxglove.record: cannot write /proc/none/drive.mcap.part".into(),
+        ),
         ("listen = \"0.0.0.0:0\"".into(), "access.anyone".into()),
     ] {
         let daemon = driven(folder.path(), free_port(), &format!("[foxglove]\n{keys}\n"));

@@ -22,8 +22,11 @@ fn example() -> &'static Path {
         let farout = Path::new(env!("CARGO_BIN_EXE_farout"));
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--locked", "--offline", "--example", "gpu_check"]).current_dir(ROOT);
+        // With other features it would be built from the ground up.
         if !cfg!(feature = "media") {
             cargo.arg("--no-default-features");
+        } else if cfg!(feature = "foxglove") {
+            cargo.args(["--features", "foxglove"]);
         }
         if !cfg!(debug_assertions) {
             cargo.arg("--release");

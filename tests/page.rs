@@ -228,6 +228,7 @@ fn the_page_plays_over_webrtc() {
         "pictures anew",
         &format!("{DECODED} >= 10 && document.querySelector('.stream .wait').hidden"),
     );
+    assert_eq!(browser.script(live), true, "and not over HTTP");
     daemon.signal(libc::SIGTERM);
     daemon.outcome().succeeded();
 }

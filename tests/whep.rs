@@ -172,7 +172,7 @@ fn what_cannot_be_answered_is_told_why() {
         ("GET", "/front.whep", sdp, "", 405, "POST an SDP offer"),
         ("PATCH", "/front.whep/0", sdp, "", 405, "DELETE ends it"),
         ("DELETE", "/front.whep/0", sdp, "", 404, "is gone"),
-        ("POST", "/left.whep", sdp, &good, 404, "nothing at /left.whep"),
+        ("POST", "/left.whep", sdp, &good, 404, "no stream /left"),
     ] {
         let told = ask(http, method, path, kind, body, &[]);
         assert_eq!(told.status, status, "{method} {path}: {}", told.text);
@@ -189,16 +189,10 @@ fn what_cannot_be_answered_is_told_why() {
     for _ in 0..40 {
         assert_eq!(offer(http, &Watcher::new().offer).status, 201);
     }
-    assert!(api.stream()["viewers"]["webrtc"].as_u64().unwrap() <= 32);
+    assert_eq!(api.stream()["viewers"]["webrtc"], 0, "nobody has come through");
     let (mut watcher, _) = watching(http);
     watcher.until("pictures all the same", |watcher| watcher.pictures.len() >= 3);
-    let begun = Instant::now();
-    while api.stream()["viewers"]["webrtc"] != 1 {
-        watcher.until("a moment", |_| begun.elapsed() > Duration::from_millis(200));
-        assert!(begun.elapsed() < Duration::from_secs(60), "{}", api.stream()["viewers"]);
-        let until = watcher.pictures.len() + 3;
-        watcher.until("more", |watcher| watcher.pictures.len() >= until);
-    }
+    assert_eq!(api.stream()["viewers"]["webrtc"], 1);
     daemon.signal(libc::SIGTERM);
     let told = daemon.outcome().succeeded().stderr;
     assert!(!told.contains("panicked"), "{told}");

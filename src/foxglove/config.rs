@@ -17,13 +17,17 @@ pub struct FoxgloveConfig {
     pub listen: Option<String>,
     /// `run`: an MCAP file to record to. It has its name when it is complete, and `.part` behind it until then. Default: none.
     pub record: Option<PathBuf>,
+    /// MiB at which the next file begins; 0 makes it one. Default: 1024.
+    pub file_mib: u32,
+    /// MiB that stay free on its disk; where there is less, nothing is recorded. Default: 1024.
+    pub free_mib: u32,
     /// Width of the score map in its topic, in points; its height follows. 0 leaves it out. Default: 160.
     pub scores_width: u32,
 }
 
 impl Default for FoxgloveConfig {
     fn default() -> Self {
-        FoxgloveConfig { listen: None, record: None, scores_width: 160 }
+        FoxgloveConfig { listen: None, record: None, file_mib: 1024, free_mib: 1024, scores_width: 160 }
     }
 }
 
@@ -33,14 +37,18 @@ impl FoxgloveConfig {
     /// # Errors
     /// The key and what it may be.
     pub fn check(&self, anyone: Anyone) -> Result<(), String> {
-        within("foxglove", &[("scores_width", f64::from(self.scores_width), 0.0, 8192.0)])?;
+        within("foxglove", &[("scores_width", f64::from(self.scores_width), 0.0, 640.0)])?;
+        if self.record.as_ref().is_some_and(|path| path.file_name().is_none() || path.is_dir()) {
+            return Err("foxglove.record is no name of a file; write one that ends with .mcap".into());
+        }
         if let Some(at) = self.address()?
             && !at.ip().is_loopback()
             && anyone != Anyone::Watch
         {
+            let port = at.port();
             return Err(format!(
-                "foxglove.listen: other machines reach {at}, and nobody is asked who they are; set access.anyone = \"watch\" if \
-                 everybody may watch, or listen at 127.0.0.1"
+                "foxglove.listen: other machines reach {at}, and nobody is asked who they are; listen at 127.0.0.1 and go there \
+                 by a tunnel (ssh -L {port}:127.0.0.1:{port} HOST), or set access.anyone = \"watch\" if everybody may watch"
             ));
         }
         if self.is_wanted() && cfg!(not(feature = "foxglove")) {
@@ -63,10 +71,10 @@ impl FoxgloveConfig {
     /// If that is no address.
     pub fn address(&self) -> Result<Option<SocketAddr>, String> {
         let Some(listen) = &self.listen else { return Ok(None) };
-        let wrong = |why| {
-            format!("foxglove.listen is {listen:?}, write an address and a port, 127.0.0.1:8765: {why}")
-        };
-        listen.parse().map(Some).map_err(|why: std::net::AddrParseError| wrong(why))
+        let local = listen.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        let read = local.as_ref().unwrap_or(listen).parse().ok();
+        let wrong = || format!("foxglove.listen is {listen:?}, write an address and a port: 127.0.0.1:8765");
+        read.map(Some).ok_or_else(wrong)
     }
 }
 
@@ -79,8 +87,9 @@ mod tests {
         let at = |listen: &str| FoxgloveConfig { listen: Some(listen.into()), ..FoxgloveConfig::default() };
         assert_eq!(FoxgloveConfig::default().address(), Ok(None));
         assert_eq!(at("127.0.0.1:8765").address(), Ok(Some("127.0.0.1:8765".parse().unwrap())));
+        assert_eq!(at("localhost:8765").address(), Ok(Some("127.0.0.1:8765".parse().unwrap())));
         assert_eq!(at("[::1]:0").address(), Ok(Some("[::1]:0".parse().unwrap())));
-        for wrong in ["8765", "ws://127.0.0.1:8765", "localhost", ""] {
+        for wrong in ["8765", "ws://127.0.0.1:8765", "localhost", "car:8765", ""] {
             let why = at(wrong).check(Anyone::Nothing).unwrap_err();
             assert!(why.contains("foxglove.listen") && why.contains("127.0.0.1:8765"), "{why}");
         }

@@ -12,7 +12,7 @@ use ::foxglove::{Context, WebSocketServerHandle};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::messages::{Map, Size, Topics};
-use super::recording::Recording;
+use super::recording::{Goes, Recording};
 use super::said::{Line, Said, Teller};
 use super::{FoxgloveConfig, FoxgloveFault};
 use crate::clock::{Clock, system_time};
@@ -68,10 +68,8 @@ impl Foxglove {
         let server = server.map_err(|why| fault("listen", format!("{why}; set it to another port")))?;
         let listens =
             server.as_ref().zip(address).map(|(server, at)| SocketAddr::new(at.ip(), server.handle.port()));
-        let begin = |path: &Path| {
-            Recording::begin(&context, path)
-                .map_err(|why| fault("record", format!("{}: {why}", path.display())))
-        };
+        let begin =
+            |path: &Path| Recording::begin(&context, path, config).map_err(|why| fault("record", why));
         let recording = config.record.as_deref().map(begin).transpose()?;
         let (lines, heard) = bounded(WAITING);
         let (lost, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
@@ -115,6 +113,11 @@ impl Foxglove {
     pub fn verdicts(&self) -> VerdictHook {
         let this = self.clone();
         Arc::new(move |TimedVerdict { stream, captured, utc, verdict }: TimedVerdict<'_>| {
+            // Nothing is made that finds no room.
+            if this.0.lines.is_full() {
+                this.0.lost.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             let time = utc.unwrap_or_else(|| Clock::of_run().at(captured));
             let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
             let judged: Size = (size(verdict.scores.width), size(verdict.scores.height));
@@ -190,20 +193,27 @@ struct Speaker {
 
 impl Speaker {
     fn run(mut self, heard: &Receiver<Line>) {
+        // How much is said after the end is known: whoever says something may still be there.
+        let mut left = None;
         loop {
-            match heard.recv_timeout(TICK) {
+            let over = self.over.load(Ordering::Acquire);
+            match heard.recv_timeout(if over { Duration::ZERO } else { TICK }) {
                 Ok(line) => self.pass_on(line),
-                // Whoever says something may still be there, and has nothing more to say.
-                Err(RecvTimeoutError::Timeout) if self.over.load(Ordering::Acquire) => break,
+                Err(RecvTimeoutError::Timeout) if over => break,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            if over {
+                let left: &mut usize = left.get_or_insert_with(|| heard.len());
+                if *left == 0 {
+                    break;
+                }
+                *left -= 1;
+            }
             self.look_after();
         }
-        match self.recording.take().map(Recording::finish) {
-            Some(Ok(Some(path))) => tracing::info!(path = %path.display(), "the MCAP file is complete"),
-            Some(Err(why)) => tracing::error!(%why, "the MCAP file could not be completed"),
-            Some(Ok(None)) | None => {}
+        if let Some(Err(why)) = self.recording.take().map(Recording::finish) {
+            tracing::error!("{why}");
         }
         if let Some(server) = self.server.take() {
             server.end();
@@ -231,12 +241,12 @@ impl Speaker {
     fn look_after(&mut self) {
         if let Some(recording) = &mut self.recording {
             match recording.keep() {
+                Ok(Goes::Well) => (self.state)(PART, None),
+                Ok(Goes::On) => {}
                 Err(why) => {
-                    tracing::error!(%why, "the MCAP file failed; another one is begun");
-                    (self.state)(PART, Some(format!("the MCAP file failed: {why}")));
+                    tracing::error!("{why}");
+                    (self.state)(PART, Some(why));
                 }
-                Ok(()) if recording.goes_on() => (self.state)(PART, None),
-                Ok(()) => {}
             }
         }
         let lost = self.lost.load(Ordering::Relaxed);

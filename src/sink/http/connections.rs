@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,7 +25,8 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::problem::Problem;
-use super::{Shared, video, whep};
+use super::whep::{self, Whep};
+use super::{Shared, video};
 
 /// A client that takes longer to say what it wants is let go; so is one that says nothing more.
 const SAYS_WITHIN: Duration = Duration::from_secs(5);
@@ -189,9 +190,12 @@ async fn whole(request: Request) -> Result<Request, Problem> {
     let (head, body) = request.into_parts();
     match tokio::time::timeout(COMES_WITHIN, axum::body::to_bytes(body, LONGEST)).await {
         Ok(Ok(bytes)) => Ok(Request::from_parts(head, Body::from(bytes))),
-        Ok(Err(_)) => {
-            let why = format!("the body breaks off, or has more than {LONGEST} bytes");
+        Ok(Err(why)) if why.to_string().contains("length limit") => {
+            let why = format!("the body has more than {LONGEST} bytes");
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too long", why))
+        }
+        Ok(Err(why)) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad request", format!("the body breaks off: {why}")))
         }
         Err(_) => {
             let why = format!("the body did not come within {} s", COMES_WITHIN.as_secs());
@@ -206,7 +210,9 @@ async fn answer(shared: &Shared, here: SocketAddr, request: Request) -> Response
         Ok(request) => request,
         Err(refused) => return refused,
     };
-    let request = match whole(request).await {
+    // Nobody reads a body of the others.
+    let says = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let request = match if says { whole(request).await } else { Ok(request) } {
         Ok(request) => request,
         Err(refused) => return refused.into_response(),
     };
@@ -214,10 +220,11 @@ async fn answer(shared: &Shared, here: SocketAddr, request: Request) -> Response
     if let Some((container, stream)) = shared.find(path) {
         return video::answer(request.method(), container, &stream);
     }
-    if let Some(asked) = whep::asked(path)
-        && let Some(stream) = shared.watched(&asked.stem)
-    {
-        return shared.whep.answer(asked, stream, here, request).await;
+    if let Some(asked) = whep::asked(path) {
+        return match shared.watched(&asked.stem) {
+            Some(stream) => shared.whep.answer(asked, stream, here, request).await,
+            None => Whep::absent(&asked),
+        };
     }
     let routes = shared.routes().clone();
     if let Some(routes) = routes {

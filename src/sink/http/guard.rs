@@ -62,7 +62,10 @@ impl Guard {
         let (head, path) = (request.headers(), request.uri().path());
         let gets = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         if !gets && foreign(head) {
-            return Some((refused("a page of another origin may change nothing here"), false));
+            return Some((
+                refused("a page of another origin may neither change anything here nor watch by WHEP"),
+                false,
+            ));
         }
         if FREE.contains(&path) && gets {
             return None;
@@ -200,6 +203,7 @@ mod tests {
         // By WebRTC, too, which is asked for in another way; but not by a page of elsewhere.
         assert_eq!(status(&watch, "POST", "/front.whep", &[]), 200);
         assert_eq!(status(&watch, "DELETE", "/front.whep/0a1b", &[]), 200);
+        assert_eq!(status(&watch, "DELETE", "/api/v1/streams/front.whep", &[]), 401);
         assert_eq!(status(&guard, "POST", "/front.whep", &[]), 401);
         let elsewhere = [("host", "car"), ("origin", "http://evil.example")];
         assert_eq!(status(&watch, "POST", "/front.whep", &elsewhere), 403);

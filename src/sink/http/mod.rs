@@ -17,6 +17,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::sync::oneshot;
@@ -31,6 +32,9 @@ use guard::Guard;
 use muxer::{Container, Muxer};
 use pictures::PictureTap;
 use whep::{Feed, Watched, Whep};
+
+/// How long the farewell of those who watch over WebRTC may take.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A bound port on which nobody is served yet.
 pub(super) struct HttpListener {
@@ -184,8 +188,10 @@ impl HttpServer {
         let serving = Arc::clone(&shared);
         let spawned = std::thread::Builder::new().name("http-server".into()).spawn(move || {
             runtime.block_on(async {
-                tokio::spawn(watching.run());
-                connections::serve(listener, tls, serving, ends).await;
+                let watching = tokio::spawn(watching.run());
+                connections::serve(listener, tls, Arc::clone(&serving), ends).await;
+                serving.whep.end();
+                let _ = tokio::time::timeout(FAREWELL, watching).await;
             });
             // Whatever still waits for a disk or a camera is not waited for.
             runtime.shutdown_background();
@@ -296,9 +302,10 @@ impl Drop for HttpServer {
 
 /// A stream at the server; dropped, its viewers' connections end.
 pub(super) struct HttpMount {
+    // Dropped first: the server has to hear that this ends.
+    feed: Feed,
     server: Arc<HttpServer>,
     muxers: Vec<Muxer>,
-    feed: Feed,
     /// Takes single pictures, until somebody has it.
     pub(super) tap: Option<PictureTap>,
     stem: String,

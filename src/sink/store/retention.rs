@@ -1,7 +1,6 @@
 //! Which events go, so that the disk is never full: those too old, then the oldest until size and free space are right.
 //! What is protected stays.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
@@ -9,6 +8,7 @@ use jiff::Timestamp;
 use super::Inner;
 use super::record::Record;
 use crate::file::WriteError;
+use crate::file::free_space;
 
 const MIB: u64 = 1 << 20;
 
@@ -24,7 +24,7 @@ pub(super) fn tidy(store: &Inner) -> Result<(), WriteError> {
     };
     let now = Timestamp::now();
     let mut result = Ok(());
-    let full = || free(folder).is_some_and(|free| free < config.free_mib * MIB);
+    let full = || free_space(folder).is_some_and(|free| free < config.free_mib * MIB);
     for (id, utc, bytes) in candidates {
         let age =
             utc.parse::<Timestamp>().map_or(0.0, |began| now.duration_since(began).as_secs_f64() / 86_400.0);
@@ -53,14 +53,9 @@ fn may_go(record: &Record) -> bool {
     !record.protected && !record.open
 }
 
-/// Bytes that are free on the disk of a folder.
-fn free(folder: &Path) -> Option<u64> {
-    let told = rustix::fs::statvfs(folder).ok()?;
-    Some(told.f_bavail * told.f_frsize)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;

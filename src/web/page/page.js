@@ -8,8 +8,9 @@ import { explainSpot } from './why.js';
 
 const byId = (id) => document.getElementById(id);
 const shown = new Map();
-// Whether WebRTC is wanted: `?webrtc` in the address, or what was chosen before.
-const nearer = () => new URLSearchParams(location.search).has('webrtc') || localStorage.getItem('webrtc') === 'on';
+// Whether WebRTC is wanted: `?webrtc` in the address, or what was chosen before, where the browser keeps that.
+const kept = (work) => { try { return work(localStorage); } catch { return null; } };
+const nearer = () => new URLSearchParams(location.search).has('webrtc') || kept((all) => all.getItem('webrtc')) === 'on';
 const SVG = 'http://www.w3.org/2000/svg';
 
 const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };
@@ -110,7 +111,7 @@ class Stream {
     this.find('.nearer').hidden = !watch.whep || !canConnect() || !canPlay();
     choice.checked = !this.find('.nearer').hidden && nearer();
     choice.addEventListener('change', () => {
-      localStorage.setItem('webrtc', choice.checked ? 'on' : 'off');
+      kept((all) => all.setItem('webrtc', choice.checked ? 'on' : 'off'));
       this.player.stop();
       [video.srcObject, this.find('.wait').hidden] = [null, false];
       begin();

@@ -90,6 +90,8 @@ export class Player {
       await this.feed(media, answer.body.getReader());
     } finally {
       this.abort.abort();
+      // Whoever plays in it next must not look for what is gone.
+      if (this.video.src === address) this.video.removeAttribute('src');
       URL.revokeObjectURL(address);
     }
   }

@@ -2,10 +2,9 @@
 
 import { plain } from './ask.js';
 
-const CONNECTS = 6000;   // milliseconds in which a picture has to come
 const SILENT = 6000;     // milliseconds without a picture after which the connection is given up
 const PAUSE = 1000;      // milliseconds before it is tried again
-const TRIES = 2;         // in a row without a picture: then it does not get through
+const TRIES = 2;         // in a row that were answered and gave no picture: then it does not get through
 
 export const canConnect = () => Boolean(window.RTCPeerConnection);
 
@@ -20,65 +19,70 @@ export class Peer {
   stop() {
     this.stopped = true;
     this.over?.();
+    this.abort?.abort();
   }
 
   async run() {
     let failed = 0;
     while (!this.stopped) {
-      let shown = false;
+      const seen = { answered: false, shown: false };
       try {
-        await this.once(() => { shown = true; });
+        await this.once(seen);
         if (!this.stopped) this.tell('The stream has ended. It is tried again.');
       } catch (error) {
         if (!this.stopped) this.tell(`No picture: ${error.message}. It is tried again.`);
       }
-      failed = shown ? 0 : failed + 1;
+      // A server that is away, or full, says nothing about the way to it.
+      if (seen.answered) failed = seen.shown ? 0 : failed + 1;
       if (failed >= TRIES && !this.stopped) { this.stopped = true; this.giveUp(); }
       if (!this.stopped) await new Promise((done) => setTimeout(done, PAUSE));
     }
   }
 
-  async once(began) {
+  async once(seen) {
     const { video } = this;
     const peer = new RTCPeerConnection();
-    const abort = new AbortController();
+    this.abort = new AbortController();
+    const { signal } = this.abort;
     const ended = new Promise((done) => { this.over = done; });
+    const { receiver } = peer.addTransceiver('video', { direction: 'recvonly' });
+    const stream = new MediaStream([receiver.track]);
     let viewer = null;
     let watch;
     try {
-      const { receiver } = peer.addTransceiver('video', { direction: 'recvonly' });
-      video.srcObject = new MediaStream([receiver.track]);
       peer.addEventListener('connectionstatechange', () => {
         if (['failed', 'closed'].includes(peer.connectionState)) this.over();
       });
       await peer.setLocalDescription(await peer.createOffer());
       const head = { 'Content-Type': 'application/sdp' };
-      const answer = await fetch(plain(this.url), { method: 'POST', headers: head, body: peer.localDescription.sdp, signal: abort.signal });
+      const answer = await fetch(plain(this.url), { method: 'POST', headers: head, body: peer.localDescription.sdp, signal });
       const said = await answer.text();
       if (!answer.ok) throw new Error(answer.headers.get('Content-Type')?.includes('json') ? JSON.parse(said).detail : `${answer.status} ${answer.statusText}`);
       viewer = plain(answer.headers.get('Location'));
       if (this.stopped) return;
+      seen.answered = true;
+      video.srcObject = stream;
       await peer.setRemoteDescription({ type: 'answer', sdp: said });
-      await video.play().catch(() => {});
-      // Whether pictures come, as the browser counts them.
-      let [seen, last, first] = [0, performance.now(), true];
+      video.play().catch(() => {});
+      // Whether pictures come, as the browser counts them; one that shows none because nobody looks is not asked.
+      let [count, last] = [video.getVideoPlaybackQuality().totalVideoFrames, performance.now()];
       watch = setInterval(() => {
-        const count = video.getVideoPlaybackQuality().totalVideoFrames;
-        const now = performance.now();
-        if (count !== seen) {
-          [seen, last] = [count, now];
-          if (video.readyState >= 2) { this.tell(null); began(); first = false; }
-        } else if (now - last > (first ? CONNECTS : SILENT)) this.over();
+        const now = video.getVideoPlaybackQuality().totalVideoFrames;
+        if (now !== count || document.hidden || video.paused) last = performance.now();
+        if (now !== count && video.readyState >= 2) { this.tell(null); seen.shown = true; }
+        count = now;
+        if (performance.now() - last > SILENT) this.over();
       }, 100);
       await ended;
-      if (first && !this.stopped) throw new Error('nothing comes over WebRTC');
+      if (!seen.shown && !this.stopped) throw new Error('nothing comes over WebRTC');
     } finally {
       clearInterval(watch);
-      abort.abort();
+      this.abort.abort();
       // Who has come through says farewell by that alone.
       const told = peer.connectionState === 'connected' || peer.connectionState === 'closed';
       peer.close();
-      video.srcObject = null;
+      // Another player may have it already.
+      if (video.srcObject === stream) video.srcObject = null;
       if (viewer && !told) fetch(viewer, { method: 'DELETE', keepalive: true }).catch(() => {});
     }
   }

@@ -33,7 +33,7 @@ impl Hub {
         Hub { socket, viewers: Vec::new(), outgoing: VecDeque::new() }
     }
 
-    /// Serves until nobody is left who could say a word.
+    /// Serves until it is told that all is over.
     pub(super) async fn run(mut self, mut ears: Ears) {
         let mut datagram = [0; DATAGRAM];
         loop {
@@ -42,8 +42,8 @@ impl Hub {
             let sends = !self.outgoing.is_empty();
             tokio::select! {
                 word = ears.words.recv() => match word {
+                    Some(Word::Over) | None => break,
                     Some(word) => self.hear(word),
-                    None => break,
                 },
                 Some(picture) = ears.pictures.recv() => self.show(&picture),
                 received = self.socket.recv_from(&mut datagram) => match received {
@@ -81,6 +81,8 @@ impl Hub {
                 // Who asked may have gone.
                 let _ = told.send(found);
             }
+            // Seen by whoever hears it.
+            Word::Over => {}
             Word::End(stream) => {
                 self.each(|viewer, _| if viewer.watches(&stream) { viewer.close() } else { Ok(()) });
             }
@@ -96,9 +98,10 @@ impl Hub {
                 None => return drop(told.send(Err(Refusal::Full))),
             }
         }
-        let port = self.socket.local_addr().map_or(0, |at| at.port());
-        let at: Vec<_> = reached_at.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-        let refused = match guarded(|| Viewer::accept(id, &stream, &offer, &at)) {
+        if stream.has_ended() {
+            return drop(told.send(Err(Refusal::Ended)));
+        }
+        let refused = match guarded(|| Viewer::accept(id, &stream, &offer, &reached_at)) {
             // Who asked and has gone meanwhile does not watch.
             Some(Ok((viewer, answer))) => {
                 if told.send(Ok(answer)).is_ok() {
@@ -113,19 +116,22 @@ impl Hub {
     }
 
     fn show(&mut self, picture: &Picture) {
-        let lost = picture.stream.lost_any();
         let Ok(bytes) = picture.buffer.map_readable() else { return };
         // One copy for all.
         let bytes: Arc<[u8]> = Arc::from(bytes.as_slice());
-        self.each(|viewer, now| {
-            if !viewer.watches(&picture.stream) {
-                return Ok(());
+        let now = Instant::now();
+        for at in 0..self.viewers.len() {
+            if !self.viewers[at].watches(&picture.stream) {
+                continue;
             }
-            if lost {
-                viewer.wait_for_key();
+            // Half a picture is of no use: a network card that is behind costs whole ones.
+            if self.outgoing.len() > WAITING / 2 {
+                self.viewers[at].wait_for_key();
+                continue;
             }
-            viewer.show(picture, &bytes, now)
-        });
+            self.one(at, now, |viewer| viewer.show(picture, &bytes, now));
+            self.flush();
+        }
     }
 
     fn receive(&mut self, datagram: &[u8], from: SocketAddr) {
@@ -134,7 +140,8 @@ impl Hub {
         let now = Instant::now();
         let viewers = &self.viewers;
         let whose = || {
-            viewers.iter().enumerate().find_map(|(at, viewer)| {
+            // The newest first: one that has come again from the same port is not the one that was there before.
+            viewers.iter().enumerate().rev().find_map(|(at, viewer)| {
                 let received = Receive::new(Protocol::Udp, from, viewer.here(), datagram).ok()?;
                 let input = Input::Receive(now, received);
                 viewer.accepts(&input).then_some((at, input))

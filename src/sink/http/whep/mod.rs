@@ -30,8 +30,8 @@ use words::{Ears, Join, Picture, Refusal, Word};
 pub(super) const ENDING: &str = ".whep";
 /// The media type of offers and answers.
 const SDP: &str = "application/sdp";
-/// Pictures that may wait for the server's thread.
-const WAITING: usize = 16;
+/// Pictures of all streams that may wait for the server's thread.
+const WAITING: usize = 64;
 /// What the kernel may hold for the socket: a key picture at once.
 const BUFFER: usize = 4 << 20;
 
@@ -94,6 +94,10 @@ pub(super) struct Asked {
 
 /// What a path asks for, if it is of this kind: `/NAME.whep`, or `/NAME.whep/ID`.
 pub(super) fn asked(path: &str) -> Option<Asked> {
+    // What ends so in the API is none.
+    if path.starts_with("/api/") {
+        return None;
+    }
     if let Some(stem) = path.strip_suffix(ENDING) {
         return Some(Asked { stem: stem.to_owned(), id: None });
     }
@@ -110,7 +114,19 @@ impl Whep {
 
     /// The way of a stream's pictures to those who watch it.
     pub(super) fn feed(&self, stream: Arc<Watched>) -> Feed {
-        Feed { stream, pictures: self.pictures.clone(), words: self.words.clone() }
+        Feed { stream, pictures: self.pictures.clone(), words: self.words.clone(), waits_for_key: false }
+    }
+
+    /// All is over: viewers are told farewell.
+    pub(super) fn end(&self) {
+        // One that has ended already needs no telling.
+        let _ = self.words.send(Word::Over);
+    }
+
+    /// There is no stream of this path.
+    pub(super) fn absent(asked: &Asked) -> Response {
+        let why = format!("there is no stream {}; /api/v1/streams tells which there are", asked.stem);
+        problem(StatusCode::NOT_FOUND, "no such stream", why).into_response()
     }
 
     /// Answers a request of a client that has reached the server at `here`.
@@ -181,6 +197,9 @@ impl Whep {
             Err(why @ Refusal::Full) => {
                 Err(problem(StatusCode::SERVICE_UNAVAILABLE, "too many viewers", why.to_string()))
             }
+            Err(why @ Refusal::Ended) => {
+                Err(problem(StatusCode::NOT_FOUND, "no such stream", why.to_string()))
+            }
             Err(why @ Refusal::Offer(_)) => {
                 Err(problem(StatusCode::BAD_REQUEST, "bad offer", why.to_string()))
             }
@@ -221,22 +240,17 @@ fn identifier() -> Option<String> {
     Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Where a client finds this machine: at the address that it has used, and at the one that it has named, which is another one
-/// where a router or a container's host stands between them.
-fn reached_at(here: SocketAddr, head: &HeaderMap) -> Vec<IpAddr> {
-    let mut all = vec![here.ip().to_canonical()];
+/// Where a client finds this machine: at the address that it has used, and at the one that it has named, with the port that
+/// it has named: another one where a router or a container's host stands between them and passes both protocols on.
+fn reached_at(here: SocketAddr, head: &HeaderMap) -> Vec<SocketAddr> {
+    let here = SocketAddr::new(here.ip().to_canonical(), here.port());
     let host = head.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let named = host.parse::<SocketAddr>().map(|at| at.ip()).or_else(|_| {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        bare.parse()
-    });
-    if let Ok(named) = named.map(|ip: IpAddr| ip.to_canonical())
-        && !all.contains(&named)
-        && !named.is_unspecified()
-    {
-        all.push(named);
-    }
-    all
+    let bare = || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    // Without a port in it, a name means that of HTTP; whoever speaks TLS means another one, and says so or is not reached so.
+    let named = host.parse().or_else(|_| bare().map(|ip| SocketAddr::new(ip, 80)));
+    let named = named.map(|at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port()));
+    let other = named.ok().filter(|named| *named != here && !named.ip().is_unspecified());
+    std::iter::once(here).chain(other).collect()
 }
 
 #[cfg(test)]
@@ -249,7 +263,16 @@ mod tests {
         assert_eq!(asked("/front.whep"), of("/front", None));
         assert_eq!(asked("/front.whep/0a1b"), of("/front", Some("0a1b")));
         assert_eq!(asked("/cars/front.whep/0a1b"), of("/cars/front", Some("0a1b")));
-        for none in ["/front", "/front.mp4", "/", "", "/front.whep/a/b", "front"] {
+        for none in [
+            "/api/v1/events/a.whep",
+            "/api/a.whep/b",
+            "/front",
+            "/front.mp4",
+            "/",
+            "",
+            "/front.whep/a/b",
+            "front",
+        ] {
             assert_eq!(asked(none), None, "{none}");
         }
     }
@@ -263,14 +286,14 @@ mod tests {
             }
             reached_at(here.parse().unwrap(), &head).iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(at("127.0.0.1:8080", None), ["127.0.0.1"]);
-        assert_eq!(at("127.0.0.1:8080", Some("127.0.0.1:8080")), ["127.0.0.1"]);
-        assert_eq!(at("127.0.0.1:8080", Some("car.local:8080")), ["127.0.0.1"]);
-        assert_eq!(at("172.17.0.2:8080", Some("192.168.1.5:8080")), ["172.17.0.2", "192.168.1.5"]);
-        assert_eq!(at("172.17.0.2:8080", Some("192.168.1.5")), ["172.17.0.2", "192.168.1.5"]);
-        assert_eq!(at("[::ffff:10.0.0.1]:80", Some("[fd00::1]:80")), ["10.0.0.1", "fd00::1"]);
-        assert_eq!(at("[::1]:80", Some("[fd00::2]")), ["::1", "fd00::2"]);
-        assert_eq!(at("10.0.0.1:80", Some("0.0.0.0:80")), ["10.0.0.1"]);
+        assert_eq!(at("127.0.0.1:8080", None), ["127.0.0.1:8080"]);
+        assert_eq!(at("127.0.0.1:8080", Some("127.0.0.1:8080")), ["127.0.0.1:8080"]);
+        assert_eq!(at("127.0.0.1:8080", Some("car.local:8080")), ["127.0.0.1:8080"]);
+        assert_eq!(at("172.17.0.2:8080", Some("192.168.1.5:9000")), ["172.17.0.2:8080", "192.168.1.5:9000"]);
+        assert_eq!(at("172.17.0.2:8080", Some("192.168.1.5")), ["172.17.0.2:8080", "192.168.1.5:80"]);
+        assert_eq!(at("[::ffff:10.0.0.1]:80", Some("[fd00::1]:80")), ["10.0.0.1:80", "[fd00::1]:80"]);
+        assert_eq!(at("[::1]:80", Some("[fd00::2]")), ["[::1]:80", "[fd00::2]:80"]);
+        assert_eq!(at("10.0.0.1:80", Some("0.0.0.0:80")), ["10.0.0.1:80"]);
     }
 
     #[test]

@@ -46,7 +46,9 @@ struct Agreed {
 /// One who watches.
 pub(super) struct Viewer {
     id: String,
-    place: Place,
+    stream: Arc<Watched>,
+    /// Once it has come through.
+    place: Option<Place>,
     rtc: Rtc,
     agreed: Agreed,
     /// Where it finds this machine.
@@ -56,7 +58,6 @@ pub(super) struct Viewer {
     heard: Instant,
     /// When it wants to be woken.
     due: Instant,
-    connected: bool,
     waits_for_key: bool,
     /// When it was told farewell.
     closing: Option<Instant>,
@@ -74,7 +75,9 @@ impl Viewer {
         offer: &str,
         at: &[SocketAddr],
     ) -> Result<(Viewer, String), String> {
-        let offer = SdpOffer::from_sdp_string(offer).map_err(|e| format!("{e}; WHEP takes an SDP offer"))?;
+        // What the parser says is of no use to whoever sent it.
+        let offer =
+            SdpOffer::from_sdp_string(offer).map_err(|_unread| "it is no SDP; WHEP takes an SDP offer")?;
         let now = Instant::now();
         let mut extensions = ExtensionMap::empty();
         extensions.set(1, Extension::RtpMid);
@@ -95,14 +98,14 @@ impl Viewer {
         let agreed = agreed(&mut rtc, &answer).ok_or("it does not ask to receive H.264 video")?;
         let mut viewer = Viewer {
             id,
-            place: Place::take(stream),
+            stream: Arc::clone(stream),
+            place: None,
             rtc,
             agreed,
             here,
             since: now,
             heard: now,
             due: now,
-            connected: false,
             waits_for_key: true,
             closing: None,
             lost: None,
@@ -117,11 +120,11 @@ impl Viewer {
     }
 
     pub(super) fn watches(&self, stream: &Arc<Watched>) -> bool {
-        Arc::ptr_eq(self.place.stream(), stream)
+        Arc::ptr_eq(&self.stream, stream)
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.connected
+        self.place.is_some()
     }
 
     pub(super) fn here(&self) -> SocketAddr {
@@ -160,11 +163,11 @@ impl Viewer {
         bytes: &Arc<[u8]>,
         now: Instant,
     ) -> Result<(), RtcError> {
-        if !self.connected || self.closing.is_some() {
+        if !self.is_connected() || self.closing.is_some() {
             return Ok(());
         }
         if self.waits_for_key && !picture.key {
-            self.place.stream().key_wanted.ask();
+            self.stream.key_wanted.ask();
             return Ok(());
         }
         let Agreed { mid, pt } = self.agreed;
@@ -196,11 +199,11 @@ impl Viewer {
     fn notice(&mut self, event: &Event) {
         match event {
             Event::Connected => {
-                self.connected = true;
-                self.place.stream().key_wanted.ask();
+                self.place = Some(Place::take(&self.stream));
+                self.stream.key_wanted.ask();
                 tracing::debug!(took = ?self.since.elapsed(), "somebody watches over WebRTC");
             }
-            Event::KeyframeRequest(_) => self.place.stream().key_wanted.ask(),
+            Event::KeyframeRequest(_) => self.stream.key_wanted.ask(),
             Event::IceConnectionStateChange(state) if state.is_disconnected() => {
                 self.lose(Fault::Protocol);
             }
@@ -223,7 +226,7 @@ impl Viewer {
 
     /// Whether it is no more.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        let late = !self.connected && now.saturating_duration_since(self.since) > CONNECTS_WITHIN;
+        let late = !self.is_connected() && now.saturating_duration_since(self.since) > CONNECTS_WITHIN;
         let gone = self.closing.is_some_and(|since| now.saturating_duration_since(since) > FAREWELL);
         let silent = now.saturating_duration_since(self.heard) > SILENT;
         self.lost.is_some() || late || silent || gone || !self.rtc.is_alive()

@@ -9,29 +9,27 @@ use crate::sink::outlet::KeyWanted;
 pub(in crate::sink::http) struct Watched {
     pub(super) key_wanted: Arc<KeyWanted>,
     viewers: AtomicUsize,
-    /// Whether pictures were lost since it was last asked.
-    lost: AtomicBool,
+    ended: AtomicBool,
 }
 
 impl Watched {
     pub(in crate::sink::http) fn new(key_wanted: Arc<KeyWanted>) -> Arc<Watched> {
-        Arc::new(Watched { key_wanted, viewers: AtomicUsize::new(0), lost: AtomicBool::new(false) })
+        Arc::new(Watched { key_wanted, viewers: AtomicUsize::new(0), ended: AtomicBool::new(false) })
     }
 
-    /// How many watch.
+    /// How many have come through and watch.
     pub(in crate::sink::http) fn viewers(&self) -> usize {
         self.viewers.load(Ordering::Relaxed)
     }
 
-    /// Pictures were lost: viewers wait for the next key picture.
-    pub(super) fn lose(&self) {
-        self.lost.store(true, Ordering::Relaxed);
-        self.key_wanted.ask();
+    /// No more comes.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
-    /// Whether pictures were lost since the last call.
-    pub(super) fn lost_any(&self) -> bool {
-        self.lost.swap(false, Ordering::Relaxed)
+    /// Whether no more comes.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 }
 
@@ -42,10 +40,6 @@ impl Place {
     pub(super) fn take(stream: &Arc<Watched>) -> Place {
         stream.viewers.fetch_add(1, Ordering::Relaxed);
         Place(Arc::clone(stream))
-    }
-
-    pub(super) fn stream(&self) -> &Arc<Watched> {
-        &self.0
     }
 }
 

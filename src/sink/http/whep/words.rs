@@ -1,6 +1,6 @@
 //! What is said to the one who talks WebRTC, and the way of a stream's pictures to it.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gstreamer as gst;
@@ -27,6 +27,8 @@ pub(super) enum Word {
     },
     /// No more comes.
     End(Arc<Watched>),
+    /// The server ends.
+    Over,
 }
 
 /// Somebody who wants to watch.
@@ -38,7 +40,7 @@ pub(super) struct Join {
     /// The offer, in SDP.
     pub offer: String,
     /// Where the viewer finds this machine, the best first.
-    pub reached_at: Vec<IpAddr>,
+    pub reached_at: Vec<SocketAddr>,
     /// Told the answer, in SDP, or why there is none.
     pub told: oneshot::Sender<Result<String, Refusal>>,
 }
@@ -49,6 +51,9 @@ pub(super) enum Refusal {
     /// All places are taken.
     #[error("{MOST} watch over WebRTC already; close one of them, or watch over HTTP or RTSP")]
     Full,
+    /// The stream has ended.
+    #[error("the stream has ended")]
+    Ended,
     /// The offer cannot be answered.
     #[error("the offer cannot be answered: {0}")]
     Offer(String),
@@ -74,24 +79,28 @@ pub(in crate::sink::http) struct Feed {
     pub(super) stream: Arc<Watched>,
     pub(super) pictures: mpsc::Sender<Picture>,
     pub(super) words: mpsc::UnboundedSender<Word>,
+    /// A picture was lost: those up to the next key picture could not be decoded.
+    pub(super) waits_for_key: bool,
 }
 
 impl Feed {
     /// Hands over a picture, if anybody watches. Never waits: what finds no room is lost, up to the next key picture.
-    pub(in crate::sink::http) fn take(&self, unit: &AccessUnit) {
-        if self.stream.viewers() == 0 {
+    pub(in crate::sink::http) fn take(&mut self, unit: &AccessUnit) {
+        if self.stream.viewers() == 0 || (self.waits_for_key && !unit.key) {
             return;
         }
         let picture =
             Picture { stream: Arc::clone(&self.stream), buffer: unit.buffer.clone(), key: unit.key };
-        if self.pictures.try_send(picture).is_err() {
-            self.stream.lose();
+        self.waits_for_key = self.pictures.try_send(picture).is_err();
+        if self.waits_for_key {
+            self.stream.key_wanted.ask();
         }
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        self.stream.end();
         // Nobody hears it once the server has ended.
         let _ = self.words.send(Word::End(Arc::clone(&self.stream)));
     }
