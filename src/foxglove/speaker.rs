@@ -251,7 +251,7 @@ impl Speaker {
         }
         let lost = self.lost.load(Ordering::Relaxed);
         // Once in a while is enough.
-        if lost >= self.told * 2 + 1 {
+        if lost > self.told * 2 {
             self.told = lost;
             tracing::warn!(lost, "Foxglove or its file is behind: messages are left out");
         }
