@@ -183,6 +183,12 @@ fn the_page_plays_over_webrtc() {
         );
         return;
     }
+    // Chromium looks for ways over real interfaces only, even to its own machine. Nothing is sent by this.
+    let way = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect("192.0.2.1:9"));
+    if way.is_err() {
+        skipped("the live page over WebRTC", "this machine has no network interface but loopback");
+        return;
+    }
     let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
     let mut daemon = driven(folder.path(), http, "");
     let api = Api::at(http);
