@@ -10,7 +10,7 @@ use str0m::{Input, RtcError};
 use tokio::net::UdpSocket;
 
 use super::guarded::guarded;
-use super::viewer::{Fault, Viewer};
+use super::viewer::Viewer;
 use super::words::{Ears, Join, MOST, Picture, Refusal, Word};
 
 /// Datagrams that may wait for the socket; what comes then is lost, and asked for again by who misses it.
@@ -182,11 +182,11 @@ impl Hub {
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 tracing::debug!(%error, "a viewer over WebRTC is let go");
-                viewer.lose(Fault::Protocol);
+                viewer.lose();
             }
             None => {
                 tracing::error!("the part of a viewer over WebRTC panicked; it is let go");
-                viewer.lose(Fault::Panic);
+                viewer.lose();
             }
         }
     }

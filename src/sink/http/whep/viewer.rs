@@ -27,15 +27,6 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The browser shows a picture as soon as it has it. It may hold pictures back to smooth its network, but no longer than this.
 const SMOOTHED: Duration = Duration::from_millis(100);
 
-/// Why a viewer was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// What it sent, or did not send, is against the protocol.
-    Protocol,
-    /// A panic of ours or of a library.
-    Panic,
-}
-
 /// What was agreed on: the medium, and the number of the format.
 #[derive(Debug, Clone, Copy)]
 struct Agreed {
@@ -61,7 +52,7 @@ pub(super) struct Viewer {
     waits_for_key: bool,
     /// When it was told farewell.
     closing: Option<Instant>,
-    lost: Option<Fault>,
+    lost: bool,
 }
 
 impl Viewer {
@@ -108,7 +99,7 @@ impl Viewer {
             due: now,
             waits_for_key: true,
             closing: None,
-            lost: None,
+            lost: false,
         };
         // This side only answers: there is nothing to send before the viewer has asked.
         viewer.drain(now, &mut |_| {}).map_err(|e| e.to_string())?;
@@ -205,7 +196,7 @@ impl Viewer {
             }
             Event::KeyframeRequest(_) => self.stream.key_wanted.ask(),
             Event::IceConnectionStateChange(state) if state.is_disconnected() => {
-                self.lose(Fault::Protocol);
+                self.lose();
             }
             _ => {}
         }
@@ -220,8 +211,9 @@ impl Viewer {
         Ok(())
     }
 
-    pub(super) fn lose(&mut self, fault: Fault) {
-        self.lost.get_or_insert(fault);
+    /// It is let go without a word.
+    pub(super) fn lose(&mut self) {
+        self.lost = true;
     }
 
     /// Whether it is no more.
@@ -229,7 +221,7 @@ impl Viewer {
         let late = !self.is_connected() && now.saturating_duration_since(self.since) > CONNECTS_WITHIN;
         let gone = self.closing.is_some_and(|since| now.saturating_duration_since(since) > FAREWELL);
         let silent = now.saturating_duration_since(self.heard) > SILENT;
-        self.lost.is_some() || late || silent || gone || !self.rtc.is_alive()
+        self.lost || late || silent || gone || !self.rtc.is_alive()
     }
 }
 
