@@ -95,6 +95,8 @@ pub enum Command {
     Metrics(MetricsArgs),
     /// Time the model on every execution provider and precision
     Bench(BenchArgs),
+    /// Tell what run would do with a configuration, without doing it
+    Check(CheckArgs),
     /// Check this machine: ONNX Runtime, devices, codecs, cameras, ports
     Doctor(DoctorArgs),
 }
@@ -193,7 +195,7 @@ pub struct DetectArgs {
 }
 
 /// `farout run`
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct RunArgs {
     /// Detector folder, as --detector
     #[arg(value_name = "DETECTOR", conflicts_with_all = ["detector", "model", "features", "input_height", "bank"])]
@@ -268,6 +270,23 @@ pub enum ScoresFormat {
     Npy,
     /// 16-bit grey PNG, scaled linearly; the scale stands in the file's text
     Png16,
+}
+
+/// `farout check`
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Configuration file (TOML)
+    #[arg(value_name = "FILE")]
+    pub config: PathBuf,
+    /// Detector folder that the run would have
+    #[arg(long, value_name = "DIR")]
+    pub detector: Option<PathBuf>,
+    /// As of a run with --bypass: without model and search
+    #[arg(long)]
+    pub bypass: bool,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `farout doctor`

@@ -17,6 +17,7 @@ use crate::nearest::SearchConfig;
 use crate::overlay::OverlayConfig;
 use crate::ranges::within;
 use crate::score::ScoreConfig;
+use crate::secret::is_credential;
 use crate::sink::{AccessConfig, EventsConfig, OutputConfig};
 use crate::source::{SourceConfig, masked};
 use crate::views::ViewsConfig;
@@ -62,6 +63,10 @@ pub struct Config {
     pub foxglove: FoxgloveConfig,
     /// `[flow]`: the pipeline itself.
     pub flow: FlowConfig,
+    /// `detector`: a folder made by `farout learn`, as `--detector` names one. A key of the file alone: what it brings is in the
+    /// sections.
+    #[serde(rename = "detector", skip_serializing)]
+    pub detector_folder: Option<PathBuf>,
     /// The name of the detector's folder, if all that scores depend on comes from one ([`Config::take_detector`]).
     #[serde(skip)]
     pub detector: Option<String>,
@@ -195,10 +200,11 @@ impl Config {
     /// Makes the relative paths of the file relative to `folder`.
     fn resolve(&mut self, folder: &Path) {
         let below = |path: &mut PathBuf| {
-            if !path.as_os_str().is_empty() && path.is_relative() {
+            if !path.as_os_str().is_empty() && path.is_relative() && !is_credential(path) {
                 *path = folder.join(&*path);
             }
         };
+        self.detector_folder.iter_mut().for_each(below);
         below(&mut self.model.path);
         below(&mut self.bank.path);
         below(&mut self.roi.model);
@@ -225,6 +231,7 @@ impl Config {
                     *own = path.to_string_lossy().into_owned();
                 }
             }
+            stream.password_file.iter_mut().for_each(below);
             // Anything without a scheme is a path or a glob of files.
             let source = stream.source.secret();
             if !source.contains(':') && Path::new(source).is_relative() {

@@ -1,4 +1,4 @@
-//! One line of what `farout doctor` tells: a thing looked for, how it stands, and the remedy.
+//! One line of what `farout doctor` and `farout check` tell: a thing looked for, how it stands, and the remedy.
 
 use serde::Serialize;
 
@@ -27,4 +27,21 @@ pub struct Finding {
     pub detail: String,
     /// What to do about it, if anything is to be done.
     pub remedy: Option<String>,
+}
+
+impl Finding {
+    /// A finding without a remedy.
+    pub fn new(
+        topic: &'static str,
+        name: impl Into<String>,
+        standing: Standing,
+        detail: impl Into<String>,
+    ) -> Finding {
+        Finding { topic, name: name.into(), standing, detail: detail.into(), remedy: None }
+    }
+
+    /// The same with a remedy.
+    pub fn remedy(self, remedy: impl Into<String>) -> Finding {
+        Finding { remedy: Some(remedy.into()), ..self }
+    }
 }

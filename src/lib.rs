@@ -28,7 +28,7 @@
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
 //! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`learn`] (footage -> detector), [`steer`] (changes while it runs), `web` (page, API, metrics), [`mqtt`] (a broker), [`mod@foxglove`] (topics for the tools of robotics), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pending`], [`pool`], [`mod@file`], [`random`], [`ranges`], [`stop`], [`views`], `written` |
+//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pending`], [`pool`], [`mod@file`], [`random`], [`ranges`], [`secret`], [`stop`], [`views`], `written` |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -97,6 +97,7 @@ pub mod random;
 pub mod ranges;
 pub mod region;
 pub mod score;
+pub mod secret;
 pub mod sink;
 #[cfg(test)]
 #[path = "../tests/support/skipped.rs"]

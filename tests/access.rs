@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::api::Api;
-use crate::support::players::free_port;
+use crate::support::players::{self, free_port};
 use crate::support::program::{Running, farout, program};
 
 /// A run that judges nothing, with these keys of `[access]`.
@@ -35,11 +35,8 @@ fn start(folder: &Path, access: &str, (rtsp, http): (u16, u16)) -> Running {
 
 /// Whether `ffprobe` sees the video, and what it said.
 fn probe(more: &[&str], url: &str) -> (bool, String) {
-    let mut command = Command::new("timeout");
-    command.args(["20", "ffprobe", "-v", "error", "-show_entries", "stream=width", "-of", "csv=p=0"]);
-    let told = command.args(more).arg(url).output().unwrap();
-    let seen = String::from_utf8_lossy(&told.stdout).contains("320");
-    (seen, String::from_utf8_lossy(&told.stderr).into_owned())
+    let (width, told) = players::probe(more, url);
+    (width == Some(320), told)
 }
 
 const TCP: &[&str] = &["-rtsp_transport", "tcp"];

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::program::farout;
+use crate::support::api::Api;
+use crate::support::players::free_port;
+use crate::support::program::{Running, farout, program};
 use farout::source::{Purpose, SourceConfig, open};
 use farout::stop::Stop;
 
@@ -257,6 +259,61 @@ fn passwords_are_sent_and_never_shown() {
     said_without(&description, &[], Some(1));
     said_without("gst:rtspsrc location=rtsp://admin:Geheim@77@127.0.0.1:1/x nonsense=1", &[], Some(1));
     said_without("rtsp://admin:Geheim@77@127.0.0.1:1/live", &[], Some(1));
+}
+
+#[test]
+fn a_password_in_a_file_is_sent_and_never_shown() {
+    let camera = Camera::start(0);
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("car.toml");
+    std::fs::write(dir.path().join("camera"), "Geheim@77\n").unwrap();
+    let http = free_port();
+    let write = |password_file: &str| {
+        let text = format!(
+            "[[stream]]\nsource = \"http://admin@127.0.0.1:{}/secret\"\npassword_file = \"{password_file}\"\n[output]\n\
+             rtsp = \"off\"\nhttp = \"http://127.0.0.1:{http}\"\n",
+            camera.port
+        );
+        std::fs::write(&config, text).unwrap();
+    };
+    // From the file, and as systemd hands it over.
+    for (password_file, folder) in [("camera", None), ("credential:camera", Some(dir.path()))] {
+        write(password_file);
+        let mut command = program();
+        command.args(["run", "-v", "--bypass", "-c"]).arg(&config);
+        folder.map(|folder| command.env("CREDENTIALS_DIRECTORY", folder));
+        let mut daemon = Running::start(command);
+        let api = Api::at(http);
+        daemon.until("pictures", || {
+            let state = api
+                .try_get("/api/v1/state")
+                .filter(|answer| answer.status == 200)
+                .map(|answer| answer.json());
+            state.is_some_and(|state| {
+                state["streams"][0]["pictures"]["count"].as_u64().is_some_and(|count| count > 2)
+            })
+        });
+        let cmdline = std::fs::read(format!("/proc/{}/cmdline", daemon.id())).unwrap();
+        let told = ["/api/v1/state", "/api/v1/config", "/metrics"].map(|path| api.get(path).text);
+        daemon.signal(libc::SIGTERM);
+        let outcome = daemon.outcome().succeeded();
+        let all =
+            [&told[..], &[outcome.stdout, outcome.stderr, String::from_utf8_lossy(&cmdline).into()]].concat();
+        for said in all {
+            assert!(!said.contains("Geheim") && !said.contains("heim%4077"), "{said}");
+        }
+    }
+    write("credential:camera");
+    let check = |code: i32| {
+        let outcome = farout(["check", "--bypass", config.to_str().unwrap()]);
+        assert_eq!(outcome.code, Some(code), "{outcome:?}");
+        outcome.stdout
+    };
+    let said = check(1);
+    assert!(said.contains("camera:/path"), "{said}");
+    write("camera");
+    let said = check(0);
+    assert!(said.contains("admin:***@127.0.0.1") && !said.contains("Geheim"), "{said}");
 }
 
 #[test]

@@ -65,6 +65,7 @@ fn no_key_is_missing_from_the_full_file() {
     let text = r##"
         [[stream]]
         name = "front"
+        password_file = "x"
         [stream.score]
         threshold = 12.0
         [stream.overlay]
@@ -242,7 +243,9 @@ fn no_number_is_taken_that_cannot_be() {
 #[test]
 fn paths_are_relative_to_the_file() {
     let config = Config::read(&shipped("demo.toml")).unwrap();
+    assert!(config.detector_folder.unwrap().join("detector.toml").is_file());
+    assert!(config.streams[0].source.secret().starts_with("synthetic:"));
+    let config = Config::read(&shipped("full.toml")).unwrap();
     assert!(config.model.path.is_file(), "{}", config.model.path.display());
     assert!(config.bank.path.is_file(), "{}", config.bank.path.display());
-    assert!(config.streams[0].source.secret().starts_with("synthetic:"));
 }

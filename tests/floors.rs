@@ -29,6 +29,7 @@ const FLOORS: [&[&str]; 4] = [
         "random",
         "ranges",
         "region",
+        "secret",
         "stop",
         "views",
         "written",

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 use farout::eval::fuzzed;
 use farout::steer;
 
+use crate::support::read_files;
+
 /// Changed copies of each file, if `FAROUT_CHANGES` does not tell how many; the fuzzer itself goes on for ever.
 const CHANGES: u64 = 400;
 
-fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+fn corpus(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
 }
 
 /// A repeatable change: bytes replaced, cut off, doubled or exchanged with those of another file.
-fn changed(bytes: &[u8], other: &[u8], seed: u64) -> Vec<u8> {
+pub fn changed(bytes: &[u8], other: &[u8], seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut below = |bound: usize| {
         state ^= state << 13;
@@ -44,10 +46,19 @@ fn changed(bytes: &[u8], other: &[u8], seed: u64) -> Vec<u8> {
     out
 }
 
+/// How many changed copies of each file are asked for, or `usual`.
+pub fn changes(usual: u64) -> u64 {
+    std::env::var("FAROUT_CHANGES").map_or(usual, |count| count.parse().unwrap())
+}
+
 fn run(name: &str, read: fn(&[u8])) {
-    let files = corpus(name);
+    run_on(name, &format!("fuzz/corpus/{name}"), CHANGES, read);
+}
+
+fn run_on(name: &str, folder: &str, usual: u64, read: fn(&[u8])) {
+    let files = corpus(folder);
     assert!(files.len() > 10, "the corpus of {name} is gone");
-    let changes = std::env::var("FAROUT_CHANGES").map_or(CHANGES, |count| count.parse().unwrap());
+    let changes = changes(usual);
     for (i, (path, bytes)) in files.iter().enumerate() {
         let (_, other) = &files[(i + 1) % files.len()];
         read(bytes);
@@ -79,6 +90,21 @@ fn truth_of_any_bytes_is_read_or_refused() {
 #[test]
 fn changes_of_any_bytes_are_made_or_refused() {
     run("patch", steer::fuzzed::patch);
+}
+
+#[test]
+fn configurations_of_any_bytes_are_read_or_refused() {
+    run("config", read_files::config);
+}
+
+#[test]
+fn banks_of_any_bytes_are_read_or_refused() {
+    run("bank", read_files::bank);
+}
+
+#[test]
+fn models_of_any_bytes_are_read_or_refused() {
+    run_on("model", "tests/models", 20, read_files::model);
 }
 
 #[cfg(feature = "media")]

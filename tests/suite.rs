@@ -21,6 +21,7 @@ mod support {
     #[cfg(feature = "media")]
     pub mod players;
     pub mod program;
+    pub mod read_files;
     #[cfg(feature = "media")]
     pub mod rtsp_camera;
     #[cfg(feature = "media")]
@@ -38,6 +39,7 @@ mod bad_input;
 mod banks;
 mod binding;
 mod cameras;
+mod check;
 mod clock;
 mod colours;
 mod configs;
@@ -52,6 +54,7 @@ mod formats;
 mod foxglove;
 mod fused;
 mod fuzz_corpus;
+mod fuzz_wire;
 mod gpu_check;
 mod heads;
 mod integers;
@@ -67,6 +70,7 @@ mod monitoring;
 mod motion_jpeg;
 mod mqtt;
 mod normal;
+mod package;
 mod page;
 mod prepare;
 mod providers;

@@ -8,6 +8,7 @@ mod bank_inspect;
 mod bank_merge;
 mod bank_prune;
 mod bench;
+mod check;
 mod compare;
 mod dataset_check;
 mod doctor;
@@ -29,6 +30,7 @@ mod replay;
 mod reported;
 mod run;
 mod run_settings;
+mod screen;
 mod settings;
 mod signals;
 mod unread;
@@ -67,6 +69,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Dataset(DatasetCommand::Check(args)) => dataset_check::check(&args),
         Command::Metrics(args) => metrics::metrics(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     }
 }

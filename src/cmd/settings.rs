@@ -27,6 +27,10 @@ pub fn read_with_bank(
 ) -> Result<Config, ConfigError> {
     let (mut config, says_k) = told(&args.own, args.detector.as_deref(), command)?;
     if let Some(bank) = bank {
+        if config.detector.is_some() {
+            let why = "the configuration names a detector, which has a bank: leave --bank out, or take detector out of the file";
+            return Err(ConfigError::Invalid(why.into()));
+        }
         config.bank.path = bank.to_owned();
     }
     if !says_k && !config.bank.path.as_os_str().is_empty() {
@@ -70,7 +74,13 @@ fn told(
         config = read;
         told = Some((path.as_path(), table));
     }
-    if let Some(folder) = detector {
+    let own = config.detector_folder.clone().filter(|_| reads.contains(&"detector"));
+    if let (Some(_), None, Some(flag)) = (&own, detector, decided_by_detector(args)) {
+        return Err(ConfigError::Invalid(format!(
+            "the configuration names a detector, which decides what {flag} says: leave {flag} out, or take detector out of the file"
+        )));
+    }
+    if let Some(folder) = detector.or(own.as_deref()) {
         config.take_detector(folder, told.as_ref().map(|(path, table)| (*path, table)))?;
         tracing::info!(detector = %folder.display(), "detector");
     }
@@ -96,7 +106,18 @@ fn told(
     config.check()?;
     let in_file =
         told.is_some_and(|(_, table)| table.get("search").is_some_and(|keys| keys.get("k").is_some()));
-    Ok((config, in_file || detector.is_some()))
+    Ok((config, in_file || detector.is_some() || own.is_some()))
+}
+
+/// A flag that a detector has no room for.
+fn decided_by_detector(args: &OwnConfigArgs) -> Option<&'static str> {
+    let OwnConfigArgs { model, features, input_height, .. } = args;
+    let given = [
+        ("--model", model.is_some()),
+        ("--features", features.is_some()),
+        ("--input-height", input_height.is_some()),
+    ];
+    given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
 }
 
 /// As [`read`], with what `run` and `replay` share.

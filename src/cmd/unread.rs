@@ -7,7 +7,7 @@ pub(super) type Reads = [&'static str];
 
 /// What shapes score maps and thresholds.
 pub(super) const EVAL: &Reads =
-    &["model", "views", "runtime", "bank", "search", "supplement", "score", "roi"];
+    &["detector", "model", "views", "runtime", "bank", "search", "supplement", "score", "roi"];
 /// What shapes a bank and its calibration.
 pub(super) const BANK_BUILD: &Reads = &[
     "model",
@@ -28,8 +28,10 @@ pub(super) const MODEL_WARM: &Reads = &["model", "runtime"];
 pub(super) const DOCTOR: &Reads = &["runtime", "output"];
 /// All but what makes a run live.
 pub(super) const REPLAY: &Reads = &[
+    "detector",
     "stream.name",
     "stream.source",
+    "stream.password_file",
     "stream.rtsp_latency_ms",
     "stream.rtsp_transport",
     "stream.timeout_secs",
@@ -66,6 +68,7 @@ pub(super) const REPLAY: &Reads = &[
 ];
 /// A run reads all.
 pub(super) const RUN: &Reads = &[
+    "detector",
     "stream",
     "model",
     "views",
@@ -101,7 +104,8 @@ fn unread(table: &toml::Table, reads: &Reads) -> Vec<String> {
             continue;
         }
         if !reads.iter().any(|read| read.starts_with(&start)) {
-            found.push(format!("[{section}]"));
+            let is_section = value.is_table() || value.is_array();
+            found.push(if is_section { format!("[{section}]") } else { section.clone() });
             continue;
         }
         let tables = match value {
@@ -165,10 +169,14 @@ mod tests {
         let full = full();
         for read in [RUN, REPLAY, EVAL, BANK_BUILD, LEARN, MODEL_WARM, DOCTOR].into_iter().flatten() {
             let (section, key) = read.split_once('.').unwrap_or((read, ""));
+            // A key of the file alone.
+            if section == "detector" {
+                continue;
+            }
             let own = full.get(section).or_else(|| known.get(section)).unwrap();
             let table = own.as_table().or_else(|| own.as_array()?.first()?.as_table()).unwrap();
             // Keys without a default value are left out of the file.
-            let optional = ["events", "name", "score", "overlay", "output"].contains(&key);
+            let optional = ["events", "name", "password_file", "score", "overlay", "output"].contains(&key);
             assert!(key.is_empty() || optional || table.contains_key(key), "{read}");
         }
     }

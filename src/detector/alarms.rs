@@ -156,16 +156,22 @@ impl Facts {
         Ok((!polygons.is_empty() || road.is_some()).then(|| Roi::new(polygons, road)))
     }
 
-    /// The threshold that `score` asks for.
     fn threshold(&self, score: &ScoreConfig) -> Result<Threshold> {
-        Ok(match (&self.bank, score.threshold) {
-            (Some(bank), _) => score.resolve(bank, self.searched.0, &self.searched.1)?,
-            (None, ThresholdSetting::Fixed(value)) => Threshold { value, basis: "set by hand".into() },
-            (None, ThresholdSetting::Auto) => {
-                let why =
-                    "score.threshold is \"auto\", which comes from a bank: set bank.path, or give a number";
-                return Err(ConfigError::Invalid(why.into()).into());
-            }
-        })
+        threshold(score, self.bank.as_deref(), self.searched.0, &self.searched.1)
     }
+}
+
+/// The threshold that `score` asks for, with a bank searched for `k` neighbours, and these views in words.
+///
+/// # Errors
+/// An automatic one that the bank does not give.
+pub fn threshold(score: &ScoreConfig, bank: Option<&Bank>, k: usize, views: &str) -> Result<Threshold> {
+    Ok(match (bank, score.threshold) {
+        (Some(bank), _) => score.resolve(bank, k, views)?,
+        (None, ThresholdSetting::Fixed(value)) => Threshold { value, basis: "set by hand".into() },
+        (None, ThresholdSetting::Auto) => {
+            let why = "score.threshold is \"auto\", which comes from a bank: set bank.path, or give a number";
+            return Err(ConfigError::Invalid(why.into()).into());
+        }
+    })
 }

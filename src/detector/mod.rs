@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-pub use alarms::{Alarms, Baseline, Level};
+pub use alarms::{Alarms, Baseline, Level, threshold};
 pub use ends::{Deliver, Draw, Record, VideoEnd};
 pub use events::{EventRecorder, EventRecorders};
 pub use items::{Featured, FrameFeatures, Judged, Mapped, Measured, Prepared, RoadSeen, Verdict};

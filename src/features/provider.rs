@@ -35,7 +35,7 @@ pub fn remedy(provider: Provider) -> &'static str {
     match provider {
         Provider::Cpu => "any build of ONNX Runtime has it",
         Provider::OpenVino => {
-            "take the library of the PyPI package onnxruntime-openvino: scripts/fetch-onnxruntime openvino"
+            "take the library of the PyPI package onnxruntime-openvino: scripts/fetch-onnxruntime openvino (of the package: farout-fetch-onnxruntime openvino)"
         }
         Provider::PlugIn(_) => {
             "name its library in [runtime.provider.NAME], a build for this machine and this ONNX Runtime, and its hardware"

@@ -1,8 +1,8 @@
 //! Finding and loading the ONNX Runtime library, once per process.
 //!
 //! Looked for in this order: `library` in `[runtime]`; the environment variable
-//! `ORT_DYLIB_PATH`; beside the program and in `../lib`; `.onnxruntime` and `.venv` in the
-//! working folder; `.onnxruntime` in the folders above the program; the system's loader.
+//! `ORT_DYLIB_PATH`; beside the program and in `../lib`; where `farout-fetch-onnxruntime` of the package puts it; `.onnxruntime`
+//! and `.venv` in the working folder; `.onnxruntime` in the folders above the program; the system's loader.
 //! The first two are orders: what they name is taken or is an error.
 
 use std::ffi::{CStr, c_char, c_void};
@@ -18,8 +18,8 @@ use crate::library::{Library, SeenBy};
 pub const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
 
 /// How to come by the library, for error messages.
-pub const REMEDY: &str = "get it with `scripts/demo`, or `pip download --no-deps onnxruntime` and unzip the wheel, \
-     then name the file onnxruntime/capi/libonnxruntime.so.* in [runtime] library or ORT_DYLIB_PATH";
+pub const REMEDY: &str = "get it with `sudo farout-fetch-onnxruntime` (package) or `scripts/fetch-onnxruntime` (project), or \
+     `pip download --no-deps onnxruntime` and unzip the wheel, then name the file onnxruntime/capi/libonnxruntime.so.* in [runtime] library or ORT_DYLIB_PATH";
 
 /// Why there is no ONNX Runtime.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -181,6 +181,10 @@ fn folders() -> Vec<PathBuf> {
     let beside = program.as_deref().and_then(Path::parent);
     if let Some(folder) = beside {
         folders.extend([folder.to_owned(), folder.join("../lib")]);
+        // Not for a build in a project, which brings its own.
+        if folder.starts_with("/usr") {
+            folders.push("/usr/local/lib/farout".into());
+        }
     }
     if let Ok(here) = std::env::current_dir() {
         folders.push(here.join(".onnxruntime"));
@@ -218,10 +222,13 @@ fn in_folder_or_itself(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Loads the library `name` and asks its version. It stays loaded: ONNX Runtime does not
-/// survive being unloaded.
+/// survive being unloaded. A link is followed: its providers lie beside the library itself, and it looks for them where it was
+/// loaded from.
 ///
 /// `ort` checks the same, but asserts where a stranger's library has odd answers.
 fn probe(name: &Path) -> Result<Found, String> {
+    let real = name.canonicalize().ok().filter(|_| name.is_absolute());
+    let name = real.as_deref().unwrap_or(name);
     // SAFETY: loading runs the library's initialisers: that is what was asked for.
     let library = unsafe { Library::load(name, SeenBy::Owner) }?;
     // SAFETY: every ONNX Runtime exports OrtGetApiBase with this signature.

@@ -42,7 +42,8 @@ pub(super) fn of(broker: &Broker, config: &MqttConfig, base: &str) -> Result<Mqt
     options.set_last_will(LastWill::new(format!("{base}/status"), "offline", QoS::AtLeastOnce, true));
     options.set_max_packet_size(LARGEST, LARGEST);
     if let Some(user) = &config.user {
-        let password = config.password_file.as_deref().map(secret).transpose()?;
+        let password = config.password_file.as_deref().map(crate::secret::read).transpose();
+        let password = password.map_err(|why| MqttError::Config(format!("mqtt.password_file: {why}")))?;
         options.set_credentials(user, password.unwrap_or_default());
     }
     if broker.tls {
@@ -57,13 +58,6 @@ fn host() -> String {
     let plain: String =
         name.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     if plain.is_empty() { "vehicle".to_owned() } else { plain }
-}
-
-fn secret(path: &Path) -> Result<String, MqttError> {
-    let text = std::fs::read_to_string(path);
-    let text =
-        text.map_err(|why| MqttError::Config(format!("mqtt.password_file: {}: {why}", path.display())))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// TLS that trusts the authorities of the configuration, or those of the system.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "media")]
 use super::{Address, SinkError};
+#[cfg(feature = "media")]
+use crate::secret;
 
 /// Who may watch and steer over the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,24 +99,21 @@ impl Access {
     /// # Errors
     /// [`SinkError::Access`] if one cannot be read or holds nothing.
     pub fn read(config: &AccessConfig) -> Result<Access, SinkError> {
-        let secret = |key: &'static str, path: &Path| {
-            let wrong = |why: String| SinkError::Access { key, why };
-            let text =
-                std::fs::read_to_string(path).map_err(|why| wrong(format!("{}: {why}", path.display())))?;
-            warn_if_open(path);
-            let text = text.trim_end_matches(['\r', '\n']);
-            match text.is_empty() || text.contains(['\r', '\n']) {
-                true => Err(wrong(format!("{} holds no single line", path.display()))),
-                false => Ok(text.to_owned()),
-            }
-        };
-        let token = config.token_file.as_deref().map(|path| secret("access.token_file", path)).transpose()?;
-        let password = config.password_file.as_deref().map(|path| secret("access.password_file", path));
+        fn each<T>(
+            key: &'static str,
+            path: Option<&PathBuf>,
+            read: fn(&Path) -> Result<T, String>,
+        ) -> Result<Option<T>, SinkError> {
+            path.map(|path| read(path)).transpose().map_err(|why| SinkError::Access { key, why })
+        }
+        let AccessConfig { token_file, password_file, certificate, key, .. } = config;
+        let password = each("access.password_file", password_file.as_ref(), secret::read)?;
+        let certificate = each("access.certificate", certificate.as_ref(), secret::place)?;
         Ok(Access {
-            token,
-            user: config.user.clone().zip(password.transpose()?),
+            token: each("access.token_file", token_file.as_ref(), secret::read)?,
+            user: config.user.clone().zip(password),
             anyone: config.anyone,
-            tls: config.certificate.clone().zip(config.key.clone()),
+            tls: certificate.zip(each("access.key", key.as_ref(), secret::place)?),
         })
     }
 
@@ -136,16 +135,6 @@ impl Access {
             return Ok(());
         }
         Err(SinkError::Open { key: address.key, address: address.socket.to_string(), what })
-    }
-}
-
-/// Says that others on this machine may read a secret.
-#[cfg(feature = "media")]
-fn warn_if_open(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let open = std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
-    if open {
-        tracing::warn!("{} can be read by others: chmod 600 it", path.display());
     }
 }
 

@@ -63,7 +63,7 @@ pub use http::problem::Problem;
 pub use http::whep::fuzzed;
 pub use picture_log::{EncodedPicture, PictureLog};
 pub use pictures::{PictureFormat, PictureWriter, TruthWriter};
-pub use presence::findings;
+pub use presence::{findings, planned};
 pub use score_maps::{ScoreFormat, ScoreMapWriter};
 #[cfg(feature = "media")]
 pub use servers::{Audience, Mount, Servers, Viewers, WatchedAt};

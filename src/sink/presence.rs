@@ -1,6 +1,6 @@
-//! What `doctor` tells about writing and serving video: encoders and ports.
+//! What `doctor` and `check` tell about writing and serving video: encoders and ports.
 
-use super::OutputConfig;
+use super::{AccessConfig, OutputConfig};
 use crate::finding::Finding;
 
 /// What this machine can encode and serve; nothing without the feature `media`.
@@ -58,4 +58,62 @@ fn port(name: &str, address: Result<Option<super::Address>, super::SinkError>) -
     let remedy = (standing == Standing::Bad)
         .then(|| "is farout already running? choose another port in the config".into());
     Some(Finding { topic: "ports", name: name.into(), standing, detail, remedy })
+}
+
+/// What would be served; nothing without the feature `media`.
+#[cfg(not(feature = "media"))]
+pub fn planned(_: &OutputConfig, _: &AccessConfig) -> Vec<Finding> {
+    Vec::new()
+}
+
+/// Where `config` would be served, who would be asked for what, and whether the files of `access` say so.
+#[cfg(feature = "media")]
+pub fn planned(config: &OutputConfig, access: &AccessConfig) -> Vec<Finding> {
+    use super::Access;
+    use crate::finding::Standing;
+
+    const TOPIC: &str = "servers";
+    let read = match Access::read(access) {
+        Ok(read) => read,
+        Err(why) => return vec![Finding::new(TOPIC, "access", Standing::Bad, why.to_string())],
+    };
+    let mut found = Vec::new();
+    for (name, address) in [("RTSP", config.rtsp_address()), ("HTTP", config.http_address())] {
+        let address = match address {
+            Ok(None) => {
+                found.push(Finding::new(TOPIC, name, Standing::Absent, "off"));
+                continue;
+            }
+            Ok(Some(address)) => address,
+            Err(why) => {
+                found.push(Finding::new(TOPIC, name, Standing::Bad, why.to_string()));
+                continue;
+            }
+        };
+        if let Err(why) = read.guards(&address) {
+            found.push(Finding::new(TOPIC, name, Standing::Bad, why.to_string()));
+            continue;
+        }
+        let asked = match (&read.user, &read.token) {
+            (Some((user, _)), _) => format!("asks for the password of {user:?}"),
+            (None, Some(_)) if name == "HTTP" => "asks for the token".to_owned(),
+            _ => "asks for nothing".to_owned(),
+        };
+        let tls = if read.tls.is_some() { ", over TLS" } else { "" };
+        let detail = format!("{} {asked}{tls}", address.socket);
+        found.push(match std::net::TcpListener::bind(address.socket) {
+            Ok(_) => Finding::new(TOPIC, name, Standing::Good, detail),
+            // While farout runs its own ports are taken.
+            Err(why) if why.kind() == std::io::ErrorKind::AddrInUse => {
+                Finding::new(TOPIC, name, Standing::Absent, format!("{detail}; the port is in use now"))
+                    .remedy("if that is not the farout that this configuration is for, choose another port")
+            }
+            Err(why) => Finding::new(TOPIC, name, Standing::Bad, format!("{}: {why}", address.socket)),
+        });
+    }
+    if let Some((certificate, key)) = &read.tls {
+        let fault = super::http::tls::acceptor(certificate, key).err();
+        found.extend(fault.map(|why| Finding::new(TOPIC, "TLS", Standing::Bad, why.to_string())));
+    }
+    found
 }

@@ -7,9 +7,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gstreamer::glib;
+use gstreamer::glib::translate::ToGlibPtr as _;
 use gstreamer::prelude::*;
 use gstreamer_rtsp_server as rtsp;
-use gstreamer_rtsp_server::gst_rtsp::RTSPStatusCode;
+use gstreamer_rtsp_server::gst_rtsp::ffi::gst_rtsp_url_get_request_uri;
+use gstreamer_rtsp_server::gst_rtsp::{RTSPStatusCode, RTSPUrl};
 use gstreamer_rtsp_server::prelude::*;
 
 use super::SinkError;
@@ -89,7 +91,7 @@ impl Streams {
 
     /// Notes for whom a client asks.
     fn note(&self, client: &rtsp::RTSPClient, context: &rtsp::RTSPContext, step: Step) {
-        let asked = context.uri().map(|uri| uri.request_uri());
+        let asked = context.uri().and_then(request_uri);
         let host_and_path = asked.as_deref().and_then(|uri| uri.split_once("://"));
         if let Some((_, rest)) = host_and_path
             && let Some(slash) = rest.find('/')
@@ -119,6 +121,20 @@ impl Streams {
         client.connect_teardown_request(move |client, context| streams.note(client, context, Step::Leave));
         let streams = Arc::clone(self);
         client.connect_closed(move |client| streams.list().iter().for_each(|stream| stream.forget(client)));
+    }
+}
+
+/// The address of a request, if it is text: clients may send any bytes, which the safe bindings assert to be UTF-8.
+fn request_uri(uri: &RTSPUrl) -> Option<String> {
+    // SAFETY: `uri` lives through the call, which gives NULL or a string that ends with NUL and is ours.
+    unsafe {
+        let text = gst_rtsp_url_get_request_uri(uri.to_glib_none().0);
+        if text.is_null() {
+            return None;
+        }
+        let whole = std::ffi::CStr::from_ptr(text).to_str().ok().map(str::to_owned);
+        glib::ffi::g_free(text.cast());
+        whole
     }
 }
 

@@ -1,5 +1,7 @@
 //! The keys of a `[[stream]]` table that say what is read and how.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::Address;
@@ -17,6 +19,10 @@ pub struct SourceConfig {
     /// an image, a folder of images, a glob, `file:///...`, `gst:DESCRIPTION` or `synthetic:SPEC`.
     /// Default: `synthetic:`.
     pub source: Address,
+    /// A file with the password of the user that `source` names, as in `rtsp://USER@HOST/1`, or `credential:NAME` for one
+    /// that systemd hands over. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
     /// `run` only: start a file or folder again when it ends. Default: false.
     #[serde(rename = "loop")]
     pub repeat: bool,
@@ -59,6 +65,7 @@ impl Default for SourceConfig {
         SourceConfig {
             name: None,
             source: "synthetic:".into(),
+            password_file: None,
             repeat: false,
             pace: Pace::Realtime,
             rtsp_latency_ms: 100,

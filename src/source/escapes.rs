@@ -45,6 +45,14 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
+/// `text` with all escaped that means anything in an address, `%` included.
+pub(super) fn escaped_whole(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +64,6 @@ mod tests {
             assert!(decoded(bad).unwrap_err().contains("%25"), "{bad}");
         }
         assert_eq!(escaped("p@s s%41%"), "p%40s%20s%41%25");
+        assert_eq!(escaped_whole("p@s%41:\u{e4}"), "p%40s%2541%3A%C3%A4");
     }
 }

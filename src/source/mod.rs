@@ -45,10 +45,12 @@ mod jpegs;
 #[cfg(feature = "media")]
 mod live;
 pub mod location;
+mod look;
 mod looped;
 pub mod natural_order;
 mod open;
 mod paced;
+mod password;
 #[cfg(feature = "media")]
 mod patience;
 #[cfg(feature = "media")]
@@ -76,6 +78,7 @@ use std::sync::Arc;
 pub use address::{Address, masked};
 pub use config::{Deinterlace, Pace, SourceConfig, Transport};
 pub use location::Location;
+pub use look::look;
 pub use looped::Looped;
 pub use open::{Purpose, open};
 pub use paced::Paced;

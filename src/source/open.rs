@@ -2,6 +2,7 @@
 
 use super::drive::Drive;
 use super::images::Images;
+use super::password::with_password;
 use super::{Location, Looped, Pace, Paced, Source, SourceConfig, SourceError};
 use crate::stop::Stop;
 
@@ -20,13 +21,14 @@ pub enum Purpose {
 /// answer are tried again by [`Source::next`] if the purpose is [`Purpose::Live`].
 ///
 /// # Errors
-/// [`SourceError::Unreadable`] with reason and remedy.
+/// [`SourceError::Unreadable`] with reason and remedy, also of `config.password_file`.
 pub fn open(
     location: &str,
     config: &SourceConfig,
     purpose: Purpose,
     stop: Stop,
 ) -> Result<Box<dyn Source>, SourceError> {
+    let location = &*with_password(location, config)?;
     match Location::parse(location)? {
         Location::Images(text) => {
             let (fps, token) = (config.fps, stop.clone());

@@ -107,7 +107,7 @@ impl Keys {
         self.0.iter().any(|one| one.change.key == key)
     }
 
-    /// A key that differs and makes farout write a file, load code or run a pipeline, if there is one.
+    /// A key that differs and makes farout read a secret, write a file, load code or run a pipeline, if there is one.
     pub(super) fn delicate(&self) -> Option<String> {
         let delicate = |one: &&Differs| {
             let key = one.change.key.as_str();
@@ -115,6 +115,7 @@ impl Keys {
                 one.change.after.as_ref().and_then(Value::as_str).is_some_and(|text| text.starts_with("gst:"))
             };
             key.ends_with("output.record")
+                || key.ends_with("password_file")
                 || key.ends_with("output.events")
                 || (key.ends_with(".source") && source())
                 || ["runtime.library", "runtime.engines", "runtime.provider", "search.kernels"]
@@ -290,6 +291,9 @@ pub(super) fn patched(current: &Config, patch: &Value) -> Result<Config, String>
         return Err(
             "a change is an object of the keys that change, such as {\"score\": {\"threshold\": 4}}".into()
         );
+    }
+    if patch.get("detector").is_some() {
+        return Err("detector is a key of the file: write it there and reload".to_owned());
     }
     if let Some(Value::Object(streams)) = patch.get("stream") {
         let is_known = |name: &String| current.streams.iter().any(|stream| called(stream) == name);

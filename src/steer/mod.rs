@@ -186,7 +186,18 @@ impl Steering {
 
     /// Whether whoever wants this may.
     fn permits(&self, wanted: &Config, who: Who) -> Result<(), SteerError> {
-        let key = (who == Who::Anyone).then(|| Keys::between(&self.current(), wanted).delicate()).flatten();
+        let current = self.current();
+        // A password in a file goes to no other host.
+        let sent_elsewhere = || {
+            let moved = |stream: &&SourceConfig| {
+                let same =
+                    |known: &&SourceConfig| (&known.name, &known.source) == (&stream.name, &stream.source);
+                stream.password_file.is_some() && !current.streams.iter().any(|known| same(&known))
+            };
+            wanted.streams.iter().find(moved).map(|stream| format!("stream.{}.source", called(stream)))
+        };
+        let delicate = || Keys::between(&current, wanted).delicate().or_else(sent_elsewhere);
+        let key = (who == Who::Anyone).then(delicate).flatten();
         key.map_or(Ok(()), |key| Err(SteerError::Forbidden(key)))
     }
 

@@ -74,3 +74,13 @@ pub fn is_grey(picture: &[u8]) -> bool {
         picture.as_chunks::<3>().0.iter().filter(|[r, g, b]| r.max(g).max(b) - r.min(g).min(b) > 24);
     coloured.count() * 200 < WIDTH * HEIGHT
 }
+
+/// The width of the video that `ffprobe` sees at `url`, with these options more, and what it said.
+pub fn probe(more: &[&str], url: &str) -> (Option<u32>, String) {
+    let mut command = Command::new("timeout");
+    command.args(["20", "ffprobe", "-v", "error", "-show_entries", "stream=width", "-of", "csv=p=0"]);
+    let told = command.args(more).arg(url).output().unwrap();
+    let width =
+        String::from_utf8_lossy(&told.stdout).lines().find_map(|line| line.trim_matches(',').parse().ok());
+    (width, String::from_utf8_lossy(&told.stderr).into_owned())
+}

@@ -71,6 +71,11 @@ impl Running {
         Running { child, begun: Instant::now(), words: Some(words) }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).unwrap();

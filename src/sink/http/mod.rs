@@ -8,7 +8,7 @@ mod guard;
 pub(super) mod muxer;
 pub(super) mod pictures;
 pub(super) mod problem;
-mod tls;
+pub(super) mod tls;
 mod transport_stream;
 mod video;
 pub(super) mod whep;

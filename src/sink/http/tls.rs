@@ -15,7 +15,7 @@ use crate::sink::SinkError;
 ///
 /// # Errors
 /// [`SinkError::Access`] if they cannot be read, or do not belong together.
-pub(super) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, SinkError> {
+pub(in crate::sink) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, SinkError> {
     let wrong = |key: &'static str, path: &Path, why: String| {
         let why = format!("{}: {why}", path.display());
         SinkError::Access { key, why }

@@ -1,0 +1,8 @@
+//! Any bytes as a bank: read or refused, never a panic.
+#![no_main]
+
+#[path = "../../tests/support/read_files.rs"]
+#[allow(dead_code)]
+mod read_files;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| read_files::bank(bytes));

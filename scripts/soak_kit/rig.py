@@ -1,0 +1,213 @@
+"""What the soak works with: farout, cameras and viewers as processes, and what is measured of them."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def free_port():
+    """A port that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def wait(what, seconds, is_so):
+    """Waits until `is_so()` is true; gives the seconds that it took, and fails after `seconds`."""
+    begun = time.monotonic()
+    while True:
+        found = is_so()
+        took = time.monotonic() - begun
+        if found:
+            return took
+        if took > seconds:
+            raise AssertionError(f"no {what} within {seconds:g} s")
+        time.sleep(0.05)
+
+
+class Camera:
+    """An RTSP camera of its own process: a moving picture, coded as asked."""
+
+    def __init__(self, port, size=(640, 360), rate=15, codec="h264", address="127.0.0.1"):
+        self.port, self.address = port, address
+        self.launch = camera_launch(size, rate, codec)
+        self.process = None
+        self.start()
+
+    @property
+    def url(self):
+        return f"rtsp://{self.address}:{self.port}/camera"
+
+    def start(self):
+        program = os.environ.get("RTSP_CAMERA") or ROOT / "target/release/examples/rtsp_camera"
+        self.process = subprocess.Popen(
+            [str(program), self.launch, str(self.port), self.address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process.stdout.readline()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+
+def camera_launch(size, rate, codec):
+    """A launch description for `Camera`."""
+    coder = {
+        "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 config-interval=-1",
+        "jpeg": "jpegenc ! rtpjpegpay name=pay0",
+    }[codec]
+    return (f"( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={size[0]},height={size[1]},"
+            f"framerate={rate}/1 ! {coder} )")
+
+
+class Viewer:
+    """A player that reads on and counts what it gets."""
+
+    def __init__(self, url):
+        self.frames = 0
+        self.last = time.monotonic()
+        transport = ["-rtsp_transport", "tcp"] if url.startswith("rtsp") else []
+        self.process = subprocess.Popen(
+            ["ffmpeg", "-nostdin", "-v", "error", "-nostats", "-progress", "pipe:1", "-stats_period", "0.25",
+             *transport, "-i", url, "-map", "0:v", "-c", "copy", "-f", "null", "-"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            if line.startswith("frame="):
+                frames = int(line.split("=")[1])
+                if frames > self.frames:
+                    self.frames, self.last = frames, time.monotonic()
+
+    def is_there(self):
+        return self.process.poll() is None
+
+    def watches(self):
+        """Whether frames came within the last second and a half."""
+        return self.is_there() and time.monotonic() - self.last < 1.5 and self.frames > 0
+
+    def end(self):
+        if self.is_there():
+            self.process.kill()
+        self.process.wait()
+        self.thread.join()
+        self.process.stdout.close()
+
+
+class Farout:
+    """The daemon, with a configuration of its own."""
+
+    def __init__(self, folder, streams, more="", environment=None, before=(), arguments=()):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.http, self.rtsp = free_port(), free_port()
+        self.streams, self.more = streams, more
+        self.environment, self.before, self.arguments = environment or {}, list(before), list(arguments)
+        self.config = self.folder / "farout.toml"
+        self.log = self.folder / "farout.log"
+        self.process = None
+        self.write()
+        self.start()
+
+    def write(self):
+        text = f'detector = "{self.folder / "detector"}"\n' if (self.folder / "detector").exists() else \
+            f'detector = "{ROOT / "models"}"\n'
+        for name, keys in self.streams.items():
+            text += f'[[stream]]\nname = "{name}"\n{keys}\n'
+        text += f'[output]\nrtsp = "rtsp://127.0.0.1:{self.rtsp}/x"\nhttp = "http://127.0.0.1:{self.http}/"\n{self.more}\n'
+        self.config.write_text(text)
+
+    def start(self):
+        program = os.environ.get("FAROUT") or ROOT / "target/release/farout"
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.before, str(program), "run", "-c", str(self.config), "--log-format", "json", *self.arguments],
+                stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **self.environment})
+        return self
+
+    def url(self, stream="front", scheme="rtsp"):
+        return f"rtsp://127.0.0.1:{self.rtsp}/{stream}" if scheme == "rtsp" else f"http://127.0.0.1:{self.http}/{stream}.{scheme}"
+
+    def get(self, path, timeout=5):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=timeout) as answer:
+            return answer.read().decode()
+
+    def state(self):
+        try:
+            return json.loads(self.get("/api/v1/state"))
+        except (OSError, urllib.error.URLError, json.JSONDecodeError):
+            return None
+
+    def stream(self, name="front"):
+        state = self.state() or {"streams": []}
+        return next((one for one in state["streams"] if one["name"] == name), None)
+
+    def is_running(self, name="front"):
+        stream = self.stream(name)
+        return bool(stream) and stream["state"] == "running"
+
+    def metrics(self):
+        return self.get("/metrics")
+
+    def metric(self, name):
+        """The sum over all labels of a metric, or None."""
+        found = [float(line.rsplit(" ", 1)[1]) for line in self.metrics().splitlines()
+                 if re.match(rf"{re.escape(name)}(\{{.*\}})? ", line)]
+        return sum(found) if found else None
+
+    def logged(self, word, since=0):
+        with open(self.log, "rb") as log:
+            log.seek(since)
+            return word.encode() in log.read()
+
+    def mark(self):
+        return self.log.stat().st_size
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def is_there(self):
+        return self.process.poll() is None
+
+    def ready(self, seconds=60):
+        return wait("farout that is ready", seconds, lambda: self.state() is not None and all(
+            one["state"] == "running" for one in self.state()["streams"]))
+
+    def end(self, seconds=20):
+        """SIGTERM, and the exit code."""
+        if self.is_there():
+            self.signal(signal.SIGTERM)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"did not end within {seconds} s of SIGTERM") from None
+
+    def footprint(self):
+        """Resident memory in MiB, descriptors, threads."""
+        status = pathlib.Path(f"/proc/{self.pid()}/status").read_text()
+        number = lambda key: int(re.search(rf"^{key}:\s+(\d+)", status, re.M).group(1))
+        return number("VmRSS") / 1024, len(os.listdir(f"/proc/{self.pid()}/fd")), number("Threads")
+
+    def pid(self):
+        """The daemon itself, behind what it was started by."""
+        if not self.before:
+            return self.process.pid
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0]) if children else self.process.pid
