@@ -11,7 +11,8 @@ pub fn look(config: &SourceConfig) -> Result<String, String> {
     let whole = with_password(config.source.secret(), config).map_err(|why| why.to_string())?;
     let said = |why: SourceError| config.source.hide(&why.to_string());
     let shown = &config.source;
-    Ok(match Location::parse(&whole).map_err(said)? {
+    let secret = config.password_file.as_ref().map(|path| format!("; its password is in {}", path.display()));
+    let what = match Location::parse(&whole).map_err(said)? {
         Location::Images(text) => {
             let images =
                 super::images::Images::open(&text, config.fps, crate::stop::Stop::new()).map_err(said)?;
@@ -43,7 +44,8 @@ pub fn look(config: &SourceConfig) -> Result<String, String> {
         Location::Launch(description) => {
             launch(description.secret()).map(|()| shown.to_string()).map_err(|why| shown.hide(&why))?
         }
-    })
+    };
+    Ok(what + &secret.unwrap_or_default())
 }
 
 #[cfg(feature = "media")]

@@ -23,6 +23,8 @@ const START: Duration = Duration::from_secs(2);
 const SHORTEST: Duration = Duration::from_millis(500);
 /// ... and a slow camera's pictures may be this many times as far apart as its last ones.
 const PATIENCE: f64 = 4.0;
+/// ... but it is never longer: a stream without pictures counts as standing still.
+const LONGEST: Duration = Duration::from_secs(5);
 /// A picture that is no picture, where the configuration names no size.
 const SIZE: (usize, usize) = (1280, 720);
 
@@ -42,6 +44,8 @@ pub struct Steady {
     last: Option<Frame>,
     /// When the last picture came, and how far apart they have come lately.
     came: Option<(Instant, Duration)>,
+    /// How often the source had come back by then.
+    reconnects: u64,
     /// Since when there is no signal.
     lost: Option<(jiff::Timestamp, Instant)>,
     /// What is added to presentation times, since time went on while there was no picture.
@@ -124,6 +128,7 @@ impl Steady {
             begun: Instant::now(),
             last: None,
             came: None,
+            reconnects: 0,
             lost: None,
             shift: Duration::ZERO,
         })
@@ -139,7 +144,9 @@ impl Steady {
         match (&self.lost, &self.came) {
             (Some((_, shown)), _) => INTERVAL.saturating_sub(shown.elapsed()),
             (None, None) => START.saturating_sub(self.begun.elapsed()),
-            (None, Some((at, apart))) => apart.mul_f64(PATIENCE).max(SHORTEST).saturating_sub(at.elapsed()),
+            (None, Some((at, apart))) => {
+                apart.mul_f64(PATIENCE).clamp(SHORTEST, LONGEST).saturating_sub(at.elapsed())
+            }
         }
     }
 
@@ -164,11 +171,14 @@ impl Steady {
         }
         frame.id += self.renumber;
         frame.pts += self.shift;
+        let reconnects = self.from.status.as_ref().map_or(0, |status| status.reconnects());
         let apart = match self.came {
+            // How long it was away tells nothing of how far apart its pictures are.
+            Some((_, apart)) if reconnects != self.reconnects => apart,
             Some((before, apart)) => (apart + (now - before).min(Duration::from_secs(10))) / 2,
             None => Duration::from_millis(100),
         };
-        self.came = Some((now, apart));
+        (self.came, self.reconnects) = (Some((now, apart)), reconnects);
         frame
     }
 
@@ -280,101 +290,4 @@ impl Source for Steady {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A camera that gives pictures at the times told (milliseconds), then ends.
-    struct Camera(Vec<u64>, Instant, u64);
-
-    impl Source for Camera {
-        fn next(&mut self) -> Result<Option<Frame>, SourceError> {
-            if self.0.is_empty() {
-                return Ok(None);
-            }
-            let due = self.1 + Duration::from_millis(self.0.remove(0));
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let mut frame = Frame::take(&Pool::new(), PixelFormat::I420, 32, 16);
-            frame.pixels.fill(200);
-            (frame.id, frame.pts) = (self.2, Duration::from_millis(40 * self.2));
-            self.2 += 1;
-            Ok(Some(frame))
-        }
-
-        fn rate(&self) -> Option<f64> {
-            Some(25.0)
-        }
-
-        fn describe(&self) -> String {
-            "a camera".into()
-        }
-
-        fn is_live(&self) -> bool {
-            true
-        }
-    }
-
-    #[test]
-    fn a_gap_is_filled_and_time_goes_on() {
-        let times = vec![0, 40, 80, 120, 1500, 1540];
-        let camera = Box::new(Camera(times, Instant::now(), 0));
-        let mut steady = Steady::new(camera, (0, 0), Stop::new()).unwrap();
-        let mut seen = Vec::new();
-        while let Some(frame) = steady.next().unwrap() {
-            seen.push((frame.id, frame.no_signal.is_some(), frame.pts, (frame.width, frame.height)));
-        }
-        assert!(seen.windows(2).all(|pair| pair[0].2 < pair[1].2), "{seen:?}");
-        let real: Vec<u64> = seen.iter().filter(|one| !one.1).map(|one| one.0).collect();
-        assert_eq!(real, [0, 1, 2, 3, 4, 5], "{seen:?}");
-        let gap: Vec<_> = seen.iter().filter(|one| one.1).collect();
-        assert!((3..=7).contains(&gap.len()) && gap.iter().all(|one| one.0 == 3), "{seen:?}");
-        assert!(seen.iter().all(|one| one.3 == (32, 16)));
-        // The picture after the gap lies where it came.
-        let back = seen.iter().find(|one| one.0 == 4).unwrap();
-        assert!(back.2 > Duration::from_millis(1200) && back.2 < Duration::from_millis(2500), "{seen:?}");
-    }
-
-    #[test]
-    fn another_source_goes_on_where_the_one_before_was() {
-        let begun = Instant::now();
-        let camera = |times| Box::new(Camera(times, begun, 0));
-        let mut steady = Steady::new(camera(vec![0, 40, 80, 5000]), (0, 0), Stop::new()).unwrap();
-        let switch = steady.switch();
-        let mut seen: Vec<_> = (0..3).map(|_| steady.next().unwrap().unwrap()).collect();
-        switch.to(camera(vec![120, 160, 200])).unwrap();
-        seen.extend(std::iter::from_fn(|| steady.next().unwrap()));
-        let ids: Vec<_> = seen.iter().map(|frame| frame.id).collect();
-        assert_eq!(ids, [0, 1, 2, 3, 4, 5]);
-        assert!(seen.windows(2).all(|pair| pair[0].pts < pair[1].pts));
-        assert!(seen[5].pts < Duration::from_secs(1) && seen.iter().all(|frame| frame.no_signal.is_none()));
-    }
-
-    #[test]
-    fn before_the_first_picture_a_plain_one_of_the_wanted_size_is_shown() {
-        struct Absent(Stop);
-        impl Source for Absent {
-            fn next(&mut self) -> Result<Option<Frame>, SourceError> {
-                while !self.0.asked() {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Ok(None)
-            }
-            fn rate(&self) -> Option<f64> {
-                None
-            }
-            fn describe(&self) -> String {
-                "absent".into()
-            }
-            fn is_live(&self) -> bool {
-                true
-            }
-        }
-        let stop = Stop::new();
-        let mut steady = Steady::new(Box::new(Absent(stop.clone())), (640, 360), stop.clone()).unwrap();
-        let first = steady.next().unwrap().unwrap();
-        assert_eq!((first.width, first.height), (640, 360));
-        let told = first.no_signal.unwrap().to_string();
-        assert!(told.starts_with("no signal since ") && told.contains("no picture comes"), "{told}");
-        stop.ask();
-        assert!(steady.next().unwrap().is_none());
-    }
-}
+mod tests;
