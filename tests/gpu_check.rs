@@ -2,47 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use crate::support::examples::{self, python_is_there};
 use crate::support::given::given;
 use crate::support::program::{DEADLINE, Outcome, Running};
 use crate::support::skipped::skipped;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The example, built as the programs beside it are; `GPU_CHECK` names a ready one.
-fn example() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        if let Some(ready) = std::env::var_os("GPU_CHECK") {
-            return ready.into();
-        }
-        let farout = Path::new(env!("CARGO_BIN_EXE_farout"));
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--offline", "--example", "gpu_check"]).current_dir(ROOT);
-        // With other features it would be built from the ground up.
-        if !cfg!(feature = "media") {
-            cargo.arg("--no-default-features");
-        } else if cfg!(feature = "foxglove") {
-            cargo.args(["--features", "foxglove"]);
-        }
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        let told = cargo.output().unwrap();
-        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-        farout.with_file_name("examples").join("gpu_check")
-    })
-}
-
-fn python_is_there() -> bool {
-    let there = Command::new("python3").arg("--version").output().is_ok_and(|told| told.status.success());
-    if !there {
-        skipped("scripts/gpu-check", "python3 is not installed");
-    }
-    there
+/// The example; `GPU_CHECK` names a ready one.
+fn example() -> PathBuf {
+    std::env::var_os("GPU_CHECK").map_or_else(|| examples::built("gpu_check"), PathBuf::from)
 }
 
 /// Runs the script with `args`, its results in `out`.
@@ -66,7 +38,7 @@ fn steps<'a>(report: &'a Value, part: &str) -> Vec<(&'a str, &'a str, &'a str)> 
 
 #[test]
 fn a_rehearsal_passes_and_what_it_skips_is_no_pass() {
-    if !python_is_there() {
+    if !python_is_there("scripts/gpu-check") {
         return;
     }
     let (out, given) = (tempfile::tempdir().unwrap(), given());
@@ -105,7 +77,7 @@ fn a_rehearsal_passes_and_what_it_skips_is_no_pass() {
 
 #[test]
 fn what_goes_wrong_fails_it() {
-    if !python_is_there() {
+    if !python_is_there("scripts/gpu-check") {
         return;
     }
     let (out, given) = (tempfile::tempdir().unwrap(), given());
@@ -131,7 +103,7 @@ fn what_goes_wrong_fails_it() {
 
 #[test]
 fn without_a_gpu_it_says_so() {
-    if !python_is_there() {
+    if !python_is_there("scripts/gpu-check") {
         return;
     }
     let look =
@@ -153,7 +125,7 @@ fn without_a_gpu_it_says_so() {
 
 #[test]
 fn pieces_come_together_and_tell_what_is_missing() {
-    if !python_is_there() {
+    if !python_is_there("scripts/gpu-check") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

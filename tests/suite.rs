@@ -13,6 +13,7 @@ mod support {
     pub mod drive_set;
     #[cfg(feature = "media")]
     pub mod driven;
+    pub mod examples;
     pub mod forms;
     pub mod given;
     pub mod host_stream;
@@ -81,6 +82,7 @@ mod search_bench;
 mod servers;
 mod several_cameras;
 mod shapes;
+mod soak;
 mod sources;
 mod streams;
 mod views;

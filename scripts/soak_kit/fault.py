@@ -1,5 +1,6 @@
 """The list of faults, and what they share."""
 
+import os
 import pathlib
 import random
 import time
@@ -8,7 +9,7 @@ from .rig import Camera, Farout, Viewer, free_port, wait
 
 FAULTS = []
 # A picture has to be back so many seconds after its cause has ended.
-BACK = 3.0
+BACK = float(os.environ.get("FAROUT_SOAK_BACK", "3"))
 
 
 def fault(group, name):
