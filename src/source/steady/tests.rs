@@ -1,3 +1,5 @@
+//! Gaps, losses and other sources, with cameras of their own.
+
 use super::*;
 
 /// A camera that gives pictures at the times told (milliseconds), then ends.
