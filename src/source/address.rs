@@ -77,6 +77,8 @@ impl Address {
             && let Some(end) = user_end(rest)
             && let Some((_, password)) = rest[..end].split_once(':')
         {
+            // An @ may stand in the password, or far behind it: each may be where it ends.
+            found.extend(password.match_indices('@').map(|(at, _)| password[..at].to_owned()));
             found.push(password.to_owned());
         }
         let mut values = |mut rest: &str, whole: bool| {
