@@ -12,6 +12,8 @@ import time
 import urllib.error
 import urllib.request
 
+# Every process, for the end of a run in which something went wrong.
+STARTED = []
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
@@ -20,6 +22,21 @@ def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
+
+
+def start(*arguments, **keys):
+    """A process that is ended with the run at the latest."""
+    process = subprocess.Popen(*arguments, **keys)
+    STARTED.append(process)
+    return process
+
+
+def end_all():
+    """Ends what still runs."""
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def wait(what, seconds, is_so):
@@ -50,7 +67,7 @@ class Camera:
 
     def start(self):
         program = os.environ.get("RTSP_CAMERA") or ROOT / "target/release/examples/rtsp_camera"
-        self.process = subprocess.Popen(
+        self.process = start(
             [str(program), self.launch, str(self.port), self.address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.process.stdout.readline()
 
@@ -80,7 +97,7 @@ class Viewer:
         self.frames = 0
         self.last = time.monotonic()
         transport = ["-rtsp_transport", "tcp"] if url.startswith("rtsp") else []
-        self.process = subprocess.Popen(
+        self.process = start(
             ["ffmpeg", "-nostdin", "-v", "error", "-nostats", "-progress", "pipe:1", "-stats_period", "0.25",
              *transport, "-i", url, "-map", "0:v", "-c", "copy", "-f", "null", "-"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -135,7 +152,7 @@ class Farout:
     def start(self):
         program = os.environ.get("FAROUT") or ROOT / "target/release/farout"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
+            self.process = start(
                 [*self.before, str(program), "run", "-c", str(self.config), "--log-format", "json", *self.arguments],
                 stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **self.environment})
         return self

@@ -144,7 +144,8 @@ pub fn read_detect(
     }
     if let Some(source) = source {
         match &mut config.streams[..] {
-            [stream] => stream.source = source.into(),
+            // The password is that of the source in the file.
+            [stream] => (stream.source, stream.password_file) = (source.into(), None),
             [] => config
                 .streams
                 .push(crate::source::SourceConfig { source: source.into(), ..Default::default() }),

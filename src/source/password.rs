@@ -27,7 +27,7 @@ fn joined(location: &str, path: &Path) -> Result<String, String> {
     let how = "write the user, and only that, into the address: rtsp://USER@HOST/1";
     let (scheme, rest) =
         location.split_once("://").ok_or_else(|| format!("this source takes no password; {how}"))?;
-    let host = rest.find('/').unwrap_or(rest.len());
+    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (user, _) =
         rest[..host].rsplit_once('@').ok_or_else(|| format!("the address names no user; {how}"))?;
     if user.contains(':') {
@@ -62,6 +62,7 @@ mod tests {
             ("clip.mp4", "takes no password"),
             ("gst:videotestsrc", "takes no password"),
             ("rtsp://cam/1?mail=a@b", "names no user"),
+            ("http://cam?mail=a@b", "names no user"),
             ("rtsp://me:other@cam/1", "of its own"),
         ] {
             let why = given(location).unwrap_err().to_string();

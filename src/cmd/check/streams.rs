@@ -2,13 +2,15 @@
 
 use crate::config::{Config, StreamConfig};
 use crate::finding::{Finding, Standing};
-use crate::source;
+use crate::source::{self, Location};
 
 /// The stream's source, and where it would be seen.
 pub(super) fn finding(stream: &StreamConfig, config: &Config) -> Finding {
     let (standing, mut detail) = match source::look(&stream.source) {
         Ok(what) => (Standing::Good, what),
-        Err(why) if stream.source.wait => (Standing::Absent, format!("{why}; it would be waited for")),
+        Err(why) if stream.source.wait && is_camera(stream) => {
+            (Standing::Absent, format!("{why}; it would be waited for"))
+        }
         Err(why) => (Standing::Bad, why),
     };
     let served = served(stream, config);
@@ -16,6 +18,11 @@ pub(super) fn finding(stream: &StreamConfig, config: &Config) -> Finding {
         detail += &format!("; seen at {}", served.join(" and "));
     }
     Finding::new("streams", stream.called(), standing, detail)
+}
+
+/// Whether it may be waited for.
+fn is_camera(stream: &StreamConfig) -> bool {
+    matches!(Location::parse(stream.source.source.secret()), Ok(Location::V4l2(_) | Location::Csi(_)))
 }
 
 /// Where it would be served.
