@@ -121,14 +121,20 @@ fn extend(payloader: &gst::Element) {
 }
 
 /// Gives pictures the time of their capture on the medium's axis in place of that of their arrival.
+///
+/// When they arrived is read here, not taken from their time stamps: `appsrc` stamps pictures while its pipeline starts,
+/// when it may have the clock already and its base time not yet. Such a stamp is the clock's own time, years ahead on the
+/// axis, and the sink would wait for it.
 fn place(entry: &gst_app::AppSrc) {
     let Some(pad) = entry.static_pad("src") else { return };
     let (weak, axis) = (entry.downgrade(), Mutex::new(Axis::default()));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
-            && let Some(arrived) = buffer.pts()
+            && let Some(entry) = weak.upgrade()
+            && let Some((clock, base)) = entry.clock().zip(entry.base_time())
         {
-            let base = weak.upgrade().and_then(|entry| entry.base_time()).unwrap_or_default();
+            let now = clock.time().saturating_sub(base);
+            let arrived = buffer.pts().map_or(now, |stamped| stamped.min(now));
             let noted = noted(buffer);
             let captured = noted.and_then(|time| time.checked_sub(base));
             let time = axis.lock().unwrap_or_else(PoisonError::into_inner).place(captured, arrived);
@@ -193,6 +199,25 @@ mod tests {
             assert!(n < 21 || time == captured, "{n}: {time}, not {captured}");
             last = time;
         }
+    }
+
+    #[test]
+    fn a_stamp_from_before_the_base_time_holds_nothing_up() {
+        gst::init().unwrap();
+        let pipeline = gst::parse::launch("appsrc name=in is-live=true format=time ! appsink name=out");
+        let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+        pipeline.use_clock(Some(&clock()));
+        let entry = pipeline.by_name("in").unwrap().downcast::<gst_app::AppSrc>().unwrap();
+        let exit = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
+        place(&entry);
+        pipeline.set_state(gst::State::Playing).unwrap();
+        // As `appsrc` stamps a picture that comes while its base time is still zero.
+        let mut buffer = gst::Buffer::with_size(1).unwrap();
+        buffer.get_mut().unwrap().set_pts(ntp(Clock::of_run().at(Instant::now())));
+        entry.push_buffer(buffer).unwrap();
+        let sample = exit.try_pull_sample(gst::ClockTime::from_seconds(10)).expect("the sink waits");
+        assert!(sample.buffer().unwrap().pts().unwrap() < gst::ClockTime::from_seconds(10));
+        pipeline.set_state(gst::State::Null).unwrap();
     }
 
     #[test]
