@@ -177,7 +177,14 @@ impl Health {
 
     /// What is wrong now, by part.
     pub fn problems(&self) -> BTreeMap<&'static str, String> {
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        problems.extend(self.watched().and_then(|source| source.damage()).map(|why| ("source", why)));
+        problems
+    }
+
+    /// Pictures that were left out because they were damaged.
+    pub fn left_out(&self) -> u64 {
+        self.watched().map_or(0, |source| source.left_out())
     }
 
     /// What is wrong with a source that gives no frames now.

@@ -27,7 +27,7 @@ fn findings(outcome: &Outcome) -> Vec<[String; 4]> {
 #[test]
 fn what_would_happen_is_told_and_does_not_happen() {
     let folder = tempfile::tempdir().unwrap();
-    let lines = "[output]\nrtsp = \"off\"\nhttp = \"http://127.0.0.1:0\"\nrecord = \"drive.mp4\"\nevents = \"events.jsonl\"\n\
+    let lines = "[output]\nrtsp = \"off\"\nhttp = \"http://127.0.0.1:0\"\nrecord = \"drive.mp4\"\nevents = \"logs/events.jsonl\"\n\
                  [events]\nfolder = \"events/of-today\"\n";
     let outcome = check(folder.path(), lines, &["--json"]).succeeded();
     let found = findings(&outcome);
@@ -40,6 +40,7 @@ fn what_would_happen_is_told_and_does_not_happen() {
     assert!(detail("bank").contains("2000 x 16"));
     assert!(detail("threshold of front").contains("knn above"));
     assert!(detail("recording").contains("GiB free"));
+    assert!(detail("event log").contains("logs/events.jsonl would be made"));
     assert!(detail("events.folder").contains("would be made"));
     if cfg!(feature = "media") {
         assert!(detail("front").contains("/front.ts"));
@@ -81,6 +82,24 @@ fn what_would_go_wrong_is_named() {
                 assert!(named, "{what}: {bad:?}");
             }
         }
+    }
+    if cfg!(feature = "media") {
+        // What only systemd hands over is missed, and the rest is told all the same.
+        let lines = "[output]\nrtsp = \"off\"\nhttp = \"http://127.0.0.1:0\"\n[access]\nuser = \"driver\"\n\
+                     password_file = \"credential:page\"\n[mqtt]\nbroker = \"mqtts://broker\"\nauthorities = \"none.pem\"\n";
+        let found = findings(&check(folder.path(), lines, &["--json"]));
+        let of = |name: &str| {
+            found.iter().find(|one| one[1] == name).map(|one| (one[2].as_str(), one[3].as_str()))
+        };
+        assert!(
+            of("access").is_some_and(|one| one.0 == "bad" && one.1.contains("LoadCredential")),
+            "{found:?}"
+        );
+        assert!(of("HTTP").is_some_and(|one| one.0 == "good" && one.1.contains("\"driver\"")), "{found:?}");
+        assert!(
+            of("MQTT broker").is_some_and(|one| one.0 == "bad" && one.1.contains("none.pem")),
+            "{found:?}"
+        );
     }
     // Another model than the bank's.
     let path = folder.path().join("other.toml");

@@ -15,6 +15,8 @@ import urllib.request
 # Every process, for the end of a run in which something went wrong.
 STARTED = []
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+# A stream that needs no camera.
+SYNTHETIC = 'source = "synthetic:width=320,height=180,fps=20"'
 
 
 def free_port():
@@ -55,9 +57,9 @@ def wait(what, seconds, is_so):
 class Camera:
     """An RTSP camera of its own process: a moving picture, coded as asked."""
 
-    def __init__(self, port, size=(640, 360), rate=15, codec="h264", address="127.0.0.1"):
+    def __init__(self, port, loss=0.0, address="127.0.0.1"):
         self.port, self.address = port, address
-        self.launch = camera_launch(size, rate, codec)
+        self.launch = camera_launch((640, 360), 15, "h264", loss)
         self.process = None
         self.start()
 
@@ -71,6 +73,15 @@ class Camera:
             [str(program), self.launch, str(self.port), self.address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.process.stdout.readline()
 
+    def starts(self):
+        """Starts it; False if it ends at once, as while its port is taken."""
+        self.start()
+        time.sleep(0.2)
+        if self.process.poll() is None:
+            return True
+        self.process.stdout.close()
+        return False
+
     def kill(self):
         self.process.kill()
         self.process.wait()
@@ -80,14 +91,16 @@ class Camera:
         self.process.send_signal(number)
 
 
-def camera_launch(size, rate, codec):
-    """A launch description for `Camera`."""
+def camera_launch(size, rate, codec, loss=0.0):
+    """A launch description for `Camera`; `loss` is the share of packets that never come, and four times as many come late."""
     coder = {
-        "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 config-interval=-1",
-        "jpeg": "jpegenc ! rtpjpegpay name=pay0",
+        "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay config-interval=-1",
+        "jpeg": "jpegenc ! rtpjpegpay",
     }[codec]
+    lossy = (f" ! netsim drop-probability={loss} delay-probability={min(4 * loss, 1.0)} min-delay=5 max-delay=40 "
+             "allow-reordering=true name=pay0") if loss else " name=pay0"
     return (f"( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width={size[0]},height={size[1]},"
-            f"framerate={rate}/1 ! {coder} )")
+            f"framerate={rate}/1 ! {coder}{lossy} )")
 
 
 class Viewer:
@@ -130,6 +143,7 @@ class Farout:
     """The daemon, with a configuration of its own."""
 
     def __init__(self, folder, streams, more="", environment=None, before=(), arguments=()):
+        """`before` is what execs it, with its arguments."""
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.http, self.rtsp = free_port(), free_port()
@@ -156,6 +170,26 @@ class Farout:
                 [*self.before, str(program), "run", "-c", str(self.config), "--log-format", "json", *self.arguments],
                 stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **self.environment})
         return self
+
+    def grows(self, name, by, seconds=30):
+        """Waits until a counter has risen by more than `by`; the seconds that it took."""
+        before = self.metric(name) or 0
+        return wait(f"rise of {name}", seconds, lambda: (self.metric(name) or 0) > before + by)
+
+    def rate(self, seconds, name="farout_pictures_shown_total"):
+        """How much a counter rises in a second, over so many seconds."""
+        before, begun = self.metric(name) or 0, time.monotonic()
+        time.sleep(seconds)
+        return ((self.metric(name) or 0) - before) / (time.monotonic() - begun)
+
+    def cores(self, seconds):
+        """How many cores it keeps busy."""
+        def used():
+            fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        before = used()
+        time.sleep(seconds)
+        return (used() - before) / seconds
 
     def url(self, stream="front", scheme="rtsp"):
         return f"rtsp://127.0.0.1:{self.rtsp}/{stream}" if scheme == "rtsp" else f"http://127.0.0.1:{self.http}/{stream}.{scheme}"
@@ -218,13 +252,6 @@ class Farout:
 
     def footprint(self):
         """Resident memory in MiB, descriptors, threads."""
-        status = pathlib.Path(f"/proc/{self.pid()}/status").read_text()
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         number = lambda key: int(re.search(rf"^{key}:\s+(\d+)", status, re.M).group(1))
-        return number("VmRSS") / 1024, len(os.listdir(f"/proc/{self.pid()}/fd")), number("Threads")
-
-    def pid(self):
-        """The daemon itself, behind what it was started by."""
-        if not self.before:
-            return self.process.pid
-        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(children[0]) if children else self.process.pid
+        return number("VmRSS") / 1024, len(os.listdir(f"/proc/{self.process.pid}/fd")), number("Threads")

@@ -155,10 +155,15 @@ struct Steps {
 }
 
 impl Steps {
-    /// Says once that the system's clock was set, and that the run's goes on as before.
+    /// Says once that the system's clock was set, and that the run's goes on as before; and once that they agree again.
     fn look(&mut self, off: SignedDuration) {
-        if (off - self.told).abs() > STEP {
-            self.told = off;
+        if (off - self.told).abs() <= STEP {
+            return;
+        }
+        self.told = off;
+        if off.abs() <= STEP {
+            tracing::info!("the system's clock was set: it agrees with this run's again");
+        } else {
             tracing::warn!(
                 off_secs = off.as_secs_f64(),
                 "the system's clock was set: this run keeps its own time; restart farout to take the new one"

@@ -14,3 +14,21 @@ pub use config::MqttConfig;
 pub use connection::{Mqtt, Teller};
 #[cfg(feature = "media")]
 pub use options::MqttError;
+
+/// Whether the files can be read that speaking to `broker` needs; nobody is spoken to.
+///
+/// # Errors
+/// In words, with key and file.
+#[cfg(feature = "media")]
+pub fn files(broker: &config::Broker, config: &MqttConfig) -> Result<(), String> {
+    options::of(broker, config, &options::base(config)).map(drop).map_err(|why| why.to_string())
+}
+
+/// Without video nobody is spoken to.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "media"))]
+pub fn files(_: &config::Broker, _: &MqttConfig) -> Result<(), String> {
+    Ok(())
+}

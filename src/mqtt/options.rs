@@ -65,7 +65,8 @@ fn tls(broker: &Broker, config: &MqttConfig) -> Result<Transport, MqttError> {
     let wrong = |why: String| MqttError::Config(format!("mqtt.authorities: {why}"));
     let mut roots = rustls::RootCertStore::empty();
     let path = config.authorities.as_deref().unwrap_or(Path::new("/etc/ssl/certs/ca-certificates.crt"));
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let path = crate::secret::place(path).map_err(wrong)?;
+    let read = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let (added, _) =
         roots.add_parsable_certificates(read.map_err(|why| wrong(format!("{}: {why}", path.display())))?);
     if added == 0 {

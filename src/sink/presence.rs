@@ -73,11 +73,11 @@ pub fn planned(config: &OutputConfig, access: &AccessConfig) -> Vec<Finding> {
     use crate::finding::Standing;
 
     const TOPIC: &str = "servers";
-    let read = match Access::read(access) {
-        Ok(read) => read,
-        Err(why) => return vec![Finding::new(TOPIC, "access", Standing::Bad, why.to_string())],
-    };
-    let mut found = Vec::new();
+    let read = Access::read(access);
+    let fault = read.as_ref().err();
+    let mut found: Vec<_> =
+        fault.map(|why| Finding::new(TOPIC, "access", Standing::Bad, why.to_string())).into_iter().collect();
+    let read = read.ok();
     for (name, address) in [("RTSP", config.rtsp_address()), ("HTTP", config.http_address())] {
         let address = match address {
             Ok(None) => {
@@ -90,16 +90,17 @@ pub fn planned(config: &OutputConfig, access: &AccessConfig) -> Vec<Finding> {
                 continue;
             }
         };
-        if let Err(why) = read.guards(&address) {
+        if let Some(Err(why)) = read.as_ref().map(|read| read.guards(&address)) {
             found.push(Finding::new(TOPIC, name, Standing::Bad, why.to_string()));
             continue;
         }
-        let asked = match (&read.user, &read.token) {
-            (Some((user, _)), _) => format!("asks for the password of {user:?}"),
+        // The files may not be had here, as those are that systemd hands over: what is asked for is known all the same.
+        let asked = match (&access.user, &access.token_file) {
+            (Some(user), _) => format!("asks for the password of {user:?}"),
             (None, Some(_)) if name == "HTTP" => "asks for the token".to_owned(),
             _ => "asks for nothing".to_owned(),
         };
-        let tls = if read.tls.is_some() { ", over TLS" } else { "" };
+        let tls = if access.certificate.is_some() { ", over TLS" } else { "" };
         let detail = format!("{} {asked}{tls}", address.socket);
         found.push(match std::net::TcpListener::bind(address.socket) {
             Ok(_) => Finding::new(TOPIC, name, Standing::Good, detail),
@@ -111,7 +112,7 @@ pub fn planned(config: &OutputConfig, access: &AccessConfig) -> Vec<Finding> {
             Err(why) => Finding::new(TOPIC, name, Standing::Bad, format!("{}: {why}", address.socket)),
         });
     }
-    if let Some((certificate, key)) = &read.tls {
+    if let Some((certificate, key)) = read.as_ref().and_then(|read| read.tls.as_ref()) {
         let fault = super::http::tls::acceptor(certificate, key).err();
         found.extend(fault.map(|why| Finding::new(TOPIC, "TLS", Standing::Bad, why.to_string())));
     }

@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Waits between attempts grow from here ...
 const SHORTEST: Duration = Duration::from_millis(500);
 /// ... to here.
-const LONGEST: Duration = Duration::from_millis(2500);
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// A camera, an RTSP or an endless HTTP stream.
 pub(super) struct Live {
@@ -135,13 +135,16 @@ impl Source for Live {
                 self.connect();
                 continue;
             };
-            match decode.pull(POLL) {
+            let pulled = decode.pull(POLL);
+            let left_out = decode.left_out().saturating_sub(self.left_out);
+            if left_out > 0 {
+                self.left_out += left_out;
+                self.status.leave_out(left_out);
+            }
+            match pulled {
                 Pulled::Frame(frame) => return Ok(Some(self.took(frame))),
                 // Pictures come, and none is whole: a new connection would not be better.
-                Pulled::Nothing | Pulled::Suspect if decode.left_out() > self.left_out => {
-                    self.left_out = decode.left_out();
-                    self.seen = Instant::now();
-                }
+                Pulled::Nothing | Pulled::Suspect if left_out > 0 => self.seen = Instant::now(),
                 Pulled::Nothing | Pulled::Suspect => {
                     let age = self.seen.elapsed().as_secs_f64();
                     if age > self.config.timeout_secs.max(0.1) {

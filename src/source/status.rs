@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Damage is told for so long after the last picture that was left out.
+const DAMAGE_LASTS: Duration = Duration::from_secs(10);
 
 /// Whether frames come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,9 @@ pub struct SourceStatus {
     reconnects: AtomicU64,
     frames: AtomicU64,
     dropped: AtomicU64,
+    left_out: AtomicU64,
+    /// When a picture was left out last.
+    damaged: Mutex<Option<Instant>>,
     problem: Mutex<Option<String>>,
 }
 
@@ -59,6 +66,22 @@ impl SourceStatus {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Pictures that were left out because packets of them, or of pictures that they refer to, were damaged or missing.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// What is wrong with pictures that come, if any were left out lately.
+    pub fn damage(&self) -> Option<String> {
+        let last = *self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_now =
+            self.state() == SourceState::Running && last.is_some_and(|at| at.elapsed() < DAMAGE_LASTS);
+        is_now.then(|| {
+            let all = self.left_out();
+            format!("packets are damaged or missing: pictures are left out up to the next key picture ({all} so far)")
+        })
+    }
+
     /// What was wrong last, even if it is over.
     pub fn problem(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -74,6 +97,13 @@ impl SourceStatus {
             self.reconnects.fetch_add(1, Ordering::Relaxed);
         }
         before != 1
+    }
+
+    #[cfg(feature = "media")]
+    /// So many more pictures were left out.
+    pub(super) fn leave_out(&self, count: u64) {
+        self.left_out.fetch_add(count, Ordering::Relaxed);
+        *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     #[cfg(feature = "media")]

@@ -166,7 +166,7 @@ impl Steady {
                 self.shift = self.shift.max(passed.saturating_sub(frame.pts));
             }
         }
-        if lost {
+        if lost && self.from.status.as_ref().is_none_or(|status| status.damage().is_none()) {
             tracing::info!(source = self.from.description, "the signal is back");
         }
         frame.id += self.renumber;
@@ -203,21 +203,25 @@ impl Steady {
             plain.captured = self.begun;
             self.last = Some(plain);
         }
+        let status = self.from.status.as_ref();
+        let damage = status.and_then(|status| status.damage());
         let since = match self.lost {
             Some((since, _)) => since,
             None => {
                 // It was missing before that was noticed.
                 let since = Clock::of_run().at(self.came.map_or(self.begun, |(at, _)| at));
-                tracing::warn!(source = self.from.description, "no signal: a still picture is shown");
+                // Damage comes and goes: who finds it tells of it, and not each time.
+                if damage.is_none() {
+                    tracing::warn!(source = self.from.description, "no signal: a still picture is shown");
+                }
                 since
             }
         };
         self.lost = Some((since, now));
-        let status = self.from.status.as_ref();
         let why = status.and_then(|status| match status.state() {
             SourceState::Lost => status.problem(),
             SourceState::Starting => Some("it does not answer yet".to_owned()),
-            SourceState::Running => None,
+            SourceState::Running => damage,
         });
         let why = why.unwrap_or_else(|| "no picture comes".to_owned());
         let mut frame = Frame::take(&self.pool, PixelFormat::I420, 0, 0);

@@ -161,11 +161,16 @@ fn pictures(family: &mut Family<'_, '_>, streams: &[Standing]) -> fmt::Result {
         let (overtaken, source) = one.pictures.drops();
         let failed = one.pictures.report().failed;
         let name = one.called();
-        [cause(name, "overtaken", overtaken), cause(name, "source", source), cause(name, "fault", failed)]
+        [
+            cause(name, "overtaken", overtaken),
+            cause(name, "source", source),
+            cause(name, "damaged", one.pictures.left_out()),
+            cause(name, "fault", failed),
+        ]
     });
     let told = (
         "pictures_dropped",
-        "Pictures overtaken by newer ones behind the source or in it, or lost to a fault",
+        "Pictures overtaken by newer ones behind the source or in it, damaged on their way, or lost to a fault",
     );
     family.counters(told, None, dropped)?;
     let told = ("source_reconnects", "How often the source came back after it was lost");

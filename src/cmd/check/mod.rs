@@ -40,15 +40,15 @@ pub fn check(args: &CheckArgs) -> Result<()> {
 /// Who would be told over MQTT.
 fn broker(config: &Config) -> Option<Finding> {
     let broker = config.mqtt.broker().ok().flatten()?;
-    let secret = config.mqtt.password_file.as_deref().map(crate::secret::read).transpose();
-    let detail = match &secret {
-        Ok(_) => {
+    let files = crate::mqtt::files(&broker, &config.mqtt);
+    let detail = match &files {
+        Ok(()) => {
             let tls = if broker.tls { " over TLS" } else { "" };
             let commands = if config.mqtt.commands { "; its commands are taken" } else { "" };
             format!("would be told at {}:{}{tls} (not asked now){commands}", broker.host, broker.port)
         }
-        Err(why) => format!("mqtt.password_file: {why}"),
+        Err(why) => why.clone(),
     };
-    let standing = if secret.is_ok() { Standing::Good } else { Standing::Bad };
+    let standing = if files.is_ok() { Standing::Good } else { Standing::Bad };
     Some(Finding::new("network", "MQTT broker", standing, detail))
 }

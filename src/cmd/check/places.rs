@@ -18,7 +18,7 @@ pub(super) fn findings(config: &Config, streams: &[StreamConfig]) -> Vec<Finding
     }
     logs.sort();
     logs.dedup();
-    found.extend(logs.into_iter().map(|path| file("event log", path)));
+    found.extend(logs.into_iter().map(|path| log("event log", path)));
     found.extend(config.foxglove.record.as_deref().map(|path| file("foxglove.record", path)));
     found.extend(config.events.folder.as_deref().map(|path| folder("events.folder", path)));
     found.extend(config.supplement.folder.as_deref().map(|path| folder("supplement.folder", path)));
@@ -34,6 +34,21 @@ fn file(name: &str, path: &Path) -> Finding {
         }
         Err(why) => Finding::new(TOPIC, name, Standing::Bad, why.to_string())
             .remedy("make the folder, and let the user that farout runs as write there"),
+    }
+}
+
+/// A file that would be appended to, or made with its folder.
+fn log(name: &str, path: &Path) -> Finding {
+    if !path.exists() {
+        return folder(name, path);
+    }
+    match std::fs::OpenOptions::new().append(true).open(path) {
+        Ok(_) => {
+            let detail = format!("{}, which is there, would grow; {}", path.display(), room(path));
+            Finding::new(TOPIC, name, Standing::Good, detail)
+        }
+        Err(why) => Finding::new(TOPIC, name, Standing::Bad, format!("{}: {why}", path.display()))
+            .remedy("let the user that farout runs as write there"),
     }
 }
 

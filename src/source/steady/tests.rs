@@ -93,6 +93,22 @@ fn a_camera_that_was_away_is_waited_for_no_longer() {
 }
 
 #[test]
+fn what_is_missing_is_told_where_packets_are_lost() {
+    let status = Arc::<SourceStatus>::default();
+    let camera = Flaky(Camera(vec![0, 40, 80, 900, 940], Instant::now(), 0), &[], Arc::clone(&status));
+    let mut steady = Steady::new(Box::new(camera), (0, 0), Stop::new()).unwrap();
+    let first = steady.next().unwrap().unwrap();
+    assert!(first.no_signal.is_none() && status.damage().is_none());
+    status.leave_out(3);
+    let rest: Vec<_> = std::iter::from_fn(|| steady.next().unwrap()).collect();
+    let told: Vec<_> = rest.iter().filter_map(|frame| frame.no_signal.as_ref()).collect();
+    assert!(!told.is_empty() && told.iter().all(|one| one.why.contains("packets") && one.why.contains('3')));
+    // It counts for no signal once the source is lost.
+    status.lost("gone");
+    assert!(status.damage().is_none() && status.left_out() == 3);
+}
+
+#[test]
 fn another_source_goes_on_where_the_one_before_was() {
     let begun = Instant::now();
     let camera = |times| Box::new(Camera(times, begun, 0));
