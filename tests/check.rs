@@ -96,6 +96,10 @@ fn what_would_go_wrong_is_named() {
             "{found:?}"
         );
         assert!(of("HTTP").is_some_and(|one| one.0 == "good" && one.1.contains("\"driver\"")), "{found:?}");
+        let lines = "[output]\nrtsp = \"rtsp://0.0.0.0:0/x\"\nhttp = \"off\"\n[access]\ntoken_file = \"credential:token\"\n";
+        let open = findings(&check(folder.path(), lines, &["--json"]));
+        let rtsp = open.iter().find(|one| one[1] == "RTSP").unwrap();
+        assert!(rtsp[2] == "bad" && rtsp[3].contains("access.password_file"), "{open:?}");
         assert!(
             of("MQTT broker").is_some_and(|one| one.0 == "bad" && one.1.contains("none.pem")),
             "{found:?}"

@@ -1,7 +1,10 @@
 """A real browser with the page open, steered through WebDriver."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.request
@@ -29,12 +32,16 @@ class Browser:
         self.port, self.folder = free_port(), tempfile.mkdtemp(prefix="farout-soak-browser-")
         self.driver = start(["chromedriver", f"--port={self.port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.session = None
-        wait("driver of the browser", 30, self._is_ready)
-        options = {"args": [*FLAGS, f"--user-data-dir={self.folder}"]}
-        told = self._ask("/session", {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}})
-        self.session = told["sessionId"]
-        self._ask(f"/session/{self.session}/url", {"url": url})
-        wait("picture in the browser", 30, lambda: self.figures()[0] > 10)
+        try:
+            wait("driver of the browser", 30, self._is_ready)
+            options = {"args": [*FLAGS, f"--user-data-dir={self.folder}"]}
+            told = self._ask("/session", {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}})
+            self.session = told["sessionId"]
+            self._ask(f"/session/{self.session}/url", {"url": url})
+            wait("picture in the browser", 30, lambda: self.figures()[0] > 10)
+        except BaseException:
+            self.end()
+            raise
 
     def _is_ready(self):
         try:
@@ -55,8 +62,11 @@ class Browser:
     def end(self):
         try:
             if self.session:
-                self._ask(f"/session/{self.session}", method="DELETE")
+                with contextlib.suppress(OSError):
+                    self._ask(f"/session/{self.session}", method="DELETE")
         finally:
-            self.driver.kill()
+            # The browser is of its group.
+            with contextlib.suppress(OSError):
+                os.killpg(self.driver.pid, signal.SIGKILL)
             self.driver.wait()
             shutil.rmtree(self.folder, ignore_errors=True)

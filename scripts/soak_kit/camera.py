@@ -113,7 +113,7 @@ def camera_changes(rig):
 def two_cameras(rig):
     first, second = free_port(), free_port()
     keys = 'source = "rtsp://127.0.0.1:{}/camera"\nwait = true\ntimeout_secs = 2.0'
-    farout = Farout(rig.folder / "two", {"left": keys.format(first), "right": keys.format(second)})
+    farout = Farout(rig.place("two"), {"left": keys.format(first), "right": keys.format(second)})
     cameras = []
     try:
         wait("start without cameras", 30, lambda: farout.state() is not None)
@@ -143,7 +143,7 @@ def camera_lossy(rig):
     seconds = 60 if rig.long else 10
     camera = Camera(free_port(), loss=0.03)
     keys = f'source = "{camera.url}"\nrtsp_transport = "udp"\nwait = true\ntimeout_secs = 2.0'
-    farout = Farout(rig.folder / "lossy", {"front": keys})
+    farout = Farout(rig.place("lossy"), {"front": keys})
     try:
         farout.ready()
         viewer = Viewer(farout.url())
@@ -157,6 +157,8 @@ def camera_lossy(rig):
         # Key pictures come once a second; what lies between a lost packet and the next of them is left out.
         assert reconnects == 0 and rate > 2, f"{reconnects:g} reconnects, {rate:.1f} pictures per second"
         assert farout.logged("damaged"), "the log says nothing of it"
+        assert farout.metric("farout_pictures_dropped_total", 'cause="damaged"') > 0, "the metrics say nothing of it"
+        assert "source" in farout.stream()["problems"], "the state says nothing of it"
         assert viewer.watches(), "the viewer suffers"
         viewer.end()
     finally:

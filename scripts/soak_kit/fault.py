@@ -32,6 +32,7 @@ class Rig:
         self.folder, self.long = pathlib.Path(folder), long
         # What stays from one round to the next: ended with the run.
         self.kept = {}
+        self.places = 0
         self.random = random.Random(1)
         self.since = time.monotonic()
         self.port = free_port()
@@ -42,6 +43,13 @@ class Rig:
         self.farout.ready()
         self.viewers = [Viewer(self.farout.url()), Viewer(self.farout.url(scheme="mp4"))]
         wait("viewer's picture", 15, lambda: all(viewer.watches() for viewer in self.viewers))
+
+    def place(self, name):
+        """A folder of one's own, which is there; each round has others."""
+        self.places += 1
+        folder = self.folder / f"{self.places}-{name}"
+        folder.mkdir(parents=True)
+        return folder
 
     @contextlib.contextmanager
     def without_camera(self):
@@ -85,10 +93,9 @@ class Rig:
         return self.farout.metric("farout_verdicts_shown_total") or 0
 
     def end(self):
-        for one in self.kept.values():
-            one.end()
-        for viewer in self.viewers:
-            viewer.end()
-        self.camera.kill()
-        code = self.farout.end()
-        assert code == 0, f"farout ended with {code}"
+        with contextlib.ExitStack() as ends:
+            for one in (*self.kept.values(), *self.viewers):
+                ends.callback(one.end)
+            ends.callback(self.camera.kill)
+            code = self.farout.end()
+            assert code == 0, f"farout ended with {code}"

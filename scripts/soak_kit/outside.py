@@ -17,11 +17,12 @@ def broker_gone(rig):
     if shutil.which("mosquitto") is None:
         raise LeftOut("it needs mosquitto")
     port, seconds = free_port(), 600 if rig.long else 5
-    config = rig.folder / "mosquitto.conf"
+    folder = rig.place("mqtt")
+    config = folder / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
     start = lambda: run_it(["mosquitto", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     broker = start()
-    farout = Farout(rig.folder / "mqtt", {"front": SYNTHETIC}, f'[mqtt]\nbroker = "mqtt://127.0.0.1:{port}"\n')
+    farout = Farout(folder, {"front": SYNTHETIC}, f'[mqtt]\nbroker = "mqtt://127.0.0.1:{port}"\n')
     try:
         farout.ready()
         wait("connection", 15, lambda: farout.metric("farout_mqtt_connected") == 1)
@@ -43,7 +44,7 @@ class Alone:
     """A farout that nobody watches, from round to round."""
 
     def __init__(self, rig):
-        self.farout = Farout(rig.folder / "alone", {"front": SYNTHETIC})
+        self.farout = Farout(rig.place("alone"), {"front": SYNTHETIC})
         self.farout.ready()
         time.sleep(10)
         self.begun, self.first = time.monotonic(), self.farout.footprint()
@@ -116,28 +117,27 @@ def loaded(rig):
 @fault("heat", "half the processor time")
 def halved(rig):
     """A quota of half of what it uses."""
-    limits = group()
-    if limits is None:
-        raise LeftOut("it needs root and control groups")
     seconds = 60 if rig.long else 8
-    farout = Farout(rig.folder / "quota", {"front": SYNTHETIC}, before=limits.before)
-    try:
-        farout.ready()
-        viewer = Viewer(farout.url())
-        wait("viewer's picture", 15, viewer.watches)
-        used, whole = farout.cores(4), farout.rate(2)
-        limits.cores(used / 2)
-        time.sleep(1)
-        halved_rate = farout.rate(seconds)
-        assert farout.is_there() and viewer.is_there(), "the viewer was lost"
-        assert halved_rate > 1, f"{halved_rate:.1f} pictures per second"
-        limits.cores(None)
-        took = wait("full rate", BACK + 5, lambda: farout.rate(0.7) > 0.8 * whole)
-        assert took <= BACK, f"the full rate was back after {took:.1f} s only"
-        viewer.end()
-    finally:
-        farout.end()
-        limits.end()
+    with group() as limits:
+        farout = Farout(rig.place("quota"), {"front": SYNTHETIC}, before=limits.before)
+        try:
+            farout.ready()
+            assert limits.has(farout.process.pid), "it is not in the control group"
+            viewer = Viewer(farout.url())
+            wait("viewer's picture", 15, viewer.watches)
+            used, whole = farout.cores(4), farout.rate(2)
+            limits.cores(used / 2)
+            time.sleep(1)
+            halved_rate = farout.rate(seconds)
+            assert limits.throttled() > seconds, f"only {limits.throttled()} times was the time up"
+            assert farout.is_there() and viewer.is_there(), "the viewer was lost"
+            assert halved_rate > 1, f"{halved_rate:.1f} pictures per second"
+            limits.cores(None)
+            took = wait("full rate", BACK + 5, lambda: farout.rate(0.7) > 0.8 * whole)
+            assert took <= BACK, f"the full rate was back after {took:.1f} s only"
+            viewer.end()
+        finally:
+            farout.end()
     return f"{used / 2:.2f} cores for {seconds} s: {halved_rate:.1f} of {whole:.1f} pictures per second; all of them {took:.1f} s later"
 
 
@@ -147,8 +147,7 @@ def slow_model(rig):
     real = os.environ.get("ORT_DYLIB_PATH") or next((str(one) for one in ROOT.glob(".onnxruntime/libonnxruntime.so*")), None)
     if shutil.which("cc") is None or real is None:
         raise LeftOut("it needs a C compiler and ORT_DYLIB_PATH")
-    folder = rig.folder / "slow"
-    folder.mkdir()
+    folder = rig.place("slow")
     library, factor = folder / "libslow.so", folder / "factor"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(ROOT / "scripts/soak_kit/slow_model.c"), "-ldl"], check=True)
     factor.write_text("1")
@@ -159,11 +158,14 @@ def slow_model(rig):
         viewer = Viewer(farout.url())
         wait("viewer's picture", 15, viewer.watches)
         pictures, verdicts = farout.rate(4), farout.rate(4, "farout_verdicts_shown_total")
+        before = farout.stage("features")
         factor.write_text("10")
         time.sleep(2)
         seconds = 30 if rig.long else 6
         slow_pictures, slow = farout.rate(seconds), farout.rate(seconds, "farout_verdicts_shown_total")
-        assert slow < verdicts, f"{slow:.1f} verdicts per second, {verdicts:.1f} before: the model was not slow"
+        after = farout.stage("features")
+        times = (after[0] - before[0]) / (after[1] - before[1]) / (before[0] / before[1])
+        assert times > 4, f"the model took {times:.1f} times as long only"
         assert slow_pictures > 0.9 * pictures and viewer.watches(), f"{slow_pictures:.1f} of {pictures:.1f} pictures per second"
         factor.write_text("1")
         farout.grows("farout_verdicts_shown_total", 3)

@@ -52,7 +52,8 @@ def frames_of(path):
 
 @fault("process", "SIGTERM with viewers")
 def terminated(rig):
-    farout = recorded(rig.folder / "term")
+    folder = rig.place("term")
+    farout = recorded(folder)
     viewer = Viewer(farout.url())
     wait("viewer's picture", 15, viewer.watches)
     begun = time.monotonic()
@@ -60,7 +61,7 @@ def terminated(rig):
     took = time.monotonic() - begun
     viewer.process.wait(10)
     viewer.end()
-    frames = frames_of(rig.folder / "term/drive.mp4")
+    frames = frames_of(folder / "drive.mp4")
     assert code == 0 and took < 10 and frames > 20, f"code {code}, {took:.1f} s, {frames} frames"
     return f"ended after {took:.1f} s with code 0, {frames} frames recorded"
 
@@ -69,7 +70,7 @@ def terminated(rig):
 def killed(rig):
     times, least = (10 if rig.long else 2), 10**9
     for at in range(times):
-        folder = rig.folder / f"kill-{at}"
+        folder = rig.place("kill")
         farout = recorded(folder)
         time.sleep(3 + rig.random.random() * 2)
         farout.process.kill()
@@ -81,7 +82,7 @@ def killed(rig):
 
 @fault("process", "64 descriptors")
 def descriptors(rig):
-    farout = Farout(rig.folder / "fd", {"front": SYNTHETIC}, before=["prlimit", "--nofile=64", "--"])
+    farout = Farout(rig.place("fd"), {"front": SYNTHETIC}, before=["prlimit", "--nofile=64", "--"])
     held = []
     try:
         farout.ready()
@@ -104,8 +105,7 @@ def clock_steps(rig):
     library = (glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1") or [None])[0]
     if library is None:
         raise LeftOut("it needs libfaketime")
-    folder = rig.folder / "clock"
-    folder.mkdir()
+    folder = rig.place("clock")
     offset = folder / "offset"
 
     def step(seconds):
@@ -122,7 +122,9 @@ def clock_steps(rig):
         viewer = Viewer(farout.url())
         wait("viewer's picture", 15, viewer.watches)
         for seconds in (3600, 0, -3600, 0):
+            mark = farout.mark()
             step(seconds)
+            wait("word of the step", 15, lambda at=mark: farout.logged("the system's clock was set", at))
             until = time.monotonic() + (30 if rig.long else 4)
             while time.monotonic() < until:
                 assert farout.is_running() and viewer.is_there(), f"the picture suffers from a step to {seconds:+d} s"
@@ -139,39 +141,36 @@ def clock_steps(rig):
 @fault("process", "memory limit met")
 def memory_met(rig):
     """The limit comes down to what is in use, and viewers come: the kernel takes back caches, or ends the process."""
-    limits = group()
-    if limits is None:
-        raise LeftOut("it needs root and control groups")
-    folder = rig.folder / "memory"
-    viewers = []
-    farout = recorded(folder, before=limits.before)
-    try:
-        farout.grows("farout_verdicts_shown_total", 10)
-        limit = limits.used()
-        while limits.memory(limit):
-            limit -= 1 << 20
-        limits.memory(limit + (2 << 20))
-        for at in range(30):
-            viewers.append(Viewer(farout.url(scheme=("rtsp", "ts", "mp4")[at % 3])))
-            if not farout.is_there():
-                break
-            time.sleep(0.3)
-        alive = farout.is_there() and farout.is_running()
-        if not alive:
-            wait("end by the kernel", 10, lambda: not farout.is_there())
-            assert farout.process.returncode == -signal.SIGKILL, f"ended with {farout.process.returncode}"
-        kept = frames_of(folder / "drive.mp4")
-        assert kept > 20, f"only {kept} frames can be played"
-        limits.memory(None)
-        if not alive:
-            # As systemd does.
-            farout.start()
-            farout.ready()
-        farout.grows("farout_verdicts_shown_total", 3)
-    finally:
-        for viewer in viewers:
-            viewer.end()
-        farout.end()
-        limits.end()
+    with group() as limits:
+        folder, viewers = rig.place("memory"), []
+        farout = recorded(folder, before=limits.before)
+        try:
+            farout.grows("farout_verdicts_shown_total", 10)
+            assert limits.has(farout.process.pid), "it is not in the control group"
+            limit = limits.tighten(2 << 20)
+            assert farout.is_there(), "the limit alone ended it"
+            for at in range(30):
+                viewers.append(Viewer(farout.url(scheme=("rtsp", "ts", "mp4")[at % 3])))
+                if not farout.is_there():
+                    break
+                time.sleep(0.3)
+            alive = farout.is_there() and farout.is_running()
+            if alive:
+                assert limits.met() > 0, "the limit was not met"
+            else:
+                wait("end by the kernel", 10, lambda: not farout.is_there())
+                assert farout.process.returncode == -signal.SIGKILL, f"ended with {farout.process.returncode}"
+            kept = frames_of(folder / "drive.mp4")
+            assert kept > 20, f"only {kept} frames can be played"
+            limits.memory(None)
+            if not alive:
+                # As systemd does.
+                farout.start()
+                farout.ready()
+            farout.grows("farout_verdicts_shown_total", 3)
+        finally:
+            for viewer in viewers:
+                viewer.end()
+            farout.end()
     became = "goes on" if alive else "ended by the kernel, and runs again"
     return f"{limit >> 20} MiB, {len(viewers)} viewers: {became}; {kept} frames of the recording can be played"

@@ -1,5 +1,6 @@
 """What the soak works with: farout, cameras and viewers as processes, and what is measured of them."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
@@ -28,16 +30,17 @@ def free_port():
 
 def start(*arguments, **keys):
     """A process that is ended with the run at the latest."""
-    process = subprocess.Popen(*arguments, **keys)
+    process = subprocess.Popen(*arguments, start_new_session=True, **keys)
     STARTED.append(process)
     return process
 
 
 def end_all():
-    """Ends what still runs."""
+    """Ends what still runs, with what it has started itself."""
     for process in STARTED:
         if process.poll() is None:
-            process.kill()
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
@@ -60,8 +63,10 @@ class Camera:
     def __init__(self, port, loss=0.0, address="127.0.0.1"):
         self.port, self.address = port, address
         self.launch = camera_launch((640, 360), 15, "h264", loss)
-        self.process = None
-        self.start()
+        self.process, self.said = None, tempfile.TemporaryFile()
+        if not self.start():
+            self.said.seek(0)
+            raise AssertionError(f"the camera does not start: {self.said.read().decode().strip()}")
 
     @property
     def url(self):
@@ -70,16 +75,15 @@ class Camera:
     def start(self):
         program = os.environ.get("RTSP_CAMERA") or ROOT / "target/release/examples/rtsp_camera"
         self.process = start(
-            [str(program), self.launch, str(self.port), self.address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.process.stdout.readline()
+            [str(program), self.launch, str(self.port), self.address], stdout=subprocess.PIPE, stderr=self.said)
+        # Its address, or nothing if it ends.
+        return bool(self.process.stdout.readline())
 
     def starts(self):
         """Starts it; False if it ends at once, as while its port is taken."""
-        self.start()
-        time.sleep(0.2)
-        if self.process.poll() is None:
+        if self.start():
             return True
-        self.process.stdout.close()
+        self.kill()
         return False
 
     def kill(self):
@@ -176,6 +180,12 @@ class Farout:
         before = self.metric(name) or 0
         return wait(f"rise of {name}", seconds, lambda: (self.metric(name) or 0) > before + by)
 
+    def stage(self, name):
+        """Seconds that a stage of the detection was busy, and with how many frames."""
+        lines = [line for line in self.metrics().splitlines() if f'stage="{name}"' in line]
+        return tuple(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"farout_stage_seconds_{part}"))
+                     for part in ("sum", "count"))
+
     def rate(self, seconds, name="farout_pictures_shown_total"):
         """How much a counter rises in a second, over so many seconds."""
         before, begun = self.metric(name) or 0, time.monotonic()
@@ -215,10 +225,10 @@ class Farout:
     def metrics(self):
         return self.get("/metrics")
 
-    def metric(self, name):
-        """The sum over all labels of a metric, or None."""
+    def metric(self, name, label=""):
+        """The sum of a metric over all labels, or over those sets of them that hold `label`; or None."""
         found = [float(line.rsplit(" ", 1)[1]) for line in self.metrics().splitlines()
-                 if re.match(rf"{re.escape(name)}(\{{.*\}})? ", line)]
+                 if re.match(rf"{re.escape(name)}(\{{.*\}})? ", line) and label in line]
         return sum(found) if found else None
 
     def logged(self, word, since=0):

@@ -159,7 +159,7 @@ impl Inner {
     ) {
         let mut tick = tokio::time::interval(STATE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut known = BTreeSet::new();
+        let (mut known, mut told_of_loss) = (BTreeSet::new(), false);
         loop {
             // One step of the connection is never given up half-way: connecting takes as long as it takes.
             let said = {
@@ -177,6 +177,7 @@ impl Inner {
                 None => break,
                 Some(Ok(Said::Incoming(Packet::ConnAck(_)))) => {
                     known.clear();
+                    told_of_loss = false;
                     self.greet();
                     self.tell(told, &mut known);
                 }
@@ -191,7 +192,10 @@ impl Inner {
                         (self.config.broker.as_deref(), self.dropped.load(Ordering::Relaxed));
                     let why =
                         format!("{}: {error}; {dropped} messages were dropped", broker.unwrap_or_default());
-                    tracing::debug!("MQTT: {why}");
+                    // Once for each loss: it is tried again every few seconds.
+                    if !std::mem::replace(&mut told_of_loss, true) {
+                        tracing::warn!("MQTT: {why}; it is tried again every {} s", AGAIN.as_secs());
+                    }
                     (self.state)(PART, Some(why));
                     let over = tokio::time::timeout(AGAIN, self.over.notified()).await.is_ok();
                     if over {

@@ -122,6 +122,16 @@ impl Access {
         self.token.is_some() || self.user.is_some()
     }
 
+    /// What `config` promises: as [`Access::read`], without the files. Nobody can show what it asks for.
+    pub(super) fn promised(config: &AccessConfig) -> Access {
+        Access {
+            token: config.token_file.is_some().then(String::new),
+            user: config.user.clone().map(|user| (user, String::new())),
+            anyone: config.anyone,
+            tls: None,
+        }
+    }
+
     /// Refuses an address that other machines reach, if nobody there is asked for anything.
     ///
     /// # Errors

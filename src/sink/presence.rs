@@ -90,7 +90,7 @@ pub fn planned(config: &OutputConfig, access: &AccessConfig) -> Vec<Finding> {
                 continue;
             }
         };
-        if let Some(Err(why)) = read.as_ref().map(|read| read.guards(&address)) {
+        if let Err(why) = Access::promised(access).guards(&address) {
             found.push(Finding::new(TOPIC, name, Standing::Bad, why.to_string()));
             continue;
         }

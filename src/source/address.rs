@@ -36,7 +36,9 @@ impl Address {
         };
         let (user, password) = rest[..end].split_once(':').unzip();
         let user = escaped(user.unwrap_or(&rest[..end]));
-        let password = password.map(|p| format!(":{}", escaped(p))).unwrap_or_default();
+        // GStreamer takes no RTSP address that has a user and no colon.
+        let none = if scheme.to_ascii_lowercase().starts_with("rtsp") { ":" } else { "" };
+        let password = password.map_or_else(|| none.to_owned(), |p| format!(":{}", escaped(p)));
         format!("{scheme}://{user}{password}{}", &rest[end..])
     }
 
@@ -60,7 +62,7 @@ impl Address {
         let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
         let user = user_end(rest).map(|end| &rest[..end]);
         match user {
-            Some(user) if refused || user.contains(['@', '/', '%', '#', '?', ' ']) => {
+            Some(user) if refused || user.contains(['@', '/', '#', '?', ' ']) || decoded(user).is_err() => {
                 "; check user and password: in the address @ is written %40, : %3A, / %2F, ? %3F, # %23 and % itself %25"
             }
             None if refused => {
@@ -370,7 +372,8 @@ mod tests {
             ("rtsp://a:p/s#s?@cam/1?q=@", "rtsp://a:p%2Fs%23s%3F@cam/1?q=@"),
             ("rtsp://cam/1?mail=a@b", "rtsp://cam/1?mail=a@b"),
             ("rtsp://a:b@cam/1@2", "rtsp://a:b@cam/1@2"),
-            ("rtsp://a@cam:554/1", "rtsp://a@cam:554/1"),
+            ("rtsp://a@cam:554/1", "rtsp://a:@cam:554/1"),
+            ("http://a@cam/1", "http://a@cam/1"),
         ] {
             assert_eq!(Address::from(given).mended(), mended);
         }

@@ -18,6 +18,8 @@ const POLL: Duration = Duration::from_millis(50);
 const SHORTEST: Duration = Duration::from_millis(500);
 /// ... to here.
 const LONGEST: Duration = Duration::from_secs(2);
+/// A loss for the same reason is told at most so often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// A camera, an RTSP or an endless HTTP stream.
 pub(super) struct Live {
@@ -42,6 +44,7 @@ pub(super) struct Live {
     delay: Option<jiff::SignedDuration>,
     /// Damaged pictures of this connection that were left out.
     left_out: u64,
+    told: Told,
 }
 
 impl Live {
@@ -73,6 +76,7 @@ impl Live {
             dropped_before: 0,
             delay: None,
             left_out: 0,
+            told: Told::default(),
         }
     }
 
@@ -86,13 +90,12 @@ impl Live {
         self.attempts = self.attempts.saturating_add(1);
         self.retry_at = Instant::now() + wait;
         self.status.lost(why);
-        tracing::warn!(
-            location = %self.location,
-            why,
-            attempt = self.attempts,
-            retry_in_secs = wait.as_secs_f32(),
-            "source lost"
-        );
+        let (attempt, retry_in_secs) = (self.attempts, wait.as_secs_f32());
+        if self.told.is_news(why) {
+            tracing::warn!(location = %self.location, why, attempt, retry_in_secs, "source lost");
+        } else {
+            tracing::debug!(location = %self.location, why, attempt, retry_in_secs, "source lost");
+        }
     }
 
     fn connect(&mut self) {
@@ -117,6 +120,7 @@ impl Live {
         self.timeline.place(&mut frame);
         let dropped = self.dropped_before + self.decode.as_ref().map_or(0, Decode::dropped);
         if self.status.running(frame.id + 1, dropped) {
+            self.told = Told::default();
             self.facts = self.decode.as_ref().map(Decode::facts).unwrap_or_default();
             let reconnects = self.status.reconnects();
             tracing::info!(source = describe(&self.location, &self.facts), reconnects, "source runs");
@@ -215,6 +219,22 @@ impl Timeline {
     }
 }
 
+/// What was last told of a loss, so that one that lasts for hours does not fill the log.
+#[derive(Default)]
+struct Told(Option<(String, Instant)>);
+
+impl Told {
+    /// Whether `why` is to be told: it is another reason, figures apart, or it was not told for a minute.
+    fn is_news(&mut self, why: &str) -> bool {
+        let reason: String = why.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let known = self.0.as_ref().is_some_and(|(told, at)| *told == reason && at.elapsed() < TOLD_EVERY);
+        if !known {
+            self.0 = Some((reason, Instant::now()));
+        }
+        !known
+    }
+}
+
 /// How long to wait before the attempt after `attempts` failures: doubled each time, spread by a
 /// quarter to either side so that many daemons do not return in step.
 fn backoff(attempts: u32, random: u64) -> Duration {
@@ -226,6 +246,14 @@ fn backoff(attempts: u32, random: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loss_is_told_once_for_each_reason() {
+        let mut told = Told::default();
+        let reasons =
+            ["no frame for 5.1 s", "no frame for 5.2 s", "refused", "refused", "no frame for 5.0 s"];
+        assert_eq!(reasons.map(|why| told.is_news(why)), [true, false, true, false, true]);
+    }
 
     #[test]
     fn waits_grow_and_stay_within_bounds() {

@@ -73,9 +73,13 @@ impl SourceStatus {
 
     /// What is wrong with pictures that come, if any were left out lately.
     pub fn damage(&self) -> Option<String> {
+        self.damage_within(DAMAGE_LASTS)
+    }
+
+    /// The same of the time `within`.
+    pub(super) fn damage_within(&self, within: Duration) -> Option<String> {
         let last = *self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_now =
-            self.state() == SourceState::Running && last.is_some_and(|at| at.elapsed() < DAMAGE_LASTS);
+        let is_now = self.state() == SourceState::Running && last.is_some_and(|at| at.elapsed() < within);
         is_now.then(|| {
             let all = self.left_out();
             format!("packets are damaged or missing: pictures are left out up to the next key picture ({all} so far)")

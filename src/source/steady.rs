@@ -25,6 +25,8 @@ const SHORTEST: Duration = Duration::from_millis(500);
 const PATIENCE: f64 = 4.0;
 /// ... but it is never longer: a stream without pictures counts as standing still.
 const LONGEST: Duration = Duration::from_secs(5);
+/// Pictures that were left out so long ago are why none comes.
+const DAMAGED: Duration = Duration::from_secs(2);
 /// A picture that is no picture, where the configuration names no size.
 const SIZE: (usize, usize) = (1280, 720);
 
@@ -46,10 +48,19 @@ pub struct Steady {
     came: Option<(Instant, Duration)>,
     /// How often the source had come back by then.
     reconnects: u64,
-    /// Since when there is no signal.
-    lost: Option<(jiff::Timestamp, Instant)>,
+    /// That there is no signal.
+    lost: Option<Gap>,
     /// What is added to presentation times, since time went on while there was no picture.
     shift: Duration,
+}
+
+/// No picture comes.
+struct Gap {
+    since: jiff::Timestamp,
+    /// When another was last shown in its place.
+    shown: Instant,
+    /// The log says so.
+    told: bool,
 }
 
 /// A source that is read on a thread of its own.
@@ -142,7 +153,7 @@ impl Steady {
     /// How long the next picture is waited for.
     fn patience(&self) -> Duration {
         match (&self.lost, &self.came) {
-            (Some((_, shown)), _) => INTERVAL.saturating_sub(shown.elapsed()),
+            (Some(gap), _) => INTERVAL.saturating_sub(gap.shown.elapsed()),
             (None, None) => START.saturating_sub(self.begun.elapsed()),
             (None, Some((at, apart))) => {
                 apart.mul_f64(PATIENCE).clamp(SHORTEST, LONGEST).saturating_sub(at.elapsed())
@@ -158,15 +169,15 @@ impl Steady {
             self.shift = Duration::ZERO;
             self.renumber = self.last.as_ref().map_or(0, |last| last.id + 1);
         }
-        let lost = self.lost.take().is_some();
-        if lost || switched {
+        let lost = self.lost.take();
+        if lost.is_some() || switched {
             // Time went on meanwhile: what follows must not lie before what was shown.
             if let Some(last) = &self.last {
                 let passed = last.pts + now.saturating_duration_since(last.captured);
                 self.shift = self.shift.max(passed.saturating_sub(frame.pts));
             }
         }
-        if lost && self.from.status.as_ref().is_none_or(|status| status.damage().is_none()) {
+        if lost.is_some_and(|gap| gap.told) {
             tracing::info!(source = self.from.description, "the signal is back");
         }
         frame.id += self.renumber;
@@ -204,20 +215,20 @@ impl Steady {
             self.last = Some(plain);
         }
         let status = self.from.status.as_ref();
-        let damage = status.and_then(|status| status.damage());
-        let since = match self.lost {
-            Some((since, _)) => since,
-            None => {
-                // It was missing before that was noticed.
-                let since = Clock::of_run().at(self.came.map_or(self.begun, |(at, _)| at));
-                // Damage comes and goes: who finds it tells of it, and not each time.
-                if damage.is_none() {
-                    tracing::warn!(source = self.from.description, "no signal: a still picture is shown");
-                }
-                since
-            }
-        };
-        self.lost = Some((since, now));
+        let damage = status.and_then(|status| status.damage_within(DAMAGED));
+        let mut gap = self.lost.take().unwrap_or_else(|| {
+            // It was missing before that was noticed.
+            let since = Clock::of_run().at(self.came.map_or(self.begun, |(at, _)| at));
+            Gap { since, shown: now, told: false }
+        });
+        gap.shown = now;
+        // Damage comes and goes: who finds it tells of it, and not each time.
+        if damage.is_none() && !gap.told {
+            tracing::warn!(source = self.from.description, "no signal: a still picture is shown");
+            gap.told = true;
+        }
+        let since = gap.since;
+        self.lost = Some(gap);
         let why = status.and_then(|status| match status.state() {
             SourceState::Lost => status.problem(),
             SourceState::Starting => Some("it does not answer yet".to_owned()),
