@@ -145,7 +145,7 @@ def memory_met(rig):
         folder, viewers = rig.place("memory"), []
         farout = recorded(folder, before=limits.before)
         try:
-            farout.grows("farout_verdicts_shown_total", 10)
+            farout.grows("farout_pictures_shown_total", 80)
             assert limits.has(farout.process.pid), "it is not in the control group"
             limit = limits.tighten(2 << 20)
             assert farout.is_there(), "the limit alone ended it"
