@@ -187,3 +187,36 @@ fn ports_and_secrets_are_looked_at() {
         assert!(code == Some(1) && found.iter().any(|one| one[3].contains(words)), "{lines}: {found:?}");
     }
 }
+
+#[test]
+fn a_source_of_ones_own_needs_no_password_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let given = given();
+    let path = folder.path().join("car.toml");
+    let text = format!(
+        "[[stream]]\nsource = \"rtsp://me@127.0.0.1:1/x\"\npassword_file = \"/nowhere/secret\"\n[model]\npath = {:?}\n[bank]\n\
+         path = {:?}\n[output]\nrtsp = \"off\"\nhttp = \"off\"\n",
+        given.model, given.bank
+    );
+    std::fs::write(&path, text).unwrap();
+    let file = path.to_str().unwrap();
+    let missed = farout(["check", file]);
+    assert!(missed.code == Some(1) && missed.stdout.contains("/nowhere/secret"), "{missed:?}");
+    farout(["run", "-c", file, "--source", DRIVE, "--fast", "--frames", "3"]).succeeded();
+}
+
+#[test]
+#[cfg(feature = "media")]
+fn a_camera_that_may_be_waited_for_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("car.toml");
+    for (wait, standing) in [("true", "absent"), ("false", "bad")] {
+        let text = format!(
+            "[[stream]]\nsource = \"v4l2:///dev/video-none\"\nwait = {wait}\n[output]\nrtsp = \"off\"\nhttp = \"off\"\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let told = findings(&farout(["check", path.to_str().unwrap(), "--bypass", "--json"]));
+        let stream = told.iter().find(|one| one[0] == "streams").unwrap_or_else(|| panic!("{told:?}"));
+        assert_eq!(stream[2], standing, "{told:?}");
+    }
+}
