@@ -64,8 +64,8 @@ class Rig:
     def back(self):
         """New pictures of the camera are judged again, and those who have stayed see them; the seconds since `since`."""
         before = self.judged()
-        # Some may still have been under way.
-        wait("camera's picture", BACK + 5, lambda: self.farout.is_running() and self.judged() > before + 3)
+        # One may still have been under way.
+        wait("camera's picture", BACK + 5, lambda: self.farout.is_running() and self.judged() > before + 1)
         took = time.monotonic() - self.since
         assert took <= BACK, f"the picture was back after {took:.1f} s only"
         self.nobody_lost()

@@ -46,6 +46,10 @@ class Alone:
     def __init__(self, rig):
         self.farout = Farout(rig.place("alone"), {"front": SYNTHETIC})
         self.farout.ready()
+        # What is made once, for the first viewer, is made.
+        viewer = Viewer(self.farout.url())
+        wait("viewer's picture", 15, viewer.watches)
+        viewer.end()
         time.sleep(10)
         self.begun, self.first = time.monotonic(), self.farout.footprint()
 

@@ -11,6 +11,7 @@ mod changes;
 mod detection;
 mod gave_up;
 mod handover;
+mod heaps;
 mod ladder;
 mod opened;
 mod priority;
@@ -22,6 +23,7 @@ mod verdicts;
 
 pub use changes::OpenDetector;
 pub use gave_up::GaveUp;
+pub use heaps::few as few_heaps;
 pub use priority::lower as lower_priority;
 pub use scores::{Recent, RecentScores, ScoreFigures};
 pub use shared::{Reencode, Standing, is_ready};
