@@ -19,6 +19,12 @@ FIGURES = """const v = document.querySelector('.stream video'), b = v?.buffered;
 return [v?.getVideoPlaybackQuality().totalVideoFrames ?? 0, b?.length ? b.end(b.length - 1) - v.currentTime : -1,
         performance.memory.usedJSHeapSize / 1048576]"""
 
+# What the player has, for when nothing comes.
+PLAYER = """const v = document.querySelector('.stream video'), all = [];
+for (let at = 0; at < (v?.buffered.length ?? 0); at++) all.push([v.buffered.start(at), v.buffered.end(at)]);
+return v ? {frames: v.getVideoPlaybackQuality(), at: v.currentTime, buffered: all, paused: v.paused, ready: v.readyState,
+            error: v.error?.message, source: v.currentSrc} : document.body.innerText.slice(0, 300)"""
+
 
 def is_there():
     """Whether this machine has one."""
@@ -38,7 +44,7 @@ class Browser:
             told = self._ask("/session", {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}})
             self.session = told["sessionId"]
             self._ask(f"/session/{self.session}/url", {"url": url})
-            wait("picture in the browser", 30, lambda: self.figures()[0] > 10)
+            self.plays(10, 30)
         except BaseException:
             self.end()
             raise
@@ -55,9 +61,20 @@ class Browser:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())["value"]
 
+    def _script(self, text):
+        return self._ask(f"/session/{self.session}/execute/sync", {"script": text, "args": []})
+
     def figures(self):
         """Frames decoded, seconds behind the newest buffered picture, MiB of JavaScript objects."""
-        return self._ask(f"/session/{self.session}/execute/sync", {"script": FIGURES, "args": []})
+        return self._script(FIGURES)
+
+    def plays(self, frames, seconds):
+        """Waits until so many more frames are decoded."""
+        before = self.figures()[0]
+        try:
+            wait("pictures in the browser", seconds, lambda: self.figures()[0] > before + frames)
+        except AssertionError as why:
+            raise AssertionError(f"{why}: {json.dumps(self._script(PLAYER))}") from None
 
     def end(self):
         try:

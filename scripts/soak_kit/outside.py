@@ -95,8 +95,7 @@ def left_open(rig):
     left = rig.kept["browser"]
     time.sleep(30 if rig.long else 3)
     minutes = (time.monotonic() - left.begun) / 60
-    before = left.page.figures()[0]
-    wait("pictures in the browser", 10, lambda: left.page.figures()[0] > before + 10)
+    left.page.plays(10, 10)
     frames, behind, heap = left.page.figures()
     assert 0 <= behind < 3, f"{behind:.1f} s behind"
     assert heap < left.first[2] + 20, f"the page's objects grew from {left.first[2]:.0f} to {heap:.0f} MiB"
