@@ -28,7 +28,7 @@
 //! | 3, verbs | [`cli`], [`cmd`] (one file per subcommand) |
 //! | 2, order | [`config`], [`detector`], [`flow`], [`health`], [`live`] (two lanes for `run`), [`collect`] (images -> bank), [`learn`] (footage -> detector), [`steer`] (changes while it runs), `web` (page, API, metrics), [`mqtt`] (a broker), [`mod@foxglove`] (topics for the tools of robotics), [`eval`] (data sets, metrics, reports), [`prepare`] (any ONNX file -> one that says all of itself) |
 //! | 1, parts | [`source`], [`model`], [`features`] (sole user of ONNX Runtime), [`bank`], [`nearest`] (sole user of CUDA), [`score`], [`overlay`], [`sink`] |
-//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`luma`], [`motion`], [`pending`], [`pool`], [`mod@file`], [`random`], [`ranges`], [`secret`], [`stop`], [`views`], `written` |
+//! | 0, words | [`frame`], [`grid`], [`digest`], [`clock`], [`exif`], [`region`], [`identity`], [`colour`], [`jpeg`], [`library`], [`finding`], [`gpu_stream`], [`heaps`], [`luma`], [`motion`], [`pending`], [`pool`], [`mod@file`], [`random`], [`ranges`], [`secret`], [`stop`], [`views`], `written` |
 //!
 //! Only `source` and `sink` mention GStreamer, behind the feature `media`.
 //!
@@ -76,6 +76,7 @@ pub mod frame;
 pub mod gpu_stream;
 pub mod grid;
 pub mod health;
+pub mod heaps;
 #[cfg(test)]
 #[path = "../tests/support/host_stream.rs"]
 mod host_stream;

@@ -19,6 +19,7 @@ const FLOORS: [&[&str]; 4] = [
         "frame",
         "gpu_stream",
         "grid",
+        "heaps",
         "identity",
         "jpeg",
         "library",

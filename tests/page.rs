@@ -3,7 +3,7 @@
 
 use crate::support::api::Api;
 use crate::support::browser::{self, Browser};
-use crate::support::driven::{again, driven};
+use crate::support::driven::{again, driven, driven_at};
 use crate::support::players::free_port;
 use crate::support::skipped::skipped;
 
@@ -28,6 +28,23 @@ const EVENTS: &str = "
 
 const DECODED: &str =
     "return (document.querySelector('.stream video')?.getVideoPlaybackQuality().totalVideoFrames ?? 0)";
+
+/// With few pictures a second less than one lies ahead of the shown one: playing has to begin without it.
+#[test]
+fn a_slow_camera_plays() {
+    if !browser::is_there() {
+        skipped("a slow camera in a browser", "it needs chromium and chromedriver");
+        return;
+    }
+    let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
+    let _daemon = driven_at(folder.path(), http, 3, "");
+    let browser = Browser::start((800, 600));
+    browser.open(&format!("http://127.0.0.1:{http}/"));
+    let shown = "return (document.querySelector('.stream video')?.currentTime ?? 0)";
+    browser.until("pictures", &format!("{DECODED} >= 4"));
+    let before = browser.script(shown).as_f64().unwrap();
+    browser.until("that it goes on", &format!("{shown} >= {}", before + 3.0));
+}
 
 #[test]
 fn the_page_plays_and_steers() {

@@ -86,9 +86,9 @@ def descriptors(rig):
     held = []
     try:
         farout.ready()
-        for _ in range(80):
+        for number in range(160):
             with contextlib.suppress(OSError):
-                held.append(socket.create_connection(("127.0.0.1", farout.http), 2))
+                held.append(socket.create_connection(("127.0.0.1", farout.http if number % 2 else farout.rtsp), 2))
         time.sleep(2)
         assert farout.is_there(), "it ended"
         for one in held:

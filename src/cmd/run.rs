@@ -19,7 +19,8 @@ use crate::detector::{Deliver, Detector, Draw, EventRecorder, EventRecorders, Re
 use crate::flow::{Flow, FlowError, Pace};
 use crate::foxglove::Foxglove;
 use crate::health::Health;
-use crate::live::{self, GaveUp, Live, Standing};
+use crate::heaps;
+use crate::live::{GaveUp, Live, Standing};
 use crate::overlay::Overlay;
 use crate::sink::{EventStore, ShownPictures};
 use crate::source::{self, Purpose, Source};
@@ -32,7 +33,7 @@ use crate::stop::Stop;
 /// What cannot be opened, and faults that no later frame can mend.
 pub fn run(args: &RunArgs) -> Result<()> {
     // Before there are threads.
-    live::few_heaps();
+    heaps::few();
     let config = run_settings::read(args)?;
     let streams = config.each_stream()?;
     run_settings::refuse_overwriting(&config, &streams)?;

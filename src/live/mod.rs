@@ -11,7 +11,6 @@ mod changes;
 mod detection;
 mod gave_up;
 mod handover;
-mod heaps;
 mod ladder;
 mod opened;
 mod priority;
@@ -23,7 +22,6 @@ mod verdicts;
 
 pub use changes::OpenDetector;
 pub use gave_up::GaveUp;
-pub use heaps::few as few_heaps;
 pub use priority::lower as lower_priority;
 pub use scores::{Recent, RecentScores, ScoreFigures};
 pub use shared::{Reencode, Standing, is_ready};

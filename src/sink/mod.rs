@@ -6,6 +6,8 @@ pub mod access;
 mod capture_times;
 pub mod config;
 #[cfg(feature = "media")]
+mod descriptors;
+#[cfg(feature = "media")]
 mod encoder;
 #[cfg(feature = "media")]
 mod encoding;

@@ -17,6 +17,7 @@ use gstreamer_rtsp_server::prelude::*;
 use super::SinkError;
 use super::access::Access;
 use super::config::Address;
+use super::descriptors;
 use super::http::AlsoAt;
 use super::outlet::{AccessUnit, KeyWanted, Outlet};
 use super::rtsp_guard;
@@ -148,7 +149,22 @@ impl RtspServer {
         let context = glib::MainContext::new();
         let streams = Arc::<Streams>::default();
         let known = Arc::clone(&streams);
-        server.connect_client_connected(move |_, client| known.follow(client));
+        let waiting = context.clone();
+        server.connect_client_connected(move |server, client| {
+            known.follow(client);
+            if descriptors::are_scarce() {
+                descriptors::tell("RTSP");
+                // Not here: the server is about to watch the connection.
+                let (server, client) = (server.downgrade(), client.downgrade());
+                let farewell = move || {
+                    if let (Some(server), Some(client)) = (server.upgrade(), client.upgrade()) {
+                        close(&server, |one| *one == client);
+                    }
+                    glib::ControlFlow::Break
+                };
+                glib::idle_source_new(None, glib::Priority::DEFAULT, farewell).attach(Some(&waiting));
+            }
+        });
         source.attach(Some(&context));
         if let Some(pool) = server.session_pool() {
             pool.set_max_sessions(MAX_SESSIONS);

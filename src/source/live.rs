@@ -11,6 +11,7 @@ use super::pipeline::Input;
 use super::recording::describe;
 use super::{Address, Source, SourceError, SourceStatus};
 use crate::frame::Frame;
+use crate::heaps;
 use crate::stop::Stop;
 
 const POLL: Duration = Duration::from_millis(50);
@@ -84,6 +85,8 @@ impl Live {
         if let Some(decode) = self.decode.take() {
             self.dropped_before += decode.dropped();
             self.delay = decode.delay();
+            drop(decode);
+            heaps::trim();
         }
         let why = &format!("{}{}", self.location.hide(why), self.location.hint(why));
         let wait = backoff(self.attempts, RandomState::new().hash_one(self.location.secret()));

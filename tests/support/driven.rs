@@ -6,12 +6,17 @@ use super::program::{Running, program};
 
 /// Watches a drive of 12 pictures a second, called "front", with these further sections of the configuration in `folder`.
 pub fn driven(folder: &Path, http: u16, sections: &str) -> Running {
+    driven_at(folder, http, 12, sections)
+}
+
+/// As [`driven`], at so many pictures a second.
+pub fn driven_at(folder: &Path, http: u16, fps: u32, sections: &str) -> Running {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = format!(
         r#"
         [[stream]]
         name = "front"
-        source = "synthetic:seed=4711,fps=12"
+        source = "synthetic:seed=4711,fps={fps}"
         [model]
         path = "{model}"
         [bank]

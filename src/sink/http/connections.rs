@@ -27,6 +27,7 @@ use tower::ServiceExt;
 use super::problem::Problem;
 use super::whep::{self, Whep};
 use super::{Shared, video};
+use crate::sink::descriptors;
 
 /// A client that takes longer to say what it wants is let go; so is one that says nothing more.
 const SAYS_WITHIN: Duration = Duration::from_secs(5);
@@ -116,6 +117,10 @@ pub(super) async fn serve(
             tracing::debug!(%from, "too many HTTP connections");
             continue;
         };
+        if descriptors::are_scarce() {
+            descriptors::tell("HTTP");
+            continue;
+        }
         let unheard = Unheard::default();
         silent.add(unheard.clone());
         let (shared, tls, watcher) = (Arc::clone(&shared), tls.clone(), graceful.watcher());

@@ -159,7 +159,8 @@ export class Player {
       video.currentTime = Math.max(begin, end - AHEAD / 2);
     }
     video.playbackRate = behind > 2 * AHEAD ? 1.1 : 1;
-    if (video.paused) await video.play().catch(() => {});
+    // Not waited for: it plays when more pictures are there than the shown one, and those come after this.
+    if (video.paused) video.play().catch(() => {});
     if (video.readyState >= 2) this.tell(null);
     const first = ranges.start(0);
     if (video.currentTime - first > 2 * KEEP && !buffer.updating) {

@@ -15,3 +15,13 @@ pub fn few() {
         unsafe { libc::mallopt(libc::M_ARENA_MAX, HEAPS) };
     }
 }
+
+/// Gives the system back what is free. After a camera is lost, pictures and decoders of its size are, spread over the heaps; the
+/// next one may need others.
+pub fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it looks at the C library's own heaps, under their locks.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
