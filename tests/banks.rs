@@ -63,6 +63,88 @@ fn merged_shards_are_the_bank_of_one_run() {
 }
 
 #[test]
+fn shards_are_merged_in_a_tree() {
+    let (Parts { shards: [a, b, c], whole, .. }, dir) = (parts(), Folder::new());
+    let (two, all, bank) = (dir.at("two.shard"), dir.at("all.shard"), dir.at("tree.bank"));
+    let told = farout(["bank", "merge", "--partial", c, a, "-o", &two]).succeeded();
+    assert!(told.stdout.contains("shard        2 of 3, joined"), "{}", told.stdout);
+    farout(["bank", "merge", b, &two, "-o", &bank]).succeeded();
+    let bytes = |path: &str| std::fs::read(path).unwrap();
+    assert!(bytes(&bank) == bytes(whole), "another bank by a tree");
+    farout(["bank", "merge", "--partial", &two, b, "-o", &all]).succeeded();
+    farout(["bank", "merge", &all, "-o", &bank]).succeeded();
+    assert!(bytes(&bank) == bytes(whole), "another bank by a higher tree");
+    for (args, code, words) in [
+        (vec!["bank", "merge", &two, a, "-o", &bank], 1, vec!["shard 1 of 3", "once"]),
+        (vec!["bank", "merge", &two, "-o", &bank], 1, vec!["shards 2 of 3 are missing"]),
+        (vec!["bank", "merge", "--partial", &two, "-k", "5", "-o", &all], 2, vec!["--partial"]),
+        (vec!["bank", "merge", "--partial", a, whole, "-o", &all], 1, vec!["whole.bank", "--shard"]),
+        (vec!["bank", "inspect", &two, "--json"], 0, vec![]),
+    ] {
+        let told = farout(&args);
+        assert_eq!(told.code, Some(code), "{args:?}: {}", told.stderr);
+        words.iter().for_each(|word| assert!(told.stderr.contains(word), "{args:?}: {}", told.stderr));
+    }
+}
+
+#[test]
+fn with_a_plan_each_machine_has_its_own_pictures_only() {
+    let (given, dir) = (given(), Folder::new());
+    let mut pictures: Vec<PathBuf> = walked(&given.pictures);
+    pictures.sort();
+    let (list, plan) = (dir.at("all.txt"), dir.at("plan.json"));
+    let lines: Vec<&str> = pictures.iter().map(|path| text(path)).collect();
+    std::fs::write(&list, lines.join("\n")).unwrap();
+    let told = farout(["bank", "plan", "--list", &list, "--shards", "2", "-o", &plan]).succeeded();
+    assert!(told.stdout.contains(&format!("{} inputs", pictures.len())), "{}", told.stdout);
+    let from_files = dir.at("files.json");
+    farout(["bank", "plan", "--images", text(&given.pictures), "--shards", "2", "-o", &from_files])
+        .succeeded();
+    assert_eq!(std::fs::read(&plan).unwrap(), std::fs::read(&from_files).unwrap());
+    // Two machines, each with a third and two thirds of the pictures, dealt out in a way of their own.
+    let (few, many) = pictures.split_at(pictures.len() / 3);
+    let shards = [(few, "1/2"), (many, "2/2")].map(|(own, shard)| {
+        let root = dir.at(&shard.replace('/', "-"));
+        for path in own {
+            let folder = path.parent().and_then(Path::file_name).unwrap();
+            let at = Path::new(&root).join(folder);
+            std::fs::create_dir_all(&at).unwrap();
+            std::fs::copy(path, at.join(path.file_name().unwrap())).unwrap();
+        }
+        let out = dir.at(&format!("{}.shard", &shard[..1]));
+        let model = text(&given.model);
+        let args =
+            ["bank", "build", "--device", "cpu", "--size", "2000", "--model", model, "--images", &root];
+        farout([&args[..], &["--plan", &plan, "--shard", shard, "-o", &out]].concat()).succeeded();
+        out
+    });
+    let bank = dir.at("planned.bank");
+    farout(["bank", "merge", &shards[0], &shards[1], "-o", &bank]).succeeded();
+    assert!(std::fs::read(&bank).unwrap() == std::fs::read(&given.bank).unwrap(), "another bank by a plan");
+    for (extra, code, word) in [
+        (["--shard", "1/3", "--seed", "0"], 1, "2 shards, not 3"),
+        (["--shard", "1/2", "--seed", "7"], 1, "seed"),
+        (["--dtype", "f16", "--seed", "0"], 2, "--shard"),
+    ] {
+        let told = build(&[&["--plan", &plan[..]], &extra[..]].concat(), &bank);
+        assert!(told.code == Some(code) && told.stderr.contains(word), "{extra:?}: {}", told.stderr);
+    }
+}
+
+/// All files below `folder`.
+fn walked(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => all.extend(walked(&path)),
+            false => all.push(path),
+        }
+    }
+    all
+}
+
+#[test]
 fn a_bank_is_pruned_and_calibrated_anew() {
     let (Parts { shards: [a, b, c], whole, .. }, dir) = (parts(), Folder::new());
     let (kept, small) = (dir.at("kept.bank"), dir.at("small.bank"));

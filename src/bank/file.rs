@@ -103,6 +103,9 @@ pub struct BuildRecord {
     /// Set in a shard, which is no bank before it is merged with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardNumber>,
+    /// Set in a shard that stands for several: the numbers of all of them, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<u32>,
     /// Set in a bank that was made smaller after it was built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<PruneRecord>,

@@ -174,7 +174,11 @@ impl fmt::Display for Summary {
             )?;
         }
         if let Some(shard) = build.shard {
-            return writeln!(f, "  shard        {shard}: no bank before all are merged (farout bank merge)");
+            let which = match build.joined.len() {
+                0 => shard.to_string(),
+                many => format!("{many} of {}, joined", shard.of),
+            };
+            return writeln!(f, "  shard        {which}: no bank before all are merged (farout bank merge)");
         }
         let Some(split) = &self.held_out else {
             let why = if build.pruned.is_some() {

@@ -12,6 +12,8 @@ use crate::bank::{ClassSource, Combine, DataType, OutlierUse, ShardNumber, StepK
 pub enum BankCommand {
     /// Build a bank from images or videos of normal driving
     Build(Box<BuildArgs>),
+    /// Cut the work on a bank into shards, for machines that have only their own inputs
+    Plan(PlanArgs),
     /// Mark kept events as normal, beside the bank
     Add(AddArgs),
     /// Join the shards of a bank, or what was marked as normal to a bank
@@ -49,9 +51,12 @@ pub struct BuildArgs {
     /// Number format of the stored features [default: f16]
     #[arg(long, value_enum, value_name = "TYPE", help_heading = "Recipe", hide_short_help = true)]
     pub dtype: Option<Dtype>,
-    /// Build shard I of N; give every machine all images
+    /// Build shard I of N; give every machine all images, or a --plan
     #[arg(long, value_name = "I/N", help_heading = "Calibration and shards")]
     pub shard: Option<ShardNumber>,
+    /// Plan of all images, made by farout bank plan: then --images are those of this shard only
+    #[arg(long, value_name = "FILE", requires = "shard", help_heading = "Calibration and shards")]
+    pub plan: Option<PathBuf>,
     /// Keep the held-out frames in the bank, for prune and merge
     ///
     /// A shard always does.
@@ -212,6 +217,44 @@ impl From<Dtype> for DataType {
     }
 }
 
+/// `farout bank plan`
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Which frames are held out depends on all inputs. With a plan, a machine that builds a shard needs its own inputs and this \
+                  file:\n\n  \
+                  farout bank plan --list all.txt --shards 100 -o plan.json\n  \
+                  farout bank build --plan plan.json --shard 7/100 --images share-7/ ... -o 7.shard\n\n\
+                  Every input must be in one share; it does not matter in which. --recipe, --every and --seed must be those of the build."
+)]
+pub struct PlanArgs {
+    /// Folders, globs, pictures or videos of normal driving
+    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "list", conflicts_with = "list")]
+    pub images: Vec<String>,
+    /// Text file with one path, name or address per line, for inputs that are not here
+    ///
+    /// The folder and the name of each file count. After a video stand a tab and its number of frames.
+    #[arg(long, value_name = "FILE")]
+    pub list: Option<PathBuf>,
+    /// Number of shards
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub shards: u32,
+    /// Recipe of the build
+    #[arg(long, value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
+    /// Take every n-th frame of videos [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub every: Option<u32>,
+    /// Seed of the sample and of the held-out split [default: 0]
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Plan to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
 /// `farout bank add`
 #[derive(Debug, Clone, Args)]
 pub struct AddArgs {
@@ -244,6 +287,9 @@ pub struct MergeArgs {
     /// All shards, in any order; or a bank and supplements, or supplements alone
     #[arg(value_name = "FILE", num_args = 1.., required = true)]
     pub shards: Vec<PathBuf>,
+    /// Join some shards to one that stands for them, so that many are merged in a tree
+    #[arg(long, help_heading = "Calibration and shards")]
+    pub partial: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub how: RecipeArgs,

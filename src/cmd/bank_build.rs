@@ -10,12 +10,12 @@ use super::{progress, settings, signals, unread};
 use crate::bank::{Bank, summary};
 use crate::cli::{BuildArgs, RecipeArgs};
 use crate::collect::{
-    self, BuildConfig, BuildOptions, Extract as _, FeatureExtractor, Input, Outliers, Progress,
+    self, BuildConfig, BuildOptions, Extract as _, FeatureExtractor, Input, Outliers, Plan, Progress,
 };
 use crate::config::ConfigError;
 use crate::file;
 use crate::learn::Recipe;
-use crate::source::{self, Purpose, SourceConfig};
+use crate::source::{self, Purpose, Source, SourceConfig};
 use crate::stop::Stop;
 
 /// Builds a bank and writes it whole.
@@ -61,11 +61,15 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         views: config.views.clone(),
         ..BuildConfig::default()
     };
-    let token = stop.clone();
-    let mut open = |input: &Input| {
-        let location = input.path.to_string_lossy();
-        Ok(source::open(&location, &SourceConfig::default(), Purpose::Offline, token.clone())?)
+    let build = match (&args.plan, args.shard) {
+        (Some(path), Some(shard)) => {
+            let plan = Plan::read(path)?;
+            plan.must_fit(path, shard, build.split_keys(), build.video_step)?;
+            BuildConfig { plan: Some(plan), ..build }
+        }
+        _ => build,
     };
+    let mut open = opening(&stop);
     let mut outliers = None;
     // Of several machines one looks at the outliers.
     if !args.outliers.is_empty() && args.shard.is_none_or(|shard| shard.number == 1) {
@@ -87,6 +91,15 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     shown.end();
     built?.write(&args.output)?;
     tell(&args.output, args.json)
+}
+
+/// Opens inputs, until `stop` is asked.
+pub(super) fn opening(stop: &Stop) -> impl FnMut(&Input) -> Result<Box<dyn Source>> {
+    let token = stop.clone();
+    move |input| {
+        let location = input.path.to_string_lossy();
+        Ok(source::open(&location, &SourceConfig::default(), Purpose::Offline, token.clone())?)
+    }
 }
 
 /// What recipe and flags ask for: flags win.
@@ -143,7 +156,7 @@ pub(super) fn recipe(named: Option<&str>, args: &RecipeArgs) -> Result<BuildOpti
 }
 
 /// Overrides `key` by what is given.
-fn take<T>(key: &mut T, given: Option<T>) {
+pub(super) fn take<T>(key: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *key = given;
     }

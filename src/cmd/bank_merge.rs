@@ -27,6 +27,16 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
         return with_supplements(args);
     }
     let mut progress = BankProgress::new("shards", "shards");
+    if args.partial {
+        if asks_for_a_bank(args)? {
+            let why = "--partial makes a shard: the flags of a recipe, --size, -k and --keep-held-out are for the bank at the end";
+            return Err(ConfigError::Invalid(why.into()).into());
+        }
+        let built = collect::merge_some(&args.shards, &mut progress);
+        progress.end();
+        built?.write(&args.output)?;
+        return tell(&args.output, args.json);
+    }
     let recipe = recipe(args.recipe.as_deref(), &args.how)?.recipe();
     let config = MergeConfig {
         keep_held_out: args.keep_held_out,
@@ -47,11 +57,17 @@ fn has_supplements(paths: &[PathBuf]) -> bool {
     paths.iter().any(|path| path.is_dir() || Bank::open_any(path).is_ok_and(|bank| bank.is_supplement()))
 }
 
+/// Whether a flag says how the bank at the end is to be.
+fn asks_for_a_bank(args: &MergeArgs) -> Result<bool> {
+    let built = recipe(args.recipe.as_deref(), &args.how)?.recipe() != RecipeConfig::default();
+    Ok(built || args.recipe.is_some() || args.size.is_some() || args.k.is_some() || args.keep_held_out)
+}
+
 /// Joins supplements, to a bank if there is one.
 fn with_supplements(args: &MergeArgs) -> Result<()> {
-    let built = recipe(args.recipe.as_deref(), &args.how)?.recipe() != RecipeConfig::default();
-    if built || args.recipe.is_some() || args.size.is_some() || args.k.is_some() || args.keep_held_out {
-        let why = "supplements are joined to a bank as it is: the flags of a recipe, --size, -k and --keep-held-out are for shards";
+    if args.partial || asks_for_a_bank(args)? {
+        let why = "supplements are joined to a bank as it is: the flags of a recipe, --size, -k, --keep-held-out and --partial are for \
+                   shards";
         return Err(ConfigError::Invalid(why.into()).into());
     }
     // It would be read with the others from now on, and all of it would count twice.

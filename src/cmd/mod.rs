@@ -6,6 +6,7 @@ mod bank_add;
 mod bank_build;
 mod bank_inspect;
 mod bank_merge;
+mod bank_plan;
 mod bank_prune;
 mod bench;
 mod check;
@@ -19,6 +20,7 @@ mod kernels;
 mod learn;
 mod limited;
 mod metrics;
+mod metrics_text;
 mod model_fetch;
 mod model_inspect;
 mod model_prepare;
@@ -52,6 +54,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Learn(args) => learn::learn(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Bank(BankCommand::Build(args)) => bank_build::build(&args),
+        Command::Bank(BankCommand::Plan(args)) => bank_plan::plan(&args),
         Command::Bank(BankCommand::Add(args)) => bank_add::add(&args),
         Command::Bank(BankCommand::Merge(args)) => bank_merge::merge(&args),
         Command::Bank(BankCommand::Prune(args)) => bank_prune::prune(&args),

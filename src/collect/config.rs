@@ -2,7 +2,9 @@
 
 use super::error::BuildError;
 use super::inputs::Input;
+use super::plan::Plan;
 use super::recipe::RecipeConfig;
+use super::split::SplitKeys;
 use crate::bank::{ClassSource, DataType, ShardNumber};
 use crate::identity::ModelIdentity;
 use crate::score::MapRecipe;
@@ -44,6 +46,9 @@ pub struct BuildConfig {
     pub threads: usize,
     /// Look at this part of the inputs only, and make a shard. Default none: all.
     pub shard: Option<ShardNumber>,
+    /// The plan that the shard is one of: then the inputs are its own, all of them. Default none: the inputs are those of all
+    /// shards, and its own are found among them.
+    pub plan: Option<Plan>,
     /// Keep the held-out frames beside the bank, so that it can be calibrated again when it is pruned or
     /// merged; a shard always does. Default false.
     pub keep_held_out: bool,
@@ -74,6 +79,7 @@ impl Default for BuildConfig {
             views: ViewsConfig::default(),
             threads: 0,
             shard: None,
+            plan: None,
             keep_held_out: false,
             recipe: RecipeConfig::default(),
             classes: None,
@@ -83,6 +89,16 @@ impl Default for BuildConfig {
 }
 
 impl BuildConfig {
+    /// By what frames are held out.
+    pub fn split_keys(&self) -> SplitKeys {
+        SplitKeys {
+            seed: self.seed,
+            share: self.held_out_share,
+            block: self.held_out_block,
+            guard: self.held_out_guard,
+        }
+    }
+
     /// Refuses at once what would fail when all features are there.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use super::inputs::{Input, InputKind, Open};
 use super::labels::LabelMask;
 use super::outliers::Outliers;
 use super::part::{Built, Terms};
+use super::plan::{digest_of_names, listed, places_of};
 use super::progress::Progress;
 use super::rounding::Rounding;
 use super::sample::{Offer, PatchKey, Sampler};
@@ -19,12 +20,12 @@ use super::split::{Place, Side, Split};
 use super::thumbnail::thumbnail_of;
 use super::uncertainty::blank_void;
 use crate::bank::{BuildRecord, ClassSource, DataType, ShardNumber, Thumbnail};
-use crate::digest::{Digest, digest_of, hex, sha256_of_file};
+use crate::digest::{Digest, sha256_of_file};
 use crate::frame::Frame;
 use crate::grid::{Features, Logits};
 use crate::nearest::image_mean;
 use crate::score::Parametric;
-use crate::source::{Source, SourceError};
+use crate::source::SourceError;
 use crate::stop::Stop;
 
 /// As [`super::build()`], of a configuration that is not looked at: known outliers are gathered for a recipe that they
@@ -38,12 +39,20 @@ pub(super) fn gather(
     stop: &Stop,
 ) -> Result<Built, BuildError> {
     let model = extractor.identity();
-    let mine = config.shard.map(|shard| share_of(inputs, shard));
+    let mine = match config.plan {
+        Some(_) => None,
+        None => config.shard.map(|shard| share_of(inputs, shard)),
+    };
     let is_mine = |input: &Input| mine.as_ref().is_none_or(|names| names.contains(input.name.as_str()));
     let (places, frames) = places(inputs, &is_mine, config, open, stop)?;
     progress.begin(frames);
-    let split =
-        Split::new(config.seed, config.held_out_share, config.held_out_block, config.held_out_guard, &places);
+    let (split, names) = match &config.plan {
+        Some(plan) => (plan.split().clone(), plan.inputs().to_owned()),
+        None => (
+            Split::new(config.split_keys(), &places),
+            digest_of_names(inputs.iter().map(|input| input.name.as_str())),
+        ),
+    };
     drop(places);
     let parametric = match extractor.has_logits() {
         true => Parametric::of_kind(extractor.logits_kind()),
@@ -51,7 +60,7 @@ pub(super) fn gather(
     };
     let terms = Terms {
         shard: config.shard.unwrap_or(ShardNumber { number: 1, of: 1 }),
-        inputs: digest_of_names(inputs),
+        inputs: names,
         k: config.k,
         held_out_frames: config.held_out_frames,
         min_region_px: config.min_region_px,
@@ -142,13 +151,6 @@ fn share_of(inputs: &[Input], shard: ShardNumber) -> BTreeSet<&str> {
     names.into_iter().enumerate().filter(|(i, _)| shard.has(*i)).map(|(_, name)| name).collect()
 }
 
-/// SHA-256 over the names of all inputs in their order, with a 0 after each.
-fn digest_of_names(inputs: &[Input]) -> String {
-    let mut names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
-    names.sort_unstable();
-    hex(&digest_of(&names.iter().flat_map(|name| [name.as_bytes(), b"\0"]).collect::<Vec<_>>()))
-}
-
 /// The places of all frames, and how many of those that are mine will be looked at.
 fn places(
     inputs: &[Input],
@@ -158,37 +160,12 @@ fn places(
     stop: &Stop,
 ) -> Result<(Vec<Place>, u64), BuildError> {
     let (mut places, mut total) = (Vec::new(), 0);
-    let step = u64::from(config.video_step.max(1));
     for input in inputs {
-        if input.kind == InputKind::Still {
-            places.push(Place::of_still(&input.name));
-            total += u64::from(is_mine(input));
-            continue;
-        }
-        let failed = |source| BuildError::Frame { name: input.name.clone(), source };
-        let mut source = open(input).map_err(failed)?;
-        let frames = match source.frames() {
-            Some(frames) => frames,
-            None => count(source.as_mut(), stop)?,
-        };
-        total += if is_mine(input) { frames.div_ceil(step) } else { 0 };
-        let known = (0..frames.max(1)).step_by(step as usize);
-        places.extend(known.map(|number| Place { series: input.name.clone(), number }));
+        let before = places.len();
+        places.extend(places_of(&listed(input, open, stop)?, config.video_step));
+        total += if is_mine(input) { (places.len() - before) as u64 } else { 0 };
     }
     Ok((places, total))
-}
-
-/// Decodes a video to its end; decoding costs little beside what the features will.
-fn count(source: &mut dyn Source, stop: &Stop) -> Result<u64, BuildError> {
-    let mut frames = 0;
-    loop {
-        match source.next() {
-            _ if stop.asked() => return Err(BuildError::Stopped),
-            Ok(Some(_)) => frames += 1,
-            Ok(None) | Err(SourceError::CutOff { .. }) => return Ok(frames),
-            Err(other) => return Err(other.into()),
-        }
-    }
 }
 
 /// One pass over all frames.

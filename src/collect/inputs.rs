@@ -146,6 +146,11 @@ fn kind(head: &[u8], path: &Path) -> Option<InputKind> {
     {
         return Some(InputKind::Video);
     }
+    kind_by_ending(path)
+}
+
+/// What a file should hold by its name.
+pub(super) fn kind_by_ending(path: &Path) -> Option<InputKind> {
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();
     match ending.as_str() {
         // Named like an image but not one: the decoder's error will name it.
@@ -161,11 +166,16 @@ fn name(path: &Path) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let last = |p: Option<&std::ffi::OsStr>| p.map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let folder = last(absolute.parent().and_then(Path::file_name));
-    format!("{folder}/{}", last(absolute.file_name()))
+    name_of(&folder, &last(absolute.file_name()))
+}
+
+/// What `file` in `folder` is called.
+pub(super) fn name_of(folder: &str, file: &str) -> String {
+    format!("{folder}/{file}")
 }
 
 /// Compares texts with the numbers in them by value: `f9` before `f10`.
-pub(super) fn natural(a: &str, b: &str) -> Ordering {
+pub(crate) fn natural(a: &str, b: &str) -> Ordering {
     let (mut x, mut y) = (a.as_bytes(), b.as_bytes());
     loop {
         let (Some(p), Some(q)) = (x.first(), y.first()) else {

@@ -101,7 +101,34 @@ pub fn merge(
     config: &MergeConfig,
     progress: &mut dyn Progress,
 ) -> Result<Built, MergeError> {
-    Ok(gathered(paths, config, progress)?.bank(config.threads, config.keep_held_out, progress)?)
+    let (gathered, given) = gathered(paths, config, progress)?;
+    complete(&given)?;
+    Ok(gathered.bank(config.threads, config.keep_held_out, progress)?)
+}
+
+/// Joins `paths`, some shards of one list of inputs, to one that stands for them: a merge gives the same bank with it as with
+/// them. Many shards are merged so in a tree.
+///
+/// # Errors
+/// As [`merge`], but for shards that are missing.
+pub fn merge_some(paths: &[PathBuf], progress: &mut dyn Progress) -> Result<Built, MergeError> {
+    let (mut gathered, given) = gathered(paths, &MergeConfig::default(), progress)?;
+    let ((inputs, first), path) = given.first_key_value().ok_or_else(nothing)?;
+    for ((other, shard), second) in &given {
+        let differences = if other != inputs {
+            "each is of other inputs".to_owned()
+        } else if shard.of != first.of {
+            number_of_shards(*shard, *first)
+        } else {
+            continue;
+        };
+        let (first, second) = (path.clone(), second.clone());
+        return Err(MergeError::Different { first, second, differences });
+    }
+    gathered.terms.shard = *first;
+    gathered.record.shard = Some(*first);
+    gathered.record.joined = given.keys().map(|(_, shard)| shard.number).collect();
+    Ok(gathered.shard())
 }
 
 /// Joins `paths`, as [`merge`] does, to one shard, known by the files that it was made of: nothing is measured.
@@ -109,16 +136,21 @@ pub fn merge(
 /// # Errors
 /// As [`merge`].
 pub fn join(paths: &[PathBuf], progress: &mut dyn Progress) -> Result<Built, MergeError> {
-    Ok(gathered(paths, &MergeConfig::default(), progress)?.shard().known_by_its_files())
+    let (gathered, given) = gathered(paths, &MergeConfig::default(), progress)?;
+    complete(&given)?;
+    Ok(gathered.shard().known_by_its_files())
 }
+
+/// Which shards of which inputs lie in which file.
+type Given = BTreeMap<(String, ShardNumber), PathBuf>;
 
 /// All that `paths` hold.
 fn gathered(
     paths: &[PathBuf],
     config: &MergeConfig,
     progress: &mut dyn Progress,
-) -> Result<Gathered, MergeError> {
-    let (mut joined, mut given) = (None, BTreeMap::new());
+) -> Result<(Gathered, Given), MergeError> {
+    let (mut joined, mut given) = (None, Given::new());
     progress.begin(paths.len() as u64);
     for (done, path) in paths.iter().enumerate() {
         let bank = Bank::open_any(path)?;
@@ -135,8 +167,16 @@ fn gathered(
             no_part("it has no held-out frames; build it with --shard I/N or --keep-held-out".to_owned())
         })?;
         let terms = &part.terms;
-        if let Some(first) = given.insert((terms.inputs.clone(), terms.shard), path.clone()) {
-            return Err(MergeError::Twice { first, second: path.clone(), shard: terms.shard });
+        let own = [terms.shard.number];
+        let numbers = match &bank.metadata().build.joined[..] {
+            [] => &own[..],
+            several => several,
+        };
+        for number in numbers {
+            let shard = ShardNumber { number: *number, of: terms.shard.of };
+            if let Some(first) = given.insert((terms.inputs.clone(), shard), path.clone()) {
+                return Err(MergeError::Twice { first, second: path.clone(), shard });
+            }
         }
         if let Some(size) = config.size.filter(|size| *size > bank.metadata().build.size) {
             let of = bank.metadata().build.size;
@@ -148,9 +188,7 @@ fn gathered(
         joined.add(path, &bank, part)?;
         progress.frames(done as u64 + 1);
     }
-    complete(&given)?;
-    let joined: Joined = joined
-        .ok_or_else(|| MergeError::NoPart { path: PathBuf::new(), why: "no file was given".to_owned() })?;
+    let joined: Joined = joined.ok_or_else(nothing)?;
     let Joined { sampler, held_out, mut record, common, splits, mut terms, inputs, outliers, .. } = joined;
     terms.k = config.k.unwrap_or(terms.k);
     if let Some(recipe) = &config.recipe {
@@ -169,11 +207,20 @@ fn gathered(
         record.outliers = Some(given.record.clone());
         outliers = Some(given.rows.clone());
     }
-    Ok(Gathered { sampler, held_out, record, model: common.model, terms, outliers })
+    Ok((Gathered { sampler, held_out, record, model: common.model, terms, outliers }, given))
+}
+
+fn nothing() -> MergeError {
+    MergeError::NoPart { path: PathBuf::new(), why: "no file was given".to_owned() }
+}
+
+/// How the one differs from the other.
+fn number_of_shards(one: ShardNumber, other: ShardNumber) -> String {
+    format!("number of shards: {}, not {}", one.of, other.of)
 }
 
 /// Checks that of each list of inputs all shards are there, dealt out in one way.
-fn complete(given: &BTreeMap<(String, ShardNumber), PathBuf>) -> Result<(), MergeError> {
+fn complete(given: &Given) -> Result<(), MergeError> {
     let mut lists: BTreeMap<&str, Vec<(ShardNumber, &Path)>> = BTreeMap::new();
     for ((inputs, shard), path) in given {
         lists.entry(inputs).or_default().push((*shard, path));
@@ -184,7 +231,7 @@ fn complete(given: &BTreeMap<(String, ShardNumber), PathBuf>) -> Result<(), Merg
             return Err(MergeError::Different {
                 first: beside.to_owned(),
                 second: (*second).to_owned(),
-                differences: format!("number of shards: {}, not {}", other.of, first.of),
+                differences: number_of_shards(*other, first),
             });
         }
         let numbers: BTreeSet<u32> = shards.iter().map(|(shard, _)| shard.number).collect();

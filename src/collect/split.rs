@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::digest::hash;
 
 /// Where a frame stands among its neighbours: a series (a folder with a name prefix, or a video)
@@ -25,8 +27,21 @@ pub enum Side {
     Guard,
 }
 
+/// By what frames are split.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SplitKeys {
+    /// Seed of the draw.
+    pub seed: u64,
+    /// Share of the blocks that is held out.
+    pub share: f64,
+    /// Length of a block in frame numbers.
+    pub block: u64,
+    /// Frames less than this many numbers from a held-out block are in neither part.
+    pub guard: u64,
+}
+
 /// The rule that splits frames.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Split {
     seed: u64,
     share: f64,
@@ -35,7 +50,8 @@ pub struct Split {
     rule: Rule,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Rule {
     /// Each block by its own hash.
     Hash,
@@ -73,13 +89,14 @@ impl Place {
 }
 
 impl Split {
-    /// The rule for frames at `places` (all of them, any order, as far as known). Blocks are `block`
-    /// numbers long; each is held out with probability `share` by the hash of seed and block alone, and
-    /// frames less than `guard` numbers away from a held-out block are in neither part.
+    /// The rule for frames at `places` (all of them, any order, as far as known). Blocks are `keys.block`
+    /// numbers long; each is held out with probability `keys.share` by the hash of seed and block alone, and
+    /// frames less than `keys.guard` numbers away from a held-out block are in neither part.
     ///
     /// Only where that leaves no frame on one of the sides do the other places matter: then one
     /// block is held out, or of a single block the last `share` of its frames.
-    pub fn new(seed: u64, share: f64, block: u64, guard: u64, places: &[Place]) -> Split {
+    pub fn new(keys: SplitKeys, places: &[Place]) -> Split {
+        let SplitKeys { seed, share, block, guard } = keys;
         let mut split = Split { seed, share, block: block.max(1), guard, rule: Rule::Hash };
         let blocks: BTreeMap<(&str, u64), u128> = places
             .iter()
@@ -102,6 +119,11 @@ impl Split {
             _ => split.tail(places),
         };
         split
+    }
+
+    /// Whether it was made by these keys.
+    pub(super) fn is_by(&self, keys: SplitKeys) -> bool {
+        *self == Split { rule: self.rule.clone(), ..Split::new(keys, &[]) }
     }
 
     fn tail(&self, places: &[Place]) -> Rule {
@@ -182,6 +204,8 @@ impl Split {
 mod tests {
     use super::*;
 
+    const KEYS: SplitKeys = SplitKeys { seed: 0, share: 0.2, block: 300, guard: 30 };
+
     #[test]
     fn neighbouring_frames_are_never_on_both_sides() {
         let series = ["0001TP_", "Seq05VD_f", "0016E5_"];
@@ -189,7 +213,7 @@ mod tests {
             .iter()
             .flat_map(|s| (0..100).map(move |i| Place::of_still(&format!("images/{s}{:05}.jpg", i * 30))))
             .collect();
-        let split = Split::new(0, 0.2, 300, 30, &places);
+        let split = Split::new(KEYS, &places);
         let (mut bank, mut held) = (0, 0);
         for place in &places {
             match split.side(place) {
@@ -206,7 +230,7 @@ mod tests {
         }
         assert!(bank > 150 && held > 20, "{bank} in the bank, {held} held out");
         // A part of the work gives the same sides, as long as it has both.
-        assert_eq!(split, Split::new(0, 0.2, 300, 30, &places[..200]));
+        assert_eq!(split, Split::new(KEYS, &places[..200]));
     }
 
     #[test]
@@ -216,7 +240,7 @@ mod tests {
             [(1, 0, "none"), (2, 1, "single block"), (10, 2, "single block"), (60, 12, "single block")]
         {
             let places = numbered(frames);
-            let split = Split::new(0, 0.2, 300, 30, &places);
+            let split = Split::new(KEYS, &places);
             let count = |side| places.iter().filter(|p| split.side(p) == side).count();
             assert_eq!(count(Side::HeldOut), held, "{frames} frames");
             assert!(
@@ -227,7 +251,7 @@ mod tests {
             assert!(split.describe().contains(words), "{}", split.describe());
         }
         let two: Vec<Place> = ["a/x1", "b/y1"].iter().map(|n| Place::of_still(n)).collect();
-        let split = Split::new(0, 0.001, 300, 30, &two);
+        let split = Split::new(SplitKeys { share: 0.001, ..KEYS }, &two);
         assert_ne!(split.side(&two[0]), split.side(&two[1]));
         assert!(split.describe().contains("one block"), "{}", split.describe());
     }

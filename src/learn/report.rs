@@ -204,9 +204,9 @@ fn thresholds(config: &Config, found: &Summary) -> String {
 
 /// The pictures that the bank's calibration was made of.
 fn held_out(inputs: &[Input], seed: u64) -> Vec<&Input> {
-    let rules = BuildConfig::default();
+    let rules = BuildConfig { seed, ..BuildConfig::default() };
     let places: Vec<Place> = inputs.iter().map(|input| Place::of_still(&input.name)).collect();
-    let split = Split::new(seed, rules.held_out_share, rules.held_out_block, rules.held_out_guard, &places);
+    let split = Split::new(rules.split_keys(), &places);
     inputs
         .iter()
         .zip(&places)

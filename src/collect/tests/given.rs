@@ -88,7 +88,7 @@ fn real_road_images_are_listed_labelled_and_split() {
     assert_eq!((mask.width, mask.height), (480, 360));
     assert!(mask.values.iter().all(|v| *v <= 11) && mask.values.contains(&3));
     let places: Vec<Place> = inputs.iter().map(|i| Place::of_still(&i.name)).collect();
-    let split = Split::new(0, 0.2, 300, 30, &places);
+    let split = Split::new(BuildConfig::default().split_keys(), &places);
     let count = |side| places.iter().filter(|p| split.side(p) == side).count();
     let (bank, held, guard) = (count(Side::Bank), count(Side::HeldOut), count(Side::Guard));
     eprintln!("{bank} for the bank, {held} held out, {guard} between; {}", split.describe());
