@@ -92,7 +92,7 @@ fn stored() -> Value {
 }
 
 /// Every number that differs.
-fn differences(what: &str, pairs: &[(&str, Option<f64>, &Value)]) -> Vec<String> {
+pub(crate) fn differences(what: &str, pairs: &[(&str, Option<f64>, &Value)]) -> Vec<String> {
     let differ = |(name, got, want): &(&str, Option<f64>, &Value)| match (got, want.as_f64()) {
         (Some(got), Some(want)) if (got - want).abs() <= TOLERANCE => None,
         (None, None) if want.is_null() => None,
@@ -197,7 +197,7 @@ fn smiyc_metrics_are_those_of_the_transcription() {
 }
 
 /// A Python that has what the script needs, if there is one. `FAROUT_PYTHON` names one and insists.
-fn python() -> Option<String> {
+pub(crate) fn python() -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let local = root.join(".venv/bin/python").display().to_string();
     let has_all = |python: &String| {
@@ -216,7 +216,7 @@ fn python() -> Option<String> {
 }
 
 /// What the script prints.
-fn reference(python: &str, what: &str, path: &Path) -> String {
+pub(crate) fn reference(python: &str, what: &str, path: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/metrics_reference.py");
     let output = Command::new(python).arg(script).arg(what).arg(path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -66,6 +66,7 @@ mod maps;
 mod marking;
 mod metrics;
 mod metrics_input;
+mod metrics_regions;
 mod models;
 mod monitoring;
 mod motion_jpeg;

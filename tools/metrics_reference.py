@@ -14,10 +14,13 @@ import argparse
 import json
 from pathlib import Path
 
+import metrics_reference_regions
 import numpy as np
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 VOID = 255
+# Above it lie predicted instances.
+THRESHOLD = 2.0
 
 
 def random(seed, count):
@@ -255,6 +258,7 @@ def judge(folder):
             "per-image": {"images": len(both), **{key: float(np.mean([b[key] for b in both])) for key in keys}},
             "smiyc-anomaly": smiyc(frames, "smiyc-anomaly"),
             "smiyc-obstacle": smiyc(frames, "smiyc-obstacle"),
+            **metrics_reference_regions.judge([(s.astype(dtype), t) for s, t in frames], THRESHOLD),
         }
     return results
 

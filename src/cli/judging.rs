@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::ConfigArgs;
 use crate::eval::dataset::DatasetSpec;
+use crate::eval::folder::InstancesBy;
 use crate::eval::protocol::Protocol;
 use crate::eval::region::Region;
 use crate::eval::settings::Shard;
@@ -174,12 +175,17 @@ pub struct MetricsArgs {
     /// Folder of truth masks with the stems of the maps (or stem + _labels_semantic, _labelIds ...)
     #[arg(long, value_name = "DIR")]
     pub truth: PathBuf,
-    /// Protocol: pooled, per-image, smiyc-anomaly or smiyc-obstacle
+    /// Protocol: pooled, per-image, smiyc-anomaly, smiyc-obstacle, pro, pimo, risk or instances
     ///
     /// pooled: all pixels in one list (RoadAnomaly, Fishyscapes). per-image: each alone, then the mean over those with
-    /// an anomaly (StreetHazards). smiyc-*: SegmentMeIfYouCan.
-    #[arg(long, value_name = "PROTOCOL", value_parser = of_folders)]
-    pub protocol: Protocol,
+    /// an anomaly (StreetHazards). smiyc-*: SegmentMeIfYouCan. pro: AUPRO, every anomalous region counting the same.
+    /// pimo: AUPIMO, at the false positive rates of images without anomaly. risk: what is missed among the pixels that a
+    /// threshold lets pass. instances: AP of instances (OoDIS), of the regions above --threshold, or of lists NAME.txt.
+    #[arg(long, value_name = "PROTOCOL", value_parser = of_folders, required_unless_present = "explain")]
+    pub protocol: Option<Protocol>,
+    /// Judge pooled under the conventions that papers differ in, as one table
+    #[arg(long, conflicts_with_all = ["protocol", "threshold", "streaming"])]
+    pub explain: bool,
     /// Values of normal pixels in the masks
     #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "0", value_parser = values)]
     pub normal: Vec<std::ops::RangeInclusive<u16>>,
@@ -192,6 +198,21 @@ pub struct MetricsArgs {
     /// Tell false alarm rate and recall at this threshold, too
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub threshold: Option<f64>,
+    /// False positive rate up to which AUPRO integrates
+    #[arg(long, value_name = "RATE", default_value_t = 0.3, value_parser = rate, hide_short_help = true)]
+    pub fpr_limit: f64,
+    /// Shared false positive rates over which AUPIMO integrates
+    #[arg(long, value_name = "LOW,HIGH", default_value = "1e-5,1e-4", value_parser = rates, hide_short_help = true)]
+    pub fpr_range: Rates,
+    /// What of a mask is one instance: components (pixels that touch) or values
+    #[arg(long, value_name = "BY", default_value = "components", hide_short_help = true)]
+    pub instances: InstancesBy,
+    /// Judge each frame by the newest map that has left by then, at this rate of the camera; folders are sequences
+    #[arg(long, value_name = "FPS", value_parser = frames_per_second, requires = "latency")]
+    pub streaming: Option<f64>,
+    /// Time from a frame to its map in milliseconds, or a file with a line NAME MILLISECONDS per map
+    #[arg(long, value_name = "MS|FILE", requires = "streaming", allow_negative_numbers = true)]
+    pub latency: Option<String>,
     /// Draws of images for the confidence intervals
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub replicates: u32,
@@ -209,10 +230,34 @@ pub struct MetricsArgs {
     pub json: bool,
 }
 
+/// A rate above 0, at most 1.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.trim().parse().map_err(|e| format!("{e}"))?;
+    if rate > 0.0 && rate <= 1.0 { Ok(rate) } else { Err("give a rate above 0, at most 1".to_owned()) }
+}
+
+/// Two rates, the lower first.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates(pub [f64; 2]);
+
+fn rates(text: &str) -> Result<Rates, String> {
+    let (low, high) = text.split_once(',').ok_or("give LOW,HIGH")?;
+    match (rate(low)?, rate(high)?) {
+        (low, high) if low < high => Ok(Rates([low, high])),
+        (low, high) => Err(format!("{low} is not below {high}")),
+    }
+}
+
+/// Frames per second.
+fn frames_per_second(text: &str) -> Result<f64, String> {
+    let fps: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    if fps > 0.0 && fps.is_finite() { Ok(fps) } else { Err("give a number above 0".to_owned()) }
+}
+
 /// A protocol that judges folders.
 fn of_folders(text: &str) -> Result<Protocol, String> {
     let protocol: Protocol = text.parse()?;
-    match Protocol::OF_FOLDERS.contains(&protocol) {
+    match protocol.is_of_folders() {
         true => Ok(protocol),
         false => Err(format!("{text} needs sequences, see farout eval")),
     }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::eval_output::{self, EvalProgress};
 use super::{settings, signals, unread};
 use crate::cli::EvalRunArgs;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::eval::dataset::DatasetSpec;
 use crate::eval::metrics::BootstrapSettings;
 use crate::eval::progress::Progress;
@@ -71,6 +71,13 @@ fn told(args: &EvalRunArgs) -> Result<(Settings, Option<EvalResult>)> {
     let config = settings::read_with_bank(&args.config, args.bank.as_deref(), ("eval", unread::EVAL))?;
     settings::named(&config.model.path, "model", "--model FILE", "model.path")?;
     let dataset = args.dataset.clone().ok_or_else(|| anyhow::anyhow!("give --dataset KIND:PATH"))?;
+    if let Some(other) = args.protocol.iter().find(|protocol| !protocol.is_of_runs()) {
+        let why = format!(
+            "--protocol {}: it judges score maps; write them with --scores DIR and judge them with farout metrics",
+            other.name()
+        );
+        return Err(ConfigError::Invalid(why).into());
+    }
     let mut protocols = Protocol::of(dataset.kind).to_vec();
     protocols.extend(args.protocol.iter().filter(|p| !Protocol::of(dataset.kind).contains(p)));
     protocols.dedup();

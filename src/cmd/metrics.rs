@@ -5,13 +5,17 @@ use std::io::Write;
 use anyhow::{Result, bail};
 
 use super::answer;
+use super::metrics_text::{self, line};
 use super::progress::bar;
 use crate::cli::MetricsArgs;
 use crate::config::ConfigError;
-use crate::eval::folders::{self, FoldersReport, PooledReport, Request};
+use crate::eval::explain::explain;
+use crate::eval::folder::{FoldersReport, PooledReport, Request};
+use crate::eval::folders;
 use crate::eval::metrics::smiyc::SmiycReport;
-use crate::eval::metrics::{BootstrapSettings, CalibrationReport, Interval, Limits, PerImageReport};
+use crate::eval::metrics::{BootstrapSettings, CalibrationReport, Limits, PerImageReport};
 use crate::eval::protocol::Protocol;
+use crate::eval::streaming::{Latency, Streaming};
 use crate::eval::truth::ValueMap;
 
 /// Judges and prints.
@@ -22,10 +26,16 @@ pub fn metrics(args: &MetricsArgs) -> Result<()> {
     let request = request(args)?;
     let bar = bar(None, "maps");
     bar.set_message("judging");
-    let judged = folders::judge(&request, |done, all| {
+    let shown = |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
-    });
+    };
+    if args.explain {
+        let explained = explain(&request, shown);
+        bar.finish_and_clear();
+        return answer::answer(args.json, &explained?);
+    }
+    let judged = folders::judge(&request, shown);
     bar.finish_and_clear();
     let report = judged?;
     if args.json {
@@ -40,15 +50,27 @@ fn request(args: &MetricsArgs) -> Result<Request> {
     let all = |ranges: &[std::ops::RangeInclusive<u16>]| ranges.iter().cloned().flatten().collect();
     let values = ValueMap { normal: all(&args.normal), anomaly: all(&args.anomaly), void: all(&args.void) };
     values.check().map_err(|why| ConfigError::Invalid(format!("--normal, --anomaly, --void: {why}")))?;
-    let protocol = args.protocol;
+    let protocol = args.protocol.unwrap_or(Protocol::Pooled);
     if args.threshold.is_some_and(f64::is_nan) {
         bail!(ConfigError::Invalid("--threshold: NaN is no threshold".to_owned()));
     }
-    let smiyc = matches!(protocol, Protocol::SmiycAnomaly | Protocol::SmiycObstacle);
-    if smiyc && args.threshold.is_some() {
-        let why = "--threshold: the SMIYC protocols choose their own; use --protocol pooled or per-image";
-        bail!(ConfigError::Invalid(why.to_owned()));
+    let with_threshold = matches!(protocol, Protocol::Pooled | Protocol::PerImage | Protocol::Instances);
+    if !with_threshold && args.threshold.is_some() {
+        let why = format!(
+            "--threshold: {} looks at all; use --protocol pooled, per-image or instances",
+            protocol.name()
+        );
+        bail!(ConfigError::Invalid(why));
     }
+    let latency = |text: &String| match text.parse::<f64>() {
+        Ok(ms) if ms.is_finite() && ms >= 0.0 => Ok(Latency::Constant(ms)),
+        Ok(ms) => Err(ConfigError::Invalid(format!("--latency: {ms} is no time in milliseconds"))),
+        Err(_) => Ok(Latency::Measured(text.into())),
+    };
+    let streaming = match (args.streaming, &args.latency) {
+        (Some(fps), Some(text)) => Some(Streaming { fps, latency: latency(text)? }),
+        _ => None,
+    };
     let limits = Limits {
         memory_bytes: (args.memory as usize) << 20,
         scratch: args.scratch.clone().unwrap_or_else(std::env::temp_dir),
@@ -60,6 +82,10 @@ fn request(args: &MetricsArgs) -> Result<Request> {
         protocol,
         values,
         threshold: args.threshold,
+        fpr_limit: args.fpr_limit,
+        fpr_range: args.fpr_range.0,
+        instances: args.instances,
+        streaming,
         bootstrap: BootstrapSettings { replicates: args.replicates, seed: args.seed, level: 0.95 },
         limits,
     })
@@ -85,23 +111,25 @@ fn print(out: &mut impl Write, report: &FoldersReport) -> std::io::Result<()> {
     if let Some(smiyc) = &report.smiyc {
         print_smiyc(out, smiyc)?;
     }
+    if let Some(pro) = &report.pro {
+        metrics_text::pro(out, pro)?;
+    }
+    if let Some(pimo) = &report.pimo {
+        metrics_text::pimo(out, pimo)?;
+    }
+    if let Some(risk) = &report.risk {
+        metrics_text::risk(out, risk)?;
+    }
+    if let Some(instances) = &report.instances {
+        metrics_text::instances(out, instances)?;
+    }
     if let Some(calibration) = &report.calibration {
         print_calibration(out, calibration)?;
     }
+    if let Some(streaming) = &report.streaming {
+        metrics_text::streaming(out, streaming)?;
+    }
     Ok(())
-}
-
-/// One line: name, percentage, interval.
-fn line(
-    out: &mut impl Write,
-    name: &str,
-    value: Option<f64>,
-    interval: Option<Interval>,
-) -> std::io::Result<()> {
-    let value = value.map_or("-".to_owned(), |value| format!("{:.4} %", value * 100.0));
-    let interval =
-        interval.map_or(String::new(), |i| format!("   95 %: {:.2} .. {:.2}", i.low * 100.0, i.high * 100.0));
-    writeln!(out, "  {name:30} {value:>11}{interval}")
 }
 
 fn print_pooled(out: &mut impl Write, report: &PooledReport) -> std::io::Result<()> {

@@ -18,21 +18,39 @@ pub enum Protocol {
     SmiycObstacle,
     /// Flicker, time to detection, tracking, false alarms: for sequences.
     Video,
+    /// Per-region overlap, each anomalous region counting the same.
+    Pro,
+    /// Per-image overlap at the false positive rates of normal images.
+    Pimo,
+    /// What is missed among the pixels that a threshold lets pass.
+    Risk,
+    /// Average precision of anomalous instances.
+    Instances,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Protocol; 5] = [
+    pub const ALL: [Protocol; 9] = [
         Protocol::Pooled,
         Protocol::PerImage,
         Protocol::SmiycAnomaly,
         Protocol::SmiycObstacle,
         Protocol::Video,
+        Protocol::Pro,
+        Protocol::Pimo,
+        Protocol::Risk,
+        Protocol::Instances,
     ];
 
-    /// Those that judge a folder of score maps without knowing of sequences.
-    pub const OF_FOLDERS: [Protocol; 4] =
-        [Protocol::Pooled, Protocol::PerImage, Protocol::SmiycAnomaly, Protocol::SmiycObstacle];
+    /// Whether it judges a folder of score maps, without knowing of sequences.
+    pub fn is_of_folders(self) -> bool {
+        self != Protocol::Video
+    }
+
+    /// Whether it judges the runs of `farout eval`.
+    pub fn is_of_runs(self) -> bool {
+        !matches!(self, Protocol::Pro | Protocol::Pimo | Protocol::Risk | Protocol::Instances)
+    }
 
     /// Its name on the command line and in results.
     pub fn name(self) -> &'static str {
@@ -42,6 +60,10 @@ impl Protocol {
             Protocol::SmiycAnomaly => "smiyc-anomaly",
             Protocol::SmiycObstacle => "smiyc-obstacle",
             Protocol::Video => "video",
+            Protocol::Pro => "pro",
+            Protocol::Pimo => "pimo",
+            Protocol::Risk => "risk",
+            Protocol::Instances => "instances",
         }
     }
 

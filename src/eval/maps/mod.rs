@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-pub use pairs::{Pair, PairError, pairs};
+pub use pairs::{Pair, PairError, lists, masks, pairs};
 
 /// A header may claim any size; no map has more pixels than this.
 const MOST_PIXELS: usize = 1 << 28;

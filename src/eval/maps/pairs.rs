@@ -9,6 +9,8 @@ use crate::collect::label_stems;
 const SHOWN: usize = 8;
 /// A link that leads back up would go on for ever.
 const DEEPEST: usize = 16;
+/// Endings of masks.
+const MASKS: [&str; 5] = ["png", "webp", "bmp", "jpg", "jpeg"];
 
 /// A score map and its truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +69,7 @@ pub enum PairError {
 /// [`PairError`]; partners that are missing are listed, both ways.
 pub fn pairs(scores: &Path, truth: &Path) -> Result<Vec<Pair>, PairError> {
     let maps = files(scores, &["npy", "png", "safetensors", "hdf5", "h5", "npz"], "score map")?;
-    let mut masks = files(truth, &["png", "webp", "bmp", "jpg", "jpeg"], "truth mask")?;
+    let mut masks = masks(truth)?;
     let (mut found, mut lonely) = (Vec::new(), Vec::new());
     for (name, path) in maps {
         let mask = label_stems(&name).find_map(|stem| masks.remove_entry(&stem));
@@ -82,6 +84,25 @@ pub fn pairs(scores: &Path, truth: &Path) -> Result<Vec<Pair>, PairError> {
         return Err(PairError::Alone { scores: lonely, truth: unused });
     }
     Ok(found)
+}
+
+/// All masks below `truth`, by their path without the ending.
+///
+/// # Errors
+/// As [`pairs`].
+pub fn masks(truth: &Path) -> Result<BTreeMap<String, PathBuf>, PairError> {
+    files(truth, &MASKS, "truth mask")
+}
+
+/// All lists of predicted instances below `scores`, by their path without the ending; none is no error.
+///
+/// # Errors
+/// As [`pairs`].
+pub fn lists(scores: &Path) -> Result<BTreeMap<String, PathBuf>, PairError> {
+    match files(scores, &["txt"], "list") {
+        Err(PairError::Empty { .. }) => Ok(BTreeMap::new()),
+        found => found,
+    }
 }
 
 /// What data sets put at the end of a mask's name for another form of the same truth.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::conventions::{Conventions, Reader};
 use super::counts::{CountError, Counts};
 use super::curve::{AtThreshold, Curve, CurveBuilder, Histogram};
 use super::detection::{Detection, Judge};
 use super::key::{Kind, Score};
+use super::risk::{Risk, RiskReport};
 use super::run::{Run, RunWriter};
 use super::scratch::{Limits, ScratchError, free_bytes, spill};
 use super::walk::{Part, Step, walk};
@@ -262,6 +264,28 @@ impl Pooled {
         Ok(at.map(|(t, (tp, fp))| AtThreshold::new(*t, (tp, anomaly), (fp, normal))).collect())
     }
 
+    /// Risk against coverage; `None` without an anomalous or without a normal pixel.
+    ///
+    /// # Errors
+    /// As [`Pooled::detection`].
+    pub fn risk(&self) -> Result<Option<RiskReport>, PooledError> {
+        let Some(mut risk) = Risk::new(self.kind(), self.normal_pixels, self.anomaly_pixels) else {
+            return Ok(None);
+        };
+        self.walk(|step| risk.step(step))?;
+        Ok(Some(risk.finish()))
+    }
+
+    /// Other readings of the curves; `None` without an anomalous or without a normal pixel.
+    ///
+    /// # Errors
+    /// As [`Pooled::detection`].
+    pub fn conventions(&self) -> Result<Option<Conventions>, PooledError> {
+        let Some(mut reader) = Reader::new(self.normal_pixels, self.anomaly_pixels) else { return Ok(None) };
+        self.walk(|step| reader.step(step))?;
+        Ok(Some(reader.finish()))
+    }
+
     fn judge(&self) -> Option<Judge> {
         Judge::new(self.kind(), self.normal_pixels, self.anomaly_pixels)
     }
@@ -280,11 +304,11 @@ impl Pooled {
         walked.map_err(|source| self.read_back(source))
     }
 
-    fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         self.kind.unwrap_or(Kind::F32)
     }
 
-    fn walk(&self, step: impl FnMut(Step)) -> Result<(), PooledError> {
+    pub(super) fn walk(&self, step: impl FnMut(Step)) -> Result<(), PooledError> {
         walk(&self.normal, &self.anomaly, step).map_err(|source| self.read_back(source))
     }
 
