@@ -67,7 +67,7 @@ fn shards_are_merged_in_a_tree() {
     let (Parts { shards: [a, b, c], whole, .. }, dir) = (parts(), Folder::new());
     let (two, all, bank) = (dir.at("two.shard"), dir.at("all.shard"), dir.at("tree.bank"));
     let told = farout(["bank", "merge", "--partial", c, a, "-o", &two]).succeeded();
-    assert!(told.stdout.contains("shard        2 of 3, joined"), "{}", told.stdout);
+    assert!(told.stdout.contains("shard        1, 3 of 3, joined"), "{}", told.stdout);
     farout(["bank", "merge", b, &two, "-o", &bank]).succeeded();
     let bytes = |path: &str| std::fs::read(path).unwrap();
     assert!(bytes(&bank) == bytes(whole), "another bank by a tree");
@@ -121,6 +121,22 @@ fn with_a_plan_each_machine_has_its_own_pictures_only() {
     let bank = dir.at("planned.bank");
     farout(["bank", "merge", &shards[0], &shards[1], "-o", &bank]).succeeded();
     assert!(std::fs::read(&bank).unwrap() == std::fs::read(&given.bank).unwrap(), "another bank by a plan");
+    // A picture that is in no share, or not in the folder that it is called by.
+    for (images, shard, words) in
+        [(dir.at("2-2"), "1/2", "with 40 frames"), (dir.at("none"), "2/2", "with 10 frames")]
+    {
+        std::fs::create_dir_all(&images).unwrap();
+        let (out, bank) = (dir.at("other.shard"), dir.at("other.bank"));
+        let model = text(&given.model);
+        let mut args =
+            vec!["bank", "build", "--device", "cpu", "--size", "2000", "--model", model, "--images"];
+        args.extend((shard == "1/2").then_some(&images[..]));
+        farout([&args[..], &["--plan", &plan, "--shard", shard, "-o", &out]].concat()).succeeded();
+        let other = if shard == "1/2" { &shards[1] } else { &shards[0] };
+        let told = farout(["bank", "merge", &out, other, "-o", &bank]);
+        assert!(told.code == Some(1) && told.stderr.contains(words), "{}", told.stderr);
+        assert!(told.stderr.contains("not those of their plan") && told.stderr.contains("has 30 with 30"));
+    }
     for (extra, code, word) in [
         (["--shard", "1/3", "--seed", "0"], 1, "2 shards, not 3"),
         (["--shard", "1/2", "--seed", "7"], 1, "seed"),

@@ -174,9 +174,14 @@ impl fmt::Display for Summary {
             )?;
         }
         if let Some(shard) = build.shard {
-            let which = match build.joined.len() {
-                0 => shard.to_string(),
-                many => format!("{many} of {}, joined", shard.of),
+            let listed = |numbers: &[u32]| {
+                let texts: Vec<String> = numbers.iter().take(MARKS).map(u32::to_string).collect();
+                texts.join(", ")
+            };
+            let which = match &build.joined[..] {
+                [] => shard.to_string(),
+                few if few.len() <= MARKS => format!("{} of {}, joined", listed(few), shard.of),
+                many => format!("{} and {} more of {}, joined", listed(many), many.len() - MARKS, shard.of),
             };
             return writeln!(f, "  shard        {which}: no bank before all are merged (farout bank merge)");
         }

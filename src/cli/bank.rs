@@ -31,7 +31,7 @@ pub struct BuildArgs {
     #[allow(missing_docs)]
     pub config: ConfigArgs,
     /// Folders, globs, pictures or videos of normal driving
-    #[arg(long, value_name = "PATH", num_args = 1.., required = true, help_heading = "Input")]
+    #[arg(long, value_name = "PATH", num_args = 0.., required = true, help_heading = "Input")]
     pub images: Vec<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -55,7 +55,13 @@ pub struct BuildArgs {
     #[arg(long, value_name = "I/N", help_heading = "Calibration and shards")]
     pub shard: Option<ShardNumber>,
     /// Plan of all images, made by farout bank plan: then --images are those of this shard only
-    #[arg(long, value_name = "FILE", requires = "shard", help_heading = "Calibration and shards")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "shard",
+        help_heading = "Calibration and shards",
+        hide_short_help = true
+    )]
     pub plan: Option<PathBuf>,
     /// Keep the held-out frames in the bank, for prune and merge
     ///

@@ -214,16 +214,16 @@ pub struct MetricsArgs {
     #[arg(long, value_name = "MS|FILE", requires = "streaming", allow_negative_numbers = true)]
     pub latency: Option<String>,
     /// Draws of images for the confidence intervals
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, hide_short_help = true)]
     pub replicates: u32,
     /// Seed of the draws
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, hide_short_help = true)]
     pub seed: u64,
     /// Memory for sorted scores; while they are merged twice as much is in use
-    #[arg(long, value_name = "MIB", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, value_name = "MIB", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..=1 << 20), hide_short_help = true)]
     pub memory: u32,
     /// Folder for what does not fit [default: the system's folder for temporary files]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub scratch: Option<PathBuf>,
     /// Report in JSON, with the points of the curves and a histogram
     #[arg(long)]
@@ -256,7 +256,11 @@ fn frames_per_second(text: &str) -> Result<f64, String> {
 
 /// A protocol that judges folders.
 fn of_folders(text: &str) -> Result<Protocol, String> {
-    let protocol: Protocol = text.parse()?;
+    let of_folders = Protocol::ALL.into_iter().filter(|protocol| protocol.is_of_folders());
+    let protocol: Protocol = text.parse().map_err(|_: String| {
+        let names: Vec<&str> = of_folders.map(Protocol::name).collect();
+        format!("unknown protocol {text:?}: choose from {}", names.join(", "))
+    })?;
     match protocol.is_of_folders() {
         true => Ok(protocol),
         false => Err(format!("{text} needs sequences, see farout eval")),

@@ -28,6 +28,11 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     file::try_place(&args.output)?;
     let stop = Stop::new();
     signals::listen(&stop)?;
+    // With a plan there may be more shards than inputs.
+    if args.images.is_empty() && args.plan.is_none() {
+        let why = "--images: name a folder, a glob, an image or a video of normal driving";
+        return Err(ConfigError::Invalid(why.to_owned()).into());
+    }
     let mut inputs = collect::list(&args.images)?;
     if let Some(folder) = &args.labels.labels {
         collect::attach_labels(&mut inputs, folder)?;

@@ -22,7 +22,7 @@ pub(super) fn line(
 /// AUPRO.
 pub(super) fn pro(out: &mut impl Write, report: &ProReport) -> Result<()> {
     writeln!(out, "  {} anomalous regions in {} images", report.regions, report.images)?;
-    let limit = report.limit * 100.0;
+    let limit = (report.limit * 1e10).round() / 1e8;
     line(out, &format!("AUPRO up to FPR {limit} %"), Some(report.aupro), None)?;
     line(out, &format!("PRO at FPR {limit} %"), Some(report.pro_at_limit), None)
 }

@@ -53,6 +53,7 @@ pub fn gather_outliers(
         void: Vec::new(),
         held_out_share: 0.0,
         shard: Some(ShardNumber { number: 1, of: 1 }),
+        plan: None,
         classes: None,
         thumbnails: false,
         // The rows stay as they are; all that the bank's recipe wants of them is the means of the pictures.

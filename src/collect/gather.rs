@@ -12,7 +12,7 @@ use super::inputs::{Input, InputKind, Open};
 use super::labels::LabelMask;
 use super::outliers::Outliers;
 use super::part::{Built, Terms};
-use super::plan::{digest_of_names, listed, places_of};
+use super::plan::{Inputs, Planned, digest_of_names, listed, places_of};
 use super::progress::Progress;
 use super::rounding::Rounding;
 use super::sample::{Offer, PatchKey, Sampler};
@@ -44,8 +44,8 @@ pub(super) fn gather(
         None => config.shard.map(|shard| share_of(inputs, shard)),
     };
     let is_mine = |input: &Input| mine.as_ref().is_none_or(|names| names.contains(input.name.as_str()));
-    let (places, frames) = places(inputs, &is_mine, config, open, stop)?;
-    progress.begin(frames);
+    let (places, own) = places(inputs, &is_mine, config, open, stop)?;
+    progress.begin(own.frames);
     let (split, names) = match &config.plan {
         Some(plan) => (plan.split().clone(), plan.inputs().to_owned()),
         None => (
@@ -70,6 +70,7 @@ pub(super) fn gather(
         recipe: config.recipe.clone(),
         classes: config.classes,
         views: config.views.clone(),
+        planned: config.plan.as_ref().map(|plan| Planned { own, all: plan.of_all() }),
     };
     let record = BuildRecord {
         seed: config.seed,
@@ -151,21 +152,23 @@ fn share_of(inputs: &[Input], shard: ShardNumber) -> BTreeSet<&str> {
     names.into_iter().enumerate().filter(|(i, _)| shard.has(*i)).map(|(_, name)| name).collect()
 }
 
-/// The places of all frames, and how many of those that are mine will be looked at.
+/// The places of all frames, and what inputs are mine.
 fn places(
     inputs: &[Input],
     is_mine: &dyn Fn(&Input) -> bool,
     config: &BuildConfig,
     open: &mut Open,
     stop: &Stop,
-) -> Result<(Vec<Place>, u64), BuildError> {
-    let (mut places, mut total) = (Vec::new(), 0);
+) -> Result<(Vec<Place>, Inputs), BuildError> {
+    let (mut places, mut own) = (Vec::new(), Inputs::default());
     for input in inputs {
         let before = places.len();
         places.extend(places_of(&listed(input, open, stop)?, config.video_step));
-        total += if is_mine(input) { (places.len() - before) as u64 } else { 0 };
+        if is_mine(input) {
+            own.add(&input.name, (places.len() - before) as u64);
+        }
     }
-    Ok((places, total))
+    Ok((places, own))
 }
 
 /// One pass over all frames.

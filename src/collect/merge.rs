@@ -6,64 +6,15 @@ use std::path::{Path, PathBuf};
 use super::calibrate::HeldOut;
 use super::complete::Gathered;
 use super::digest::frame_digest;
-use super::error::BuildError;
+use super::merge_error::MergeError;
 use super::outliers::Outliers;
 use super::part::{Built, Part, Terms};
 use super::progress::Progress;
 use super::recipe::RecipeConfig;
 use super::sample::{Offer, PatchKey, Sampler};
-use crate::bank::{Bank, BankError, BuildRecord, ClassSource, DataType, OutlierRows, ShardNumber};
+use crate::bank::{Bank, BuildRecord, ClassSource, DataType, OutlierRows, ShardNumber};
 use crate::digest::{Digest, digest_of, hex, undigest};
 use crate::identity::ModelIdentity;
-
-/// Why files cannot be merged.
-#[derive(Debug, thiserror::Error)]
-pub enum MergeError {
-    /// One cannot be opened.
-    #[error(transparent)]
-    Bank(#[from] BankError),
-    /// One lacks its held-out frames, or was pruned.
-    #[error("{path} cannot be merged: {why}", path = path.display())]
-    NoPart {
-        /// The file.
-        path: PathBuf,
-        /// What it lacks and what to do.
-        why: String,
-    },
-    /// Two were built in different ways.
-    #[error("{first} and {second} do not fit together: {differences}; build all shards with the same program, model and options", first = first.display(), second = second.display())]
-    Different {
-        /// The file that came first.
-        first: PathBuf,
-        /// The one that does not fit it.
-        second: PathBuf,
-        /// What differs, values of the second file first.
-        differences: String,
-    },
-    /// The same shard twice.
-    #[error("{first} and {second} are both shard {shard} of the same inputs; give each shard once", first = first.display(), second = second.display())]
-    Twice {
-        /// One file.
-        first: PathBuf,
-        /// The other.
-        second: PathBuf,
-        /// Which shard.
-        shard: ShardNumber,
-    },
-    /// Not all shards were given.
-    #[error("shards {missing} of {of} are missing beside {beside}; give all, or build them with: farout bank build --shard I/{of}", beside = beside.display())]
-    Missing {
-        /// Their numbers.
-        missing: String,
-        /// How many there are in all.
-        of: u32,
-        /// A file of the same inputs that was given.
-        beside: PathBuf,
-    },
-    /// What came out is no bank.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-}
 
 /// What is the same in all files.
 #[derive(PartialEq)]
@@ -101,8 +52,12 @@ pub fn merge(
     config: &MergeConfig,
     progress: &mut dyn Progress,
 ) -> Result<Built, MergeError> {
-    let (gathered, given) = gathered(paths, config, progress)?;
+    let (mut gathered, given) = gathered(paths, config, progress)?;
     complete(&given)?;
+    // A bank that keeps its held-out frames is as of one run: that had no plan.
+    if let Some(why) = gathered.terms.planned.take().and_then(|planned| planned.fault()) {
+        return Err(MergeError::Unplanned { why });
+    }
     Ok(gathered.bank(config.threads, config.keep_held_out, progress)?)
 }
 
@@ -305,6 +260,15 @@ impl Joined {
                 });
             }
         }
+        // Without a plan nobody knows what a shard was built from.
+        self.terms.planned = match (self.terms.planned, part.terms.planned, self.inputs.is_empty()) {
+            (_, own, true) => own,
+            (Some(mut known), Some(own), false) if known.all == own.all => {
+                known.own.join(own.own);
+                Some(known)
+            }
+            _ => None,
+        };
         self.inputs.insert(part.terms.inputs);
         self.splits.insert(part.terms.split);
         part.frames.into_iter().for_each(|frame| self.held_out.add(frame));

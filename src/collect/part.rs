@@ -14,6 +14,7 @@ use safetensors::{Dtype, SafeTensorError};
 use serde::{Deserialize, Serialize};
 
 use super::held_frame::HeldFrame;
+use super::plan::Planned;
 use super::recipe::RecipeConfig;
 use super::seen::Seen;
 use super::uncertainty::Uncertainty;
@@ -54,6 +55,9 @@ pub(super) struct Terms {
     /// What the held-out frames were looked at through, beside the whole picture.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) views: ViewsConfig,
+    /// Of a shard by a plan: what it was built from, and what all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) planned: Option<Planned>,
 }
 
 /// The held-out frames and the terms of one file.

@@ -1,10 +1,12 @@
 //! What a shard must know of the inputs of all the others: made once, so that each machine needs its own inputs only.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::hash;
 use super::error::BuildError;
 use super::inputs::{Input, InputKind, Open, kind_by_ending, name_of};
 use super::split::{Place, Split, SplitKeys};
@@ -28,6 +30,58 @@ pub struct Listed {
     pub frames: Option<u64>,
 }
 
+/// What inputs there are, told so that it can be added up over shards: who adds the same has the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// Images and videos.
+    pub files: u64,
+    /// Frames that are looked at.
+    pub frames: u64,
+    /// Sum of hashes of the names: the upper and the lower half.
+    names: [u64; 2],
+}
+
+impl Inputs {
+    /// Adds an input of which so many frames are looked at.
+    pub(super) fn add(&mut self, name: &str, frames: u64) {
+        let hash = hash(&[b"planned input", name.as_bytes()]);
+        self.join(Inputs { files: 1, frames, names: [(hash >> 64) as u64, hash as u64] });
+    }
+
+    /// Adds other inputs.
+    pub(super) fn join(&mut self, other: Inputs) {
+        let whole = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
+        let sum = whole(self.names).wrapping_add(whole(other.names));
+        self.names = [(sum >> 64) as u64, sum as u64];
+        self.files += other.files;
+        self.frames += other.frames;
+    }
+}
+
+/// What a shard was built from, and what all shards of its plan together must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The shard's own inputs.
+    pub own: Inputs,
+    /// Those of the plan.
+    pub all: Inputs,
+}
+
+impl Planned {
+    /// What is wrong with shards that together have `own`.
+    pub(super) fn fault(&self) -> Option<String> {
+        let (own, all) = (self.own, self.all);
+        (own != all).then(|| {
+            format!(
+                "they were built from {} images and videos with {} frames, the plan has {} with {}; an input is missing, in \
+                 two shards, or not called as in the plan (a file is known by the name of its folder and its own)",
+                own.files, own.frames, all.files, all.frames
+            )
+        })
+    }
+}
+
 /// How the work on a bank is cut: which frames are held out, decided by all inputs together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,10 +91,8 @@ pub struct Plan {
     shards: u32,
     /// SHA-256 over the names of all inputs.
     inputs: String,
-    /// Number of inputs.
-    files: u64,
-    /// Frames that will be looked at.
-    frames: u64,
+    /// What inputs there are.
+    of: Inputs,
     video_step: u32,
     split: Split,
     /// The split in words.
@@ -86,9 +138,13 @@ pub enum PlanError {
 pub fn read_list(path: &Path) -> Result<Vec<Listed>, PlanError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| PlanError::Unreadable { path: path.to_owned(), source })?;
-    let mut listed = Vec::new();
+    let (mut listed, mut seen) = (Vec::new(), HashSet::new());
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        listed.push(of_line(line).map_err(|why| PlanError::Malformed {
+        let once = match seen.insert(line.trim_end()) {
+            true => of_line(line),
+            false => Err(format!("{line:?} stands there twice")),
+        };
+        listed.push(once.map_err(|why| PlanError::Malformed {
             path: path.to_owned(),
             at: format!(":{}", number + 1),
             why,
@@ -141,14 +197,18 @@ fn of_line(line: &str) -> Result<Listed, String> {
 impl Plan {
     /// Cuts the work on inputs with these names into `shards`; every `video_step`th frame of videos is taken.
     pub fn of(listed: &[Listed], shards: u32, keys: SplitKeys, video_step: u32) -> Plan {
-        let places: Vec<Place> = listed.iter().flat_map(|input| places_of(input, video_step)).collect();
+        let (mut places, mut of) = (Vec::<Place>::new(), Inputs::default());
+        for input in listed {
+            let before = places.len();
+            places.extend(places_of(input, video_step));
+            of.add(&input.name, (places.len() - before) as u64);
+        }
         let split = Split::new(keys, &places);
         Plan {
             format: FORMAT,
             shards: shards.max(1),
             inputs: digest_of_names(listed.iter().map(|input| input.name.as_str())),
-            files: listed.len() as u64,
-            frames: places.len() as u64,
+            of,
             video_step: video_step.max(1),
             held_out: split.describe(),
             split,
@@ -213,6 +273,11 @@ impl Plan {
         &self.split
     }
 
+    /// What inputs there are.
+    pub(super) fn of_all(&self) -> Inputs {
+        self.of
+    }
+
     /// SHA-256 over the names of all inputs.
     pub(super) fn inputs(&self) -> &str {
         &self.inputs
@@ -221,7 +286,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} inputs with {} frames in {} shards", self.files, self.frames, self.shards)?;
+        writeln!(f, "{} inputs with {} frames in {} shards", self.of.files, self.of.frames, self.shards)?;
         writeln!(f, "  held out     {}", self.held_out)
     }
 }
@@ -296,6 +361,7 @@ mod tests {
             ("x/b.png\t3", ":1: \"x/b.png\" is an image"),
             ("//\n", ":1: \"//\" names no file"),
             ("\n", "names no input"),
+            ("x/c.png\nx/c.png", ":2: \"x/c.png\" stands there twice"),
             ("c.png", "write whole paths"),
             ("./c.png", "write whole paths"),
             ("x/b.mp4\t9999999999", "more than a video has"),
@@ -313,7 +379,7 @@ mod tests {
             .collect();
         let keys = SplitKeys { seed: u64::MAX, share: 0.2, block: 300, guard: 30 };
         let plan = Plan::of(&listed, 4, keys, 10);
-        assert_eq!((plan.files, plan.frames), (41, 43), "every tenth frame of the video");
+        assert_eq!((plan.of.files, plan.of.frames), (41, 43), "every tenth frame of the video");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("plan.json");
         plan.write(&path).unwrap();

@@ -108,6 +108,17 @@ pub fn explain(request: &Request, progress: impl Fn(usize, usize)) -> Result<Exp
         };
         let truth = request.values.apply(&mask).map_err(|e| format!("{}: {e}", pair.truth.display()))?;
         let differs = (image.width, image.height) != (mask.width, mask.height);
+        if !mask.fits((image.width, image.height)) {
+            return Err(format!(
+                "{} is {}x{}, its truth {} is {}x{}, which is another shape",
+                pair.scores.display(),
+                image.width,
+                image.height,
+                pair.truth.display(),
+                mask.width,
+                mask.height
+            ));
+        }
         let case = Case { scores, width: image.width, height: image.height, mask };
         let counted = CONVENTIONS.iter().map(|convention| {
             let (scores, labels) = (convention.pixels)(&case, &request.values);

@@ -127,6 +127,14 @@ pub enum FoldersError {
 pub struct FoldersReport {
     /// The protocol.
     pub protocol: Protocol,
+    /// Version of farout.
+    pub farout: String,
+    /// The threshold given, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// What of the masks is an instance, by the protocol `instances`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances_by: Option<InstancesBy>,
     /// Score maps judged.
     pub files: usize,
     /// What the values of the masks meant.
@@ -167,6 +175,9 @@ impl FoldersReport {
     pub(super) fn new(request: &Request, files: usize) -> FoldersReport {
         FoldersReport {
             protocol: request.protocol,
+            farout: env!("CARGO_PKG_VERSION").to_owned(),
+            threshold: request.threshold,
+            instances_by: (request.protocol == Protocol::Instances).then_some(request.instances),
             files,
             values: request.values.clone(),
             pixels: Share::default(),
@@ -232,14 +243,31 @@ pub(super) fn one_class(request: &Request, pixels: Share, files: usize) -> Folde
     FoldersError::OneClass { truth, anomaly, normal, files }
 }
 
-/// The scores of a pair; of a frame before the first map, the lowest of its own map everywhere.
+/// The lowest of all scores that are numbers.
+pub(super) fn lowest(pairs: &[Shown]) -> Result<f64, FoldersError> {
+    let of = |shown: &Shown| {
+        let image = maps::read(&shown.pair.scores).map_err(|e| e.to_string())?;
+        Ok(match image.scores {
+            Scores::F32(scores) => f64::from(scores.into_iter().fold(f32::INFINITY, f32::min)),
+            Scores::F64(scores) => scores.into_iter().fold(f64::INFINITY, f64::min),
+        })
+    };
+    let found: Result<Vec<f64>, String> = pairs.par_iter().map(of).collect();
+    let found = found.map_err(|fault| FoldersError::Faults { faults: vec![fault] })?;
+    Ok(found.into_iter().fold(f64::INFINITY, f64::min))
+}
+
+/// The scores of a pair; of a frame before the first map, the lowest of all.
 pub(super) fn scores_of(
     shown: &Shown,
     (width, height): (usize, usize),
     same_size: bool,
 ) -> Result<ScoreImage, String> {
-    let path = shown.scores.as_ref().unwrap_or(&shown.pair.scores);
-    let mut image = maps::read(path).map_err(|e| e.to_string())?;
+    let Some(path) = &shown.scores else {
+        let scores = Scores::F32(vec![shown.lowest as f32; width * height]);
+        return Ok(ScoreImage { width, height, scores });
+    };
+    let image = maps::read(path).map_err(|e| e.to_string())?;
     if same_size && (image.width, image.height) != (width, height) {
         return Err(format!(
             "{} is {}x{}, its truth {} is {width}x{height}; bring the scores to the size of the truth",
@@ -248,18 +276,6 @@ pub(super) fn scores_of(
             image.height,
             shown.pair.truth.display(),
         ));
-    }
-    if shown.scores.is_none() {
-        match &mut image.scores {
-            Scores::F32(scores) => {
-                let lowest = scores.iter().copied().fold(f32::INFINITY, f32::min);
-                scores.fill(lowest);
-            }
-            Scores::F64(scores) => {
-                let lowest = scores.iter().copied().fold(f64::INFINITY, f64::min);
-                scores.fill(lowest);
-            }
-        }
     }
     Ok(image)
 }

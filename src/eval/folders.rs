@@ -3,8 +3,8 @@
 use half::f16;
 
 use super::folder::{
-    FoldersError, FoldersReport, PooledReport, Request, any_wide, in_order, located, one_class, scores_of,
-    widened,
+    FoldersError, FoldersReport, PooledReport, Request, any_wide, in_order, located, lowest, one_class,
+    scores_of, widened,
 };
 use super::maps::{self, ScoreImage, Scores};
 use super::metrics::smiyc::{self, Track};
@@ -34,7 +34,14 @@ pub fn judge(request: &Request, progress: impl Fn(usize, usize)) -> Result<Folde
     }
     let pairs = maps::pairs(&request.scores, &request.truth)?;
     let (pairs, streaming) = match &request.streaming {
-        Some(streaming) => streaming.shown(&pairs).map(|(shown, report)| (shown, Some(report)))?,
+        Some(streaming) => {
+            let (mut shown, report) = streaming.shown(&pairs)?;
+            if report.before_first > 0 {
+                let lowest = lowest(&shown)?;
+                shown.iter_mut().for_each(|one| one.lowest = lowest);
+            }
+            (shown, Some(report))
+        }
         None => (pairs.into_iter().map(Shown::from).collect(), None),
     };
     let mut report = FoldersReport { streaming, ..FoldersReport::new(request, pairs.len()) };

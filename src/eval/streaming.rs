@@ -62,11 +62,13 @@ pub struct Shown {
     pub pair: Pair,
     /// The map that has left by then; `None` before the first.
     pub scores: Option<PathBuf>,
+    /// What all pixels score before the first.
+    pub lowest: f64,
 }
 
 impl From<Pair> for Shown {
     fn from(pair: Pair) -> Shown {
-        Shown { scores: Some(pair.scores.clone()), pair }
+        Shown { scores: Some(pair.scores.clone()), pair, lowest: 0.0 }
     }
 }
 
@@ -93,7 +95,7 @@ impl Streaming {
             sequences.entry(folder).or_default().push(number);
         }
         let mut shown: Vec<Shown> =
-            pairs.iter().map(|pair| Shown { pair: pair.clone(), scores: None }).collect();
+            pairs.iter().map(|pair| Shown { pair: pair.clone(), scores: None, lowest: 0.0 }).collect();
         let (mut used, mut before_first, mut age, period) = (0, 0, 0.0, 1e3 / self.fps);
         for frames in sequences.values_mut() {
             frames.sort_by(|a, b| crate::collect::natural(&pairs[*a].name, &pairs[*b].name));
@@ -113,6 +115,15 @@ impl Streaming {
             }
         }
         let with_map = pairs.len() - before_first;
+        if with_map == 0 {
+            return Err(LatencyError {
+                path: PathBuf::from("--latency"),
+                why: format!(
+                    "no map leaves before its sequence of frames ends, at {} frames per second",
+                    self.fps
+                ),
+            });
+        }
         let report = StreamingReport {
             how: self.clone(),
             sequences: sequences.len(),

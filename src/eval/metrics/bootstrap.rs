@@ -135,7 +135,9 @@ impl Drawn {
     /// Intervals around `exact`.
     pub fn intervals(&self, exact: &Detection) -> Option<Intervals> {
         let [ap, auroc, fpr95_first, fpr95_closest, best_f1] =
-            laid_around(&self.numbers, &self.centre, &headline(exact), &self.settings);
+            laid_around(&self.numbers, &self.centre, &headline(exact), &self.settings)
+                // All are rates; deviations laid around another number may lead beyond them.
+                .map(|Interval { low, high }| Interval { low: low.max(0.0), high: high.min(1.0) });
         let method = "images drawn with replacement; a sketch of each image (false positives within 1 %) \
                       stands for its scores, deviations are laid around the exact number"
             .to_owned();
