@@ -256,11 +256,11 @@ fn frames_per_second(text: &str) -> Result<f64, String> {
 
 /// A protocol that judges folders.
 fn of_folders(text: &str) -> Result<Protocol, String> {
-    let of_folders = Protocol::ALL.into_iter().filter(|protocol| protocol.is_of_folders());
-    let protocol: Protocol = text.parse().map_err(|_: String| {
+    let Ok(protocol) = text.parse::<Protocol>() else {
+        let of_folders = Protocol::ALL.into_iter().filter(|protocol| protocol.is_of_folders());
         let names: Vec<&str> = of_folders.map(Protocol::name).collect();
-        format!("unknown protocol {text:?}: choose from {}", names.join(", "))
-    })?;
+        return Err(format!("unknown protocol {text:?}: choose from {}", names.join(", ")));
+    };
     match protocol.is_of_folders() {
         true => Ok(protocol),
         false => Err(format!("{text} needs sequences, see farout eval")),
