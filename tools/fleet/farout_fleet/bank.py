@@ -157,7 +157,7 @@ def counted(images: list[storage.Stored], args, engine: Engine) -> list[int | No
         if ended.failed:
             raise PieceFailed(f"{len(ended.failed)} of {len(keys)} videos cannot be counted; what they said stands above")
         for number, address in keys.values():
-            frames[number] = json.loads(storage.read(address))["frames"]
+            frames[number] = json.loads(storage.read(address))["of"]["frames"]
     return frames
 
 

@@ -1,6 +1,6 @@
 //! farout's metrics for Python: NumPy arrays in, dictionaries out.
 
-use farout::eval::metrics::smiyc::{self, Track};
+use farout::eval::metrics::smiyc::{Judge, Track};
 use farout::eval::metrics::{BootstrapSettings, Counts, Limits, Pooled, Pro, ProImage};
 use farout::eval::truth::{ANOMALY, NORMAL, Truth, VOID};
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods as _};
@@ -164,7 +164,7 @@ fn smiyc<'py>(
         "obstacle" => Track::Obstacle,
         other => return Err(PyValueError::new_err(format!("track is {other:?}; give anomaly or obstacle"))),
     };
-    let mut judge = smiyc::Judge::new(track, Limits::default());
+    let mut judge = Judge::new(track, Limits::default());
     each(scores, truth, |image| {
         let (height, width) = image.sides(image.shape())?;
         let (true_height, true_width) = image.sides(image.truth.shape())?;

@@ -87,7 +87,7 @@ def test_wrong_arrays_are_named():
         farout_metrics.regions([good], [truth], fpr_limit=0)
     with pytest.raises(ValueError, match=r"not \(height, width\)"):
         farout_metrics.regions([good.ravel()], [truth.ravel()])
-    with pytest.raises(ValueError, match="track is 'road'"):
+    with pytest.raises(ValueError, match='track is "road"'):
         farout_metrics.smiyc([good], [truth], track="road")
 
 
