@@ -29,7 +29,7 @@ const EVENTS: &str = "
 const DECODED: &str =
     "return (document.querySelector('.stream video')?.getVideoPlaybackQuality().totalVideoFrames ?? 0)";
 
-/// With few pictures a second less than one lies ahead of the shown one: playing has to begin without it.
+/// A camera of few pictures a second: hardly one lies ahead of the shown one.
 #[test]
 fn a_slow_camera_plays() {
     if !browser::is_there() {

@@ -18,6 +18,7 @@ use super::truth::{Share, ValueMap};
 
 /// Faults told at once.
 const MOST_FAULTS: usize = 8;
+
 /// What is to be judged, and how.
 #[derive(Debug, Clone)]
 pub struct Request {

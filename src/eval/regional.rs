@@ -12,7 +12,7 @@ use super::metrics::instances::{InstanceImage, judge as judge_instances};
 use super::metrics::{Components, CountError, Counts, Pimo, Pooled, PooledError, Pro, ProImage, Score};
 use super::protocol::Protocol;
 use super::streaming::Shown;
-use super::truth::{ANOMALY, Truth, VOID, ValueMap};
+use super::truth::{ANOMALY, Share, Truth, VOID, ValueMap};
 use crate::collect::{LabelMask, label_stems};
 
 /// What the name of a mask of instances may have at its end.
@@ -98,7 +98,6 @@ fn by_instances(
     progress: impl Fn(usize, usize),
 ) -> Result<(), FoldersError> {
     let threshold = request.threshold.ok_or(FoldersError::NoThreshold)?;
-    let mut images = Vec::new();
     let match_one = |shown: &Shown| {
         let (truth, numbers) = true_instances(&shown.pair.truth, &request.values, request.instances)?;
         let scores: Vec<f64> = match scores_of(shown, (truth.width, truth.height), true)?.scores {
@@ -110,6 +109,18 @@ fn by_instances(
         Counts::of(&scores, &truth.labels).map_err(|e| located(shown.place(), truth.width, &e))?;
         Ok((InstanceImage::of_scores(&scores, threshold, &numbers, &void, truth.width), truth.share()))
     };
+    instances_of(request, pairs, match_one, report, progress)
+}
+
+/// Judges the instances that `match_one` finds for each of `pairs`.
+fn instances_of<P: Sync>(
+    request: &Request,
+    pairs: &[P],
+    match_one: impl Fn(&P) -> Result<(InstanceImage, Share), String> + Sync,
+    report: &mut FoldersReport,
+    progress: impl Fn(usize, usize),
+) -> Result<(), FoldersError> {
+    let mut images = Vec::new();
     in_order(pairs, match_one, progress, |_, (image, share)| {
         report.pixels += share;
         images.push(image);
@@ -175,7 +186,6 @@ pub fn judge_predicted(
         );
     }
     let mut report = FoldersReport::new(request, pairs.len());
-    let mut images = Vec::new();
     let match_one = |(_, list, mask): &(String, PathBuf, PathBuf)| {
         let (truth, numbers) = true_instances(mask, &request.values, request.instances)?;
         let void: Vec<bool> = truth.labels.iter().map(|label| *label == VOID).collect();
@@ -198,13 +208,7 @@ pub fn judge_predicted(
         }
         Ok((image, truth.share()))
     };
-    in_order(&pairs, match_one, progress, |_, (image, share)| {
-        report.pixels += share;
-        images.push(image);
-        Ok(())
-    })?;
-    report.instances =
-        Some(judge_instances(&images).ok_or_else(|| one_class(request, report.pixels, pairs.len()))?);
+    instances_of(request, &pairs, match_one, &mut report, progress)?;
     Ok(report)
 }
 

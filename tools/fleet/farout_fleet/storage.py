@@ -7,6 +7,7 @@ import hashlib
 import os
 import posixpath
 import re
+import tempfile
 import time
 import uuid
 
@@ -182,18 +183,10 @@ def store(local: str, address: str) -> None:
 
 def write(data: bytes, address: str) -> None:
     """As [`store`], of bytes."""
-    fs, path = _open(address)
-    try:
-        if is_remote(address):
-            fs.pipe_file(path, data)
-            return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        half = f"{path}.{uuid.uuid4().hex}.part"
-        with open(half, "wb") as out:
-            out.write(data)
-        os.replace(half, path)
-    except (OSError, PermissionError) as why:
-        raise StorageError(f"cannot write {address}: {why}") from why
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        store(file.name, address)
 
 
 def read(address: str) -> bytes:
