@@ -3,7 +3,7 @@
 
 use crate::support::api::Api;
 use crate::support::browser::{self, Browser};
-use crate::support::driven::{again, driven, driven_at};
+use crate::support::driven::{CONFIG, again, driven, driven_at};
 use crate::support::players::free_port;
 use crate::support::skipped::skipped;
 
@@ -44,6 +44,35 @@ fn a_slow_camera_plays() {
     browser.until("pictures", &format!("{DECODED} >= 4"));
     let before = browser.script(shown).as_f64().unwrap();
     browser.until("that it goes on", &format!("{shown} >= {}", before + 3.0));
+}
+
+/// A picture of another size has another head, and its multiplexer begins anew: the time goes on all the same.
+#[test]
+fn another_size_plays_on() {
+    if !browser::is_there() {
+        skipped("another size in a browser", "it needs chromium and chromedriver");
+        return;
+    }
+    let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
+    let daemon = driven(folder.path(), http, "");
+    let browser = Browser::start((800, 600));
+    browser.open(&format!("http://127.0.0.1:{http}/"));
+    let begin =
+        "const b = document.querySelector('.stream video')?.buffered; return b?.length ? b.start(0) : -1";
+    browser.until("pictures", &format!("{DECODED} >= 30"));
+    let begun = browser.script(begin).as_f64().unwrap();
+    let config = folder.path().join(CONFIG);
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\nwidth = 320\nheight = 180\n")).unwrap();
+    daemon.signal(libc::SIGHUP);
+    browser.until("the other size", "return document.querySelector('.stream video').videoWidth === 320");
+    let before = browser.script(DECODED).as_u64().unwrap();
+    browser.until("more pictures", &format!("{DECODED} >= {}", before + 40));
+    let now = browser.script(begin).as_f64().unwrap();
+    assert!(now >= begun, "its time went back: from {begun} to {now} s");
+    // It was not fetched again: the count would be of the new connection alone.
+    let all = browser.script(DECODED).as_u64().unwrap();
+    assert!(all >= 70, "{all}");
 }
 
 #[test]

@@ -59,6 +59,7 @@ mod fuzz_wire;
 mod gpu_check;
 mod heads;
 mod integers;
+mod key_pictures;
 mod learn;
 mod learn_more;
 mod loading;

@@ -13,6 +13,7 @@ use super::capture_times::CaptureTimes;
 use super::config::OutputConfig;
 use super::encoder::Encoder;
 use super::fan_out::FanOut;
+use super::h264;
 use super::outlet::{AccessUnit, bus_error, waiting};
 use super::picture::{Picture, Pixels};
 use crate::frame::{Frame, PixelFormat};
@@ -268,8 +269,12 @@ fn watch_sink(sink: &gst_app::AppSink, shared: &Arc<FanOut>, times: CaptureTimes
                     None => time,
                 };
                 let (pts, dts) = (running(buffer.pts()), running(buffer.dts()));
-                let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+                // The parser's flag also marks pictures with which decoding cannot start.
+                let key = buffer.map_readable().is_ok_and(|bytes| h264::starts_decoding(&bytes));
                 let own = buffer.make_mut();
+                if !key {
+                    own.set_flags(gst::BufferFlags::DELTA_UNIT);
+                }
                 own.set_pts(pts);
                 own.set_dts(dts.or(pts));
                 on_unit.distribute(&AccessUnit { buffer: times.write(buffer), caps, key });

@@ -19,6 +19,8 @@ mod fan_out;
 mod feed;
 pub mod folder;
 #[cfg(feature = "media")]
+mod h264;
+#[cfg(feature = "media")]
 mod http;
 #[cfg(feature = "media")]
 mod mp4;

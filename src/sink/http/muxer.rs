@@ -1,6 +1,7 @@
 //! Encoded pictures in a container, multiplexed once for all readers, and only while there are any.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -11,6 +12,7 @@ use super::fragments;
 use super::transport_stream::{self, bytes};
 use crate::sink::SinkError;
 use crate::sink::feed::Feeds;
+use crate::sink::h264;
 use crate::sink::outlet::{AccessUnit, bus_error};
 
 /// How a stream is packed.
@@ -58,6 +60,8 @@ pub(in crate::sink) struct Muxer {
     stream: Broadcast,
     /// While somebody reads.
     running: Option<Running>,
+    /// The time of the first picture since somebody reads: the readers' time 0.
+    origin: Option<gst::ClockTime>,
 }
 
 /// The pipeline that multiplexes.
@@ -75,8 +79,8 @@ impl Muxer {
     /// # Errors
     /// If an element is missing.
     pub(in crate::sink) fn new(container: Container, stream: Broadcast) -> Result<Muxer, SinkError> {
-        drop(Running::start(container, &stream)?);
-        Ok(Muxer { container, stream, running: None })
+        drop(Running::start(container, &stream, Duration::ZERO)?);
+        Ok(Muxer { container, stream, running: None, origin: None })
     }
 
     /// Multiplexes one picture, if anybody reads.
@@ -86,21 +90,29 @@ impl Muxer {
     pub(in crate::sink) fn take(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
         if self.stream.viewers() == 0 {
             // After a pause it starts with a key picture again.
-            self.running = None;
+            (self.running, self.origin) = (None, None);
             return Ok(());
         }
-        // The head of an MP4 file holds the parameter sets: with others it begins anew.
+        // The head of an MP4 file holds the parameter sets: with others it begins anew, and goes on in time.
         if self.container == Container::Fragments && unit.key {
-            let sets = fragments::parameter_sets(unit);
+            let sets =
+                unit.buffer.map_readable().map(|bytes| h264::parameter_sets(&bytes)).unwrap_or_default();
             match &mut self.running {
                 Some(running) if running.sets.is_empty() => running.sets = sets,
-                Some(running) if running.sets != sets => self.running = None,
+                Some(running) if running.sets != sets => {
+                    tracing::debug!("the MP4 stream gets a new head: its parameter sets are other ones");
+                    self.running = None;
+                }
                 _ => {}
             }
         }
         let running = match &mut self.running {
             Some(running) => running,
-            none => none.insert(Running::start(self.container, &self.stream)?),
+            none => {
+                let now = unit.buffer.pts().unwrap_or_default();
+                let begin = now.saturating_sub(*self.origin.get_or_insert(now));
+                none.insert(Running::start(self.container, &self.stream, begin.into())?)
+            }
         };
         running.feeds.offer(unit);
         match bus_error(&running.bus) {
@@ -111,7 +123,8 @@ impl Muxer {
 }
 
 impl Running {
-    fn start(container: Container, stream: &Broadcast) -> Result<Running, SinkError> {
+    /// `begin`: where its first picture lies in the readers' time.
+    fn start(container: Container, stream: &Broadcast, begin: Duration) -> Result<Running, SinkError> {
         let failed = |why: String| SinkError::Stage { stage: container.name(), why };
         let plugins = match container {
             Container::TransportStream => "bad",
@@ -147,7 +160,7 @@ impl Running {
         let mut cut: Box<dyn FnMut(&gst::SampleRef) + Send> = match container {
             Container::TransportStream => Box::new(move |sample| transport_stream::hand_out(sample, &out)),
             Container::Fragments | Container::Pictures => {
-                let mut cutter = fragments::Cutter::default();
+                let mut cutter = fragments::Cutter::new(begin);
                 Box::new(move |sample| cutter.hand_out(&bytes(sample), &out))
             }
         };

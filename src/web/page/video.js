@@ -8,6 +8,8 @@ const LATE = 1.0;        // further behind, it jumps
 const KEEP = 8;          // seconds that stay behind the shown picture
 const PAUSE = 1000;      // milliseconds before it is tried again
 const SILENT = 10000;    // milliseconds without a byte after which the connection is given up
+const STILL = 5000;      // milliseconds that the shown picture may stand while others come:
+const MANY = 10;         // more than so many times
 
 // `?still` in the address asks for single pictures, to save a slow network or machine.
 export const canPlay = () => Boolean(Source) && !new URLSearchParams(location.search).has('still');
@@ -85,7 +87,7 @@ export class Player {
     try {
       this.video.src = address;
       await new Promise((done) => media.addEventListener('sourceopen', done, { once: true }));
-      const answer = await fetch(plain(this.url), { signal: this.abort.signal });
+      const answer = await this.within(SILENT, fetch(plain(this.url), { signal: this.abort.signal }));
       if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
       await this.feed(media, answer.body.getReader());
     } finally {
@@ -96,31 +98,35 @@ export class Player {
     }
   }
 
+  // What comes over the connection, which is given up if that takes longer.
+  async within(milliseconds, coming) {
+    const { abort } = this;
+    const timer = setTimeout(() => abort.abort(new Error('nothing comes')), milliseconds);
+    try {
+      return await coming;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   async feed(media, reader) {
     const boxes = new Boxes();
     let buffer = null;
     let head = [];
     let part = [];
     let broken = false;
+    [this.end, this.shown] = [0, NaN];
     const append = async (bytes) => {
       const done = new Promise((ok) => buffer.addEventListener('updateend', ok, { once: true }));
       buffer.appendBuffer(bytes);
       await done;
       if (broken) throw new Error('the browser cannot decode it');
     };
-    const next = async () => {
-      const { abort } = this;
-      const timer = setTimeout(() => abort.abort(new Error('nothing comes')), SILENT);
-      try {
-        return await reader.read();
-      } finally {
-        clearTimeout(timer);
-      }
-    };
     for (;;) {
-      const { value, done } = await next();
+      const { value, done } = await this.within(SILENT, reader.read());
       if (done || this.stopped) return;
       const ready = [];
+      let pictures = false;
       for (const { kind, bytes } of boxes.add(value)) {
         if (kind === 'ftyp') { head = [bytes]; continue; }
         if (kind === 'moov') {
@@ -140,11 +146,11 @@ export class Player {
           continue;
         }
         part.push(bytes);
-        if (kind === 'mdat') ready.push(join(part.splice(0)));
+        if (kind === 'mdat') { ready.push(join(part.splice(0))); pictures = true; }
       }
       if (!buffer || !ready.length) continue;
       await append(join(ready));
-      await this.follow(buffer);
+      if (pictures) await this.follow(buffer);
     }
   }
 
@@ -154,6 +160,13 @@ export class Player {
     const ranges = video.buffered;
     if (!ranges.length) return;
     const [begin, end] = [ranges.start(ranges.length - 1), ranges.end(ranges.length - 1)];
+    // Pictures that come must lead on, and the shown one must move: else nothing more would be seen, without an error.
+    if (end <= this.end) throw new Error('its time went back');
+    this.end = end;
+    const now = performance.now();
+    if (video.currentTime !== this.shown || video.paused || document.hidden) [this.shown, this.moved, this.came] = [video.currentTime, now, 0];
+    this.came += 1;
+    if (now - this.moved > STILL && this.came > MANY) throw new Error('the picture stands still');
     const behind = end - video.currentTime;
     if (video.currentTime < begin || behind > LATE || behind < 0) {
       video.currentTime = Math.max(begin, end - AHEAD / 2);
