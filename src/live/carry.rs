@@ -7,7 +7,7 @@ use crate::grid::PixelScores;
 use crate::motion::Reduced;
 use crate::region::{Rect, Region};
 
-/// So many pictures are remembered: more than come while a frame is judged, at 60 a second for two seconds.
+/// So many pictures are remembered at most: more than come while a frame is judged, at 60 a second for two seconds.
 const REMEMBERED: usize = 128;
 
 /// Remembers what pictures looked like, small, and finds where the parts of an older one are now.
@@ -15,6 +15,8 @@ const REMEMBERED: usize = 128;
 pub(super) struct Carrier {
     seen: VecDeque<(FrameId, Reduced)>,
     spare: Vec<Reduced>,
+    /// What a picture is made small in: that takes more room than the small one.
+    work: Reduced,
     /// The frame whose findings were carried last, and where its regions were.
     last: Option<(FrameId, Vec<(i32, i32)>)>,
 }
@@ -25,11 +27,26 @@ pub(super) type Moved = (i32, i32);
 impl Carrier {
     /// Remembers the picture of a frame.
     pub(super) fn see(&mut self, frame: FrameId, luma: &[u8], width: usize, height: usize) {
+        self.work.take(luma, width, height);
+        if self.seen.back().is_some_and(|(_, last)| !last.fits(&self.work)) {
+            // Nothing can be followed from a picture of another size, and its memory is of that size.
+            self.seen.clear();
+            self.spare.clear();
+        }
         let mut reduced = self.spare.pop().unwrap_or_default();
-        reduced.take(luma, width, height);
+        reduced.copy(&self.work);
         self.seen.push_back((frame, reduced));
         if self.seen.len() > REMEMBERED {
             self.spare.extend(self.seen.pop_front().map(|(_, reduced)| reduced));
+        }
+    }
+
+    /// Forgets the pictures before `frame`: verdicts come in order, so nothing will be asked of them.
+    fn forget_before(&mut self, frame: FrameId) {
+        if let Some(at) = self.seen.iter().position(|(id, _)| *id == frame) {
+            self.spare.extend(self.seen.drain(..at).map(|(_, reduced)| reduced));
+            // As many as were remembered at once just now will do.
+            self.spare.truncate(self.seen.len() + 1);
         }
     }
 
@@ -41,8 +58,9 @@ impl Carrier {
             Some((of, known)) if of == frame && known.len() == regions.len() => Some(known),
             _ => None,
         };
+        self.forget_before(frame);
         let Some((_, now)) = self.seen.back() else { return none };
-        let Some((_, then)) = self.seen.iter().find(|(id, _)| *id == frame) else { return none };
+        let Some((_, then)) = self.seen.front().filter(|(id, _)| *id == frame) else { return none };
         if !then.fits(now) {
             return none;
         }
@@ -163,10 +181,12 @@ mod tests {
                 assert!((dx - want_x).abs() <= 2 && (dy - want_y).abs() <= 2, "{n}: {dx} {dy}");
             }
         }
-        // A verdict on a later picture.
+        // A verdict on a later picture: those before it are forgotten.
         let (dx, dy) = carrier.moved(8, &[region(148, 136)])[0];
         assert!((dx - 18).abs() <= 2 && (dy - 6).abs() <= 2, "{dx} {dy}");
         assert_eq!(carrier.moved(99, &[region(148, 136)]), [(0, 0)], "a frame that nobody saw");
+        assert_eq!((carrier.seen.len(), carrier.seen[0].0), (4, 8));
+        assert!(carrier.spare.len() <= 5, "{}", carrier.spare.len());
         let small = picture(0, (0, 0))[..320 * 180].to_vec();
         carrier.see(12, &small, 320, 180);
         assert_eq!(carrier.moved(8, &[region(148, 136)]), [(0, 0)], "a picture of another size");
