@@ -56,8 +56,9 @@ fn in_every_codec_and_container() {
         ("-c:v mjpeg -q:v 2 -pix_fmt yuvj420p", &["avi", "mov", "mkv"]),
         ("-c:v libvpx -pix_fmt yuv420p", &["webm"]),
     ] {
-        for ending in endings {
-            for said in SAID {
+        for (number, ending) in endings.iter().enumerate() {
+            // The first container has every way in which colours are said; the others the first that differ.
+            for said in if number == 0 { &SAID[..] } else { &SAID[1..4] } {
                 // MPEG-4 and Motion JPEG have no words for it, MPEG-2 none for the range.
                 if (encoder.contains("mpeg") || encoder.contains("libvpx -")) && said.contains("pc") {
                     continue;

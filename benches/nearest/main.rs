@@ -149,7 +149,9 @@ impl<'a> Bench<'a> {
         let absent = |name: &str| (name.to_owned(), "absent: no Python environment".to_owned());
         let versions = match &peers {
             Some(peers) => peers.versions.clone(),
-            None => ["faiss", "torch", "numpy", "sklearn"].map(absent).into(),
+            None => {
+                ["faiss", "faiss-blocks", "faiss-panorama", "torch", "numpy", "sklearn"].map(absent).into()
+            }
         };
         let report = Report {
             machine: machine(),

@@ -50,7 +50,8 @@ class Alone:
         viewer = Viewer(self.farout.url())
         wait("viewer's picture", 15, viewer.watches)
         viewer.end()
-        time.sleep(10)
+        # What is remembered of the last events and pictures fills up within the first minute.
+        time.sleep(60)
         self.begun, self.first = time.monotonic(), self.farout.footprint()
 
     def end(self):

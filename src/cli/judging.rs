@@ -169,8 +169,12 @@ pub struct CompareArgs {
 /// `farout metrics`
 #[derive(Debug, Clone, Args)]
 pub struct MetricsArgs {
-    /// Folder of score maps: .npy (f16, f32, f64), 16-bit grey PNG or .safetensors; higher is more anomalous
-    #[arg(long, value_name = "DIR")]
+    /// Folder of score maps, or a file of all of them; higher is more anomalous
+    ///
+    /// A folder: one file per picture, of the mask's stem: .npy or .npz (f16, f32, f64), TIFF, HDF5, 16-bit grey PNG or
+    /// .safetensors. A file: .npz or HDF5, whose arrays are called as the masks; or a stack in .npy, whose maps come in the order of
+    /// the masks' paths as text.
+    #[arg(long, value_name = "PATH")]
     pub scores: PathBuf,
     /// Folder of truth masks with the stems of the maps (or stem + _labels_semantic, _labelIds ...)
     #[arg(long, value_name = "DIR")]

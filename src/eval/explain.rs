@@ -111,7 +111,7 @@ pub fn explain(request: &Request, progress: impl Fn(usize, usize)) -> Result<Exp
         if !mask.fits((image.width, image.height)) {
             return Err(format!(
                 "{} is {}x{}, its truth {} is {}x{}, which is another shape",
-                pair.scores.display(),
+                pair.scores,
                 image.width,
                 image.height,
                 pair.truth.display(),
@@ -122,7 +122,7 @@ pub fn explain(request: &Request, progress: impl Fn(usize, usize)) -> Result<Exp
         let case = Case { scores, width: image.width, height: image.height, mask };
         let counted = CONVENTIONS.iter().map(|convention| {
             let (scores, labels) = (convention.pixels)(&case, &request.values);
-            Counts::of(&scores, &labels).map_err(|e| format!("{}: {e}", pair.scores.display()))
+            Counts::of(&scores, &labels).map_err(|e| format!("{}: {e}", pair.scores))
         });
         Ok((counted.collect::<Result<Vec<Counts>, String>>()?, truth.share(), differs, wide))
     };

@@ -1,11 +1,11 @@
 //! What is judged of two folders, and how: the request, the report, what may be wrong, and reading pair by pair.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{self, PairError, ScoreImage, Scores};
+use super::maps::{self, PairError, Place, ScoreImage, Scores};
 use super::metrics::instances::InstanceReport;
 use super::metrics::smiyc::{SmiycError, SmiycReport};
 use super::metrics::{
@@ -22,7 +22,7 @@ const MOST_FAULTS: usize = 8;
 /// What is to be judged, and how.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Folder of score maps.
+    /// Folder of score maps, or a file of several.
     pub scores: PathBuf,
     /// Folder of truth masks.
     pub truth: PathBuf,
@@ -264,15 +264,14 @@ pub(super) fn scores_of(
     (width, height): (usize, usize),
     same_size: bool,
 ) -> Result<ScoreImage, String> {
-    let Some(path) = &shown.scores else {
+    let Some(place) = &shown.scores else {
         let scores = Scores::F32(vec![shown.lowest as f32; width * height]);
         return Ok(ScoreImage { width, height, scores });
     };
-    let image = maps::read(path).map_err(|e| e.to_string())?;
+    let image = maps::read(place).map_err(|e| e.to_string())?;
     if same_size && (image.width, image.height) != (width, height) {
         return Err(format!(
-            "{} is {}x{}, its truth {} is {width}x{height}; bring the scores to the size of the truth",
-            path.display(),
+            "{place} is {}x{}, its truth {} is {width}x{height}; bring the scores to the size of the truth",
             image.width,
             image.height,
             shown.pair.truth.display(),
@@ -291,8 +290,7 @@ pub(super) fn widened(scores: Scores, wide: bool) -> Scores {
 
 /// Whether any map has scores of 64 bits: then all are judged as such, so that ties stay ties.
 pub(super) fn any_wide(pairs: &[Shown]) -> Result<bool, FoldersError> {
-    let paths: Vec<&PathBuf> = pairs.iter().map(|shown| &shown.pair.scores).collect();
-    let inspected: Vec<_> = paths.par_iter().map(|path| maps::inspect(path)).collect();
+    let inspected: Vec<_> = pairs.par_iter().map(|shown| maps::inspect(&shown.pair.scores)).collect();
     let (mut wide, mut faults) = (false, Vec::new());
     for info in inspected {
         match info {
@@ -309,14 +307,13 @@ pub(super) fn any_wide(pairs: &[Shown]) -> Result<bool, FoldersError> {
 }
 
 /// The fault of a score with the place of its pixel.
-pub(super) fn located(path: &Path, width: usize, error: &CountError) -> String {
+pub(super) fn located(place: &Place, width: usize, error: &CountError) -> String {
     match error {
         CountError::NotFinite { first, what, more } => format!(
-            "{}: the score at x {}, y {} is {what}, and {more} more are not finite; a metric needs finite scores",
-            path.display(),
+            "{place}: the score at x {}, y {} is {what}, and {more} more are not finite; a metric needs finite scores",
             first % width,
             first / width
         ),
-        other => format!("{}: {other}", path.display()),
+        other => format!("{place}: {other}"),
     }
 }

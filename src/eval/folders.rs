@@ -61,7 +61,7 @@ pub fn judge(request: &Request, progress: impl Fn(usize, usize)) -> Result<Folde
         in_order(&pairs, load, progress, |shown, (image, truth)| {
             report.pixels += truth.share();
             let scores = narrow(image.scores);
-            judge.push(&shown.place().display().to_string(), (image.width, image.height), &scores, &truth)?;
+            judge.push(&shown.place().to_string(), (image.width, image.height), &scores, &truth)?;
             Ok(())
         })?;
         let judged = judge.finish(&request.bootstrap)?;

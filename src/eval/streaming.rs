@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::maps::Pair;
+use super::maps::{Pair, Place};
 
 /// How maps come about live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub struct Shown {
     /// The truth, and the score map of the same frame.
     pub pair: Pair,
     /// The map that has left by then; `None` before the first.
-    pub scores: Option<PathBuf>,
+    pub scores: Option<Place>,
     /// What all pixels score before the first.
     pub lowest: f64,
 }
@@ -74,7 +74,7 @@ impl From<Pair> for Shown {
 
 impl Shown {
     /// The score map that is read: for messages.
-    pub fn place(&self) -> &Path {
+    pub fn place(&self) -> &Place {
         self.scores.as_ref().unwrap_or(&self.pair.scores)
     }
 }
@@ -200,7 +200,7 @@ mod tests {
     fn sequences_are_folders_and_measured_latencies_are_by_name() {
         let pair = |name: &str| Pair {
             name: name.to_owned(),
-            scores: format!("/s/{name}.npy").into(),
+            scores: PathBuf::from(format!("/s/{name}.npy")).into(),
             truth: format!("/t/{name}.png").into(),
         };
         let pairs: Vec<Pair> = ["b/2", "b/10", "a/1", "a/2"].map(pair).into();
@@ -209,7 +209,7 @@ mod tests {
         let streaming = Streaming { fps: 10.0, latency: Latency::Measured(file.path().to_owned()) };
         let (shown, report) = streaming.shown(&pairs).unwrap();
         let scores: Vec<Option<&str>> =
-            shown.iter().map(|one| one.scores.as_ref().and_then(|path| path.to_str())).collect();
+            shown.iter().map(|one| one.scores.as_ref().and_then(|place| place.file.to_str())).collect();
         assert_eq!(scores, [None, Some("/s/b/2.npy"), Some("/s/a/1.npy"), Some("/s/a/2.npy")]);
         let told = (report.sequences, report.frames, report.used, report.before_first);
         assert_eq!((told, report.mean_age_ms), ((2, 4, 3, 1), 100.0 / 3.0));

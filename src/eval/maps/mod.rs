@@ -1,23 +1,29 @@
-//! Score maps as files of any program: NumPy arrays, 16-bit grey PNG, safetensors. The content decides which.
+//! Score maps as files of any program: NumPy arrays and archives and stacks of them, 16-bit grey PNG, TIFF, safetensors, HDF5.
+//! The content decides which.
 
+mod hdf5;
 mod npy;
+mod npz;
 mod numbers;
 mod pairs;
+mod place;
 mod png16;
 mod tensors;
+mod tiff;
 
 use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use hdf5_reader::Hdf5File;
 
 pub use pairs::{Pair, PairError, lists, masks, pairs};
+pub use place::{Part, Place};
 
 /// A header may claim any size; no map has more pixels than this.
 const MOST_PIXELS: usize = 1 << 28;
 /// What is read of a file to see its header; the header of an array is shorter.
 const HEAD: u64 = 1 << 20;
-/// First bytes of an HDF5 file.
-const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 
 /// The numbers of a map.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,10 +58,10 @@ pub struct MapInfo {
 
 /// Why a score map cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the score map {path}: {why}", path = path.display())]
+#[error("cannot read the score map {place}: {why}")]
 pub struct MapError {
-    /// The file.
-    pub path: PathBuf,
+    /// Where it lies.
+    pub place: Place,
     /// What is wrong, and what to do about it.
     pub why: String,
 }
@@ -65,28 +71,95 @@ pub struct MapError {
 /// # Errors
 /// [`MapError`]: not one of the formats, not a single plane of floats, or damaged. Scores that are NaN are
 /// none of its business.
-pub fn read(path: &Path) -> Result<ScoreImage, MapError> {
-    let wrong = |why: String| MapError { path: path.to_owned(), why };
-    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-    decode(&bytes).map_err(wrong)
+pub fn read(place: &Place) -> Result<ScoreImage, MapError> {
+    let read = || match &place.part {
+        Part::Whole => decode(&std::fs::read(&place.file).map_err(|e| e.to_string())?),
+        Part::Number(number) => {
+            let mut file = open(&place.file)?;
+            stack(&mut file)?.ok_or("it is no stack any more")?.read(&mut file, *number)
+        }
+        Part::Name(name) if starts_with(&place.file, hdf5::MAGIC)? => {
+            let file = Hdf5File::open(&place.file).map_err(hdf5::told)?;
+            hdf5::map(&file.dataset(name).map_err(hdf5::told)?)
+        }
+        Part::Name(name) => npz::array(&mut npz::open(BufReader::new(open(&place.file)?))?, name),
+    };
+    read().map_err(|why| MapError { place: place.clone(), why })
 }
 
 /// Reads what a map's header says.
 ///
 /// # Errors
 /// As [`read`], but damage further down is not noticed.
-pub fn inspect(path: &Path) -> Result<MapInfo, MapError> {
-    let wrong = |why: String| MapError { path: path.to_owned(), why };
+pub fn inspect(place: &Place) -> Result<MapInfo, MapError> {
+    let inspect = || match &place.part {
+        Part::Whole => inspect_file(&place.file),
+        Part::Number(_) => Ok(stack(&mut open(&place.file)?)?.ok_or("it is no stack any more")?.info()),
+        Part::Name(name) if starts_with(&place.file, hdf5::MAGIC)? => {
+            let file = Hdf5File::open(&place.file).map_err(hdf5::told)?;
+            hdf5::info(&file.dataset(name).map_err(hdf5::told)?)
+        }
+        Part::Name(name) => npz::header(&mut npz::open(BufReader::new(open(&place.file)?))?, name),
+    };
+    inspect().map_err(|why| MapError { place: place.clone(), why })
+}
+
+/// The maps of one file that holds several: those of a stack, or those of an archive by name.
+///
+/// # Errors
+/// [`MapError`], if it cannot be read.
+pub fn parts(path: &Path) -> Result<Vec<Part>, MapError> {
+    let parts = || -> Result<Vec<Part>, String> {
+        let named = |names: Vec<String>| match names.len() {
+            1 => vec![Part::Whole],
+            _ => names.into_iter().map(Part::Name).collect(),
+        };
+        if starts_with(path, npy::MAGIC)? {
+            let stack = stack(&mut open(path)?)?;
+            return Ok(stack.map_or(vec![Part::Whole], |stack| (0..stack.count).map(Part::Number).collect()));
+        }
+        if starts_with(path, hdf5::MAGIC)? {
+            return Ok(named(hdf5::names(&Hdf5File::open(path).map_err(hdf5::told)?)?));
+        }
+        if starts_with(path, npz::MAGIC)? {
+            return Ok(named(npz::names(&npz::open(BufReader::new(open(path)?))?)?));
+        }
+        Ok(vec![Part::Whole])
+    };
+    parts().map_err(|why| MapError { place: path.into(), why })
+}
+
+fn open(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|e| e.to_string())
+}
+
+/// The first bytes of a file.
+fn head(file: &mut File) -> Result<Vec<u8>, String> {
     let mut head = Vec::new();
-    let mut file = File::open(path).map_err(|e| wrong(e.to_string()))?;
-    (&mut file).take(HEAD).read_to_end(&mut head).map_err(|e| wrong(e.to_string()))?;
+    file.take(HEAD).read_to_end(&mut head).map_err(|e| e.to_string())?;
+    Ok(head)
+}
+
+fn starts_with(path: &Path, magic: &[u8]) -> Result<bool, String> {
+    let mut begin = Vec::new();
+    open(path)?.take(magic.len() as u64).read_to_end(&mut begin).map_err(|e| e.to_string())?;
+    Ok(begin == magic)
+}
+
+fn stack(file: &mut File) -> Result<Option<npy::Stack>, String> {
+    npy::Stack::describe(&head(file)?)
+}
+
+fn inspect_file(path: &Path) -> Result<MapInfo, String> {
+    let mut file = open(path)?;
+    let mut head = head(&mut file)?;
     match describe(&head) {
         // Some headers are only whole with what follows them.
         Err(_) if head.len() as u64 == HEAD => {
-            file.read_to_end(&mut head).map_err(|e| wrong(e.to_string()))?;
-            describe(&head).map_err(wrong)
+            file.read_to_end(&mut head).map_err(|e| e.to_string())?;
+            describe(&head)
         }
-        described => described.map_err(wrong),
+        described => described,
     }
 }
 
@@ -97,8 +170,11 @@ pub fn inspect(path: &Path) -> Result<MapInfo, MapError> {
 pub fn decode(bytes: &[u8]) -> Result<ScoreImage, String> {
     match format(bytes)? {
         Format::Npy => npy::decode(bytes),
+        Format::Npz => npz::decode(bytes),
         Format::Png => png16::decode(bytes),
+        Format::Tiff => tiff::decode(bytes),
         Format::Safetensors => tensors::decode(bytes),
+        Format::Hdf5 => hdf5::decode(bytes),
     }
 }
 
@@ -109,15 +185,21 @@ pub fn decode(bytes: &[u8]) -> Result<ScoreImage, String> {
 pub fn describe(head: &[u8]) -> Result<MapInfo, String> {
     match format(head)? {
         Format::Npy => npy::describe(head),
+        Format::Npz => npz::describe(head),
         Format::Png => png16::describe(head),
+        Format::Tiff => tiff::describe(head),
         Format::Safetensors => tensors::describe(head),
+        Format::Hdf5 => hdf5::describe(head),
     }
 }
 
 enum Format {
     Npy,
+    Npz,
     Png,
+    Tiff,
     Safetensors,
+    Hdf5,
 }
 
 fn format(bytes: &[u8]) -> Result<Format, String> {
@@ -125,18 +207,19 @@ fn format(bytes: &[u8]) -> Result<Format, String> {
         Ok(Format::Npy)
     } else if bytes.starts_with(b"\x89PNG") {
         Ok(Format::Png)
-    } else if bytes.starts_with(HDF5) {
-        Err("it is HDF5; convert it, as for the files of the SMIYC toolkit: python -c \"import sys, h5py, numpy; \
-             [numpy.save(f[:-5], h5py.File(f)['value'][()]) for f in sys.argv[1:]]\" *.hdf5"
-            .to_owned())
+    } else if bytes.starts_with(hdf5::MAGIC) {
+        Ok(Format::Hdf5)
+    } else if bytes.starts_with(npz::MAGIC) {
+        Ok(Format::Npz)
+    } else if tiff::MAGIC.iter().any(|magic| bytes.starts_with(magic)) {
+        Ok(Format::Tiff)
     } else if bytes.starts_with(b"\xff\xd8") {
         Err("it is JPEG, which changes the scores; write .npy".to_owned())
-    } else if bytes.starts_with(b"PK\x03\x04") {
-        Err("it is an archive (.npz?); save each map alone with numpy.save".to_owned())
     } else if tensors::looks_like(bytes) {
         Ok(Format::Safetensors)
     } else {
-        Err("it is none of .npy (f16, f32, f64), 16-bit grey PNG and .safetensors".to_owned())
+        Err("it is none of .npy and .npz (f16, f32, f64), TIFF, HDF5, 16-bit grey PNG and .safetensors"
+            .to_owned())
     }
 }
 
@@ -154,5 +237,7 @@ fn sides(shape: &[usize]) -> Result<(usize, usize), String> {
     }
 }
 
+#[cfg(test)]
+mod foreign_tests;
 #[cfg(test)]
 mod tests;

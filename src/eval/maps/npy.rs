@@ -1,5 +1,7 @@
 //! `.npy`, formats 1.0 to 3.0: a Python dictionary as header, then the numbers.
 
+use std::io::{Read, Seek, SeekFrom};
+
 use super::numbers::{Element, Layout};
 use super::{MapInfo, ScoreImage, sides};
 
@@ -25,8 +27,80 @@ pub fn describe(bytes: &[u8]) -> Result<MapInfo, String> {
     Ok(MapInfo { width: layout.width, height: layout.height, wide })
 }
 
+/// A stack of maps of one size: an array of three axes (beside such of length 1), the first of which counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stack {
+    /// Maps.
+    pub count: usize,
+    /// How each of them lies.
+    layout: Layout,
+    /// Where the first one starts.
+    start: usize,
+}
+
+impl Stack {
+    /// The stack that a header describes; `None` if it is a single map.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn describe(bytes: &[u8]) -> Result<Option<Stack>, String> {
+        let (header, start) = header(bytes)?;
+        let long: Vec<usize> = header.shape.iter().copied().filter(|n| *n != 1).collect();
+        let [count, height, width] = long[..] else { return Ok(None) };
+        if header.fortran {
+            return Err(
+                "its maps do not lie one after the other; save numpy.ascontiguousarray of it".to_owned()
+            );
+        }
+        sides(&[height, width])?;
+        Ok(Some(Stack { count, layout: header.layout((height, width)), start }))
+    }
+
+    /// What is said of each map.
+    pub fn info(&self) -> MapInfo {
+        let Layout { width, height, element, .. } = self.layout;
+        MapInfo { width, height, wide: element == Element::F64 }
+    }
+
+    /// Reads the map `number` of it.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn read(&self, file: &mut (impl Read + Seek), number: usize) -> Result<ScoreImage, String> {
+        let length = self.layout.bytes();
+        let at = (number as u64).checked_mul(length as u64).and_then(|at| at.checked_add(self.start as u64));
+        let at = at.ok_or("its header promises more than any file holds")?;
+        let mut bytes = vec![0; length];
+        file.seek(SeekFrom::Start(at))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(|e| e.to_string())?;
+        self.layout.decode(&bytes)
+    }
+}
+
+/// What a header says.
+struct Header {
+    shape: Vec<usize>,
+    element: Element,
+    big_endian: bool,
+    fortran: bool,
+}
+
+impl Header {
+    fn layout(&self, (height, width): (usize, usize)) -> Layout {
+        Layout { height, width, element: self.element, big_endian: self.big_endian, fortran: self.fortran }
+    }
+}
+
 /// The layout and where the numbers start.
 fn layout(bytes: &[u8]) -> Result<(Layout, usize), String> {
+    let (header, end) = header(bytes)?;
+    // An axis of length 1 leaves the order of the others as it is.
+    Ok((header.layout(sides(&header.shape)?), end))
+}
+
+/// The header and where the numbers start.
+fn header(bytes: &[u8]) -> Result<(Header, usize), String> {
     let cut_off = || "the .npy header is cut off".to_owned();
     let major = *bytes.get(6).ok_or_else(cut_off)?;
     let (length, start) = match (major, bytes.get(8..12)) {
@@ -59,10 +133,7 @@ fn layout(bytes: &[u8]) -> Result<(Layout, usize), String> {
         "False" => false,
         other => return Err(format!("fortran_order is {other}")),
     };
-    let shape = shape(value("shape")?)?;
-    // An axis of length 1 leaves the order of the others as it is.
-    let (height, width) = sides(&shape)?;
-    Ok((Layout { height, width, element, big_endian, fortran }, end))
+    Ok((Header { shape: shape(value("shape")?)?, element, big_endian, fortran }, end))
 }
 
 /// The text of one value of the dictionary.

@@ -33,18 +33,23 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Length in bytes.
+    pub fn bytes(self) -> usize {
+        let size = match self.element {
+            Element::F16 | Element::Bf16 => 2,
+            Element::F32 => 4,
+            Element::F64 => 8,
+        };
+        self.width * self.height * size
+    }
+
     /// The map in `data`.
     ///
     /// # Errors
     /// If `data` has another length than the layout.
     pub fn decode(self, data: &[u8]) -> Result<ScoreImage, String> {
         let (width, height) = (self.width, self.height);
-        let size = match self.element {
-            Element::F16 | Element::Bf16 => 2,
-            Element::F32 => 4,
-            Element::F64 => 8,
-        };
-        let want = width * height * size;
+        let want = self.bytes();
         if data.len() != want {
             return Err(format!("it holds {} bytes of scores, its header promises {want}", data.len()));
         }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::{MapError, Part, Place, parts};
 use crate::collect::label_stems;
 
 /// Names shown of those that are at fault.
 const SHOWN: usize = 8;
 /// A link that leads back up would go on for ever.
 const DEEPEST: usize = 16;
+/// Endings of score maps.
+const MAPS: [&str; 8] = ["npy", "npz", "png", "tif", "tiff", "safetensors", "hdf5", "h5"];
 /// Endings of masks.
 const MASKS: [&str; 5] = ["png", "webp", "bmp", "jpg", "jpeg"];
 
@@ -18,7 +21,7 @@ pub struct Pair {
     /// The stem of the score map, with the folders above it in the folder given.
     pub name: String,
     /// The score map.
-    pub scores: PathBuf,
+    pub scores: Place,
     /// The truth mask.
     pub truth: PathBuf,
 }
@@ -50,6 +53,22 @@ pub enum PairError {
         /// Truth without a score map.
         truth: Vec<String>,
     },
+    /// A file of several maps cannot be read.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// A stack of another number of maps than there are masks.
+    #[error("{stack} holds {maps} maps, {truth} {masks} masks: a stack's maps belong to the masks one by one, in the order of \
+             their names as text", stack = stack.display(), truth = truth.display())]
+    Stack {
+        /// The file.
+        stack: PathBuf,
+        /// Its maps.
+        maps: usize,
+        /// The folder of masks.
+        truth: PathBuf,
+        /// Those in it.
+        masks: usize,
+    },
     /// Two files of one name.
     #[error("{a} and {b} are both called {name}; keep one", a = a.display(), b = b.display())]
     Twice {
@@ -62,19 +81,31 @@ pub enum PairError {
     },
 }
 
-/// Pairs all score maps below `scores` with the masks below `truth`. Masks that show the truth of a map once more, in
+/// Pairs all score maps below the folder `scores`, or in the file `scores`, with the masks below `truth`. Masks that show the truth of a map once more, in
 /// colours or as instances, are no partners that are missed.
 ///
 /// # Errors
 /// [`PairError`]; partners that are missing are listed, both ways.
 pub fn pairs(scores: &Path, truth: &Path) -> Result<Vec<Pair>, PairError> {
-    let maps = files(scores, &["npy", "png", "safetensors", "hdf5", "h5", "npz"], "score map")?;
     let mut masks = masks(truth)?;
+    let maps = if scores.is_file() {
+        let parts = parts(scores)?;
+        if let [Part::Number(_), ..] = parts[..] {
+            return in_turn(scores, parts, truth, masks);
+        }
+        let stem = scores.file_stem().unwrap_or_default().to_string_lossy();
+        let name =
+            |part: &Part| if let Part::Name(name) = part { name.clone() } else { stem.clone().into_owned() };
+        parts.into_iter().map(|part| (name(&part), Place { file: scores.to_owned(), part })).collect()
+    } else {
+        let files = files(scores, &MAPS, "score map")?;
+        files.into_iter().map(|(name, path)| (name, Place::from(path))).collect::<BTreeMap<_, _>>()
+    };
     let (mut found, mut lonely) = (Vec::new(), Vec::new());
-    for (name, path) in maps {
+    for (name, place) in maps {
         let mask = label_stems(&name).find_map(|stem| masks.remove_entry(&stem));
         match mask {
-            Some((_, mask)) => found.push(Pair { name, scores: path, truth: mask }),
+            Some((_, mask)) => found.push(Pair { name, scores: place, truth: mask }),
             None => lonely.push(name),
         }
     }
@@ -84,6 +115,23 @@ pub fn pairs(scores: &Path, truth: &Path) -> Result<Vec<Pair>, PairError> {
         return Err(PairError::Alone { scores: lonely, truth: unused });
     }
     Ok(found)
+}
+
+/// The maps of a stack, each with the mask of its turn: masks have the order of their paths, as `sorted` in Python has it.
+fn in_turn(
+    stack: &Path,
+    parts: Vec<Part>,
+    truth: &Path,
+    masks: BTreeMap<String, PathBuf>,
+) -> Result<Vec<Pair>, PairError> {
+    if parts.len() != masks.len() {
+        let (stack, truth) = (stack.to_owned(), truth.to_owned());
+        return Err(PairError::Stack { stack, maps: parts.len(), truth, masks: masks.len() });
+    }
+    let mut masks: Vec<(String, PathBuf)> = masks.into_iter().collect();
+    masks.sort_by_cached_key(|(_, path)| path.to_string_lossy().into_owned());
+    let pair = |((name, truth), part)| Pair { name, scores: Place { file: stack.to_owned(), part }, truth };
+    Ok(masks.into_iter().zip(parts).map(pair).collect())
 }
 
 /// All masks below `truth`, by their path without the ending.
@@ -99,6 +147,9 @@ pub fn masks(truth: &Path) -> Result<BTreeMap<String, PathBuf>, PairError> {
 /// # Errors
 /// As [`pairs`].
 pub fn lists(scores: &Path) -> Result<BTreeMap<String, PathBuf>, PairError> {
+    if scores.is_file() {
+        return Ok(BTreeMap::new());
+    }
     match files(scores, &["txt"], "list") {
         Err(PairError::Empty { .. }) => Ok(BTreeMap::new()),
         found => found,

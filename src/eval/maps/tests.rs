@@ -2,6 +2,7 @@
 
 use super::*;
 use half::f16;
+use std::path::PathBuf;
 
 /// A 3x2 map of f64 that f16 holds exactly.
 const VALUES: [f64; 6] = [0.5, -1.25, 2.0, 100.0, -0.0, 3.5];
@@ -88,9 +89,10 @@ fn what_is_no_map_is_refused_with_words() {
         ("overflow", header("<f4", "(18446744073709551615, 2)"), "larger"),
         ("negative", header("<f4", "(-2, 3)"), "is none"),
         ("no shape", npy("<f4', 'x': '", false, "", &[]), ""),
-        ("hdf5", b"\x89HDF\r\n\x1a\n....".to_vec(), "h5py"),
+        ("hdf5", b"\x89HDF\r\n\x1a\n....".to_vec(), "HDF5"),
         ("jpeg", b"\xff\xd8\xff\xe0".to_vec(), "JPEG"),
-        ("npz", b"PK\x03\x04".to_vec(), "numpy.save"),
+        ("npz", b"PK\x03\x04".to_vec(), "archive"),
+        ("tiff", b"II*\0\xff\xff\xff\xff".to_vec(), ""),
         ("png", b"\x89PNG\r\n\x1a\nxxxx".to_vec(), ""),
         ("tensors", [&100_u64.to_le_bytes()[..], b"{\"a\""].concat(), ""),
     ];
