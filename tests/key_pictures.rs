@@ -7,9 +7,12 @@ use crate::support::screens::{quarters, served};
 use farout::pool::Pool;
 use farout::sink::{AccessConfig, EncodedPicture, Haste, OutputConfig, PictureLog, Servers, VideoOut};
 
-/// Whether each picture is said to be a key picture, and its bytes.
+/// Whether a picture is said to be a key picture, and its bytes.
+type Picture = (bool, Vec<u8>);
+
+/// All pictures, in order.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<(bool, Vec<u8>)>>>);
+struct Seen(Arc<Mutex<Vec<Picture>>>);
 
 impl PictureLog for Seen {
     fn take(&mut self, picture: &EncodedPicture<'_>) {
@@ -23,6 +26,51 @@ fn units(bytes: &[u8]) -> Vec<(u8, u8)> {
     found.map(|five| (five[3] & 0x1f, five[4])).collect()
 }
 
+/// Whether each picture of a fragmented MP4 file is a sync sample: the flags of `trun`, or the defaults of `tfhd`
+/// (ISO/IEC 14496-12, 8.8.7 and 8.8.8).
+fn sync_samples(file: &[u8]) -> Vec<bool> {
+    let number = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    let (mut found, mut usual) = (Vec::new(), 0);
+    let mut boxes = vec![0..file.len()];
+    while let Some(mut within) = boxes.pop() {
+        while within.len() >= 8 {
+            let (at, length) = (within.start, number(within.start));
+            within.start += length;
+            if let b"moof" | b"traf" = &file[at + 4..at + 8] {
+                // What is inside comes before what follows.
+                boxes.push(within);
+                within = at + 8..at + length;
+                continue;
+            }
+            let (flags, mut at) = (number(at + 8), at + 12);
+            match &file[at - 8..at - 4] {
+                b"tfhd" => {
+                    // The track, then what the flags name; the sample flags are the last of it.
+                    at += 4 + if flags & 1 == 0 { 0 } else { 8 };
+                    at += [2, 8, 16].iter().filter(|flag| flags & **flag != 0).count() * 4;
+                    usual = if flags & 0x20 == 0 { 0 } else { number(at) };
+                }
+                b"trun" => {
+                    let count = number(at);
+                    at += 4 + if flags & 1 == 0 { 0 } else { 4 };
+                    let first = (flags & 4 != 0).then(|| number(at));
+                    at += first.map_or(0, |_| 4);
+                    for sample in 0..count {
+                        at += [0x100, 0x200].iter().filter(|flag| flags & **flag != 0).count() * 4;
+                        let own = (flags & 0x400 != 0).then(|| number(at));
+                        at += own.map_or(0, |_| 4) + if flags & 0x800 == 0 { 0 } else { 4 };
+                        let said = own.or(first.filter(|_| sample == 0)).unwrap_or(usual);
+                        // `sample_is_non_sync_sample`
+                        found.push(said & 0x1_0000 == 0);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
 /// When the scene changes right after a key picture, x264 codes the next one without references, but later pictures may
 /// still refer to those before it (7.4.1.2.4: it is no IDR picture).
 #[test]
@@ -30,7 +78,14 @@ fn a_change_of_scene_is_no_key_picture() {
     let servers = Servers::start(&served(), &AccessConfig::default()).unwrap();
     let seen = Seen::default();
     let mount = servers.mount(Some("cam")).unwrap().with_log(Box::new(seen.clone()));
-    let config = OutputConfig { encoder: "x264enc".into(), keyframe_secs: 1.0, ..OutputConfig::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let drive = folder.path().join("drive.mp4");
+    let config = OutputConfig {
+        encoder: "x264enc".into(),
+        keyframe_secs: 1.0,
+        record: Some(drive.clone()),
+        ..OutputConfig::default()
+    };
     let mut out = VideoOut::open(&config, Some(mount), Haste::Offline, Some(30.0), None, None).unwrap();
     let (pool, mut random) = (Pool::new(), 1_u32);
     for n in 0..90 {
@@ -63,4 +118,7 @@ fn a_change_of_scene_is_no_key_picture() {
     );
     assert!(seen[0].0);
     assert!(intra > 0, "no picture shows what this is about");
+    // A player that seeks goes by what the recording says (ffprobe looks at the pictures instead).
+    let recorded = sync_samples(&std::fs::read(&drive).unwrap());
+    assert_eq!(recorded, seen.iter().map(|(key, _)| *key).collect::<Vec<_>>());
 }

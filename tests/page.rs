@@ -57,10 +57,10 @@ fn another_size_plays_on() {
     let daemon = driven(folder.path(), http, "");
     let browser = Browser::start((800, 600));
     browser.open(&format!("http://127.0.0.1:{http}/"));
-    let begin =
-        "const b = document.querySelector('.stream video')?.buffered; return b?.length ? b.start(0) : -1";
+    let end = "const b = document.querySelector('.stream video').buffered; return b.end(b.length - 1)";
     browser.until("pictures", &format!("{DECODED} >= 30"));
-    let begun = browser.script(begin).as_f64().unwrap();
+    let source = browser.script("return document.querySelector('.stream video').currentSrc");
+    let before_end = browser.script(end).as_f64().unwrap();
     let config = folder.path().join(CONFIG);
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("{text}\nwidth = 320\nheight = 180\n")).unwrap();
@@ -68,11 +68,15 @@ fn another_size_plays_on() {
     browser.until("the other size", "return document.querySelector('.stream video').videoWidth === 320");
     let before = browser.script(DECODED).as_u64().unwrap();
     browser.until("more pictures", &format!("{DECODED} >= {}", before + 40));
-    let now = browser.script(begin).as_f64().unwrap();
-    assert!(now >= begun, "its time went back: from {begun} to {now} s");
-    // It was not fetched again: the count would be of the new connection alone.
-    let all = browser.script(DECODED).as_u64().unwrap();
-    assert!(all >= 70, "{all}");
+    let now = browser.script(end).as_f64().unwrap();
+    assert!(now > before_end + 2.0, "its time went back: from {before_end} to {now} s");
+    let same = format!("document.querySelector('.stream video').currentSrc === {source}");
+    assert_eq!(browser.script(&format!("return {same}")), true, "it was fetched again");
+    // When no picture is decoded any more, it begins anew.
+    browser.script(
+        "HTMLVideoElement.prototype.getVideoPlaybackQuality = () => ({ totalVideoFrames: 7 }); return 0",
+    );
+    browser.until("another connection", &format!("return !({same})"));
 }
 
 #[test]

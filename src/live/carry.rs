@@ -45,7 +45,7 @@ impl Carrier {
     fn forget_before(&mut self, frame: FrameId) {
         if let Some(at) = self.seen.iter().position(|(id, _)| *id == frame) {
             self.spare.extend(self.seen.drain(..at).map(|(_, reduced)| reduced));
-            // As many as were remembered at once just now will do.
+            // Those that come until the next verdict are about as many as came since this one's frame.
             self.spare.truncate(self.seen.len() + 1);
         }
     }

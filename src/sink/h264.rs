@@ -1,5 +1,8 @@
 //! What farout has to know of H.264 byte streams (ITU-T H.264, annex B and table 7-1).
 
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
 /// Types of NAL units: coded slices, the last one of them that of a key picture (IDR), sequence and picture parameter sets.
 const SLICE: u8 = 1;
 pub(super) const IDR_SLICE: u8 = 5;
@@ -34,6 +37,32 @@ pub(super) fn parameter_sets(picture: &[u8]) -> Vec<u8> {
         .filter(|(kind, _)| matches!(*kind, SEQUENCE_SET | PICTURE_SET))
         .flat_map(|(_, unit)| unit.to_vec())
         .collect()
+}
+
+/// The types of the NAL units in a picture of an MP4 file (`avc`), each behind its length in four bytes.
+pub(super) fn avc_types(data: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let length = u32::from_be_bytes(rest.first_chunk().copied()?) as usize;
+        let kind = rest.get(4)? & 0x1f;
+        rest = rest.get(4 + length..).unwrap_or_default();
+        Some(kind)
+    })
+}
+
+/// Has only IDR pictures leave `parse`, an `h264parse` before a multiplexer of MP4, as key pictures: it takes every picture
+/// without references for one, and players that seek would start with it.
+pub(super) fn mark_key_pictures(parse: &gst::Element) {
+    let Some(pad) = parse.static_pad("src") else { return };
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        if let Some(buffer) = info.buffer_mut()
+            && !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
+            && buffer.map_readable().is_ok_and(|bytes| !avc_types(&bytes).any(|kind| kind == IDR_SLICE))
+        {
+            buffer.make_mut().set_flags(gst::BufferFlags::DELTA_UNIT);
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 #[cfg(test)]

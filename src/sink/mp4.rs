@@ -8,6 +8,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::SinkError;
+use super::h264;
 use super::outlet::{AccessUnit, Outlet, bus_error, waiting};
 
 /// Length of a fragment: what a power cut can cost.
@@ -44,6 +45,7 @@ impl Mp4 {
         let failed = |e: gst::glib::BoolError| record(e.to_string());
         let entry = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(0).build();
         let parse = gst::ElementFactory::make("h264parse").build().map_err(failed)?;
+        h264::mark_key_pictures(&parse);
         let mux = gst::ElementFactory::make("mp4mux")
             .property("fragment-duration", FRAGMENT_MS)
             .build()

@@ -35,11 +35,9 @@ fn files_of_one_map() {
         ("half.tif", false),
     ] {
         assert_eq!(seen(&data(name).into()), (FIRST.to_vec(), wide), "{name}");
-        assert_eq!(
-            parts(&data(name)).map_err(|e| e.to_string()).map(|parts| parts[0] == Part::Whole),
-            Ok(name != "first.hdf5")
-        );
     }
+    assert_eq!(parts(&data("first.npz")).unwrap(), [Part::Name("arr_0".to_owned())]);
+    assert_eq!(parts(&data("first.tif")).unwrap(), [Part::Whole]);
 }
 
 #[test]
@@ -78,12 +76,49 @@ fn a_file_of_several_maps_is_paired_by_name_or_in_turn() {
     }
     let alone = pairs(&data("first.npz"), dir.path()).unwrap_err().to_string();
     assert!(alone.contains("no score map: second_labels_semantic"), "{alone}");
+    // Other forms of the same truth are no masks that are missed.
+    mask("first_labels_semantic_color.png");
+    assert_eq!(pairs(&data("both.npy"), dir.path()).unwrap().len(), 2);
     mask("third.png");
     let error = pairs(&data("both.npy"), dir.path()).unwrap_err().to_string();
     assert!(error.contains("holds 2 maps") && error.contains("3 masks"), "{error}");
     let error = pairs(&data("both.hdf5"), dir.path()).unwrap_err().to_string();
     assert!(error.contains("no score map: third"), "{error}");
     assert!(lists(&data("both.npz")).unwrap().is_empty());
+}
+
+#[test]
+fn the_only_map_of_a_file_belongs_to_the_only_mask() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("town_labelIds.png"), b"").unwrap();
+    for (name, part) in [("first.npz", Part::Name("arr_0".to_owned())), ("first.tif", Part::Whole)] {
+        let found = pairs(&data(name), dir.path()).unwrap();
+        assert_eq!((found.len(), &found[0].scores.part), (1, &part));
+    }
+}
+
+/// A header may promise anything.
+#[test]
+fn a_stack_is_what_its_file_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stack.npy");
+    for (shape, words) in [
+        ("(4611686018427387904, 2, 3)", "more than any file"),
+        ("(1099511627776, 2, 3)", "its header promises"),
+        ("(3, 2, 3)", "has 176 bytes, its header promises"),
+        ("(2, 1073741824, 3)", "larger than any camera's"),
+    ] {
+        let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend(118_u16.to_le_bytes());
+        bytes.extend(format!("{text:<117}\n").as_bytes());
+        bytes.extend([0; 48]);
+        std::fs::write(&path, bytes).unwrap();
+        let told = parts(&path).unwrap_err().to_string();
+        assert!(told.contains(words) && told.contains("stack.npy"), "{shape}: {told}");
+    }
+    std::fs::write(&path, b"\x80\x04model").unwrap();
+    assert!(parts(&path).unwrap_err().to_string().contains("none of .npy"));
 }
 
 #[test]

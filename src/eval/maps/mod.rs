@@ -110,10 +110,7 @@ pub fn inspect(place: &Place) -> Result<MapInfo, MapError> {
 /// [`MapError`], if it cannot be read.
 pub fn parts(path: &Path) -> Result<Vec<Part>, MapError> {
     let parts = || -> Result<Vec<Part>, String> {
-        let named = |names: Vec<String>| match names.len() {
-            1 => vec![Part::Whole],
-            _ => names.into_iter().map(Part::Name).collect(),
-        };
+        let named = |names: Vec<String>| names.into_iter().map(Part::Name).collect();
         if starts_with(path, npy::MAGIC)? {
             let stack = stack(&mut open(path)?)?;
             return Ok(stack.map_or(vec![Part::Whole], |stack| (0..stack.count).map(Part::Number).collect()));
@@ -124,7 +121,7 @@ pub fn parts(path: &Path) -> Result<Vec<Part>, MapError> {
         if starts_with(path, npz::MAGIC)? {
             return Ok(named(npz::names(&npz::open(BufReader::new(open(path)?))?)?));
         }
-        Ok(vec![Part::Whole])
+        format(&head(&mut open(path)?)?).map(|_| vec![Part::Whole])
     };
     parts().map_err(|why| MapError { place: path.into(), why })
 }
@@ -146,8 +143,13 @@ fn starts_with(path: &Path, magic: &[u8]) -> Result<bool, String> {
     Ok(begin == magic)
 }
 
+/// The stack that a file is, if it is one and whole.
 fn stack(file: &mut File) -> Result<Option<npy::Stack>, String> {
-    npy::Stack::describe(&head(file)?)
+    let stack = npy::Stack::describe(&head(file)?)?;
+    if let Some(stack) = &stack {
+        stack.fits(file.metadata().map_err(|e| e.to_string())?.len())?;
+    }
+    Ok(stack)
 }
 
 fn inspect_file(path: &Path) -> Result<MapInfo, String> {
@@ -228,6 +230,11 @@ fn sides(shape: &[usize]) -> Result<(usize, usize), String> {
     let long: Vec<usize> = shape.iter().copied().filter(|n| *n != 1).collect();
     let (height, width) = match (shape, long.as_slice()) {
         ([height, width], _) | (_, [height, width]) => (*height, *width),
+        (_, [_, _, _]) => {
+            return Err(format!(
+                "its shape is {shape:?}, not (height, width); a stack of maps is given itself: --scores FILE.npy"
+            ));
+        }
         _ => return Err(format!("its shape is {shape:?}, not (height, width)")),
     };
     match height.checked_mul(width) {

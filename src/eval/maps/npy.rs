@@ -56,6 +56,20 @@ impl Stack {
         Ok(Some(Stack { count, layout: header.layout((height, width)), start }))
     }
 
+    /// Whether a file of `length` bytes holds what its header promises.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn fits(&self, length: u64) -> Result<(), String> {
+        let numbers = (self.count as u64).checked_mul(self.layout.bytes() as u64);
+        let want = numbers.and_then(|numbers| numbers.checked_add(self.start as u64));
+        match want {
+            Some(want) if want == length => Ok(()),
+            Some(want) => Err(format!("it has {length} bytes, its header promises {want}")),
+            None => Err("its header promises more than any file holds".to_owned()),
+        }
+    }
+
     /// What is said of each map.
     pub fn info(&self) -> MapInfo {
         let Layout { width, height, element, .. } = self.layout;

@@ -4,12 +4,10 @@ use std::io::{Cursor, Read, Seek};
 
 use zip::ZipArchive;
 
-use super::{HEAD, MOST_PIXELS, MapInfo, ScoreImage, npy};
+use super::{HEAD, MapInfo, ScoreImage, npy};
 
 /// First bytes of an archive.
 pub const MAGIC: &[u8] = b"PK\x03\x04";
-/// The largest map in bytes, its header included.
-const MOST_BYTES: u64 = (MOST_PIXELS * 8) as u64 + HEAD;
 
 /// The map of an archive that holds one array.
 ///
@@ -58,7 +56,9 @@ pub fn names<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Vec<String>, Str
 /// # Errors
 /// What is wrong, in words.
 pub fn array<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str) -> Result<ScoreImage, String> {
-    npy::decode(&read(archive, name, MOST_BYTES)?)
+    // A small archive may unpack to much: no more than the header promises is read.
+    let MapInfo { width, height, .. } = header(archive, name)?;
+    npy::decode(&read(archive, name, (width * height * 8) as u64 + HEAD)?)
 }
 
 /// What its header says.

@@ -87,20 +87,24 @@ pub enum PairError {
 /// # Errors
 /// [`PairError`]; partners that are missing are listed, both ways.
 pub fn pairs(scores: &Path, truth: &Path) -> Result<Vec<Pair>, PairError> {
-    let mut masks = masks(truth)?;
     let maps = if scores.is_file() {
         let parts = parts(scores)?;
         if let [Part::Number(_), ..] = parts[..] {
-            return in_turn(scores, parts, truth, masks);
+            return in_turn(scores, parts, truth);
         }
-        let stem = scores.file_stem().unwrap_or_default().to_string_lossy();
-        let name =
-            |part: &Part| if let Part::Name(name) = part { name.clone() } else { stem.clone().into_owned() };
-        parts.into_iter().map(|part| (name(&part), Place { file: scores.to_owned(), part })).collect()
+        if let [part] = &parts[..] {
+            return alone_in_file(scores, part, truth);
+        }
+        let named = parts.into_iter().filter_map(|part| match &part {
+            Part::Name(name) => Some((name.clone(), Place { file: scores.to_owned(), part })),
+            _ => None,
+        });
+        named.collect()
     } else {
         let files = files(scores, &MAPS, "score map")?;
         files.into_iter().map(|(name, path)| (name, Place::from(path))).collect::<BTreeMap<_, _>>()
     };
+    let mut masks = masks(truth)?;
     let (mut found, mut lonely) = (Vec::new(), Vec::new());
     for (name, place) in maps {
         let mask = label_stems(&name).find_map(|stem| masks.remove_entry(&stem));
@@ -117,13 +121,41 @@ pub fn pairs(scores: &Path, truth: &Path) -> Result<Vec<Pair>, PairError> {
     Ok(found)
 }
 
+/// The only map of a file: its mask is the only one there is, or that of the map's or the file's name.
+fn alone_in_file(file: &Path, part: &Part, truth: &Path) -> Result<Vec<Pair>, PairError> {
+    let mut masks = plain_masks(truth)?;
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let names = if let Part::Name(name) = part { vec![name.clone(), stem] } else { vec![stem] };
+    let only = if masks.len() == 1 { masks.pop_first() } else { None };
+    let by_name =
+        || names.iter().find_map(|name| label_stems(name).find_map(|stem| masks.remove_entry(&stem)));
+    let Some((name, truth)) = only.or_else(by_name) else {
+        return Err(PairError::Alone { scores: names, truth: masks.into_keys().collect() });
+    };
+    if !masks.is_empty() {
+        return Err(PairError::Alone { scores: Vec::new(), truth: masks.into_keys().collect() });
+    }
+    Ok(vec![Pair { name, scores: Place { file: file.to_owned(), part: part.clone() }, truth }])
+}
+
+/// The masks below `truth` without those that show the truth of another one once more.
+fn plain_masks(truth: &Path) -> Result<BTreeMap<String, PathBuf>, PairError> {
+    let mut masks = masks(truth)?;
+    let again: Vec<String> = masks
+        .keys()
+        .filter(|mask| {
+            let Some((plain, name)) = plain_form(mask) else { return false };
+            masks.contains_key(plain) || label_stems(name).any(|label| masks.contains_key(&label))
+        })
+        .cloned()
+        .collect();
+    again.iter().for_each(|mask| drop(masks.remove(mask)));
+    Ok(masks)
+}
+
 /// The maps of a stack, each with the mask of its turn: masks have the order of their paths, as `sorted` in Python has it.
-fn in_turn(
-    stack: &Path,
-    parts: Vec<Part>,
-    truth: &Path,
-    masks: BTreeMap<String, PathBuf>,
-) -> Result<Vec<Pair>, PairError> {
+fn in_turn(stack: &Path, parts: Vec<Part>, truth: &Path) -> Result<Vec<Pair>, PairError> {
+    let masks = plain_masks(truth)?;
     if parts.len() != masks.len() {
         let (stack, truth) = (stack.to_owned(), truth.to_owned());
         return Err(PairError::Stack { stack, maps: parts.len(), truth, masks: masks.len() });
@@ -162,12 +194,17 @@ const OTHER_FORMS: [&str; 6] = ["_color", "_colors", "_colour", "_instanceIds", 
 /// Whether the mask `stem` belongs to the picture called `name` as one more form of its truth: by one of the usual endings
 /// of labels, or by one of them and what other forms are called. `img_1` beside `img` is another picture's.
 fn is_companion(stem: &str, name: &str) -> bool {
-    let plain = OTHER_FORMS.iter().find_map(|ending| stem.strip_suffix(ending));
-    // `_gtFine_color` stands beside `_gtFine_labelIds`.
-    let plain = plain
-        .map(|plain| ["_gtFine", "_gtCoarse"].iter().find_map(|e| plain.strip_suffix(e)).unwrap_or(plain));
-    let plain = plain.unwrap_or(stem);
+    let plain = plain_form(stem).map_or(stem, |(_, name)| name);
     label_stems(name).any(|label| label == plain)
+}
+
+/// The stem of a mask that is another form of the truth, without what says so, and the same without the ending of a set; `None`
+/// if it is none.
+fn plain_form(stem: &str) -> Option<(&str, &str)> {
+    let plain = OTHER_FORMS.iter().find_map(|ending| stem.strip_suffix(ending))?;
+    // `_gtFine_color` stands beside `_gtFine_labelIds`.
+    let name = ["_gtFine", "_gtCoarse"].iter().find_map(|ending| plain.strip_suffix(ending));
+    Some((plain, name.unwrap_or(plain)))
 }
 
 /// Files below `root` with one of `endings`, by their path without the ending.

@@ -7,6 +7,8 @@ use tiff::decoder::{Decoder, DecodingResult};
 
 use super::{MOST_PIXELS, MapInfo, ScoreImage, Scores};
 
+type Reader<'a> = Decoder<Cursor<&'a [u8]>>;
+
 /// First bytes of the format, in either byte order, and of its form for large files.
 pub const MAGIC: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
 
@@ -22,7 +24,7 @@ pub fn decode(bytes: &[u8]) -> Result<ScoreImage, String> {
         DecodingResult::F64(scores) => Scores::F64(scores),
         DecodingResult::U8(scores) => Scores::F32(scores.into_iter().map(f32::from).collect()),
         DecodingResult::U16(scores) => Scores::F32(scores.into_iter().map(f32::from).collect()),
-        _ => return Err("its numbers are neither floats nor 8 or 16 bits".to_owned()),
+        _ => return Err("its numbers are neither floats nor unsigned ones of 8 or 16 bits".to_owned()),
     };
     let count = match &scores {
         Scores::F32(scores) => scores.len(),
@@ -45,7 +47,7 @@ pub fn describe(bytes: &[u8]) -> Result<MapInfo, String> {
     open(bytes).map(|(_, info)| info)
 }
 
-fn open(bytes: &[u8]) -> Result<(Decoder<Cursor<&[u8]>>, MapInfo), String> {
+fn open(bytes: &[u8]) -> Result<(Reader<'_>, MapInfo), String> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
     let (width, height) = decoder.dimensions().map_err(|e| e.to_string())?;
     let (width, height) = (width as usize, height as usize);

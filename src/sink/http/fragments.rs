@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::broadcast::{Broadcast, Chunk};
-use crate::sink::h264::IDR_SLICE;
+use crate::sink::h264::{IDR_SLICE, avc_types};
 
 /// A box that claims to be larger is none of ours.
 const LARGEST: usize = 1 << 26;
@@ -39,12 +39,16 @@ impl Cutter {
             self.part.extend_from_slice(&body);
             match &kind {
                 b"moov" => {
-                    let units = self.begin.as_nanos() * u128::from(timescale(&body).unwrap_or(0));
+                    let timescale = timescale(&body);
+                    if timescale.is_none() && !self.begin.is_zero() {
+                        tracing::warn!("the MP4 stream's time scale is unknown: its time begins at 0 again");
+                    }
+                    let units = self.begin.as_nanos() * u128::from(timescale.unwrap_or(0));
                     self.shift = u64::try_from(units / 1_000_000_000).unwrap_or(0);
                     stream.begin(Chunk::from(std::mem::take(&mut self.part)));
                 }
                 b"mdat" => {
-                    let key = nal_types(&body).any(|kind| kind == IDR_SLICE);
+                    let key = avc_types(body.get(8..).unwrap_or_default()).any(|kind| kind == IDR_SLICE);
                     stream.offer(&Chunk::from(std::mem::take(&mut self.part)), key);
                 }
                 _ => {}
@@ -97,17 +101,6 @@ fn delay(moof: &mut [u8], units: u64) {
     {
         *time = later.to_be_bytes();
     }
-}
-
-/// The types of the NAL units in a box of data, each behind its length in four bytes.
-fn nal_types(data: &[u8]) -> impl Iterator<Item = u8> {
-    let mut rest = data.get(8..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let length = u32::from_be_bytes(rest.first_chunk().copied()?) as usize;
-        let kind = rest.get(4)? & 0x1f;
-        rest = rest.get(4 + length..).unwrap_or_default();
-        Some(kind)
-    })
 }
 
 #[cfg(test)]
@@ -208,7 +201,7 @@ mod tests {
             Cutter::default().hand_out(bytes, &stream);
             assert_eq!(whole_box(bytes), None);
         }
-        assert_eq!(nal_types(&made(b"mdat", &[255; 9])).collect::<Vec<_>>(), [31]);
-        assert_eq!(nal_types(&[1, 2]).count(), 0);
+        assert_eq!(avc_types(&[255; 9]).collect::<Vec<_>>(), [31]);
+        assert_eq!(avc_types(&[1, 2]).count(), 0);
     }
 }

@@ -60,7 +60,7 @@ pub(in crate::sink) struct Muxer {
     stream: Broadcast,
     /// While somebody reads.
     running: Option<Running>,
-    /// The time of the first picture since somebody reads: the readers' time 0.
+    /// The time of the first key picture since somebody reads: the readers' time 0.
     origin: Option<gst::ClockTime>,
 }
 
@@ -69,7 +69,7 @@ struct Running {
     pipeline: gst::Pipeline,
     feeds: Feeds,
     bus: gst::Bus,
-    /// The parameter sets that it was begun with; empty before the first key picture.
+    /// The parameter sets that it was begun with.
     sets: Vec<u8>,
 }
 
@@ -79,7 +79,7 @@ impl Muxer {
     /// # Errors
     /// If an element is missing.
     pub(in crate::sink) fn new(container: Container, stream: Broadcast) -> Result<Muxer, SinkError> {
-        drop(Running::start(container, &stream, Duration::ZERO)?);
+        drop(Running::start(container, &stream, Duration::ZERO, Vec::new())?);
         Ok(Muxer { container, stream, running: None, origin: None })
     }
 
@@ -94,24 +94,27 @@ impl Muxer {
             return Ok(());
         }
         // The head of an MP4 file holds the parameter sets: with others it begins anew, and goes on in time.
-        if self.container == Container::Fragments && unit.key {
-            let sets =
-                unit.buffer.map_readable().map(|bytes| h264::parameter_sets(&bytes)).unwrap_or_default();
-            match &mut self.running {
-                Some(running) if running.sets.is_empty() => running.sets = sets,
-                Some(running) if running.sets != sets => {
-                    tracing::debug!("the MP4 stream gets a new head: its parameter sets are other ones");
-                    self.running = None;
-                }
-                _ => {}
-            }
+        let sets = if self.container == Container::Fragments && unit.key {
+            unit.buffer.map_readable().map(|bytes| h264::parameter_sets(&bytes)).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        if self.running.as_ref().is_some_and(|running| !sets.is_empty() && running.sets != sets) {
+            tracing::debug!("the MP4 stream gets a new head: its parameter sets are other ones");
+            self.running = None;
         }
         let running = match &mut self.running {
             Some(running) => running,
-            none => {
+            none if unit.key => {
                 let now = unit.buffer.pts().unwrap_or_default();
                 let begin = now.saturating_sub(*self.origin.get_or_insert(now));
-                none.insert(Running::start(self.container, &self.stream, begin.into())?)
+                let started = Running::start(self.container, &self.stream, begin.into(), sets)?;
+                none.insert(started)
+            }
+            // Its time 0 is that of its first picture, which has to be a key picture.
+            _ => {
+                self.stream.key_wanted.ask();
+                return Ok(());
             }
         };
         running.feeds.offer(unit);
@@ -124,7 +127,12 @@ impl Muxer {
 
 impl Running {
     /// `begin`: where its first picture lies in the readers' time.
-    fn start(container: Container, stream: &Broadcast, begin: Duration) -> Result<Running, SinkError> {
+    fn start(
+        container: Container,
+        stream: &Broadcast,
+        begin: Duration,
+        sets: Vec<u8>,
+    ) -> Result<Running, SinkError> {
         let failed = |why: String| SinkError::Stage { stage: container.name(), why };
         let plugins = match container {
             Container::TransportStream => "bad",
@@ -146,6 +154,9 @@ impl Running {
                 .build(),
         };
         let mux = mux.map_err(missing)?;
+        if container != Container::TransportStream {
+            h264::mark_key_pictures(&parse);
+        }
         let sink = gst_app::AppSink::builder()
             .sync(false)
             .enable_last_sample(false)
@@ -172,7 +183,7 @@ impl Running {
         sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(on_chunk).build());
         let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
         let feeds = Feeds::new(Arc::clone(&stream.key_wanted));
-        let running = Running { pipeline, feeds, bus, sets: Vec::new() };
+        let running = Running { pipeline, feeds, bus, sets };
         let started = running.pipeline.set_state(gst::State::Playing);
         started.map_err(|e| failed(bus_error(&running.bus).unwrap_or_else(|| e.to_string())))?;
         running.feeds.join(entry, false);

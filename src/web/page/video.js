@@ -8,8 +8,8 @@ const LATE = 1.0;        // further behind, it jumps
 const KEEP = 8;          // seconds that stay behind the shown picture
 const PAUSE = 1000;      // milliseconds before it is tried again
 const SILENT = 10000;    // milliseconds without a byte after which the connection is given up
-const STILL = 5000;      // milliseconds that the shown picture may stand while others come:
-const MANY = 10;         // more than so many times
+const STILL = 5000;      // milliseconds without a decoded picture while others come:
+const MANY = 10;         // more than so many
 
 // `?still` in the address asks for single pictures, to save a slow network or machine.
 export const canPlay = () => Boolean(Source) && !new URLSearchParams(location.search).has('still');
@@ -115,7 +115,7 @@ export class Player {
     let head = [];
     let part = [];
     let broken = false;
-    [this.end, this.shown] = [0, NaN];
+    [this.end, this.decoded] = [0, -1];
     const append = async (bytes) => {
       const done = new Promise((ok) => buffer.addEventListener('updateend', ok, { once: true }));
       buffer.appendBuffer(bytes);
@@ -160,13 +160,14 @@ export class Player {
     const ranges = video.buffered;
     if (!ranges.length) return;
     const [begin, end] = [ranges.start(ranges.length - 1), ranges.end(ranges.length - 1)];
-    // Pictures that come must lead on, and the shown one must move: else nothing more would be seen, without an error.
-    if (end <= this.end) throw new Error('its time went back');
-    this.end = end;
+    // Pictures that come must lead on, and some must be decoded: else nothing more would be seen, without an error.
+    const decoded = video.getVideoPlaybackQuality().totalVideoFrames;
     const now = performance.now();
-    if (video.currentTime !== this.shown || video.paused || document.hidden) [this.shown, this.moved, this.came] = [video.currentTime, now, 0];
     this.came += 1;
-    if (now - this.moved > STILL && this.came > MANY) throw new Error('the picture stands still');
+    if (end < this.end) throw new Error('its time went back');
+    if (decoded !== this.decoded || video.paused || document.hidden) [this.decoded, this.since, this.came] = [decoded, now, 0];
+    this.end = end;
+    if (now - this.since > STILL && this.came > MANY) throw new Error('the picture stands still');
     const behind = end - video.currentTime;
     if (video.currentTime < begin || behind > LATE || behind < 0) {
       video.currentTime = Math.max(begin, end - AHEAD / 2);
