@@ -1,6 +1,7 @@
 //! Which encoded pictures decoding can start with.
 #![cfg(feature = "media")]
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use crate::support::screens::{quarters, served};
@@ -31,7 +32,7 @@ fn units(bytes: &[u8]) -> Vec<(u8, u8)> {
 fn sync_samples(file: &[u8]) -> Vec<bool> {
     let number = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
     let (mut found, mut usual) = (Vec::new(), 0);
-    let mut boxes = vec![0..file.len()];
+    let mut boxes = Vec::from([Range { start: 0, end: file.len() }]);
     while let Some(mut within) = boxes.pop() {
         while within.len() >= 8 {
             let (at, length) = (within.start, number(within.start));
