@@ -239,16 +239,18 @@ fn encode_block(
         part.squares[r] = row_square(coded.square, f64::from(part.slacks[r]));
         if let Some((bytes, wholes)) = &mut rest {
             let bytes = &mut bytes[r * scratch.rest.len()..][..scratch.rest.len()];
-            bytes.iter_mut().zip(&scratch.rest).for_each(|(b, n)| *b = (*n as u8) ^ kernel.rest_bias);
+            bytes
+                .iter_mut()
+                .zip(&scratch.rest)
+                .for_each(|(b, n)| *b = (*n as u8).wrapping_add(kernel.rest_bias));
             let square = (coded.whole.square as f32).next_down();
             wholes[r] = RowWhole { scale: coded.whole.scale, square, slack: up(coded.whole.slack) };
         }
     }
-    let bias = u32::from_ne_bytes([kernel.bias; 4]);
     for (r, row) in scratch.numbers.chunks_exact(width).enumerate() {
         for (w, four) in row.as_chunks::<4>().0.iter().enumerate() {
-            let word = u32::from_ne_bytes(four.map(|n| n as u8)) ^ bias;
-            part.heads[(w * BLOCK + r) * 4..][..4].copy_from_slice(&word.to_ne_bytes());
+            let biased = four.map(|n| (n as u8).wrapping_add(kernel.bias));
+            part.heads[(w * BLOCK + r) * 4..][..4].copy_from_slice(&biased);
         }
     }
 }

@@ -87,7 +87,7 @@ pub(super) struct Kernel {
     pub(super) strip: usize,
     /// The numbers of a block are a multiple of this wide.
     pub(super) step: usize,
-    /// Numbers of patches lie within plus and minus this.
+    /// Numbers of rows and patches lie within plus and minus this.
     pub(super) limit: f32,
     /// About how many cycles it takes per product of two numbers.
     pub(super) cost: f64,

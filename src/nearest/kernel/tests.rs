@@ -36,7 +36,8 @@ fn products_and_hits_are_those_of_plain_arithmetic() {
             let limit = kernel.limit as i32;
             // Rows all of one sign and size are what overflows first.
             let mut number = |limit: i32| if extreme { limit } else { numbers.next(limit) };
-            let rows: Vec<Vec<i32>> = (0..BLOCK).map(|_| (0..width).map(|_| number(127)).collect()).collect();
+            let rows: Vec<Vec<i32>> =
+                (0..BLOCK).map(|_| (0..width).map(|_| number(limit)).collect()).collect();
             let patches: Vec<Vec<i32>> =
                 (0..kernel.strip).map(|_| (0..width).map(|_| number(limit)).collect()).collect();
             let mut packed = vec![0u8; width * BLOCK];
@@ -140,7 +141,7 @@ fn rest_products_and_distances_are_those_of_plain_arithmetic() {
             for extreme in [false, true] {
                 let mut numbers = Numbers(width as u64 + 1);
                 let mut number = |limit: i32| if extreme { -limit } else { numbers.next(limit) };
-                let row: Vec<i32> = (0..width).map(|_| number(127)).collect();
+                let row: Vec<i32> = (0..width).map(|_| number(kernel.limit as i32)).collect();
                 let patch: Vec<i32> = (0..width).map(|_| number(kernel.limit as i32)).collect();
                 let product: i32 = row.iter().zip(&patch).map(|(a, b)| a * b).sum();
                 let bias = i32::from(kernel.rest_bias) * patch.iter().sum::<i32>();
