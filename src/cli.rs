@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use bank::*;
 pub use judging::{
     CompareArgs, DatasetCheckArgs, DatasetCommand, EvalArgs, EvalCommand, EvalMergeArgs, EvalOutArgs,
-    EvalRunArgs, MetricsArgs,
+    EvalRunArgs, MetricsArgs, TruthArgs,
 };
 pub use kernels::*;
 pub use learn::LearnArgs;
@@ -86,7 +86,7 @@ pub enum Command {
     Model(ModelCommand),
     /// Judge a detector on a data set with truth: metrics and report
     Eval(EvalArgs),
-    /// Compare results of farout eval: differences, gains and losses, time
+    /// Compare results of farout eval, or score maps of any methods: differences, gains and losses, time
     Compare(CompareArgs),
     /// Check data sets with truth
     #[command(subcommand)]

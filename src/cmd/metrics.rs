@@ -1,13 +1,14 @@
 //! `farout metrics`: score maps of any program judged against truth masks.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
 use super::answer;
 use super::metrics_text::{self, line};
 use super::progress::bar;
-use crate::cli::MetricsArgs;
+use crate::cli::{MetricsArgs, TruthArgs};
 use crate::config::ConfigError;
 use crate::eval::explain::explain;
 use crate::eval::folder::{FoldersReport, PooledReport, Request};
@@ -46,10 +47,25 @@ pub fn metrics(args: &MetricsArgs) -> Result<()> {
     answer::print(text)
 }
 
-fn request(args: &MetricsArgs) -> Result<Request> {
+/// A request to judge `scores` by all pixels in one list.
+///
+/// # Errors
+/// Values that are both normal and anomalous, or nothing of either.
+pub(super) fn plain_request(scores: &Path, truth: &Path, args: &TruthArgs) -> Result<Request> {
     let all = |ranges: &[std::ops::RangeInclusive<u16>]| ranges.iter().cloned().flatten().collect();
     let values = ValueMap { normal: all(&args.normal), anomaly: all(&args.anomaly), void: all(&args.void) };
     values.check().map_err(|why| ConfigError::Invalid(format!("--normal, --anomaly, --void: {why}")))?;
+    let limits = Limits {
+        memory_bytes: (args.memory as usize) << 20,
+        scratch: args.scratch.clone().unwrap_or_else(std::env::temp_dir),
+        ..Limits::default()
+    };
+    let bootstrap = BootstrapSettings { replicates: args.replicates, seed: args.seed, level: 0.95 };
+    Ok(Request::pooled(scores.to_owned(), truth.to_owned(), values, bootstrap, limits))
+}
+
+fn request(args: &MetricsArgs) -> Result<Request> {
+    let plain = plain_request(&args.scores, &args.truth, &args.truth_is)?;
     let protocol = args.protocol.unwrap_or(Protocol::Pooled);
     if args.threshold.is_some_and(f64::is_nan) {
         bail!(ConfigError::Invalid("--threshold: NaN is no threshold".to_owned()));
@@ -71,23 +87,14 @@ fn request(args: &MetricsArgs) -> Result<Request> {
         (Some(fps), Some(text)) => Some(Streaming { fps, latency: latency(text)? }),
         _ => None,
     };
-    let limits = Limits {
-        memory_bytes: (args.memory as usize) << 20,
-        scratch: args.scratch.clone().unwrap_or_else(std::env::temp_dir),
-        ..Limits::default()
-    };
     Ok(Request {
-        scores: args.scores.clone(),
-        truth: args.truth.clone(),
         protocol,
-        values,
         threshold: args.threshold,
         fpr_limit: args.fpr_limit,
         fpr_range: args.fpr_range.0,
         instances: args.instances,
         streaming,
-        bootstrap: BootstrapSettings { replicates: args.replicates, seed: args.seed, level: 0.95 },
-        limits,
+        ..plain
     })
 }
 

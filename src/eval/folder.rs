@@ -46,6 +46,31 @@ pub struct Request {
     pub limits: Limits,
 }
 
+impl Request {
+    /// All pixels in one list, by nothing but that.
+    pub fn pooled(
+        scores: PathBuf,
+        truth: PathBuf,
+        values: ValueMap,
+        bootstrap: BootstrapSettings,
+        limits: Limits,
+    ) -> Request {
+        Request {
+            scores,
+            truth,
+            protocol: Protocol::Pooled,
+            values,
+            threshold: None,
+            fpr_limit: 0.3,
+            fpr_range: [1e-5, 1e-4],
+            instances: InstancesBy::default(),
+            streaming: None,
+            bootstrap,
+            limits,
+        }
+    }
+}
+
 /// What of a mask is one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -68,20 +68,10 @@ pub fn judge(request: &Request, progress: impl Fn(usize, usize)) -> Result<Folde
         report.smiyc = Some(judged.ok_or_else(|| nothing_to_tell(report.pixels))?);
         return Ok(report);
     }
-    let wide = any_wide(&pairs)?;
-    let count = |shown: &Shown| {
-        let (image, truth) = load(shown, &request.values, true)?;
-        let counted = match widened(image.scores, wide) {
-            Scores::F32(scores) => Counts::of(&scores, &truth.labels),
-            Scores::F64(scores) => Counts::of(&scores, &truth.labels),
-        };
-        let counts = counted.map_err(|e| located(shown.place(), image.width, &e))?;
-        Ok((counts, truth.share()))
-    };
     let mut pooled = Pooled::new(request.limits.clone());
     let (mut bootstrap, mut per_image) = (Bootstrap::new(request.bootstrap), PerImage::new());
     let mut calibration = request.threshold.map(Calibration::new);
-    in_order(&pairs, count, progress, |shown, (counts, share)| {
+    count_all(request, &pairs, progress, |shown, counts, share| {
         report.pixels += share;
         if let Some(calibration) = &mut calibration {
             calibration.push(&counts);
@@ -111,6 +101,29 @@ pub fn judge(request: &Request, progress: impl Fn(usize, usize)) -> Result<Folde
         spilled_bytes: pooled.spilled_bytes(),
     });
     Ok(report)
+}
+
+/// Counts the scores of all `pairs` by class, and gives them to `take` in their order.
+///
+/// # Errors
+/// As [`judge`].
+pub(super) fn count_all(
+    request: &Request,
+    pairs: &[Shown],
+    progress: impl Fn(usize, usize),
+    mut take: impl FnMut(&Shown, Counts, Share) -> Result<(), FoldersError>,
+) -> Result<(), FoldersError> {
+    let wide = any_wide(pairs)?;
+    let count = |shown: &Shown| {
+        let (image, truth) = load(shown, &request.values, true)?;
+        let counted = match widened(image.scores, wide) {
+            Scores::F32(scores) => Counts::of(&scores, &truth.labels),
+            Scores::F64(scores) => Counts::of(&scores, &truth.labels),
+        };
+        let counts = counted.map_err(|e| located(shown.place(), image.width, &e))?;
+        Ok((counts, truth.share()))
+    };
+    in_order(pairs, count, progress, |shown, (counts, share)| take(shown, counts, share))
 }
 
 /// Reads both files of a pair.

@@ -247,8 +247,7 @@ pub struct PooledResult {
 impl PooledResult {
     /// AP, AUROC, FPR95 first and closest, best F1.
     pub fn headline(&self) -> [f64; 5] {
-        let Detection { ap, auroc, fpr95_first, fpr95_closest, best_f1, .. } = self.detection;
-        [ap, auroc, fpr95_first, fpr95_closest, best_f1]
+        self.detection.headline()
     }
 }
 

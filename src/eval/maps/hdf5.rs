@@ -74,8 +74,8 @@ fn only(file: &Hdf5File) -> Result<Dataset, String> {
     match at {
         Some(at) => Ok(sets.swap_remove(at)),
         None => Err(format!(
-            "it holds {} data sets outside of groups (those in groups are not read), and none of them is called \"{VALUE}\"; a file of all pictures, \
-             its data sets named as their masks, is given itself: --scores FILE.hdf5",
+            "it holds {} data sets outside of groups (those in groups are not read), and none of them is called \
+             \"{VALUE}\"; a file of all pictures, its data sets named as their masks, is given itself: --scores FILE.hdf5",
             sets.len()
         )),
     }

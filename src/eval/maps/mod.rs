@@ -16,6 +16,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use hdf5_reader::Hdf5File;
+use zip::ZipArchive;
 
 pub use pairs::{Pair, PairError, lists, masks, pairs};
 pub use place::{Part, Place};
@@ -24,6 +25,10 @@ pub use place::{Part, Place};
 const MOST_PIXELS: usize = 1 << 28;
 /// What is read of a file to see its header; the header of an array is shorter.
 const HEAD: u64 = 1 << 20;
+/// The same for a stack, whose header is read anew for each of its maps.
+const STACK_HEAD: u64 = 1 << 17;
+/// Enough to tell the formats apart.
+const BEGINNING: u64 = 64;
 
 /// The numbers of a map.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,11 +83,10 @@ pub fn read(place: &Place) -> Result<ScoreImage, MapError> {
             let mut file = open(&place.file)?;
             stack(&mut file)?.ok_or("it is no stack any more")?.read(&mut file, *number)
         }
-        Part::Name(name) if starts_with(&place.file, hdf5::MAGIC)? => {
-            let file = Hdf5File::open(&place.file).map_err(hdf5::told)?;
-            hdf5::map(&file.dataset(name).map_err(hdf5::told)?)
-        }
-        Part::Name(name) => npz::array(&mut npz::open(BufReader::new(open(&place.file)?))?, name),
+        Part::Name(name) => match container(&place.file)? {
+            Container::Hdf5(file) => hdf5::map(&file.dataset(name).map_err(hdf5::told)?),
+            Container::Npz(mut archive) => npz::array(&mut archive, name),
+        },
     };
     read().map_err(|why| MapError { place: place.clone(), why })
 }
@@ -95,11 +99,10 @@ pub fn inspect(place: &Place) -> Result<MapInfo, MapError> {
     let inspect = || match &place.part {
         Part::Whole => inspect_file(&place.file),
         Part::Number(_) => Ok(stack(&mut open(&place.file)?)?.ok_or("it is no stack any more")?.info()),
-        Part::Name(name) if starts_with(&place.file, hdf5::MAGIC)? => {
-            let file = Hdf5File::open(&place.file).map_err(hdf5::told)?;
-            hdf5::info(&file.dataset(name).map_err(hdf5::told)?)
-        }
-        Part::Name(name) => npz::header(&mut npz::open(BufReader::new(open(&place.file)?))?, name),
+        Part::Name(name) => match container(&place.file)? {
+            Container::Hdf5(file) => hdf5::info(&file.dataset(name).map_err(hdf5::told)?),
+            Container::Npz(mut archive) => npz::header(&mut archive, name),
+        },
     };
     inspect().map_err(|why| MapError { place: place.clone(), why })
 }
@@ -111,41 +114,52 @@ pub fn inspect(place: &Place) -> Result<MapInfo, MapError> {
 pub fn parts(path: &Path) -> Result<Vec<Part>, MapError> {
     let parts = || -> Result<Vec<Part>, String> {
         let named = |names: Vec<String>| names.into_iter().map(Part::Name).collect();
-        if starts_with(path, npy::MAGIC)? {
-            let stack = stack(&mut open(path)?)?;
-            return Ok(stack.map_or(vec![Part::Whole], |stack| (0..stack.count).map(Part::Number).collect()));
+        match format(&beginning(path, BEGINNING)?)? {
+            Format::Npy => {
+                let stack = stack(&mut open(path)?)?;
+                Ok(stack.map_or(vec![Part::Whole], |stack| (0..stack.count).map(Part::Number).collect()))
+            }
+            Format::Hdf5 | Format::Npz => match container(path)? {
+                Container::Hdf5(file) => Ok(named(hdf5::names(&file)?)),
+                Container::Npz(archive) => Ok(named(npz::names(&archive)?)),
+            },
+            Format::Png | Format::Tiff | Format::Safetensors => Ok(vec![Part::Whole]),
         }
-        if starts_with(path, hdf5::MAGIC)? {
-            return Ok(named(hdf5::names(&Hdf5File::open(path).map_err(hdf5::told)?)?));
-        }
-        if starts_with(path, npz::MAGIC)? {
-            return Ok(named(npz::names(&npz::open(BufReader::new(open(path)?))?)?));
-        }
-        format(&head(&mut open(path)?)?).map(|_| vec![Part::Whole])
     };
     parts().map_err(|why| MapError { place: path.into(), why })
+}
+
+/// A file of arrays with names.
+enum Container {
+    Hdf5(Hdf5File),
+    Npz(ZipArchive<BufReader<File>>),
+}
+
+fn container(path: &Path) -> Result<Container, String> {
+    if beginning(path, hdf5::MAGIC.len() as u64)? == hdf5::MAGIC {
+        return Ok(Container::Hdf5(Hdf5File::open(path).map_err(hdf5::told)?));
+    }
+    Ok(Container::Npz(npz::open(BufReader::new(open(path)?))?))
 }
 
 fn open(path: &Path) -> Result<File, String> {
     File::open(path).map_err(|e| e.to_string())
 }
 
-/// The first bytes of a file.
-fn head(file: &mut File) -> Result<Vec<u8>, String> {
+/// The first bytes of a file, `most` of them.
+fn head(file: &mut File, most: u64) -> Result<Vec<u8>, String> {
     let mut head = Vec::new();
-    file.take(HEAD).read_to_end(&mut head).map_err(|e| e.to_string())?;
+    file.take(most).read_to_end(&mut head).map_err(|e| e.to_string())?;
     Ok(head)
 }
 
-fn starts_with(path: &Path, magic: &[u8]) -> Result<bool, String> {
-    let mut begin = Vec::new();
-    open(path)?.take(magic.len() as u64).read_to_end(&mut begin).map_err(|e| e.to_string())?;
-    Ok(begin == magic)
+fn beginning(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    head(&mut open(path)?, most)
 }
 
 /// The stack that a file is, if it is one and whole.
 fn stack(file: &mut File) -> Result<Option<npy::Stack>, String> {
-    let stack = npy::Stack::describe(&head(file)?)?;
+    let stack = npy::Stack::describe(&head(file, STACK_HEAD)?)?;
     if let Some(stack) = &stack {
         stack.fits(file.metadata().map_err(|e| e.to_string())?.len())?;
     }
@@ -154,7 +168,7 @@ fn stack(file: &mut File) -> Result<Option<npy::Stack>, String> {
 
 fn inspect_file(path: &Path) -> Result<MapInfo, String> {
     let mut file = open(path)?;
-    let mut head = head(&mut file)?;
+    let mut head = head(&mut file, HEAD)?;
     match describe(&head) {
         // Some headers are only whole with what follows them.
         Err(_) if head.len() as u64 == HEAD => {

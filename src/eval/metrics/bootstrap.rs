@@ -126,7 +126,7 @@ impl Drawn {
                 }
                 judge.step(sum);
             }
-            Some(headline(&judge.finish()))
+            Some(judge.finish().headline())
         };
         let (centre, numbers) = draw_all(bootstrap.sketches.len(), number, &bootstrap.settings)?;
         Some(Drawn { settings: bootstrap.settings, centre, numbers })
@@ -135,7 +135,7 @@ impl Drawn {
     /// Intervals around `exact`.
     pub fn intervals(&self, exact: &Detection) -> Option<Intervals> {
         let [ap, auroc, fpr95_first, fpr95_closest, best_f1] =
-            laid_around(&self.numbers, &self.centre, &headline(exact), &self.settings)
+            laid_around(&self.numbers, &self.centre, &exact.headline(), &self.settings)
                 // All are rates; deviations laid around another number may lead beyond them.
                 .map(|Interval { low, high }| Interval { low: low.max(0.0), high: high.min(1.0) });
         let method = "images drawn with replacement; a sketch of each image (false positives within 1 %) \
@@ -144,11 +144,6 @@ impl Drawn {
         let settings = self.settings;
         Some(Intervals { ap, auroc, fpr95_first, fpr95_closest, best_f1, settings, method })
     }
-}
-
-fn headline(detection: &Detection) -> [f64; 5] {
-    let Detection { ap, auroc, fpr95_first, fpr95_closest, best_f1, .. } = *detection;
-    [ap, auroc, fpr95_first, fpr95_closest, best_f1]
 }
 
 /// The interval of the mean of `values`, one per image; `None` for fewer than two.

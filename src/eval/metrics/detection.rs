@@ -47,6 +47,13 @@ pub struct FprAt {
     pub threshold: f64,
 }
 
+impl Detection {
+    /// AP, AUROC, FPR95 first and closest, best F1.
+    pub fn headline(&self) -> [f64; 5] {
+        [self.ap, self.auroc, self.fpr95_first, self.fpr95_closest, self.best_f1]
+    }
+}
+
 /// Takes the steps of a walk and judges.
 #[derive(Debug, Clone)]
 pub struct Judge {
