@@ -111,24 +111,24 @@ fn perfect_maps_are_judged_perfect_by_every_protocol() {
 /// The same images are drawn for all methods: one whose scores have the same order differs by nothing in every draw.
 #[test]
 fn methods_are_compared_on_the_same_truth() {
+    // By the names of their maps, the methods have their images in different orders; the masks have one.
+    const NAMES: [&str; 4] = ["a", "a-1", "b", "b-1"];
     let data = Data::new();
-    for i in 0..4 {
+    for (i, name) in NAMES.iter().enumerate() {
         let weak = |(at, score): (usize, f32)| if at % 3 == i % 3 { score * 0.4 } else { score };
         let weak: Vec<f32> = scores(i).into_iter().enumerate().map(weak).collect();
-        data.map(&format!("{i}.npy"), &weak);
-        data.map(
-            &format!("../doubled/{i}.npy"),
-            &weak.iter().map(|score| 2.0 * score - 1.0).collect::<Vec<_>>(),
-        );
-        data.map(&format!("../perfect/{i}_labelIds.npy"), &scores(i));
+        data.map(&format!("{name}.npy"), &weak);
+        let doubled: Vec<f32> = weak.iter().map(|score| 2.0 * score - 1.0).collect();
+        data.map(&format!("../doubled/{name}_labelIds.npy"), &doubled);
+        data.map(&format!("../perfect/{name}.npy"), &scores(i));
     }
     let [base, doubled, perfect, masks] =
         ["maps", "doubled", "perfect", "masks"].map(|name| data.path(name).to_str().unwrap().to_owned());
     let compare = |more: &[&str]| farout([&["compare", &base][..], more].concat());
-    // The names of a method's maps do not matter to the order, only the masks do.
-    for i in 0..4 {
-        let name = |name: &str| data.path(&format!("masks/{i}{name}.png"));
-        std::fs::rename(name(""), name("_labelIds")).unwrap();
+    for (i, name) in NAMES.iter().enumerate() {
+        std::fs::remove_file(data.path(&format!("maps/{i}.npy"))).unwrap();
+        let mask = |name: &str| data.path(&format!("masks/{name}.png"));
+        std::fs::rename(mask(&i.to_string()), mask(&format!("{name}_labelIds"))).unwrap();
     }
     let told = compare(&[&doubled, &perfect, "--truth", &masks, "--json"]).succeeded().json();
     let ap = data.run(&["--protocol", "pooled", "--json"]).succeeded().json()["pooled"]["detection"]["ap"]
@@ -145,13 +145,15 @@ fn methods_are_compared_on_the_same_truth() {
     assert!((change["value"].as_f64().unwrap() - (1.0 - ap.unwrap())).abs() < 1e-12, "{better}");
     assert!(change["interval"]["low"].as_f64().unwrap() > 0.0, "{better}");
     assert_eq!((&better["better"], &better["worse"]), (&3.into(), &0.into()));
-    assert_eq!(better["gains"][0]["image"].as_str().map(str::len), Some(1), "the base's name: {better}");
+    assert!(NAMES.contains(&better["gains"][0]["image"].as_str().unwrap()), "the base's name: {better}");
     let text = compare(&[&perfect, "--truth", &masks]).succeeded().stdout;
     assert!(text.contains("perfect (pooled)") && text.contains("3 images gain, 0 lose"), "{text}");
     for (more, code, words) in [
         (&[&perfect[..]][..], 2, "give --truth DIR"),
+        (&["all.npz"], 2, "give --truth DIR"),
         (&["--truth", &masks], 1, "give another one"),
-        (&[&perfect, "--anomaly", "2"], 2, "go with --truth"),
+        (&["a.json", "--truth", &masks], 2, "without --truth"),
+        (&[&perfect, "--anomaly", "2"], 2, "--truth"),
         (&[&perfect, "--truth", &base], 1, "no truth mask"),
     ] {
         let refused = compare(more);

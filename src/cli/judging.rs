@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, FromArgMatches as _, Subcommand};
+use clap::{Args, Subcommand};
 
 use super::ConfigArgs;
 use crate::eval::dataset::DatasetSpec;
@@ -161,14 +161,14 @@ pub struct CompareArgs {
     /// Results of farout eval on the same data set; or, with --truth, score maps of several methods. The others are compared with
     /// the first
     ///
-    /// Score maps: for each method a folder, or a file of all its maps, as for farout metrics. They are judged by all pixels in one
-    /// list.
+    /// Score maps: for each method a folder, or a file of all its maps, as for farout metrics. They are judged as by --protocol
+    /// pooled there. Intervals are of 95 %, by a paired bootstrap over the images.
     #[arg(value_name = "RESULT|MAPS", required = true)]
     pub results: Vec<PathBuf>,
     /// Compare score maps: the folder of their truth masks
     #[arg(long, value_name = "DIR", help_heading = "Score maps")]
     pub truth: Option<PathBuf>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Score maps")]
     #[allow(missing_docs)]
     pub truth_is: TruthArgs,
     /// Report in JSON
@@ -177,37 +177,29 @@ pub struct CompareArgs {
 }
 
 /// What the masks of score maps mean, how intervals are drawn, and what memory there is.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct TruthArgs {
     /// Values of normal pixels in the masks
-    #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "0", value_parser = values)]
+    #[arg(long, requires = "truth", value_name = "V,A-B", value_delimiter = ',', default_value = "0", value_parser = values)]
     pub normal: Vec<std::ops::RangeInclusive<u16>>,
     /// Values of anomalous pixels
-    #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "1", value_parser = values)]
+    #[arg(long, requires = "truth", value_name = "V,A-B", value_delimiter = ',', default_value = "1", value_parser = values)]
     pub anomaly: Vec<std::ops::RangeInclusive<u16>>,
     /// Values of pixels that do not count
-    #[arg(long, value_name = "V,A-B", value_delimiter = ',', default_value = "255", value_parser = values)]
+    #[arg(long, requires = "truth", value_name = "V,A-B", value_delimiter = ',', default_value = "255", value_parser = values)]
     pub void: Vec<std::ops::RangeInclusive<u16>>,
     /// Draws of images for the confidence intervals
-    #[arg(long, value_name = "N", default_value_t = 1000, hide_short_help = true)]
+    #[arg(long, requires = "truth", value_name = "N", default_value_t = 1000, hide_short_help = true)]
     pub replicates: u32,
     /// Seed of the draws
-    #[arg(long, value_name = "SEED", default_value_t = 0, hide_short_help = true)]
+    #[arg(long, requires = "truth", value_name = "SEED", default_value_t = 0, hide_short_help = true)]
     pub seed: u64,
     /// Memory for sorted scores; while they are merged twice as much is in use
-    #[arg(long, value_name = "MIB", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..=1 << 20), hide_short_help = true)]
+    #[arg(long, requires = "truth", value_name = "MIB", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..=1 << 20), hide_short_help = true)]
     pub memory: u32,
     /// Folder for what does not fit [default: the system's folder for temporary files]
-    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    #[arg(long, requires = "truth", value_name = "DIR", hide_short_help = true)]
     pub scratch: Option<PathBuf>,
-}
-
-impl TruthArgs {
-    /// Whether nothing of it was given, or only what holds anyway.
-    pub fn is_default(&self) -> bool {
-        let none = TruthArgs::augment_args(clap::Command::new("")).try_get_matches_from([""]);
-        none.and_then(|none| TruthArgs::from_arg_matches(&none)).is_ok_and(|default| default == *self)
-    }
 }
 
 /// `farout metrics`

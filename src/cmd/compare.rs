@@ -10,6 +10,7 @@ use super::progress::bar;
 use crate::cli::CompareArgs;
 use crate::config::ConfigError;
 use crate::eval::compare::{Comparison, compare_maps, compare_results};
+use crate::eval::maps::is_of_maps;
 use crate::eval::result::EvalResult;
 
 /// Prints how the others differ from the first.
@@ -19,19 +20,16 @@ use crate::eval::result::EvalResult;
 pub fn compare(args: &CompareArgs) -> Result<()> {
     let comparison = match &args.truth {
         Some(truth) => of_maps(args, truth)?,
-        None if !args.truth_is.is_default() => bail!(ConfigError::Invalid(
-            "results of farout eval are compared as they were judged; values, draws and memory go with --truth".to_owned()
-        )),
         None => of_results(&args.results)?,
     };
     answer(args.json, &comparison)
 }
 
 fn of_results(paths: &[PathBuf]) -> Result<Comparison> {
-    if let Some(folder) = paths.iter().find(|path| path.is_dir()) {
+    if let Some(maps) = paths.iter().find(|path| path.is_dir() || is_of_maps(path)) {
         bail!(ConfigError::Invalid(format!(
-            "{} is a folder: to compare score maps, give --truth DIR, the folder of their masks",
-            folder.display()
+            "{} is no result of farout eval: to compare score maps, give --truth DIR, the folder of their masks",
+            maps.display()
         )));
     }
     let read = |path: &PathBuf| Ok((path.clone(), EvalResult::read_whole(path)?));
@@ -40,7 +38,14 @@ fn of_results(paths: &[PathBuf]) -> Result<Comparison> {
 }
 
 fn of_maps(args: &CompareArgs, truth: &Path) -> Result<Comparison> {
-    let Some(first) = args.results.first() else { bail!("give folders or files of score maps") };
+    let json = |path: &&PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+    if let Some(result) = args.results.iter().find(json) {
+        bail!(ConfigError::Invalid(format!(
+            "{} looks like a result of farout eval: results are compared without --truth",
+            result.display()
+        )));
+    }
+    let first = args.results.first().map_or(Path::new("."), PathBuf::as_path);
     let request = plain_request(first, truth, &args.truth_is)?;
     let bar = bar(None, "maps");
     bar.set_message("judging");

@@ -1,6 +1,6 @@
 //! Score maps of several methods side by side, on the same truth.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -23,49 +23,53 @@ pub fn compare_maps(
     scores: &[PathBuf],
     progress: impl Fn(usize, usize),
 ) -> Result<Comparison> {
-    let (mut judged, mut first) = (Vec::new(), Vec::<Shown>::new());
-    for (number, own) in scores.iter().enumerate() {
-        let request = Request { scores: own.clone(), ..request.clone() };
-        let mut pairs = maps::pairs(&request.scores, &request.truth)?;
-        // The r-th draw has to hold the same images for all.
-        pairs.sort_by(|a, b| a.truth.cmp(&b.truth));
-        let pairs: Vec<Shown> = pairs.into_iter().map(Shown::from).collect();
-        let truths = |pairs: &[Shown]| pairs.iter().map(|shown| shown.pair.truth.clone()).collect::<Vec<_>>();
-        if number == 0 {
-            first = pairs.clone();
-        } else if truths(&pairs) != truths(&first) {
-            let base = judged.first().map_or(own, |base: &Judged| &base.entry.file);
-            bail!(
-                "{} and {} are paired with different masks of {}; name the maps of both in the same way",
-                base.display(),
-                own.display(),
-                request.truth.display()
-            );
-        }
-        let shown = |done, all| progress(number * all + done, scores.len() * all);
-        judged.push(of_maps(&request, &pairs, &first, shown)?);
+    let all: Vec<Vec<Shown>> =
+        scores.iter().map(|scores| in_order_of_masks(request, scores)).collect::<Result<_>>()?;
+    let Some(first) = all.first() else { bail!("give folders or files of score maps") };
+    let truths = |pairs: &[Shown]| pairs.iter().map(|shown| shown.pair.truth.clone()).collect::<Vec<_>>();
+    if let Some(other) = all.iter().position(|pairs| truths(pairs) != truths(first)) {
+        bail!(
+            "{} and {} belong to different masks of {}: both need a map for each of the same masks",
+            scores[0].display(),
+            scores[other].display(),
+            request.truth.display()
+        );
     }
-    if judged.is_empty() {
-        bail!("give folders or files of score maps");
+    if all.len() < 2 {
+        bail!("{} is one method; give another one to compare it with", scores[0].display());
+    }
+    let names: Vec<&str> = first.iter().map(|shown| shown.pair.name.as_str()).collect();
+    let mut judged = Vec::new();
+    for (number, (scores, pairs)) in scores.iter().zip(&all).enumerate() {
+        let request = Request { scores: scores.clone(), ..request.clone() };
+        let shown = |done, maps| progress(number * maps + done, all.len() * maps);
+        judged.push(of_maps(&request, pairs, &names, shown)?);
     }
     let base = judged.remove(0);
-    compare(request.truth.display().to_string(), Region::All, base, &judged)
+    Ok(compare(request.truth.display().to_string(), Region::All, base, &judged))
 }
 
-/// The numbers of one method; images have the names that they have `first`.
+/// The maps at `scores` by their masks: the r-th draw has to hold the same images for all methods.
+fn in_order_of_masks(request: &Request, scores: &Path) -> Result<Vec<Shown>> {
+    let mut pairs = maps::pairs(scores, &request.truth)?;
+    pairs.sort_by(|a, b| a.truth.cmp(&b.truth));
+    Ok(pairs.into_iter().map(Shown::from).collect())
+}
+
+/// The numbers of one method; `names` are those of the images.
 fn of_maps(
     request: &Request,
     pairs: &[Shown],
-    first: &[Shown],
+    names: &[&str],
     progress: impl Fn(usize, usize),
 ) -> Result<Judged> {
     let (mut pooled, mut bootstrap) =
         (Pooled::new(request.limits.clone()), Bootstrap::new(request.bootstrap));
-    let (mut pixels, mut images, mut names) = (Share::default(), Vec::new(), first.iter());
+    let (mut pixels, mut images, mut names) = (Share::default(), Vec::new(), names.iter());
     count_all(request, pairs, progress, |_, counts, share| {
         pixels += share;
-        let name = names.next().map(|shown| shown.pair.name.clone()).unwrap_or_default();
-        images.extend(counts.detection().map(|detection| (name, detection.ap)));
+        let named = names.next().zip(counts.detection());
+        images.extend(named.map(|(name, detection)| ((*name).to_owned(), detection.ap)));
         bootstrap.push(&counts);
         Ok(pooled.push(counts)?)
     })?;
@@ -73,7 +77,9 @@ fn of_maps(
         return Err(one_class(request, pixels, pairs.len()).into());
     };
     let drawn = Drawn::of(&bootstrap).map(|drawn| drawn.numbers).unwrap_or_default();
-    let name = request.scores.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let scores = &request.scores;
+    let name = if scores.is_dir() { scores.file_name() } else { scores.file_stem() };
+    let name = name.unwrap_or(scores.as_os_str()).to_string_lossy().into_owned();
     Ok(Judged {
         entry: Entry {
             file: request.scores.clone(),

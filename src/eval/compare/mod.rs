@@ -7,7 +7,6 @@ mod text;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::metrics::{BootstrapSettings, Interval, paired_difference, quantile};
@@ -127,15 +126,9 @@ fn headline(values: [f64; 5]) -> Vec<Number> {
 }
 
 /// Compares `others` with `base`.
-///
-/// # Errors
-/// No others.
-fn compare(dataset: String, region: Region, base: Judged, others: &[Judged]) -> Result<Comparison> {
-    if others.is_empty() {
-        bail!("{} is one method; give another one to compare it with", base.entry.file.display());
-    }
+fn compare(dataset: String, region: Region, base: Judged, others: &[Judged]) -> Comparison {
     let others = others.iter().map(|other| difference(&base, other)).collect();
-    Ok(Comparison { dataset, region, base: base.entry, others })
+    Comparison { dataset, region, base: base.entry, others }
 }
 
 fn difference(base: &Judged, other: &Judged) -> Difference {

@@ -45,11 +45,14 @@ pub fn compare_results(results: &[(PathBuf, EvalResult)]) -> Result<Comparison> 
         }
         judged.extend(result.methods.iter().map(|method| of_method(other_path, result, method)));
     }
-    if judged.is_empty() {
-        bail!("{} has no numbers; give at least one result that has some", path.display());
+    if first.methods.is_empty() {
+        bail!("{} has no numbers; give a result that has some", path.display());
+    }
+    if judged.len() < 2 {
+        bail!("{} holds one method; give another result to compare it with", path.display());
     }
     let base = judged.remove(0);
-    compare(first.settings.dataset.to_string(), first.settings.region.clone(), base, &judged)
+    Ok(compare(first.settings.dataset.to_string(), first.settings.region.clone(), base, &judged))
 }
 
 /// Whether both judged the same pixels, as far as the results tell.

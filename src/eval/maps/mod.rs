@@ -18,7 +18,7 @@ use std::path::Path;
 use hdf5_reader::Hdf5File;
 use zip::ZipArchive;
 
-pub use pairs::{Pair, PairError, lists, masks, pairs};
+pub use pairs::{Pair, PairError, is_of_maps, lists, masks, pairs};
 pub use place::{Part, Place};
 
 /// A header may claim any size; no map has more pixels than this.

@@ -15,6 +15,11 @@ const MAPS: [&str; 8] = ["npy", "npz", "png", "tif", "tiff", "safetensors", "hdf
 /// Endings of masks.
 const MASKS: [&str; 5] = ["png", "webp", "bmp", "jpg", "jpeg"];
 
+/// Whether a file is called as score maps are.
+pub fn is_of_maps(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| MAPS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
 /// A score map and its truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {

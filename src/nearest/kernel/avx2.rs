@@ -12,11 +12,13 @@ const STRIP: usize = 4;
 /// Rows per vector.
 const LANES: usize = 8;
 
-/// Groups of four numbers whose products are summed in 16 bits before they are widened: that takes most of the time.
+/// Groups of four numbers whose products are summed in 16 bits before they are widened: widening takes two of three instructions.
 const TOGETHER: usize = 2;
-/// A sum of two products for each of [`TOGETHER`] groups fits into 16 bits: 2 x 2 x 126 x 63 = 31752. Four groups would fit with
-/// numbers up to 45: products are then a tenth faster, but so many more rows pass that a search of real features is slower.
+/// Four groups would fit with numbers up to 45. Products are then a tenth faster, but more rows pass, and a search of real
+/// features is no faster.
 const LIMIT: u8 = 63;
+// Of each group a sum of two products, of a row's number that is biased by the limit and a patch's.
+const _: () = assert!(TOGETHER * 2 * (2 * LIMIT as usize) * LIMIT as usize <= i16::MAX as usize);
 
 pub(in crate::nearest) static AVX2: Kernel = Kernel {
     strip: STRIP,

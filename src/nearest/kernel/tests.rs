@@ -30,16 +30,20 @@ fn kernels() -> Vec<(&'static str, &'static Kernel)> {
 fn products_and_hits_are_those_of_plain_arithmetic() {
     let mut wrong = Vec::new();
     for (name, kernel) in kernels() {
-        for (steps, extreme) in [(1, false), (2, false), (6, false), (20, true)] {
+        for (steps, extreme) in [(1, None), (2, None), (6, None), (20, Some(1)), (20, Some(-1))] {
             let width = steps * kernel.step;
             let mut numbers = Numbers(steps as u64);
             let limit = kernel.limit as i32;
-            // Rows all of one sign and size are what overflows first.
-            let mut number = |limit: i32| if extreme { limit } else { numbers.next(limit) };
+            // Numbers all of one sign and size are what overflows first.
+            let mut number = |limit: i32, sign: i32| match extreme {
+                Some(_) => sign * limit,
+                None => numbers.next(limit),
+            };
             let rows: Vec<Vec<i32>> =
-                (0..BLOCK).map(|_| (0..width).map(|_| number(limit)).collect()).collect();
+                (0..BLOCK).map(|_| (0..width).map(|_| number(limit, 1)).collect()).collect();
+            let sign = extreme.unwrap_or(1);
             let patches: Vec<Vec<i32>> =
-                (0..kernel.strip).map(|_| (0..width).map(|_| number(limit)).collect()).collect();
+                (0..kernel.strip).map(|_| (0..width).map(|_| number(limit, sign)).collect()).collect();
             let mut packed = vec![0u8; width * BLOCK];
             for (r, row) in rows.iter().enumerate() {
                 for (c, x) in row.iter().enumerate() {
@@ -138,11 +142,15 @@ fn nothing_is_beyond_nan_and_everything_beyond_minus_infinity() {
 fn rest_products_and_distances_are_those_of_plain_arithmetic() {
     for (name, kernel) in kernels() {
         for width in [0, 64, 320] {
-            for extreme in [false, true] {
+            for extreme in [None, Some(1), Some(-1)] {
                 let mut numbers = Numbers(width as u64 + 1);
-                let mut number = |limit: i32| if extreme { -limit } else { numbers.next(limit) };
-                let row: Vec<i32> = (0..width).map(|_| number(kernel.limit as i32)).collect();
-                let patch: Vec<i32> = (0..width).map(|_| number(kernel.limit as i32)).collect();
+                let mut number = |limit: i32, sign: i32| match extreme {
+                    Some(_) => sign * limit,
+                    None => numbers.next(limit),
+                };
+                let limit = kernel.limit as i32;
+                let row: Vec<i32> = (0..width).map(|_| number(limit, 1)).collect();
+                let patch: Vec<i32> = (0..width).map(|_| number(limit, extreme.unwrap_or(1))).collect();
                 let product: i32 = row.iter().zip(&patch).map(|(a, b)| a * b).sum();
                 let bias = i32::from(kernel.rest_bias) * patch.iter().sum::<i32>();
                 let row: Vec<u8> = row.iter().map(|x| (*x as u8).wrapping_add(kernel.rest_bias)).collect();
