@@ -86,13 +86,13 @@ PYTHON
 # What the tests of the metrics are compared with, from PyPI, into a folder of the project.
 fetch_judges() {
     local folder=.judges
-    if [ ! -e "$folder/complete" ]; then
-        say "Fetching NumPy, SciPy, scikit-learn and Pillow"
+    if ! cmp --quiet tests/requirements.txt "$folder/complete"; then
+        say "Fetching NumPy, SciPy, scikit-learn, Pillow and pytest"
         rm -rf "$folder"
         python3 -m pip install --quiet --disable-pip-version-check --only-binary=:all: --target "$folder" \
             --requirement tests/requirements.txt ||
             { rm -rf "$folder"; die "cannot install the packages of tests/requirements.txt, which the metrics are compared with"; }
-        touch "$folder/complete"
+        cp tests/requirements.txt "$folder/complete"
     fi
     export PYTHONPATH=$PWD/$folder${PYTHONPATH:+:$PYTHONPATH}
 }

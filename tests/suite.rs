@@ -89,4 +89,5 @@ mod sources;
 mod streams;
 mod views;
 mod web;
+mod wheel;
 mod whep;

@@ -69,7 +69,9 @@ impl<'py> Image<'py> {
         };
         let labels = self.truth.as_slice().map_err(contiguous)?;
         match labels.iter().find(|label| ![NORMAL, ANOMALY, VOID].contains(label)) {
-            Some(label) => Err(wrong(self.number, format!("truth holds {label}; give 0 normal, 1 anomaly, 255 void"))),
+            Some(label) => {
+                Err(wrong(self.number, format!("truth holds {label}; give 0 normal, 1 anomaly, 255 void")))
+            }
             None => Ok((scores, labels)),
         }
     }
@@ -95,7 +97,11 @@ fn each<'py>(
         match (scores.next().transpose()?, truth.next().transpose()?) {
             (Some(scores), Some(truth)) => take(Image::of(number, &scores, &truth)?)?,
             (None, None) => return Ok(()),
-            _ => return Err(PyValueError::new_err(format!("scores and truth have not equally many images, from {number} on"))),
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "scores and truth have not equally many images, from {number} on"
+                )));
+            }
         }
         number += 1;
     }
@@ -107,7 +113,11 @@ fn one_class() -> PyErr {
 
 /// All pixels of all images in one list.
 #[pyfunction]
-fn pooled<'py>(py: Python<'py>, scores: &Bound<'py, PyAny>, truth: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+fn pooled<'py>(
+    py: Python<'py>,
+    scores: &Bound<'py, PyAny>,
+    truth: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
     let mut all = Pooled::new(Limits::default());
     each(scores, truth, |image| {
         let (scores, labels) = image.lent(true)?;
@@ -131,7 +141,9 @@ fn regions<'py>(
     fpr_limit: f64,
 ) -> PyResult<Bound<'py, PyAny>> {
     if !(fpr_limit > 0.0 && fpr_limit <= 1.0) {
-        return Err(PyValueError::new_err(format!("fpr_limit is {fpr_limit}; give a rate above 0, at most 1")));
+        return Err(PyValueError::new_err(format!(
+            "fpr_limit is {fpr_limit}; give a rate above 0, at most 1"
+        )));
     }
     let mut pro = Pro::new(Limits::default());
     each(scores, truth, |image| {
@@ -181,7 +193,8 @@ fn smiyc<'py>(
         added.map_err(|why| wrong(image.number, why))
     })?;
     let settings = BootstrapSettings { replicates: 0, ..BootstrapSettings::default() };
-    let judged = py.detach(|| judge.finish(&settings)).map_err(|why| PyValueError::new_err(why.to_string()))?;
+    let judged =
+        py.detach(|| judge.finish(&settings)).map_err(|why| PyValueError::new_err(why.to_string()))?;
     Ok(pythonize::pythonize(py, &judged.ok_or_else(one_class)?)?)
 }
 
