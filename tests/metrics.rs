@@ -197,14 +197,17 @@ fn smiyc_metrics_are_those_of_the_transcription() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// A Python that has the packages of tests/requirements.txt, if there is one; where not, that is said. `FAROUT_PYTHON` names one
-/// and insists.
-pub(crate) fn python(what: &str) -> Option<String> {
+/// What the scripts of the metrics import.
+pub(crate) const NUMBERS: &str = "numpy, scipy, sklearn, PIL";
+
+/// A Python that has these of the packages of tests/requirements.txt, if there is one; where not, that is said. `FAROUT_PYTHON`
+/// names one and insists.
+pub(crate) fn python(what: &str, packages: &str) -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let local = root.join(".venv/bin/python").display().to_string();
     let has_all = |python: &String| {
         let mut command = Command::new(python);
-        command.args(["-c", "import numpy, scipy, sklearn, PIL, pytest"]);
+        command.args(["-c", &format!("import {packages}")]);
         command.output().is_ok_and(|output| output.status.success())
     };
     if let Ok(python) = std::env::var("FAROUT_PYTHON") {
@@ -231,7 +234,7 @@ pub(crate) fn reference(python: &str, what: &str, path: &Path) -> String {
 
 #[test]
 fn the_program_judges_maps_of_a_python_script_as_scikit_learn_does() {
-    let Some(python) = python("tools/metrics_reference.py") else {
+    let Some(python) = python("tools/metrics_reference.py", NUMBERS) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -264,7 +267,7 @@ fn the_program_judges_maps_of_a_python_script_as_scikit_learn_does() {
 
 #[test]
 fn the_stored_values_are_those_of_the_script() {
-    let Some(python) = python("tools/metrics_reference.py") else {
+    let Some(python) = python("tools/metrics_reference.py", NUMBERS) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();

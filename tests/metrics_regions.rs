@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::metrics::{differences, python, reference};
+use crate::metrics::{NUMBERS, differences, python, reference};
 use crate::support::program::{Outcome, farout};
 
 fn metrics(folder: &Path, more: &[&str]) -> Outcome {
@@ -39,7 +39,7 @@ fn write_mask(path: &Path, width: usize, values: &[u8]) {
 
 #[test]
 fn all_numbers_are_those_of_the_script() {
-    let Some(python) = python("tools/metrics_reference_regions.py") else {
+    let Some(python) = python("tools/metrics_reference_regions.py", NUMBERS) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();

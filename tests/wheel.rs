@@ -8,7 +8,7 @@ use crate::support::examples::python_module;
 
 #[test]
 fn its_numbers_are_those_of_scikit_learn() {
-    let Some(python) = python("the Python wheel of the metrics") else {
+    let Some(python) = python("the Python wheel of the metrics", "numpy, scipy, sklearn, PIL, pytest") else {
         return;
     };
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/python");
