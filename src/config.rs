@@ -22,7 +22,7 @@ use crate::sink::{AccessConfig, EventsConfig, OutputConfig};
 use crate::source::{SourceConfig, masked};
 use crate::views::ViewsConfig;
 
-pub use detector_file::{DetectorFile, DetectorSearch, Provenance};
+pub use detector_file::{DetectorFile, DetectorSearch, Horizon, Provenance};
 pub use roi::RoiConfig;
 pub use stream::StreamConfig;
 

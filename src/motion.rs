@@ -2,6 +2,12 @@
 
 use crate::region::Rect;
 
+mod focus;
+
+pub use focus::Expansion;
+#[cfg(test)]
+pub(crate) use focus::driven;
+
 /// Motion between a frame and the one before, in pixels: a pixel at x, y was at x + dx, y + dy.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Motion {

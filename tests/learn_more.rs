@@ -183,3 +183,68 @@ fn objects_and_views_are_learnt_as_the_recipe_says() {
         unused.stderr
     );
 }
+
+#[cfg(feature = "media")]
+#[test]
+fn the_closer_look_follows_the_horizon_of_the_videos() {
+    let dir = tempfile::tempdir().unwrap();
+    // Their horizon wavers around 0.43.
+    let clips = |folder: &str, seeds: &[u32]| {
+        let folder = dir.path().join(folder);
+        std::fs::create_dir(&folder).unwrap();
+        for seed in seeds {
+            let drive = format!("synthetic:seed={seed},width=320,height=180,strangers=off,frames=150");
+            let to = folder.join(format!("{seed}.mp4"));
+            farout(["replay", "--bypass", &drive, "--video", text(&to)]).succeeded();
+        }
+        folder
+    };
+    let (first, second) = (clips("first", &[9, 10, 11]), clips("second", &[12]));
+    let keys =
+        "[[views.more]]\ncrop = [0.0, 0.2, 1.0, 0.7]\n[horizon]\nviews = 0.3\n[bank.build]\nsize = 2000\n";
+    let high = recipe(dir.path(), "high.toml", keys);
+    let road = dir.path().join("road");
+    let few = ["--recipe", text(&high), "--input-height", "160", "--pictures", "20", "--json"];
+    let told = learn(&first, &road, &few).succeeded().json();
+    let row = told["horizon"]["row"].as_f64().unwrap();
+    assert!((row - 0.43).abs() < 0.06 && told["horizon"]["assumed"] == false, "{told}");
+    let views = |detector: &Path| {
+        farout(["bank", "inspect", text(detector), "--json"]).succeeded().json()["views"]["views"].clone()
+    };
+    let moved = (1e4 * (row - 0.3)).round() / 1e4;
+    let want =
+        format!("crop 0 {} 1 {}", (1e4 * (0.2 + moved)).round() / 1e4, (1e4 * (0.7 + moved)).round() / 1e4);
+    assert!(views(&road).as_str().is_some_and(|views| views.contains(&want)), "{want}: {}", views(&road));
+    let report = std::fs::read_to_string(road.join("REPORT.html")).unwrap();
+    assert!(report.contains(&format!("a horizon at {row} of the height")), "the report lacks the horizon");
+    // What is added is looked at in the same places.
+    let more = farout(["learn", "--more", text(&second), text(&road), "--device", "cpu", "--json"])
+        .succeeded()
+        .json();
+    assert_eq!(more["horizon"], told["horizon"]);
+    assert!(views(&road).as_str().is_some_and(|views| views.contains(&want)));
+    // A given one counts, and pictures say none.
+    let given = dir.path().join("given");
+    let told = learn(&first, &given, &[&few[..], &["--horizon", "0.35"]].concat()).succeeded().json();
+    assert_eq!((&told["horizon"]["row"], &told["horizon"]["basis"]), (&0.35.into(), &"given".into()));
+    assert!(
+        views(&given).as_str().is_some_and(|views| views.contains("crop 0 0.25 1 0.75")),
+        "{}",
+        views(&given)
+    );
+    let stills = dir.path().join("stills");
+    let told = learn(&drive(dir.path(), "day", 9), &stills, &few).succeeded().json();
+    let warned = |told: &serde_json::Value| told["warnings"].to_string().contains("learn with --horizon");
+    assert!(told["horizon"]["assumed"] == true && warned(&told), "{told}");
+    let night = drive(dir.path(), "night", 8);
+    let more =
+        farout(["learn", "--more", text(&night), text(&stills), "--device", "cpu", "--json"]).succeeded();
+    assert!(!more.stderr.contains("horizon") && more.json()["horizon"] == told["horizon"], "{}", more.stderr);
+    assert!(views(&stills).as_str().is_some_and(|views| views.contains("crop 0 0.2 1 0.7")));
+    for (row, recipe, words) in
+        [("1.5", text(&high), "a share of the height"), ("0.5", "road", "road-fine has one")]
+    {
+        let why = learn(&first, &dir.path().join("no"), &["--recipe", recipe, "--horizon", row]);
+        assert!(why.code == Some(2) && why.stderr.contains(words), "{}", why.stderr);
+    }
+}

@@ -120,6 +120,36 @@ fn what_cannot_tell_the_road_is_refused() {
     }
 }
 
+#[test]
+fn the_road_model_is_warmed_with_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = road_model(dir.path(), false, false);
+    let warm = |more: &str| {
+        let config = config(dir.path(), more);
+        farout(["model", "warm", "-c", text(&config), "--device", "cpu", "--json"])
+    };
+    let told = warm(&roi(&model, "")).succeeded().json();
+    assert_eq!((&told["runs_on"], &told["road"]["runs_on"]), (&"cpu".into(), &"cpu".into()), "{told}");
+    assert!(told["road"]["run_ms"].as_f64().is_some_and(|run| run > 0.0), "{told}");
+    assert_eq!(warm("").succeeded().json().get("road"), None);
+    // As a service names its detector.
+    let detector = dir.path().join("detector");
+    std::fs::create_dir(&detector).unwrap();
+    let (own, bank) = (text(&given().model), text(&given().bank));
+    let parts = format!("[model]\npath = \"{own}\"\n[bank]\npath = \"{bank}\"\n");
+    std::fs::write(detector.join("detector.toml"), parts).unwrap();
+    let file = dir.path().join("service.toml");
+    std::fs::write(&file, format!("detector = \"detector\"\n{}", roi(&model, ""))).unwrap();
+    let told = farout(["model", "warm", "-c", text(&file), "--device", "cpu", "--json"]).succeeded().json();
+    assert!(told["road"]["run_ms"].is_number(), "{told}");
+    let bench =
+        farout(["bench", "-c", text(&file), "--device", "cpu", "--rounds", "1", "--runs", "1", "--json"])
+            .succeeded();
+    assert!(bench.json()["ways"].as_array().is_some_and(|ways| !ways.is_empty()), "{}", bench.stdout);
+    let missing = warm(&roi(Path::new("/nowhere/road.onnx"), ""));
+    assert!(missing.code == Some(1) && missing.stderr.contains("/nowhere/road.onnx"), "{}", missing.stderr);
+}
+
 /// A data set, judged by a configuration with a road model.
 fn set(frames: usize) -> Set {
     let set = Set::new(frames);

@@ -35,6 +35,11 @@ pub struct LearnArgs {
     /// Shipped recipe (road, road-fine, plain) or TOML file [default: road]
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "more", help_heading = "Recipe")]
     pub recipe: Option<String>,
+    /// Row of the horizon as a share of the height, 0 above [default: measured in videos]
+    ///
+    /// For recipes with a closer look (road-fine), which is moved to it.
+    #[arg(long, value_name = "SHARE", conflicts_with = "more", help_heading = "Recipe")]
+    pub horizon: Option<f64>,
     /// Learn from at most N pictures; of more, take every n-th
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = at_least_one, help_heading = "Input")]
     pub pictures: usize,

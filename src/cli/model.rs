@@ -17,7 +17,7 @@ pub enum ModelCommand {
     Prepare(Box<ModelPrepareArgs>),
     /// Download a known model, verify it and prepare it: dinov2-s
     Fetch(ModelFetchArgs),
-    /// Open a model as run will: build TensorRT's engine ahead of time, compare with the CPU, and tell what runs it
+    /// Open the models as run will: build TensorRT's engines ahead of time, compare with the CPU, and tell what runs them
     Warm(ModelWarmArgs),
 }
 

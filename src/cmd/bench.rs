@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::answer::answer;
 use super::{progress, settings, unread};
 use crate::cli::BenchArgs;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, RoiConfig};
 use crate::features::{Device, Precision, Provider};
 
 /// Times every provider of the configuration at every precision and height, in turns, and says which is fastest.
@@ -23,7 +23,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     for path in [&mut named.own.config, &mut named.own.model].into_iter().flatten() {
         *path = std::path::absolute(&*path)?;
     }
-    let config = settings::read(&named, ("bench", unread::MODEL_WARM))?;
+    let config = settings::read(&named, ("bench", unread::BENCH))?;
     if config.model.path.as_os_str().is_empty() {
         let why = "no model is named: give --model FILE, or set model.path in the file given with --config";
         return Err(ConfigError::Invalid(why.into()).into());
@@ -88,6 +88,8 @@ fn ways(config: &Config, heights: &[usize]) -> Vec<Way> {
     for height in all {
         for attempt in lowest.attempts() {
             let mut own = config.clone();
+            // Another model would cost every run, and its memory be taken for this one's.
+            own.roi = RoiConfig::default();
             own.runtime.device = Device::Only(attempt.provider);
             own.runtime.precision = attempt.precision;
             if height != config.model.height {

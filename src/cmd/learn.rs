@@ -20,7 +20,7 @@ use crate::stop::Stop;
 pub fn learn(args: &LearnArgs) -> Result<()> {
     let (footage, output) = footage_and_output(args)?;
     let named = args.recipe.as_deref().unwrap_or(DEFAULT_RECIPE);
-    let recipe = Recipe::find(named)?;
+    let recipe = Recipe::find(named)?.with_horizon(named, args.horizon)?;
     let (config, says_k) = settings::read_own_and_k(&args.config, ("learn", unread::LEARN))?;
     let stop = Stop::new();
     signals::listen(&stop)?;

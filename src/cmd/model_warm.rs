@@ -1,4 +1,4 @@
-//! `farout model warm`: a model opened as `run` opens it, so that nothing is left to build when it matters.
+//! `farout model warm`: the models opened as `run` opens them, so that nothing is left to build when it matters.
 
 use std::fmt;
 use std::time::Instant;
@@ -9,17 +9,17 @@ use serde::Serialize;
 use super::answer::answer;
 use super::{progress, settings, unread};
 use crate::cli::ModelWarmArgs;
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 use crate::detector;
-use crate::features::Device;
+use crate::features::{Device, Session};
 
 /// Frame that the time of a run is told for.
 const FRAME: (usize, usize) = (1280, 720);
 
-/// Opens the model and tells what runs it.
+/// Opens the model, and that of the road if there is one, and tells what runs them.
 ///
 /// # Errors
-/// If it cannot be opened on what is asked for.
+/// If one cannot be opened on what is asked for.
 pub fn warm(args: &ModelWarmArgs) -> Result<()> {
     let config = settings::read(&args.config, ("model warm", unread::MODEL_WARM))?;
     if config.model.path.as_os_str().is_empty() {
@@ -28,19 +28,40 @@ pub fn warm(args: &ModelWarmArgs) -> Result<()> {
         )
         .into());
     }
+    // Both at once, as a run has them: the memory is that of both.
+    let (model, _open) = opened(&config, "the model", detector::open_session, args.runs)?;
+    let road = match config.roi.has_model() {
+        true => Some(opened(&config, "the road model", road_session, args.runs)?.0),
+        false => None,
+    };
+    answer(args.json, &Warmed { model, road, peak_memory_mb: peak_memory_mb() })
+}
+
+/// That of the road.
+fn road_session(config: &Config) -> Result<Session> {
+    detector::open_road_session(config).map(|(session, _)| session)
+}
+
+/// Opens a model by `open` and runs it.
+fn opened(
+    config: &Config,
+    name: &str,
+    open: impl FnOnce(&Config) -> Result<Session>,
+    runs: u16,
+) -> Result<(Opened, Session)> {
     let bar = progress::bar(None, "");
     bar.set_message(match config.runtime.device {
-        Device::CPU => "opening the model",
-        _ => "opening the model; TensorRT may build for minutes",
+        Device::CPU => format!("opening {name}"),
+        _ => format!("opening {name}; TensorRT may build for minutes"),
     });
     let start = Instant::now();
-    let session = detector::open_session(&config);
+    let session = open(config);
     bar.finish_and_clear();
     let mut session = session?;
     session.settle();
     let opened_secs = start.elapsed().as_secs_f64();
-    let run_ms = session.warm_up(FRAME.0, FRAME.1, args.runs)?.as_secs_f64() * 1e3;
-    let warmed = Warmed {
+    let run_ms = session.warm_up(FRAME.0, FRAME.1, runs)?.as_secs_f64() * 1e3;
+    let opened = Opened {
         model: session.describe(),
         runs_on: session.attempt().to_string(),
         passed_over: session.fallbacks().iter().map(|one| format!("{}: {}", one.attempt, one.why)).collect(),
@@ -51,14 +72,26 @@ pub fn warm(args: &ModelWarmArgs) -> Result<()> {
         opened_secs,
         run_ms,
         input_size: session.identity().input_size.clone(),
-        peak_memory_mb: peak_memory_mb(),
     };
-    answer(args.json, &warmed)
+    Ok((opened, session))
 }
 
 /// What came of it.
 #[derive(Debug, Serialize)]
 struct Warmed {
+    /// The model.
+    #[serde(flatten)]
+    model: Opened,
+    /// That of `[roi]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    road: Option<Opened>,
+    /// Most memory that the process has had, in MB; 0 where the system does not tell.
+    peak_memory_mb: f64,
+}
+
+/// What came of one model.
+#[derive(Debug, Serialize)]
+struct Opened {
     /// The model in one line.
     model: String,
     /// Provider and precision.
@@ -79,11 +112,19 @@ struct Warmed {
     run_ms: f64,
     /// Size of the model's input.
     input_size: String,
-    /// Most memory that the process has had, in MB; 0 where the system does not tell.
-    peak_memory_mb: f64,
 }
 
 impl fmt::Display for Warmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.model)?;
+        if let Some(road) = &self.road {
+            write!(f, "road model: {road}")?;
+        }
+        writeln!(f, "  memory       at most {:.0} MB", self.peak_memory_mb)
+    }
+}
+
+impl fmt::Display for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.model)?;
         for why in &self.passed_over {
@@ -101,8 +142,8 @@ impl fmt::Display for Warmed {
         }
         writeln!(
             f,
-            "  opened in    {:.1} s; one run of a {}x{} frame {:.1} ms; at most {:.0} MB of memory",
-            self.opened_secs, FRAME.0, FRAME.1, self.run_ms, self.peak_memory_mb
+            "  opened in    {:.1} s; one run of a {}x{} frame {:.1} ms",
+            self.opened_secs, FRAME.0, FRAME.1, self.run_ms
         )
     }
 }

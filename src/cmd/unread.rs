@@ -22,8 +22,10 @@ pub(super) const BANK_BUILD: &Reads = &[
 ];
 /// What learns a detector; its scores are the recipe's.
 pub(super) const LEARN: &Reads = &["model", "runtime", "search"];
-/// What opens a model.
-pub(super) const MODEL_WARM: &Reads = &["model", "runtime"];
+/// What opens the models.
+pub(super) const MODEL_WARM: &Reads = &["detector", "model", "roi", "runtime"];
+/// What opens the main model alone.
+pub(super) const BENCH: &Reads = &["detector", "model", "runtime"];
 /// What is looked for on a machine.
 pub(super) const DOCTOR: &Reads = &["runtime", "output"];
 /// All but what makes a run live.
@@ -167,7 +169,7 @@ mod tests {
     fn what_is_read_exists() {
         let known = toml::Table::try_from(Config::default()).unwrap();
         let full = full();
-        for read in [RUN, REPLAY, EVAL, BANK_BUILD, LEARN, MODEL_WARM, DOCTOR].into_iter().flatten() {
+        for read in [RUN, REPLAY, EVAL, BANK_BUILD, LEARN, MODEL_WARM, BENCH, DOCTOR].into_iter().flatten() {
             let (section, key) = read.split_once('.').unwrap_or((read, ""));
             // A key of the file alone.
             if section == "detector" {

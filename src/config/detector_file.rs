@@ -55,6 +55,31 @@ pub struct Provenance {
     pub model_sha256: String,
     /// SHA-256 of the bank file.
     pub bank_sha256: String,
+    /// `[detector.horizon]`: to which horizon the recipe's views were moved, if it asks for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<Horizon>,
+}
+
+/// The horizon of a detector's footage, and how it is known.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Horizon {
+    /// Its row as a share of the height, 0 above.
+    pub row: f64,
+    /// Whether it was neither given nor found: it is where the recipe's views expect it.
+    pub assumed: bool,
+    /// How it is known, or why it is not, in words.
+    pub basis: String,
+}
+
+impl std::fmt::Display for Horizon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Horizon { row, assumed, basis } = self;
+        match assumed {
+            true => write!(f, "{row} of the height (assumed: {basis})"),
+            false => write!(f, "{row} of the height ({basis})"),
+        }
+    }
 }
 
 /// The part of `[search]` that scores depend on.

@@ -42,6 +42,7 @@ use crate::flow::{Flow, FlowError};
 use crate::frame::Frame;
 use crate::score::Enlarger;
 use opener::{Front, Opened};
+pub use road::open_road_session;
 use road::{Road, RoadModel};
 
 /// Everything between a frame and its scores, opened and checked against each other.

@@ -12,7 +12,7 @@ use super::classes::ClassNames;
 use super::fallbacks;
 use super::items::{Measured, RoadSeen};
 use crate::causes::in_one_line;
-use crate::config::{Config, RoiConfig};
+use crate::config::Config;
 use crate::features::{IoBinding, ModelInput, Preprocessor, RuntimeConfig, Session};
 use crate::flow::Stage;
 use crate::frame::{Frame, StreamId};
@@ -43,42 +43,54 @@ pub(super) struct RoadModel {
     classes: Vec<usize>,
 }
 
+/// Opens the model that `[roi]` names, and tells which of its classes are road. It shares nothing with the main model but the
+/// configuration of the runtime.
+///
+/// # Errors
+/// As [`Session::open`]; no class scores; classes that it does not give or name.
+pub fn open_road_session(config: &Config) -> Result<(Session, Vec<usize>)> {
+    let opened = || -> Result<(Session, Vec<usize>)> {
+        // A stream of its own on a GPU would wait for that of the main model anyway.
+        let runtime =
+            RuntimeConfig { io_binding: IoBinding::Off, cuda_graph: false, ..config.runtime.clone() };
+        let model = for_classes(&config.roi.model_config())?;
+        let session = Session::open_on(&model, &runtime, &nearest::cuda::Driver)?;
+        let numbers = known(&session).numbers("roi.classes", &config.roi.classes)?;
+        Ok((session, numbers))
+    };
+    opened().context("roi.model")
+}
+
+/// The classes of a model.
+fn known(session: &Session) -> ClassNames {
+    ClassNames { classes: session.classes(), names: session.class_names().to_vec() }
+}
+
 impl RoadModel {
-    /// Opens the model that `[roi]` names and says what runs it. It shares nothing with the main model but the
-    /// configuration of the runtime.
+    /// Opens the model that `[roi]` names and says what runs it.
     ///
     /// # Errors
-    /// As [`Session::open`]; no class scores; classes that it does not give or name.
+    /// As [`open_road_session`].
     pub fn open(config: &Config) -> Result<RoadModel> {
-        let RoiConfig { classes, every, .. } = &config.roi;
-        let opened = || -> Result<RoadModel> {
-            // A stream of its own on a GPU would wait for that of the main model anyway.
-            let runtime =
-                RuntimeConfig { io_binding: IoBinding::Off, cuda_graph: false, ..config.runtime.clone() };
-            let model = for_classes(&config.roi.model_config())?;
-            let session = Session::open_on(&model, &runtime, &nearest::cuda::Driver)?;
-            fallbacks::of_model("road model", &session);
-            let known = ClassNames { classes: session.classes(), names: session.class_names().to_vec() };
-            let numbers = known.numbers("roi.classes", classes)?;
-            tracing::info!(
-                classes = known.told(&numbers),
-                every,
-                "road model {} ({} classes), input {}, on {}",
-                session.identity().name,
-                session.classes().unwrap_or_default(),
-                session.identity().input_size,
-                session.attempt()
-            );
-            Ok(RoadModel {
-                preprocessor: Preprocessor::silent(session.input_spec()),
-                session,
-                input: ModelInput::default(),
-                features: Features::default(),
-                whole: Logits::default(),
-                classes: numbers,
-            })
-        };
-        opened().context("roi.model")
+        let (session, numbers) = open_road_session(config)?;
+        fallbacks::of_model("road model", &session);
+        tracing::info!(
+            classes = known(&session).told(&numbers),
+            every = config.roi.every,
+            "road model {} ({} classes), input {}, on {}",
+            session.identity().name,
+            session.classes().unwrap_or_default(),
+            session.identity().input_size,
+            session.attempt()
+        );
+        Ok(RoadModel {
+            preprocessor: Preprocessor::silent(session.input_spec()),
+            session,
+            input: ModelInput::default(),
+            features: Features::default(),
+            whole: Logits::default(),
+            classes: numbers,
+        })
     }
 
     /// Which of its classes are road.

@@ -1,11 +1,13 @@
 //! Which pictures of the footage are learnt from: frames of videos that differ from each other, and no more in all than
-//! are wanted.
+//! are wanted; and towards which row of the picture the videos drive.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 
+use super::horizon::Watch;
 use super::progress::Progress;
 use crate::collect::{Input, InputKind};
 use crate::file::write_whole;
@@ -19,28 +21,49 @@ use crate::stop::Stop;
 const REDUCED: (usize, usize) = (32, 18);
 /// Mean difference of brightness (0 to 255) from the frame taken last, from which on a frame is another picture.
 const ANOTHER: f32 = 8.0;
-/// In the folder of a video: the numbers of its frames that differ.
+/// In the folder of a video: what was found in it.
 const LISTED: &str = ".listed";
 /// In the folder of a video: all of its frames that are wanted are written.
 const WHOLE: &str = ".whole";
 
-/// The stills and the frames of videos to learn from, at most `most`: of more, every n-th. Frames are written below `folder`,
-/// once; those of a video that a former run finished are taken from there.
+/// What was chosen of the footage.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// Pictures.
+    pub pictures: Vec<PathBuf>,
+    /// Of pairs of frames of its videos, the rows towards which they drive, in ten thousandths of the height, if they were asked
+    /// for; none if there is no video.
+    pub rows: Option<Vec<i32>>,
+}
+
+/// What was found in a video.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Listed {
+    /// The numbers of its frames that differ.
+    numbers: Vec<u64>,
+    /// As in [`Chosen`].
+    rows: Vec<i32>,
+}
+
+/// The stills and the frames of videos to learn from, at most `most`: of more, every n-th; with `rows`, the rows towards which the
+/// videos drive, too. Frames are written below `folder`, once; those of a video that a former run finished are taken from there.
 ///
 /// # Errors
 /// A video that cannot be read, a folder that cannot be written to; [`Stopped`](super::Stopped).
 pub fn choose(
     inputs: &[Input],
-    most: usize,
+    (most, rows): (usize, bool),
     folder: &Path,
     progress: &mut dyn Progress,
     stop: &Stop,
-) -> Result<Vec<PathBuf>> {
+) -> Result<Chosen> {
     let videos: Vec<(&Input, PathBuf)> = folders(inputs, folder);
-    let mut listed: Vec<Vec<u64>> = Vec::new();
+    let (mut listed, mut found): (Vec<Vec<u64>>, Vec<i32>) = Default::default();
     progress.step("choosing frames", Some(videos.len() as u64), "videos");
     for (done, (video, folder)) in videos.iter().enumerate() {
-        listed.push(list(video, folder, progress, stop)?);
+        let in_it = list(video, rows, folder, progress, stop)?;
+        listed.push(in_it.numbers);
+        found.extend(in_it.rows);
         progress.done(done as u64 + 1);
     }
     let stills = inputs.iter().filter(|input| input.kind == InputKind::Still).count();
@@ -69,7 +92,7 @@ pub fn choose(
         chosen.extend(numbers.iter().map(|number| folder.join(format!("{number:06}.png"))));
         progress.done(done as u64 + 1);
     }
-    Ok(chosen)
+    Ok(Chosen { pictures: chosen, rows: (!videos.is_empty()).then_some(found) })
 }
 
 /// The videos among `inputs`, each with a folder of its own below `folder`, named like it.
@@ -86,25 +109,34 @@ fn folders<'a>(inputs: &'a [Input], folder: &Path) -> Vec<(&'a Input, PathBuf)> 
     inputs.iter().filter(|input| input.kind == InputKind::Video).map(of).collect()
 }
 
-/// The frames of a video that differ, as a former run listed them or as they are found now.
-fn list(video: &Input, folder: &Path, progress: &mut dyn Progress, stop: &Stop) -> Result<Vec<u64>> {
+/// What a former run found in a video, or what is found now.
+fn list(
+    video: &Input,
+    rows: bool,
+    folder: &Path,
+    progress: &mut dyn Progress,
+    stop: &Stop,
+) -> Result<Listed> {
     let path = folder.join(LISTED);
-    if let Ok(text) = std::fs::read_to_string(&path) {
-        return Ok(text.lines().filter_map(|line| line.parse().ok()).collect());
+    if let Some(listed) = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+        return Ok(listed);
     }
-    let numbers = differing(video, progress, stop)?;
+    let listed = look_through(video, rows, progress, stop)?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let lines: String = numbers.iter().map(|number| format!("{number}\n")).collect();
-    write_whole(&path, |out| out.write_all(lines.as_bytes()))?;
-    Ok(numbers)
+    let text = serde_json::to_vec(&listed)?;
+    write_whole(&path, |out| out.write_all(&text))?;
+    Ok(listed)
 }
 
-/// The numbers of the frames that are another picture than the one taken before.
-fn differing(video: &Input, progress: &mut dyn Progress, stop: &Stop) -> Result<Vec<u64>> {
+/// The frames that are another picture than the one taken before and, if they are wanted, the rows towards which the video drives.
+fn look_through(video: &Input, rows: bool, progress: &mut dyn Progress, stop: &Stop) -> Result<Listed> {
     let (mut luma, mut last, mut now) = (Luma::default(), Vec::new(), Vec::new());
-    let mut numbers = Vec::new();
+    let (mut numbers, mut watch) = (Vec::new(), Watch::default());
     each(video, stop, Some(progress), |number, frame| {
         luma.take(frame);
+        if rows {
+            watch.see(number, &luma);
+        }
         reduce(&luma, &mut now);
         if numbers.is_empty() || difference(&now, &last) >= ANOTHER {
             numbers.push(number);
@@ -112,7 +144,7 @@ fn differing(video: &Input, progress: &mut dyn Progress, stop: &Stop) -> Result<
         }
         Ok(())
     })?;
-    Ok(numbers)
+    Ok(Listed { numbers, rows: watch.rows })
 }
 
 /// Writes the frames with these numbers.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::place::REPORT;
 use crate::bank::Summary;
+use crate::config::Horizon;
 
 /// What was learnt.
 #[derive(Debug, Clone, Serialize)]
@@ -19,6 +20,9 @@ pub struct Learnt {
     pub method: String,
     /// The bank.
     pub bank: Summary,
+    /// Where the crops of its views belong, if the recipe asks for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<Horizon>,
     /// What the footage lacks, for people.
     pub warnings: Vec<String>,
 }
@@ -28,6 +32,9 @@ impl fmt::Display for Learnt {
         writeln!(f, "{}", self.detector)?;
         writeln!(f, "  pictures     {}, of them {} held out", self.pictures, self.bank.held_out_frames)?;
         writeln!(f, "  references   {} x {}", self.bank.rows, self.bank.stored_width)?;
+        if let Some(horizon) = &self.horizon {
+            writeln!(f, "  horizon      {horizon}")?;
+        }
         for line in self.bank.thresholds.iter().filter(|line| line.method == self.method) {
             let sure = match line.counted {
                 true => String::new(),

@@ -6,6 +6,7 @@
 mod asked;
 mod cutout;
 mod frames;
+mod horizon;
 mod kept;
 mod learnt;
 mod model;
@@ -29,7 +30,7 @@ use crate::collect::{self, Input};
 
 pub use learnt::Learnt;
 pub use progress::Progress;
-pub use recipe::{DEFAULT_RECIPE, OutlierConfig, Recipe, RecipeBank, RecipeModel};
+pub use recipe::{DEFAULT_RECIPE, HorizonConfig, OutlierConfig, Recipe, RecipeBank, RecipeModel};
 pub use request::Request;
 pub use steps::learn;
 

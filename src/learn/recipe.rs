@@ -17,6 +17,9 @@ const SHIPPED: [(&str, &str); 3] = [
     ("plain", include_str!("../../configs/recipes/plain.toml")),
 ];
 
+/// What a row of the picture is given as.
+const SHARE: &str = "share of the height, from 0 (above) to 1 (below), such as 0.41";
+
 /// The recipe that is taken if none is named.
 pub const DEFAULT_RECIPE: &str = "road";
 
@@ -39,6 +42,9 @@ pub struct Recipe {
     /// `[views]`, as in a configuration.
     #[serde(skip_serializing_if = "is_default")]
     pub views: ViewsConfig,
+    /// `[horizon]`: where the crops of `[views]` belong.
+    #[serde(skip_serializing_if = "is_default")]
+    pub horizon: HorizonConfig,
     /// `[score]`, as in a configuration: what the detector's scores and thresholds are.
     pub score: ScoreConfig,
 }
@@ -77,6 +83,39 @@ impl Default for RecipeModel {
 pub struct OutlierConfig {
     /// Scraps of the footage are pasted into every n-th picture of it; 0, the default, for none.
     pub scraps_every: usize,
+}
+
+/// The `[horizon]` section of a recipe.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HorizonConfig {
+    /// The horizon that the crops of `[views]` are laid for, as a share of the height from above: where that of the footage lies
+    /// lower or higher, they are moved as much. Default: they stay where they are.
+    pub views: Option<f64>,
+    /// That of the footage. Default: measured in its videos.
+    pub row: Option<f64>,
+}
+
+impl HorizonConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The key and what it may be.
+    fn check(&self) -> Result<(), String> {
+        for (key, value) in [("views", self.views), ("row", self.row)] {
+            if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
+                return Err(format!("horizon.{key} is {value}: give a {SHARE}"));
+            }
+        }
+        match (self.views, self.row) {
+            (None, Some(_)) => Err(
+                "horizon.row would move nothing: the recipe does not say for which horizon the crops of its \
+                                    [views] are laid (horizon.views); road-fine does"
+                    .into(),
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The `[bank]` section of a recipe.
@@ -120,7 +159,13 @@ impl Recipe {
             (_, Some(table)) => table,
             (_, None) => toml::from_str(&Recipe::text(&base)?).map_err(wrong)?,
         };
-        laid(toml::from_str(&text).map_err(wrong)?, &mut whole);
+        let own: toml::Table = toml::from_str(&text).map_err(wrong)?;
+        let has_views = own.get("views").and_then(|views| views.get("more")).is_some();
+        if has_views && !own.contains_key("horizon") {
+            // What it says is of the base's crops.
+            whole.remove("horizon");
+        }
+        laid(own, &mut whole);
         Ok((recipe, Some(whole)))
     }
 
@@ -148,11 +193,35 @@ impl Recipe {
         SHIPPED.iter().any(|(name, _)| *name == named)
     }
 
+    /// The recipe `named`, for footage whose horizon lies at this share of the height, if one is given.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: no share, or a recipe that asks for no horizon.
+    pub fn with_horizon(mut self, named: &str, row: Option<f64>) -> Result<Recipe, ConfigError> {
+        let Some(row) = row else { return Ok(self) };
+        let why = match (0.0..=1.0).contains(&row) {
+            false => format!("--horizon is {row}: give a {SHARE}"),
+            true if self.horizon.views.is_none() => format!(
+                "--horizon would move nothing: the recipe {named} has no closer look that is laid for a horizon (horizon.views); \
+                 road-fine has one"
+            ),
+            true => {
+                self.horizon.row = Some(row);
+                return Ok(self);
+            }
+        };
+        Err(ConfigError::Invalid(why))
+    }
+
     /// Checks what the types cannot.
     fn check(&self) -> Result<(), String> {
         self.bank.build.check()?;
         self.score.check()?;
         self.views.check()?;
+        self.horizon.check()?;
+        if self.horizon.views.is_some() && !self.views.more.iter().any(|view| view.crop.can_move()) {
+            return Err("horizon.views says where crops are laid, and no view in [views] has a crop that could be moved".into());
+        }
         if self.model.height == 0 {
             return Err("model.height is 0; give a height in pixels".into());
         }
@@ -198,6 +267,9 @@ mod tests {
             ("[bank.build]\ntransform = [\"pcb\"]", "pcb"),
             ("[score]\nsmooth = -1.0", "smooth"),
             ("[model]\nheight = 0", "model.height"),
+            ("[horizon]\nviews = 41", "horizon.views"),
+            ("[horizon]\nviews = 0.41", "no view"),
+            ("base = \"road-fine\"\n[horizon]\nviews = 0.41\n[views]\nmore = []", "no view"),
         ] {
             std::fs::write(&path, text).unwrap();
             let why = Recipe::find(path.to_str().unwrap()).unwrap_err().to_string();
@@ -210,14 +282,34 @@ mod tests {
         assert_eq!(changed.bank.build.parts, road.bank.build.parts);
         assert_eq!(changed.score.false_frame_rate, road.score.false_frame_rate);
         let fine = Recipe::find("road-fine").unwrap();
-        assert_eq!(Recipe { views: ViewsConfig::default(), ..fine.clone() }, road);
+        let plain =
+            Recipe { views: ViewsConfig::default(), horizon: HorizonConfig::default(), ..fine.clone() };
+        assert_eq!(plain, road);
         assert_eq!(fine.views.more.len(), 1);
         std::fs::write(dir.path().join("s.toml"), "base = \"r.toml\"\n[bank.build]\nsize = 78").unwrap();
         let further = Recipe::find(dir.path().join("s.toml").to_str().unwrap()).unwrap();
         assert_eq!((further.bank.build.size, further.score.smooth), (78, 0.5));
+        // Crops of its own are not laid for the horizon of the base's.
+        std::fs::write(&path, "base = \"road-fine\"\n[[views.more]]\ncrop = [0.0, 0.4, 1.0, 0.9]").unwrap();
+        let own = Recipe::find(path.to_str().unwrap()).unwrap();
+        assert_eq!((own.horizon, own.views.more[0].crop.0[1]), (HorizonConfig::default(), 0.4));
         std::fs::write(&path, "base = \"s.toml\"").unwrap();
         assert!(Recipe::find(path.to_str().unwrap()).unwrap_err().to_string().contains("in a circle"));
         assert!(Recipe::find("rode").unwrap_err().to_string().contains("road, road-fine and plain"));
         assert!(Recipe::find("./rode.toml").unwrap_err().to_string().contains("cannot read"));
+    }
+
+    #[test]
+    fn rows_outside_the_picture_and_without_a_crop_are_refused() {
+        let check = |views: Option<f64>, row: Option<f64>| HorizonConfig { views, row }.check();
+        assert!(check(Some(0.41), Some(0.5)).is_ok() && check(None, None).is_ok());
+        for (views, row, word) in [
+            (Some(1.2), None, "horizon.views"),
+            (Some(0.4), Some(f64::NAN), "horizon.row"),
+            (None, Some(0.5), "road-fine"),
+        ] {
+            let why = check(views, row).unwrap_err();
+            assert!(why.contains(word), "{why}");
+        }
     }
 }

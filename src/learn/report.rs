@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::{Stopped, picture};
 use crate::bank::{Summary, ThresholdLine};
 use crate::collect::{BuildConfig, Input, Place, Side, Split};
-use crate::config::Config;
+use crate::config::{Config, Horizon};
 use crate::detector::{Detector, Judged};
 use crate::eval::report::html::{escape, page as whole, section, table};
 use crate::eval::report::pictures::address;
@@ -49,6 +49,7 @@ pub(super) struct Told<'a> {
     pub(super) recipe: &'a str,
     pub(super) footage: &'a [String],
     pub(super) bank: &'a Summary,
+    pub(super) horizon: Option<&'a Horizon>,
     /// All that was learnt from, the last set being that of this call.
     pub(super) sets: &'a [&'a Set],
     /// The pictures of this call.
@@ -117,7 +118,7 @@ pub(super) fn page(
     progress: &mut dyn Progress,
     stop: &Stop,
 ) -> Result<String> {
-    let Told { recipe, footage, bank: found, sets, inputs, seed, warnings } = *told;
+    let Told { recipe, footage, bank: found, horizon, sets, inputs, seed, warnings } = *told;
     let held = held_out(inputs, seed);
     let step = held.len().div_ceil(JUDGED).max(1);
     let judged: Vec<&Input> = held.iter().copied().step_by(step).collect();
@@ -140,7 +141,7 @@ pub(super) fn page(
     let series = sets.iter().flat_map(|set| &set.series);
     let series: Vec<Vec<String>> =
         series.map(|(name, count)| vec![escape(name), count.to_string()]).collect();
-    let explained = format!(
+    let mut explained = format!(
         "{} pictures, {} of them held out for calibration; {} reference features of {} numbers from {} patches.",
         sets.iter().flat_map(|set| set.series.values()).sum::<usize>(),
         found.held_out_frames,
@@ -148,6 +149,9 @@ pub(super) fn page(
         found.stored_width,
         found.build.patches
     );
+    if let Some(horizon) = horizon {
+        explained.push_str(&format!(" The closer look is laid for a horizon at {horizon}."));
+    }
     body.push_str(&section("Learnt from", &explained, &table(&["sequence", "pictures"], &series)));
     body.push_str(&thresholds(config, found));
     let explained = format!(

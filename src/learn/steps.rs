@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use super::asked::{check_addition, check_inputs, footage, given, may_begin, plan};
 use super::cutout::PASTED;
+use super::horizon::{self, Laid};
 use super::kept::{Kept, Set};
 use super::learnt::Learnt;
 use super::outliers::outliers;
@@ -41,7 +42,7 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
             None
         }
     };
-    let kept = match &before {
+    let mut kept = match &before {
         Some(file) => Kept::of(out, file)?,
         None => Kept::none(out, request.recipe.clone()),
     };
@@ -71,7 +72,9 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
     if work.taken_up {
         tracing::info!("going on where the last run ended");
     }
-    let chosen = frames::choose(&footage, request.pictures, &work.path("frames"), progress, stop)?;
+    let wanted = (request.pictures, horizon::is_wanted(&kept.recipe.1));
+    let frames::Chosen { pictures: chosen, rows } =
+        frames::choose(&footage, wanted, &work.path("frames"), progress, stop)?;
     if chosen.len() < LEAST && kept.sets.is_empty() {
         bail!(
             "{} picture{} to learn from, of {}: give at least {LEAST}, better hundreds of several drives",
@@ -80,6 +83,15 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
             request.footage.join(", ")
         );
     }
+    let mut laid = horizon::laid(&kept.recipe.1, rows.as_deref())?;
+    match &before {
+        // It was found, and told, then.
+        Some(before) => laid.horizon.clone_from(&before.detector.horizon),
+        None => tell(&laid, progress),
+    }
+    // What is added later is looked at in the same places.
+    kept.recipe.1 = laid.recipe.clone();
+    let request = &Request { recipe: kept.recipe.clone(), ..request.clone() };
     let mut inputs = listed(&chosen)?;
     if let Some((folder, _)) = &request.labels {
         collect::attach_labels(&mut inputs, folder)?;
@@ -89,7 +101,18 @@ pub fn learn(request: &Request, progress: &mut dyn Progress, stop: &Stop) -> Res
     let new = shards(request, &config, (&inputs, &outliers), &work, progress, stop)?;
     let bank = work.once(BANK, |path| merged(request, &config, (&kept, &new), path, progress))?;
     let config = Config { bank: BankConfig { path: bank }, ..config };
-    finish((request, config), (before, kept), (work, new), (&inputs, files), progress, stop)
+    finish((request, config), (before, kept, laid), (work, new), (&inputs, files), progress, stop)
+}
+
+/// Says where the recipe's closer look lies, before hours of work.
+fn tell(laid: &Laid, progress: &mut dyn Progress) {
+    match (&laid.warning, &laid.horizon) {
+        (Some(warning), _) => progress.warn(warning),
+        (None, Some(horizon)) => {
+            tracing::info!("the recipe's closer look is laid for a horizon at {horizon}")
+        }
+        (None, None) => {}
+    }
 }
 
 /// Makes the bank of all that was kept and of what is new.
@@ -123,7 +146,7 @@ fn merged(
 /// The report, what is kept of the footage, and the detector's files.
 fn finish(
     (request, config): (&Request, Config),
-    (before, mut kept): (Option<DetectorFile>, Kept),
+    (before, mut kept, laid): (Option<DetectorFile>, Kept, Laid),
     (work, (shard, known)): (Work, Shards),
     (inputs, files): (&[Input], Footage),
     progress: &mut dyn Progress,
@@ -143,11 +166,14 @@ fn finish(
     let mut footage = before.as_ref().map(|file| file.detector.footage.clone()).unwrap_or_default();
     footage.extend(request.footage.iter().cloned());
     let sets: Vec<&Set> = kept.sets.iter().chain([&set]).collect();
-    let warnings = report::warnings(&found, &sets);
+    let mut warnings = report::warnings(&found, &sets);
+    warnings.extend(laid.warning);
+    let horizon = laid.horizon;
     let told = report::Told {
         recipe: name,
         footage: &footage,
         bank: &found,
+        horizon: horizon.as_ref(),
         sets: &sets,
         inputs,
         seed: recipe.bank.build.seed,
@@ -168,6 +194,7 @@ fn finish(
         sets: sets.len(),
         model_sha256: model::digest(&config.model.path)?,
         bank_sha256: model::digest(&config.bank.path)?,
+        horizon: horizon.clone(),
     };
     let bank_name = bank_name(provenance.sets);
     let file = DetectorFile {
@@ -193,6 +220,7 @@ fn finish(
         pictures,
         method: file.score.method.name().into(),
         bank: found,
+        horizon,
         warnings,
     })
 }

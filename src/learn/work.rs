@@ -57,7 +57,7 @@ impl Plan {
             ("other objects", self.objects != other.objects),
             ("another detector to add to", self.added_to != other.added_to),
             ("another --pictures", self.pictures != other.pictures),
-            ("another recipe", self.recipe != other.recipe),
+            ("another recipe or --horizon", self.recipe != other.recipe),
             ("another model", self.model != other.model),
             ("other keys of [model]", self.input != other.input),
             ("another search.k", self.k != other.k),

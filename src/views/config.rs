@@ -72,6 +72,21 @@ impl Crop {
         *self == Crop::default()
     }
 
+    /// Whether the picture goes on above or below.
+    pub fn can_move(self) -> bool {
+        let Crop([_, top, _, bottom]) = self;
+        top > 0.0 || bottom < 1.0
+    }
+
+    /// The same lower by a share of the height, or higher if that is negative.
+    #[must_use]
+    pub fn moved_down(self, by: f64) -> Crop {
+        let Crop([left, top, right, bottom]) = self;
+        // What people write and read: no 0.43999999999999995.
+        let [top, bottom] = [top, bottom].map(|edge| (1e4 * (edge + by)).round() / 1e4);
+        Crop([left, top, right, bottom])
+    }
+
     /// The part of the picture.
     pub fn window(self) -> Window {
         let Crop([left, top, right, bottom]) = self;
