@@ -217,6 +217,7 @@ fn the_closer_look_follows_the_horizon_of_the_videos() {
     assert!(views(&road).as_str().is_some_and(|views| views.contains(&want)), "{want}: {}", views(&road));
     let report = std::fs::read_to_string(road.join("REPORT.html")).unwrap();
     assert!(report.contains(&format!("a horizon at {row} of the height")), "the report lacks the horizon");
+    assert!(report.contains("the horizon (red)"), "the report does not show it");
     // What is added is looked at in the same places.
     let more = farout(["learn", "--more", text(&second), text(&road), "--device", "cpu", "--json"])
         .succeeded()

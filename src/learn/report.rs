@@ -23,6 +23,7 @@ use crate::overlay::{Overlay, OverlayConfig};
 use crate::pool::Pool;
 use crate::source::images::Images;
 use crate::stop::Stop;
+use crate::views::{Crop, ViewsConfig};
 
 /// Held-out frames that are judged for the report.
 const JUDGED: usize = 60;
@@ -141,7 +142,7 @@ pub(super) fn page(
     let series = sets.iter().flat_map(|set| &set.series);
     let series: Vec<Vec<String>> =
         series.map(|(name, count)| vec![escape(name), count.to_string()]).collect();
-    let mut explained = format!(
+    let explained = format!(
         "{} pictures, {} of them held out for calibration; {} reference features of {} numbers from {} patches.",
         sets.iter().flat_map(|set| set.series.values()).sum::<usize>(),
         found.held_out_frames,
@@ -149,10 +150,10 @@ pub(super) fn page(
         found.stored_width,
         found.build.patches
     );
-    if let Some(horizon) = horizon {
-        explained.push_str(&format!(" The closer look is laid for a horizon at {horizon}."));
-    }
     body.push_str(&section("Learnt from", &explained, &table(&["sequence", "pictures"], &series)));
+    if let Some(horizon) = horizon {
+        body.push_str(&closer_look(horizon, &config.views, inputs)?);
+    }
     body.push_str(&thresholds(config, found));
     let explained = format!(
         "The {} of {} judged held-out frames{} with the largest scores, as the daemon would show them at the threshold \
@@ -182,6 +183,46 @@ pub(super) fn page(
         &format!("<div class=\"panels\">{pictures}</div>"),
     ));
     Ok(whole("farout detector", &body))
+}
+
+/// The horizon and the crops of `views`, drawn into a picture of the footage.
+fn closer_look(horizon: &Horizon, views: &ViewsConfig, inputs: &[Input]) -> Result<String> {
+    let Some(input) = inputs.get(inputs.len() / 2) else { return Ok(String::new()) };
+    let whole = picture::read(&input.path)?;
+    let (width, height) = whole.dimensions();
+    let width = width.clamp(1, WIDTH as u32);
+    let height = (height * width / whole.width().max(1)).max(1);
+    let mut small = image::imageops::thumbnail(&whole, width, height);
+    for view in &views.more {
+        let Crop([left, top, right, bottom]) = view.crop;
+        frame(&mut small, [left, top, right, bottom], image::Rgb([255, 208, 0]));
+    }
+    frame(&mut small, [0.0, horizon.row, 1.0, horizon.row], image::Rgb([230, 0, 60]));
+    let explained = format!(
+        "It is laid for a horizon at {horizon}. The red line should lie where the road meets the sky; if it does not, learn with --horizon."
+    );
+    let shown = format!(
+        "<div class=\"panels\"><figure><img src=\"{}\" alt=\"\"><figcaption>{}: the horizon (red), and what is looked at more closely \
+         (yellow)</figcaption></figure></div>",
+        address(small.as_raw(), width as usize, height as usize)?,
+        escape(&input.name)
+    );
+    Ok(section("Closer look", &explained, &shown))
+}
+
+/// Draws the edges of a rectangle (left, top, right, bottom in shares of the picture), two pixels wide.
+fn frame(picture: &mut image::RgbImage, [left, top, right, bottom]: [f64; 4], colour: image::Rgb<u8>) {
+    let (width, height) = picture.dimensions();
+    let at = |share: f64, length: u32| ((share * f64::from(length)) as u32).min(length.saturating_sub(2));
+    let (left, right) = (at(left, width), at(right, width));
+    let (top, bottom) = (at(top, height), at(bottom, height));
+    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+        let on = |at: u32, edge: u32| at == edge || at == edge + 1;
+        let inside = (left..=right + 1).contains(&x) && (top..=bottom + 1).contains(&y);
+        if inside && (on(x, left) || on(x, right) || on(y, top) || on(y, bottom)) {
+            *pixel = colour;
+        }
+    }
 }
 
 /// The names of the features' parts, or of the tensor.
@@ -276,6 +317,21 @@ impl Stage for Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_is_drawn_inside_the_picture() {
+        let drawn = |shares: [f64; 4]| {
+            let mut picture = image::RgbImage::new(20, 10);
+            frame(&mut picture, shares, image::Rgb([9; 3]));
+            picture.pixels().filter(|pixel| pixel.0[0] == 9).count()
+        };
+        // All around, two pixels wide; a line; the last one is inside.
+        assert_eq!(drawn([0.0, 0.0, 1.0, 1.0]), 20 * 10 - 16 * 6);
+        assert_eq!(drawn([0.0, 0.5, 1.0, 0.5]), 40);
+        assert_eq!(drawn([0.0, 1.0, 1.0, 1.0]), 40);
+        let mut nothing = image::RgbImage::new(0, 0);
+        frame(&mut nothing, [0.0, 0.0, 1.0, 1.0], image::Rgb([9; 3]));
+    }
 
     #[test]
     fn brightness_is_that_of_the_picture() {
