@@ -50,10 +50,10 @@ pub struct Recipe {
 }
 
 /// Lays tables over tables, values over values.
-fn laid(above: toml::Table, below: &mut toml::Table) {
+fn lay_over(above: toml::Table, below: &mut toml::Table) {
     for (key, value) in above {
         match (value, below.get_mut(&key)) {
-            (toml::Value::Table(above), Some(toml::Value::Table(below))) => laid(above, below),
+            (toml::Value::Table(above), Some(toml::Value::Table(below))) => lay_over(above, below),
             (value, _) => drop(below.insert(key, value)),
         }
     }
@@ -165,7 +165,7 @@ impl Recipe {
             // What it says is of the base's crops.
             whole.remove("horizon");
         }
-        laid(own, &mut whole);
+        lay_over(own, &mut whole);
         Ok((recipe, Some(whole)))
     }
 
@@ -220,7 +220,8 @@ impl Recipe {
         self.views.check()?;
         self.horizon.check()?;
         if self.horizon.views.is_some() && !self.views.more.iter().any(|view| view.crop.can_move()) {
-            return Err("horizon.views says where crops are laid, and no view in [views] has a crop that could be moved".into());
+            return Err("horizon.views says for which horizon crops are laid, and no view in [views] has a crop that could be moved: give one a crop of a \
+                        part of the height, or take horizon.views out".into());
         }
         if self.model.height == 0 {
             return Err("model.height is 0; give a height in pixels".into());

@@ -185,14 +185,22 @@ pub(super) fn page(
     Ok(whole("farout detector", &body))
 }
 
+/// A picture as wide as those of the report, or as it is if it is smaller.
+fn shrunk(picture: &image::RgbImage) -> image::RgbImage {
+    let width = (WIDTH as u32).min(picture.width().max(1));
+    let height = (picture.height() * width / picture.width().max(1)).max(1);
+    image::imageops::thumbnail(picture, width, height)
+}
+
+/// A picture as a `data:` address.
+fn shown_as(picture: &image::RgbImage) -> Result<String> {
+    address(picture.as_raw(), picture.width() as usize, picture.height() as usize)
+}
+
 /// The horizon and the crops of `views`, drawn into a picture of the footage.
 fn closer_look(horizon: &Horizon, views: &ViewsConfig, inputs: &[Input]) -> Result<String> {
     let Some(input) = inputs.get(inputs.len() / 2) else { return Ok(String::new()) };
-    let whole = picture::read(&input.path)?;
-    let (width, height) = whole.dimensions();
-    let width = width.clamp(1, WIDTH as u32);
-    let height = (height * width / whole.width().max(1)).max(1);
-    let mut small = image::imageops::thumbnail(&whole, width, height);
+    let mut small = shrunk(&picture::read(&input.path)?);
     for view in &views.more {
         let Crop([left, top, right, bottom]) = view.crop;
         frame(&mut small, [left, top, right, bottom], image::Rgb([255, 208, 0]));
@@ -204,7 +212,7 @@ fn closer_look(horizon: &Horizon, views: &ViewsConfig, inputs: &[Input]) -> Resu
     let shown = format!(
         "<div class=\"panels\"><figure><img src=\"{}\" alt=\"\"><figcaption>{}: the horizon (red), and what is looked at more closely \
          (yellow)</figcaption></figure></div>",
-        address(small.as_raw(), width as usize, height as usize)?,
+        shown_as(&small)?,
         escape(&input.name)
     );
     Ok(section("Closer look", &explained, &shown))
@@ -300,14 +308,11 @@ impl Stage for Look {
         let mut drawn = Frame::take(&Pool::new(), PixelFormat::Rgb, frame.width, frame.height);
         drawn.pixels.copy_from_slice(&frame.pixels);
         self.overlay.draw(&mut drawn, &verdict.scores, &verdict.regions, verdict.scale, "")?;
-        let width = WIDTH.min(frame.width.max(1));
-        let height = (frame.height * width / frame.width.max(1)).max(1);
-        let small = image::imageops::thumbnail(&picture::of_frame(&drawn)?, width as u32, height as u32);
         let seen = Seen {
             name: frame.name.to_string(),
             largest: verdict.scores.data.iter().copied().fold(f32::NEG_INFINITY, f32::max),
             regions: verdict.regions.len(),
-            address: address(small.as_raw(), width, height)?,
+            address: shown_as(&shrunk(&picture::of_frame(&drawn)?))?,
         };
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
         Ok(())
