@@ -67,7 +67,7 @@ static __device__ __noinline__ void settle(const Candidates c, unsigned kept) {
 }
 
 // Offers the keys of a tile, whose first row is `first`; `norms` are those of its rows.
-static __device__ __forceinline__ void offer(const Candidates& c, Sums& sums, const float* norms, unsigned first, unsigned kept) {
+static __device__ __forceinline__ void offer(const Candidates& c, Products<float>& sums, const float* norms, unsigned first, unsigned kept) {
     // Bit 8 i + j: number j of the i-th of this thread's queries has yet to be offered.
     u64 open = 0;
     float norm[4][2];

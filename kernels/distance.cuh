@@ -9,7 +9,8 @@ static __device__ __forceinline__ float number(half_bits bits) { return float_of
 static __device__ __forceinline__ float number(float x) { return x; }
 
 // The same in all lanes, bit for bit.
-static __device__ __forceinline__ float warp_sum(float x) {
+template <class Number>
+static __device__ __forceinline__ Number warp_sum(Number x) {
 #pragma unroll
     for (int stride = 16; stride > 0; stride /= 2) {
         x += __shfl_xor_sync(WARP, x, stride);

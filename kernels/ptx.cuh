@@ -19,6 +19,11 @@ static __device__ __forceinline__ unsigned short half_of_float(float x) {
     return bits;
 }
 
+// What other threads are changing by atomic operations: as it was at some moment.
+static __device__ __forceinline__ unsigned long long latest(const unsigned long long* at) {
+    return *static_cast<const volatile unsigned long long*>(at);
+}
+
 #if FAROUT_ARCH >= 750
 static __device__ __forceinline__ unsigned shared_address(const void* pointer) {
     unsigned long long address;
@@ -41,6 +46,13 @@ static __device__ __forceinline__ void mma_m16n8k8(float (&c)[4], unsigned a0, u
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a0), "r"(a1), "r"(b0));
 }
+
+// c += a b of 8-bit integers, exact: a 8 x 16, b 16 x 8.
+static __device__ __forceinline__ void mma_m8n8k16(int& c0, int& c1, unsigned a, unsigned b) {
+    asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                 : "+r"(c0), "+r"(c1)
+                 : "r"(a), "r"(b));
+}
 #endif
 
 #if FAROUT_ARCH >= 800
@@ -48,6 +60,13 @@ static __device__ __forceinline__ void mma_m16n8k8(float (&c)[4], unsigned a0, u
 static __device__ __forceinline__ void mma_m16n8k16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// c += a b of 8-bit integers, exact: a 16 x 32, b 32 x 8.
+static __device__ __forceinline__ void mma_m16n8k32(int (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 

@@ -22,6 +22,12 @@ static __device__ __forceinline__ void refine_patch(const Problem& p, unsigned q
         }
         return;
     }
+    if (fact.state == MEASURED) {
+        if (lane == 0) {
+            p.unproven[atomicAdd(p.counters + UNPROVEN, 1u)] = query;
+        }
+        return;
+    }
     u64 list = EMPTY;
     for (unsigned split = 0; split < p.splits; ++split) {
         const u64* other = p.lists + (static_cast<size_t>(split) * p.padded_t + query) * LIST;
@@ -46,7 +52,7 @@ static __device__ __forceinline__ void refine_patch(const Problem& p, unsigned q
         const u64 last = __shfl_sync(WARP, near, p.k - 1);
         kth = last == EMPTY ? infinity() : key_of(last) * scale;
     }
-    if (!proven && fact.state == SEARCHED) {
+    if (!proven) {
         proven = count == p.n
             || (count == p.kept
                 && sqrtf(fmaxf(lowest, 0.0f)) >= kth * (1 - RELATIVE_SLACK) - NORM_SLACK * fact.norm);
@@ -63,7 +69,7 @@ static __device__ __forceinline__ void refine_patch(const Problem& p, unsigned q
 // Launch: ceil(t / 8) blocks of 256 threads, a warp per patch; no shared memory.
 extern "C" __global__ void __launch_bounds__(THREADS) refine(const Problem p) {
     const unsigned query = blockIdx.x * (THREADS / 32) + warp_id();
-    if (query >= p.t) {
+    if (query >= p.t || p.facts[query].state == DONE) {
         return;
     }
     if (p.row_type == F16) {

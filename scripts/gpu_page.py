@@ -46,9 +46,11 @@ def search(report, peers):
         kernels = [one for one in figures(report, "search") if one.get("ms_per_kernel") and tuple(one[key] for key in "tnck") == shape]
         if kernels:
             names = sorted({name for one in kernels for name in one["ms_per_kernel"]})
-            lines += ["", "Milliseconds per kernel, and patches that were compared with the whole bank:", ""]
-            lines += table(["code", *names, "patches"], [
-                [one["code"], *[one["ms_per_kernel"].get(name) for name in names], one["rescans_per_frame"]] for one in kernels])
+            lines += ["", "Milliseconds per kernel, patches that were compared with the whole bank, rows per patch that codes left over, and tiles",
+                      "of 128 patches for which they were no good:", ""]
+            lines += table(["code", *names, "patches", "rows left over", "tiles"], [
+                [one["code"], *[one["ms_per_kernel"].get(name) for name in names], one["rescans_per_frame"],
+                 one["survivors_per_frame"] / one["t"], one["open_tiles_per_frame"]] for one in kernels])
     for recipe in figures(report, "search"):
         if "tables" in recipe:
             words = "The default recipe: {t} patches, {tables} tables of {n} rows x {c}, from the host"

@@ -23,6 +23,8 @@ pub struct Opener {
     pub kernels: Option<PathBuf>,
     /// Whether answers are falsified.
     pub falsify: bool,
+    /// Whether 8-bit codes are left out.
+    pub halves: bool,
     /// Milliseconds that are spent on each figure.
     pub patience: f64,
 }
@@ -37,7 +39,10 @@ impl Opener {
             On::Cpu => Inner::Cpu(Box::new(CpuSearch::new(k, 0, bank)?)),
             On::Cuda => {
                 let stream = cuda::stream(0)?;
-                let search = CudaSearch::open_on(k, self.kernels.as_deref(), bank, &stream)?;
+                let mut search = CudaSearch::open_on(k, self.kernels.as_deref(), bank, &stream)?;
+                if self.halves {
+                    search.without_codes();
+                }
                 Inner::Cuda(Box::new(search), stream)
             }
         };

@@ -31,6 +31,9 @@ struct Args {
     /// Falsify one distance of each search, to see that it is noticed
     #[arg(long, global = true)]
     falsify: bool,
+    /// Leave 8-bit codes out: compare all rows in half precision, as GPUs without tensor cores do
+    #[arg(long, global = true)]
+    halves: bool,
     /// Milliseconds to spend on each figure
     #[arg(long, global = true, default_value_t = 2000.0)]
     patience: f64,
@@ -89,6 +92,7 @@ fn main() -> Result<()> {
         on: args.device,
         kernels: args.kernels,
         falsify: args.falsify,
+        halves: args.halves,
         patience: args.patience,
     };
     let four = |shape: Vec<usize>| -> Result<[usize; 4]> {

@@ -155,12 +155,21 @@ fn ask(on: &Opener, name: &str, solved: impl FnOnce() -> Solved) -> usize {
                 wrong.extend(again(&mut engine, frame));
                 if let Some((search, _)) = engine.on_gpu() {
                     answer["rescans_per_frame"] = json!(search.rescans() as f64 / 5.0);
+                    tell_sifted(&mut answer, search.sifted());
                 }
             }
             Err(why) => wrong.push(format!("{why:#}")),
         }
         (answer, wrong)
     })
+}
+
+/// What 8-bit codes did, per frame that they sifted.
+pub fn tell_sifted(answer: &mut serde_json::Value, (frames, survivors, open_tiles): (u64, u64, u64)) {
+    let per_frame = |count: u64| count as f64 / frames.max(1) as f64;
+    answer["sifted_frames"] = json!(frames);
+    answer["survivors_per_frame"] = json!(per_frame(survivors));
+    answer["open_tiles_per_frame"] = json!(per_frame(open_tiles));
 }
 
 /// Whether the same frame gives the same bits again, also from the card's memory.

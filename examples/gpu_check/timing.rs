@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::engine::{On, Opener};
 use crate::nearest::made_up::{Noise, bank_of, error, features, mean, nearest};
-use crate::nearest::{Nearest, on_card};
+use crate::nearest::{Nearest, on_card, tell_sifted};
 use crate::tell;
 
 /// Patches that are compared with double precision, spread over the frame.
@@ -120,6 +120,7 @@ pub fn search(on: &Opener, [t, n, c, k]: [usize; 4], folder: &Path) -> Result<us
                 Ok(())
             })?;
             answer["rescans_per_frame"] = json!((gpu.rescans() - before) as f64 / f64::from(frames));
+            tell_sifted(&mut answer, gpu.sifted());
             let kernels: Vec<_> = kernels.iter_mut().map(|(name, times)| (*name, middle(times))).collect();
             answer["ms_kernels"] = json!(kernels.iter().map(|(_, ms)| ms).sum::<f64>());
             answer["ms_per_kernel"] =

@@ -5,6 +5,9 @@
 #include <propose.cu>
 #include <refine.cu>
 #include <rescan.cu>
+#include <codes.cu>
+#include <sift.cu>
+#include <survivors.cu>
 
 #define ENTRY(name) \
     extern "C" void emulated_##name(const void* problem) { name(*static_cast<const Problem*>(problem)); }
@@ -16,3 +19,11 @@ ENTRY(propose)
 ENTRY(refine)
 ENTRY(rescan)
 ENTRY(gather)
+#if FAROUT_ARCH >= 750
+ENTRY(encode_bank)
+ENTRY(encode_queries)
+ENTRY(sift)
+ENTRY(tighten)
+ENTRY(measure)
+ENTRY(conclude)
+#endif

@@ -362,6 +362,18 @@ unsigned raise(unsigned* address, unsigned other) {
     return before;
 }
 
+unsigned long long lower(unsigned long long* address, unsigned long long other) {
+    access(address, sizeof *address, ATOMIC);
+    const unsigned long long before = *address;
+    *address = other < before ? other : before;
+    return before;
+}
+
+unsigned long long latest(const unsigned long long* address) {
+    access(address, sizeof *address, ATOMIC);
+    return *address;
+}
+
 void copy_later(void* to, const void* from, size_t size) {
     if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) {
         fail("a copy of 16 bytes is not aligned to 16 bytes");

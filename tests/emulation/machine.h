@@ -27,9 +27,13 @@ void meet_warp();
 // apart. Orders no memory.
 const unsigned char* exchange(const char* what, const void* mine, size_t size);
 
-// Atomic sum and maximum; give what was there before.
+// Atomic sum, maximum and minimum; give what was there before.
 unsigned add(unsigned* address, unsigned by);
 unsigned raise(unsigned* address, unsigned other);
+unsigned long long lower(unsigned long long* address, unsigned long long other);
+
+// What others may be changing by atomic operations.
+unsigned long long latest(const unsigned long long* address);
 
 // cp.async: nothing is there until its group was waited for.
 void copy_later(void* shared, const void* global, size_t size);

@@ -1,5 +1,5 @@
 // CUDA's words for the CPU emulation, in place of kernels/ptx.cuh. Fragment layouts are those of the
-// PTX ISA: ldmatrix 9.7.14.5.15, m16n8k8 9.7.14.5.7, m16n8k16 9.7.14.5.8.
+// PTX ISA: ldmatrix 9.7.14.5.15, m16n8k8 9.7.14.5.7, m16n8k16 9.7.14.5.8; of bytes m8n8k16 9.7.14.5.4, m16n8k32 9.7.14.5.10.
 #pragma once
 
 #include <cmath>
@@ -12,6 +12,7 @@
 #define __forceinline__ inline
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
+#define __align__(bytes) alignas(bytes)
 #define SHARED_MEMORY(name) unsigned char* name = emulation::shared()
 
 #define threadIdx emulation::thread
@@ -38,6 +39,7 @@ static inline float __uint_as_float(unsigned bits) {
     return x;
 }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __ffs(int x) { return __builtin_ffs(x); }
 static inline float float_of_half(unsigned short bits) { return emulation::float_of_half(bits); }
 static inline unsigned short half_of_float(float x) { return emulation::half_of_float(x); }
 
@@ -77,6 +79,10 @@ static inline int __all_sync(unsigned mask, int condition) { return __ballot_syn
 
 static inline unsigned atomicAdd(unsigned* address, unsigned by) { return emulation::add(address, by); }
 static inline unsigned atomicMax(unsigned* address, unsigned other) { return emulation::raise(address, other); }
+static inline unsigned long long atomicMin(unsigned long long* address, unsigned long long other) {
+    return emulation::lower(address, other);
+}
+static inline unsigned long long latest(const unsigned long long* at) { return emulation::latest(at); }
 
 #if FAROUT_ARCH >= 750
 static inline void load_matrices(unsigned (&out)[4], const void* row) {
@@ -118,6 +124,33 @@ static inline void multiply(float (&c)[4], const unsigned char* all, unsigned de
     }
 }
 
+// As `multiply`, of bytes: `rows` and `depth` of A are 8 and 16, or 16 and 32.
+static inline int byte_in(unsigned four, unsigned at) { return static_cast<signed char>(four >> (8 * at)); }
+
+static inline void multiply_bytes(int* c, const unsigned char* all, unsigned rows, unsigned depth) {
+    const unsigned lane = threadIdx.x & 31;
+    for (unsigned i = 0; i < rows / 4; ++i) {
+        const unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        for (unsigned k = 0; k < depth; ++k) {
+            // A: rows 8 on are in the odd registers, numbers 16 on in the upper two.
+            const unsigned a_lane = row % 8 * 4 + k % 16 / 4, a_register = row / 8 + 2 * (k / 16);
+            const unsigned b_lane = column * 4 + k % 16 / 4, b_register = k / 16;
+            unsigned a, b;
+            memcpy(&a, all + 32 * a_lane + 4 * a_register, 4);
+            memcpy(&b, all + 32 * b_lane + 16 + 4 * b_register, 4);
+            c[i] += byte_in(a, k % 4) * byte_in(b, k % 4);
+        }
+    }
+}
+
+static inline void mma_m8n8k16(int& c0, int& c1, unsigned a, unsigned b) {
+    const unsigned mine[6] = {a, 0, 0, 0, b, 0};
+    int sums[2] = {c0, c1};
+    multiply_bytes(sums, emulation::exchange("mma.m8n8k16", mine, sizeof mine), 8, 16);
+    c0 = sums[0];
+    c1 = sums[1];
+}
+
 static inline void mma_m16n8k8(float (&c)[4], unsigned a0, unsigned a1, unsigned b0) {
     const unsigned mine[6] = {a0, a1, 0, 0, b0, 0};
     multiply(c, emulation::exchange("mma.m16n8k8", mine, sizeof mine), 8);
@@ -128,6 +161,11 @@ static inline void mma_m16n8k8(float (&c)[4], unsigned a0, unsigned a1, unsigned
 static inline void mma_m16n8k16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     const unsigned mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
     multiply(c, emulation::exchange("mma.m16n8k16", mine, sizeof mine), 16);
+}
+
+static inline void mma_m16n8k32(int (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    const unsigned mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
+    multiply_bytes(c, emulation::exchange("mma.m16n8k32", mine, sizeof mine), 16, 32);
 }
 
 static inline void copy_async(void* shared, const void* global) { emulation::copy_later(shared, global, 16); }

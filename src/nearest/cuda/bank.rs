@@ -4,12 +4,14 @@ use rayon::prelude::*;
 
 use super::super::device::NoCuda;
 use super::card::{Card, Memory};
-use super::geometry::{DEPTH, TILE, WARPS};
-use super::problem::{Kernel, Problem};
+use super::geometry::{STEP_WIDTH, TILE, WARPS};
+use super::problem::{CODE_BYTES, Kernel, Problem};
 use crate::bank::{DataType, References, Rows};
 
 /// Rows that the centre is the mean of: any vector near the mean serves.
 const SAMPLED: usize = 1 << 16;
+/// Numbers per row up to which the bounds of the codes are proven (kernels/codes.cuh).
+const CODED: usize = 1 << 15;
 /// Exponents of the scale that leave room for patches up to 2^40 times as far out, and 2^60 times as near,
 /// as the bank, within single precision.
 const EXPONENTS: std::ops::RangeInclusive<i32> = -86..=66;
@@ -37,7 +39,7 @@ pub(super) fn type_bytes(data_type: DataType) -> usize {
 pub(super) fn place(card: &mut impl Card, bank: &References, problem: &mut Problem) -> Result<(), NoCuda> {
     let (rows, width) = (bank.features(), bank.width());
     let (n, padded_n) = (bank.rows(), bank.rows().next_multiple_of(TILE));
-    let padded_c = width.next_multiple_of(DEPTH);
+    let padded_c = width.next_multiple_of(STEP_WIDTH / 2);
     let too_large =
         |_| NoCuda::Failed { what: "placing the bank", why: format!("{n} x {width} are too many numbers") };
     let number = |x: usize| u32::try_from(x).map_err(too_large);
@@ -75,7 +77,38 @@ pub(super) fn place(card: &mut impl Card, bank: &References, problem: &mut Probl
     // Sums of squares err by far less than this.
     problem.reach = square.sqrt() * 1.0001;
     problem.residual = residual.sqrt() * 1.0001;
-    Ok(())
+    match place_codes(card, problem, blocks) {
+        Err(NoCuda::OutOfMemory { .. }) => {
+            tracing::info!("the GPU has no room for 8-bit codes of the bank; the search compares halves");
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// The 8-bit codes, where they are of use.
+///
+/// # Errors
+/// [`NoCuda`]; out of memory, nothing is kept.
+fn place_codes(card: &mut impl Card, problem: &mut Problem, blocks: usize) -> Result<(), NoCuda> {
+    if !card.arch().has_tensor_cores() || problem.c as usize > CODED {
+        return Ok(());
+    }
+    let coded_c = (problem.c as usize).next_multiple_of(STEP_WIDTH);
+    let codes = card.allocate("the bank's codes", problem.padded_n as usize * coded_c)?;
+    let known =
+        match card.allocate("what is known of the bank's codes", problem.padded_n as usize * CODE_BYTES) {
+            Ok(known) => known,
+            Err(why) => {
+                card.free(codes);
+                return Err(why);
+            }
+        };
+    problem.coded_c = coded_c as u32;
+    problem.coded_rows = codes.address;
+    problem.row_codes = known.address;
+    // SAFETY: everything that it uses was allocated and outlives the problem.
+    unsafe { card.launch(Kernel::EncodeBank, (blocks, 1), 0, problem) }
 }
 
 fn read_extremes(card: &mut impl Card, extremes: Memory) -> Result<[f32; 4], NoCuda> {

@@ -174,19 +174,24 @@ impl DriverCard {
                 other => other,
             }
         })?;
-        for kernel in Kernel::ALL {
+        for kernel in Kernel::of(card.code) {
             let name = CString::new(kernel.name()).unwrap_or_default();
             // SAFETY: the module is loaded.
             let function = unsafe { result::module::get_function(card.module, name) }
                 .map_err(failed("finding a kernel"))?;
             card.functions.push(function);
         }
-        let bytes = card.code.geometry().shared_bytes();
-        if bytes > 48 << 10 {
+        let geometry = card.code.geometry();
+        for (kernel, bytes) in
+            [(Kernel::Propose, geometry.propose_bytes()), (Kernel::Sift, geometry.sift_bytes())]
+        {
+            if bytes <= 48 << 10 || !Kernel::of(card.code).contains(&kernel) {
+                continue;
+            }
             let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            let propose = card.functions[Kernel::Propose as usize];
+            let function = card.functions[kernel as usize];
             // SAFETY: the function belongs to the loaded module.
-            unsafe { result::function::set_function_attribute(propose, attribute, bytes as i32) }
+            unsafe { result::function::set_function_attribute(function, attribute, bytes as i32) }
                 .map_err(failed("reserving shared memory"))?;
         }
         Ok(card)

@@ -4,6 +4,10 @@
 //! `propose` (products and the likeliest rows, in one pass), `refine` (exact distances of these, and the
 //! proof that no other row is nearer), and `rescan` with `gather` (the whole bank, exactly, for patches
 //! without proof).
+//!
+//! Where there are tensor cores, 8-bit codes come first: `encode_queries`, `sift` (products of codes, and all rows that
+//! these do not prove to be too far), `tighten` and `measure` (exact distances of what is left), `conclude`. Then
+//! `propose` and `refine` only have the tiles of patches to do that codes are no good for.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -12,16 +16,15 @@ use anyhow::ensure;
 
 use super::super::device::NoCuda;
 use super::bank::{self, type_bytes, type_number};
-use super::card::{Card, Memory};
+use super::card::Card;
 use super::fault::patiently;
 use super::geometry::{LIST, MOST_NEAR, RESCAN_BYTES, RESCAN_SPLITS, TILE, WARPS, WAVE};
-use super::problem::{FACT_BYTES, Kernel, Problem};
+use super::memory::{COUNTER_BYTES, FrameMemory};
+use super::pause::Pause;
+use super::problem::{Kernel, Problem};
 use crate::bank::{DataType, References};
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Features, Grid};
-
-/// Counters before the results.
-const COUNTER_BYTES: usize = 16;
 
 /// Patches that are on the device already.
 #[derive(Debug, Clone, Copy)]
@@ -61,20 +64,6 @@ impl<'a> Patches<'a> {
     }
 }
 
-/// Memory for frames of up to `patches` patches.
-#[derive(Default)]
-struct FrameMemory {
-    patches: usize,
-    queries: Memory,
-    centred: Memory,
-    facts: Memory,
-    lists: Memory,
-    unproven: Memory,
-    rescans: Memory,
-    /// Counters, T distances, T x k distances, T x k rows.
-    results: Memory,
-}
-
 /// A bank on a card.
 pub(super) struct Engine<C: Card> {
     card: C,
@@ -86,6 +75,12 @@ pub(super) struct Engine<C: Card> {
     patches: usize,
     pub(super) faulty: u64,
     pub(super) rescans: u64,
+    /// Pairs of patch and row that codes did not rule out.
+    pub(super) survivors: u64,
+    /// Frames that were sifted by codes, and tiles of patches that these left to the halves.
+    pub(super) sifted: u64,
+    pub(super) open_tiles: u64,
+    pub(super) pause: Pause,
     /// Whether kernels are timed, and those of the last frame.
     pub(super) timed: bool,
     launched: Vec<Kernel>,
@@ -117,6 +112,10 @@ impl<C: Card> Engine<C> {
             patches: 0,
             faulty: 0,
             rescans: 0,
+            survivors: 0,
+            sifted: 0,
+            open_tiles: 0,
+            pause: Pause::default(),
             timed: false,
             launched: Vec::new(),
             shared: None,
@@ -172,10 +171,18 @@ impl<C: Card> Engine<C> {
         if count == 0 {
             return Ok(());
         }
+        let sift = self.problem.has_codes() && self.pause.over();
         // SAFETY: passed on.
-        patiently(|| unsafe { self.search_once(count, patches, with_lists) }, |why| Some(why))?;
+        patiently(|| unsafe { self.search_once(count, patches, (with_lists, sift)) }, |why| Some(why))?;
         self.rescans += u64::from(self.counter(0));
         self.faulty += u64::from(self.counter(1));
+        if self.problem.sifting != 0 {
+            self.sifted += 1;
+            self.survivors += u64::from(self.counter(2));
+            let open = self.counter(3) as usize;
+            self.open_tiles += open as u64;
+            self.pause.after(open, count.div_ceil(TILE));
+        }
         Ok(())
     }
 
@@ -190,7 +197,7 @@ impl<C: Card> Engine<C> {
         &mut self,
         count: usize,
         patches: &Patches<'_>,
-        with_lists: bool,
+        (with_lists, sift): (bool, bool),
     ) -> Result<(), NoCuda> {
         let padded = count.next_multiple_of(TILE);
         let k = self.k();
@@ -198,6 +205,7 @@ impl<C: Card> Engine<C> {
         let shared = self.shared.clone();
         let turn = shared.as_ref().map(|stream| stream.turn());
         self.make_room(padded)?;
+        self.problem.sifting = u32::from(sift && self.memory.can_sift());
         self.describe_frame(count, padded)?;
         // SAFETY: passed on.
         unsafe { self.place_patches(patches) }?;
@@ -246,59 +254,23 @@ impl<C: Card> Engine<C> {
         if padded <= self.memory.patches {
             return Ok(());
         }
-        let old = std::mem::take(&mut self.memory);
-        for memory in [old.queries, old.centred, old.facts, old.lists, old.unproven, old.rescans, old.results]
-        {
-            self.card.free(memory);
-        }
+        std::mem::take(&mut self.memory).free(&mut self.card);
         // Fewer patches are split into more parts, but never into more lists than this.
         let lists = (self.card.processors() * self.card.arch().geometry().blocks * TILE).max(padded);
-        let (c, padded_c, k) = (self.bank.width(), self.problem.padded_c as usize, self.k());
-        let wanted = [
-            ("the patches", padded * c * 4),
-            ("the patches' copy for the products", padded * padded_c * 2),
-            ("the patches' bounds", padded * FACT_BYTES),
-            ("the candidates", lists * LIST * 8),
-            ("the patches without proof", padded * 4),
-            ("the rescans", padded.min(WAVE) * RESCAN_SPLITS * MOST_NEAR * 8),
-            ("the results", COUNTER_BYTES + padded * 4 * (1 + 2 * k)),
-        ];
-        let mut made = [Memory::default(); 7];
-        for (at, (what, bytes)) in wanted.into_iter().enumerate() {
-            match self.card.allocate(what, bytes) {
-                Ok(memory) => made[at] = memory,
-                Err(why) => {
-                    // The next frame tries again: nothing may pile up.
-                    made[..at].iter().for_each(|memory| self.card.free(*memory));
-                    return Err(why);
-                }
-            }
-        }
-        let [queries, centred, facts, lists, unproven, rescans, results] = made;
-        self.memory =
-            FrameMemory { patches: padded, queries, centred, facts, lists, unproven, rescans, results };
+        self.memory = FrameMemory::new(&mut self.card, (padded, self.bank.width(), lists), &self.problem)?;
         Ok(())
     }
 
     fn describe_frame(&mut self, count: usize, padded: usize) -> Result<(), NoCuda> {
         let too_many = |_| NoCuda::Failed { what: "searching", why: format!("{count} patches are too many") };
         let (splits, tiles) = self.split(padded);
-        let (memory, k, problem) = (&self.memory, self.problem.k as u64, &mut self.problem);
+        let problem = &mut self.problem;
         problem.t = u32::try_from(count).map_err(too_many)?;
         problem.padded_t = u32::try_from(padded).map_err(too_many)?;
         problem.splits = splits as u32;
         problem.tiles_per_split = tiles as u32;
         problem.wave = 0;
-        problem.plain_queries = memory.queries.address;
-        problem.centred_queries = memory.centred.address;
-        problem.facts = memory.facts.address;
-        problem.lists = memory.lists.address;
-        problem.unproven = memory.unproven.address;
-        problem.rescans = memory.rescans.address;
-        problem.counters = memory.results.address;
-        problem.distances = problem.counters + COUNTER_BYTES as u64;
-        problem.near_distances = problem.distances + count as u64 * 4;
-        problem.near_rows = problem.near_distances + count as u64 * k * 4;
+        self.memory.describe(count, problem);
         Ok(())
     }
 
@@ -340,11 +312,22 @@ impl<C: Card> Engine<C> {
         self.card.zero(self.memory.results, COUNTER_BYTES)?;
         let geometry = self.card.arch().geometry();
         let groups = (self.card.processors() * 2 / RESCAN_SPLITS).clamp(1, 8);
-        let mut steps = vec![
-            (Kernel::PrepareQueries, (padded / WARPS, 1), 0, 0),
-            (Kernel::Propose, (padded / TILE, self.problem.splits as usize), geometry.shared_bytes(), 0),
+        let (of_patches, of_tiles) = ((padded / WARPS, 1), (padded / TILE, self.problem.splits as usize));
+        let mut steps = vec![(Kernel::PrepareQueries, of_patches, 0, 0)];
+        if self.problem.sifting != 0 {
+            self.card.zero(self.memory.open_tiles(), padded / TILE * 4)?;
+            steps.extend([
+                (Kernel::EncodeQueries, of_patches, 0, 0),
+                (Kernel::Sift, of_tiles, geometry.sift_bytes(), 0),
+                (Kernel::Tighten, of_patches, 0, 0),
+                (Kernel::Measure, (self.card.processors() * 8, 1), 0, 0),
+                (Kernel::Conclude, of_patches, 0, 0),
+            ]);
+        }
+        steps.extend([
+            (Kernel::Propose, of_tiles, geometry.propose_bytes(), 0),
             (Kernel::Refine, (count.div_ceil(WARPS), 1), 0, 0),
-        ];
+        ]);
         for wave in 0..count.div_ceil(WAVE) {
             steps.push((Kernel::Rescan, (RESCAN_SPLITS, groups), RESCAN_BYTES, wave));
             steps.push((Kernel::Gather, (count.min(WAVE).div_ceil(WARPS), 1), 0, wave));

@@ -5,8 +5,10 @@ use std::fmt;
 
 /// Queries and rows per tile, `TILE` of kernels/problem.cuh.
 pub(super) const TILE: usize = 128;
-/// Numbers per step of the product, `DEPTH`.
-pub(super) const DEPTH: usize = 32;
+/// Bytes of a row in a step of the product, `STEP_WIDTH` of kernels/product.cuh.
+pub(super) const STEP_WIDTH: usize = 64;
+/// Survivors that a block gathers, `GATHERED` of kernels/sift.cu.
+const GATHERED: usize = 1024;
 /// Threads of every block, `THREADS`.
 pub(super) const THREADS: usize = 256;
 /// Patches or rows of a block that gives each a warp.
@@ -105,9 +107,19 @@ impl Arch {
 }
 
 impl Geometry {
+    /// Shared memory for the steps of the tiles.
+    fn stage_bytes(self) -> usize {
+        self.stages * 2 * TILE * STEP_WIDTH
+    }
+
     /// Dynamic shared memory of `propose`: the stages, then queues, limits, bars, factors and counts.
-    pub(super) fn shared_bytes(self) -> usize {
-        self.stages * 2 * TILE * DEPTH * 2 + TILE * (self.queue * 8 + 8 + 4 + 4 + 4)
+    pub(super) fn propose_bytes(self) -> usize {
+        self.stage_bytes() + TILE * (self.queue * 8 + 8 + 4 + 4 + 4)
+    }
+
+    /// Dynamic shared memory of `sift`: the stages, then what is gathered, bars, count and place.
+    pub(super) fn sift_bytes(self) -> usize {
+        self.stage_bytes() + GATHERED * (8 + 4) + TILE * 12 + 16
     }
 
     /// In how many parts the bank is searched, and tiles of rows per part, so that a few tiles of

@@ -1,5 +1,7 @@
 //! What the kernels are told: the mirror of kernels/problem.cuh.
 
+use super::geometry::Arch;
+
 /// The kernels, by their names in the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {
@@ -10,10 +12,17 @@ pub(super) enum Kernel {
     Refine,
     Rescan,
     Gather,
+    EncodeBank,
+    EncodeQueries,
+    Sift,
+    Tighten,
+    Measure,
+    Conclude,
 }
 
 impl Kernel {
-    pub(super) const ALL: [Kernel; 7] = [
+    /// Those that only cards with tensor cores have come last.
+    const ALL: [Kernel; 13] = [
         Kernel::MeasureBank,
         Kernel::CentreBank,
         Kernel::PrepareQueries,
@@ -21,7 +30,18 @@ impl Kernel {
         Kernel::Refine,
         Kernel::Rescan,
         Kernel::Gather,
+        Kernel::EncodeBank,
+        Kernel::EncodeQueries,
+        Kernel::Sift,
+        Kernel::Tighten,
+        Kernel::Measure,
+        Kernel::Conclude,
     ];
+
+    /// Those that are in the code for `arch`.
+    pub(super) fn of(arch: Arch) -> &'static [Kernel] {
+        if arch.has_tensor_cores() { &Kernel::ALL } else { &Kernel::ALL[..7] }
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -32,12 +52,20 @@ impl Kernel {
             Kernel::Refine => "refine",
             Kernel::Rescan => "rescan",
             Kernel::Gather => "gather",
+            Kernel::EncodeBank => "encode_bank",
+            Kernel::EncodeQueries => "encode_queries",
+            Kernel::Sift => "sift",
+            Kernel::Tighten => "tighten",
+            Kernel::Measure => "measure",
+            Kernel::Conclude => "conclude",
         }
     }
 }
 
 /// Bytes of a `Fact` on the device.
 pub(super) const FACT_BYTES: usize = 20;
+/// Bytes of a `RowCode` and of a `PatchCode`.
+pub(super) const CODE_BYTES: usize = 16;
 
 /// `struct Problem`; pointers are addresses on the device.
 #[repr(C)]
@@ -59,6 +87,16 @@ pub(super) struct Problem {
     pub distances: u64,
     pub near_distances: u64,
     pub near_rows: u64,
+    pub coded_rows: u64,
+    pub row_codes: u64,
+    pub coded_queries: u64,
+    pub patch_codes: u64,
+    pub least: u64,
+    pub survivors: u64,
+    pub survivor_bounds: u64,
+    pub reaches: u64,
+    pub near: u64,
+    pub open_tiles: u64,
     pub n: u32,
     pub padded_n: u32,
     pub c: u32,
@@ -75,4 +113,15 @@ pub(super) struct Problem {
     pub exponent: i32,
     pub reach: f32,
     pub residual: f32,
+    pub coded_c: u32,
+    pub survivor_room: u32,
+    pub sifting: u32,
+    pub unused: u32,
+}
+
+impl Problem {
+    /// Whether the bank has 8-bit codes.
+    pub(super) fn has_codes(&self) -> bool {
+        self.coded_rows != 0
+    }
 }

@@ -94,6 +94,18 @@ impl CudaSearch {
         self.0.rescans
     }
 
+    /// What 8-bit codes did in the frames that they sifted: how many frames, pairs of patch and row that they did not rule
+    /// out, and tiles of 128 patches that were compared in half precision all the same. All 0 without tensor cores.
+    pub fn sifted(&self) -> (u64, u64, u64) {
+        (self.0.sifted, self.0.survivors, self.0.open_tiles)
+    }
+
+    /// From now on no frame is sifted by 8-bit codes first, which is otherwise done where there are tensor cores. Answers
+    /// stay the same; what codes save can so be measured.
+    pub fn without_codes(&mut self) {
+        self.0.pause.for_ever = true;
+    }
+
     /// From now on the kernels of each frame are timed by the GPU, for [`CudaSearch::kernel_ms`].
     pub fn time_kernels(&mut self) {
         self.0.timed = true;

@@ -10,18 +10,23 @@ macro_rules! files {
 }
 
 /// All files, by the names under which they include each other.
-pub(super) const FILES: [(&str, &str); 11] = files![
+pub(super) const FILES: [(&str, &str); 16] = files![
     "ptx.cuh",
     "problem.cuh",
     "lists.cuh",
     "distance.cuh",
     "product.cuh",
     "candidates.cuh",
+    "tiles.cuh",
+    "codes.cuh",
     "bank.cu",
     "queries.cu",
     "propose.cu",
     "refine.cu",
     "rescan.cu",
+    "codes.cu",
+    "sift.cu",
+    "survivors.cu",
 ];
 
 /// The translation unit: every kernel.

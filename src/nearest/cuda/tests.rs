@@ -1,6 +1,7 @@
 //! The kernels without a GPU: compiled for every architecture, and executed on the CPU.
 
 mod agreement;
+mod codes;
 mod compiled;
 mod emulated;
 mod faults;

@@ -78,14 +78,15 @@ fn faults(compiler: &Compiler, arch: Arch) -> Vec<String> {
     };
     let geometry = arch.geometry();
     let mut faults = Vec::new();
-    for kernel in Kernel::ALL {
+    for kernel in Kernel::of(arch) {
         let name = kernel.name();
         let Some(found) = resources(&log, name) else {
             faults.push(format!("{arch}: the log tells nothing of {name}:\n{log}"));
             continue;
         };
         let (blocks, dynamic) = match kernel {
-            Kernel::Propose => (geometry.blocks, geometry.shared_bytes()),
+            Kernel::Propose => (geometry.blocks, geometry.propose_bytes()),
+            Kernel::Sift => (geometry.blocks, geometry.sift_bytes()),
             Kernel::Rescan => (1, RESCAN_BYTES),
             _ => (1, 0),
         };
@@ -135,7 +136,11 @@ fn newer_cards_get_code_that_their_driver_translates() {
         let ptx = compiler.compile(Target::Ptx(Arch::of(90))).unwrap().code;
         let text = std::ffi::CStr::from_bytes_with_nul(&ptx).unwrap().to_string_lossy();
         assert!(text.contains(".target sm_90") && text.contains("mma.sync") && text.contains("cp.async"));
-        assert!(Kernel::ALL.iter().all(|kernel| text.contains(&format!(".entry {}(", kernel.name()))));
+        assert!(
+            Kernel::of(Arch::of(90))
+                .iter()
+                .all(|kernel| text.contains(&format!(".entry {}(", kernel.name())))
+        );
     }
 }
 

@@ -6,14 +6,18 @@ use super::emulated::{Edit, Machine};
 use crate::bank::DataType;
 use crate::nearest::tests::solved::PLAIN;
 
-/// What the changed kernels give for a small problem: what differs, or the rule they break.
+/// What the changed kernels give for a small problem, with codes and without: what differs, or the rule they break.
 fn verdict(arch: Arch, edit: Edit<'_>) -> String {
     let solved = PLAIN.solved((500, 70, 12, 3), DataType::F16);
     let machine = Machine::build(arch, &[edit]);
-    match engine(&machine, 3, &solved.bank, 1) {
-        Ok(mut engine) => solved.differences("changed", &mut engine).join("\n"),
+    let verdicts = [false, true].map(|halves| match engine(&machine, 3, &solved.bank, 1) {
+        Ok(mut engine) => {
+            engine.pause.for_ever = halves;
+            solved.differences("changed", &mut engine).join("\n")
+        }
         Err(why) => why.to_string(),
-    }
+    });
+    verdicts.join("\n")
 }
 
 fn assert_noticed(arch: Arch, edit: Edit<'_>, words: &str) {
@@ -31,7 +35,7 @@ fn a_missing_barrier_is_noticed() {
     let loop_barrier = "        __syncthreads();\n        if (step + FAROUT_STAGES - 1 < steps) {";
     assert_noticed(
         KINDS[2],
-        ("propose.cu", loop_barrier, "        if (step + FAROUT_STAGES - 1 < steps) {"),
+        ("tiles.cuh", loop_barrier, "        if (step + FAROUT_STAGES - 1 < steps) {"),
         "shared memory",
     );
     assert_noticed(
@@ -42,7 +46,7 @@ fn a_missing_barrier_is_noticed() {
     assert_noticed(
         KINDS[1],
         (
-            "propose.cu",
+            "tiles.cuh",
             "        __syncthreads();\n        if (step + 1 < steps) {",
             "        if (step + 1 < steps) {",
         ),
@@ -81,7 +85,7 @@ fn a_wrong_fragment_index_is_noticed() {
     let matrices = ("product.cuh", "2 * half + (lane >> 4)));", "2 * half + (lane >> 3 & 1)));");
     assert_noticed(KINDS[2], matrices, "instead of");
     assert_noticed(KINDS[1], matrices, "instead of");
-    let register = ("product.cuh", "b1 = b[n >> 1][2 * (n & 1) + 1];", "b1 = b[n >> 1][2 * (n & 1)];");
+    let register = ("product.cuh", "b[n >> 1][2 * (n & 1) + 1]);", "b[n >> 1][2 * (n & 1)]);");
     assert_noticed(KINDS[2], register, "instead of");
     let row =
         ("product.cuh", "8 * n + 2 * (lane_id() & 3) + (i & 1)", "8 * n + (lane_id() & 3) + 4 * (i & 1)");
@@ -90,7 +94,7 @@ fn a_wrong_fragment_index_is_noticed() {
 
 #[test]
 fn copies_that_are_not_waited_for_are_noticed() {
-    let wait = ("propose.cu", "copies_wait<FAROUT_STAGES - 2>();", "copies_wait<FAROUT_STAGES - 1>();");
+    let wait = ("tiles.cuh", "copies_wait<FAROUT_STAGES - 2>();", "copies_wait<FAROUT_STAGES - 1>();");
     assert_noticed(KINDS[2], wait, "while a copy to it is under way");
 }
 

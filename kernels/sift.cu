@@ -1,0 +1,231 @@
+// Rules rows out by their 8-bit codes: what may be among a patch's k nearest goes to the survivors, in one pass.
+// Caller: src/nearest/cuda/engine.rs, where there are tensor cores.
+
+#include <codes.cuh>
+#include <tiles.cuh>
+
+#if FAROUT_ARCH >= 750
+// Survivors that a block gathers before it hands them on.
+constexpr unsigned GATHERED = 1024;
+
+struct Sieve {
+    u64* gathered;     // GATHERED: query and row
+    float* bounds;     // GATHERED: their distance is no less
+    Bar* bars;         // TILE
+    unsigned* count;   // offered to `gathered`, also those for which it had no room
+    unsigned* place;   // in the frame's survivors
+};
+
+// The bytes of shared memory behind the steps of the tiles. Mirror: geometry.rs.
+static __device__ __forceinline__ Sieve sieve_at(unsigned char* shared) {
+    Sieve s;
+    s.gathered = reinterpret_cast<u64*>(shared);
+    s.bounds = reinterpret_cast<float*>(s.gathered + GATHERED);
+    s.bars = reinterpret_cast<Bar*>(s.bounds + GATHERED);
+    s.count = reinterpret_cast<unsigned*>(s.bars + TILE);
+    s.place = s.count + 1;
+    return s;
+}
+
+// Nothing passes it.
+static __device__ __forceinline__ Bar closed() { return {0, 0, -infinity()}; }
+
+// At first everything passes.
+static __device__ __forceinline__ void start(const Sieve& s, const PatchCode* patches) {
+    for (int query = threadIdx.x; query < TILE; query += THREADS) {
+        const PatchCode patch = patches[query];
+        s.bars[query] = patch.sifted ? Bar{-2 * patch.scale, 0, 0x1.fffffep127f} : closed();
+    }
+    if (threadIdx.x == 0) {
+        *s.count = 0;
+    }
+}
+
+// Lowers the bars to what is known by now, from all blocks: of 32 sets of rows the least upper bound each, of which the
+// k-th is one of the k-th distance. Before and after it the block has to meet.
+static __device__ __noinline__ void lower_bars(
+    const Sieve s, const PatchCode* patches, const u64* least, unsigned k, unsigned c) {
+    for (int query = warp_id(); query < TILE; query += THREADS / 32) {
+        const u64 sets = sorted(latest(least + query * LIST + lane_id()));
+        const u64 last = __shfl_sync(WARP, sets, k - 1);
+        if (lane_id() == 0 && last != EMPTY && s.bars[query].bar > -infinity()) {
+            const Bar bar = bar_at(patches[query], widened(key_of(last), c));
+            if (bar.bar < s.bars[query].bar) {
+                s.bars[query] = bar;
+            }
+        }
+    }
+}
+
+// An upper bound of row and patch, for their set of rows.
+static __device__ __forceinline__ void note(const Problem& p, size_t patch, const RowCode& row, int place, float most) {
+    u64* set = p.least + patch * LIST + place % LIST;
+    const u64 entry = entry_of(most, row.row);
+    if (entry < latest(set)) {
+        atomicMin(set, entry);
+    }
+}
+
+// Of each eight rows the likeliest gives a first bound.
+static __device__ __forceinline__ void prime(
+    const Problem& p, const Sieve& s, const Products<int>& sums, const RowCode* rows, unsigned first_query) {
+#pragma unroll
+    for (int m = 0; m < 4; ++m) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const int query = query_of(m, 2 * h);
+            const float factor = s.bars[query].factor;
+            float least = infinity();
+            int place = 0;
+#pragma unroll
+            for (int j = 0; j < 8; ++j) {
+                const int at = row_in_tile(j >> 1, j);
+                const float key = key_of_codes(rows[at], factor, sums[m][j >> 1][2 * h + (j & 1)]);
+                if (key < least) {
+                    least = key;
+                    place = at;
+                }
+            }
+            if (least < infinity() && s.bars[query].bar > -infinity()) {
+                const size_t patch = first_query + query;
+                note(p, patch, rows[place], place, bounds_of(p.patch_codes[patch], rows[place], least, p.reach).most);
+            }
+        }
+    }
+}
+
+// Where a frame's survivors are kept.
+struct Kept {
+    unsigned* count;
+    u64* survivors;
+    float* bounds;
+    unsigned room;
+    unsigned* open; // of this block's tile of patches
+};
+
+static __device__ __forceinline__ Kept kept_of(const Problem& p) {
+    return {p.counters + SURVIVORS, p.survivors, p.survivor_bounds, p.survivor_room, p.open_tiles + blockIdx.x};
+}
+
+// Hands what was gathered on to the frame's survivors. Where these are full, the tile of patches is left open, and
+// nothing of it passes any more. Before and after it the block has to meet.
+static __device__ __noinline__ void hand_on(const Sieve s, const Kept kept) {
+    const unsigned count = min(*s.count, GATHERED);
+    if (threadIdx.x == 0) {
+        *s.place = atomicAdd(kept.count, count);
+    }
+    __syncthreads();
+    const unsigned place = *s.place, room = kept.room - min(place, kept.room);
+    for (unsigned i = threadIdx.x; i < min(count, room); i += THREADS) {
+        kept.survivors[place + i] = s.gathered[i];
+        kept.bounds[place + i] = s.bounds[i];
+    }
+    if (count > room) {
+        for (int query = threadIdx.x; query < TILE; query += THREADS) {
+            s.bars[query] = closed();
+        }
+        if (threadIdx.x == 0) {
+            atomicMax(kept.open, 1u);
+        }
+    }
+    if (threadIdx.x == 0) {
+        *s.count = 0;
+    }
+}
+
+// Gathers what passes of a tile.
+static __device__ __forceinline__ void gather_passing(
+    const Problem& p, const Sieve& s, const Products<int>& sums, const RowCode* rows, unsigned first_query) {
+    // Bit 8 i + j: number j of the i-th of this thread's queries has yet to be gathered.
+    u64 open = 0;
+#pragma unroll
+    for (int m = 0; m < 4; ++m) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const Bar bar = s.bars[query_of(m, 2 * h)];
+#pragma unroll
+            for (int j = 0; j < 8; ++j) {
+                const RowCode& row = rows[row_in_tile(j >> 1, j)];
+                const float key = key_of_codes(row, bar.factor, sums[m][j >> 1][2 * h + (j & 1)]);
+                if (fmaf(bar.weight, row.slack, key) <= bar.bar) {
+                    open |= 1ull << (8 * (2 * m + h) + j);
+                }
+            }
+        }
+    }
+    while (true) {
+        if (open != 0) {
+#pragma unroll
+            for (int q = 0; q < 8; ++q) {
+                if ((open >> (8 * q) & 0xff) == 0) {
+                    continue;
+                }
+                const int query = query_of(q >> 1, 2 * (q & 1));
+                const size_t patch = first_query + query;
+                const PatchCode code = p.patch_codes[patch];
+#pragma unroll
+                for (int j = 0; j < 8; ++j) {
+                    const u64 bit = 1ull << (8 * q + j);
+                    if ((open & bit) == 0) {
+                        continue;
+                    }
+                    const unsigned slot = atomicAdd(s.count, 1u);
+                    if (slot >= GATHERED) {
+                        continue;
+                    }
+                    const int place = row_in_tile(j >> 1, j);
+                    const RowCode row = rows[place];
+                    const float key = key_of_codes(row, -2 * code.scale, sums[q >> 1][j >> 1][2 * (q & 1) + (j & 1)]);
+                    const Bounds bounds = bounds_of(code, row, key, p.reach);
+                    s.gathered[slot] = static_cast<u64>(patch) << 32 | row.row;
+                    s.bounds[slot] = bounds.least;
+                    note(p, patch, row, place, bounds.most);
+                    open &= ~bit;
+                }
+            }
+        }
+        // Where there was no room, the rest comes again after all was handed on.
+        if (!__syncthreads_or(open != 0)) {
+            return;
+        }
+        hand_on(s, kept_of(p));
+        __syncthreads();
+    }
+}
+
+// survivors: all pairs of patch and row that may be among the patch's k nearest, and bounds of their distances; least:
+// upper bounds. Tiles of patches for which there was no room are marked in open_tiles.
+// Launch: grid (padded_t / 128, splits) of 256 threads; dynamic shared memory: FAROUT_STAGES steps of 16 KiB and the
+// sieve (geometry.rs: sift_bytes). Split s has tiles tiles_per_split s on.
+extern "C" __global__ void __launch_bounds__(THREADS, FAROUT_BLOCKS) sift(const Problem p) {
+    SHARED_MEMORY(shared);
+    const unsigned first_query = blockIdx.x * TILE;
+    const unsigned first_tile = blockIdx.y * p.tiles_per_split;
+    const unsigned end_tile = min(first_tile + p.tiles_per_split, p.padded_n / TILE);
+    const Sieve sieve = sieve_at(shared + FAROUT_STAGES * 2 * STEP_BYTES);
+    start(sieve, p.patch_codes + first_query);
+
+    // Tiles that are done: the first one comes twice, and is only looked at the first time.
+    unsigned done = 0;
+    const RowCode* rows = p.row_codes + static_cast<size_t>(first_tile) * TILE;
+    each_tile<int>(
+        shared, p.coded_queries + static_cast<size_t>(first_query) * (p.coded_c / 2),
+        p.coded_rows + static_cast<size_t>(first_tile) * TILE * (p.coded_c / 2), p.coded_c,
+        end_tile > first_tile ? end_tile - first_tile : 0, 1, [&](const Products<int>& sums) {
+            if (done == 0) {
+                prime(p, sieve, sums, rows, first_query);
+                __syncthreads();
+            } else {
+                gather_passing(p, sieve, sums, rows, first_query);
+                rows += TILE;
+            }
+            if ((done & (done - 1)) == 0) {
+                lower_bars(sieve, p.patch_codes + first_query, p.least + static_cast<size_t>(first_query) * LIST, p.k, p.c);
+                __syncthreads();
+            }
+            ++done;
+        });
+    __syncthreads();
+    hand_on(sieve, kept_of(p));
+}
+#endif
