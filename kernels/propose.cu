@@ -24,7 +24,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, FAROUT_BLOCKS) propose(con
     start(candidates, p.facts + first_query);
 
     unsigned tile = first_tile;
-    each_tile<float>(
+    each_tile<float, false>(
         shared, p.centred_queries + static_cast<size_t>(first_query) * width,
         p.centred_rows + static_cast<size_t>(first_tile) * TILE * width, width * 2,
         end_tile > first_tile ? end_tile - first_tile : 0, 0, [&](Products<float>& sums) {

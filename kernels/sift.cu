@@ -193,22 +193,19 @@ static __device__ __forceinline__ void gather_passing(
     }
 }
 
-// survivors: all pairs of patch and row that may be among the patch's k nearest, and bounds of their distances; least:
-// upper bounds. Tiles of patches for which there was no room are marked in open_tiles.
-// Launch: grid (padded_t / 128, splits) of 256 threads; dynamic shared memory: FAROUT_STAGES steps of 16 KiB and the
-// sieve (geometry.rs: sift_bytes). Split s has tiles tiles_per_split s on.
-extern "C" __global__ void __launch_bounds__(THREADS, FAROUT_BLOCKS) sift(const Problem p) {
-    SHARED_MEMORY(shared);
+template <bool stay>
+static __device__ __forceinline__ void sift_split(const Problem& p, unsigned char* shared) {
     const unsigned first_query = blockIdx.x * TILE;
     const unsigned first_tile = blockIdx.y * p.tiles_per_split;
     const unsigned end_tile = min(first_tile + p.tiles_per_split, p.padded_n / TILE);
-    const Sieve sieve = sieve_at(shared + FAROUT_STAGES * 2 * STEP_BYTES);
+    const unsigned steps = stay ? p.coded_c / STEP_WIDTH + FAROUT_STAGES : 2 * FAROUT_STAGES;
+    const Sieve sieve = sieve_at(shared + steps * STEP_BYTES);
     start(sieve, p.patch_codes + first_query);
 
     // Tiles that are done: the first one comes twice, and is only looked at the first time.
     unsigned done = 0;
     const RowCode* rows = p.row_codes + static_cast<size_t>(first_tile) * TILE;
-    each_tile<int>(
+    each_tile<int, stay>(
         shared, p.coded_queries + static_cast<size_t>(first_query) * (p.coded_c / 2),
         p.coded_rows + static_cast<size_t>(first_tile) * TILE * (p.coded_c / 2), p.coded_c,
         end_tile > first_tile ? end_tile - first_tile : 0, 1, [&](const Products<int>& sums) {
@@ -227,5 +224,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, FAROUT_BLOCKS) sift(const 
         });
     __syncthreads();
     hand_on(sieve, kept_of(p));
+}
+
+// survivors: all pairs of patch and row that may be among the patch's k nearest, and bounds of their distances; least:
+// upper bounds. Tiles of patches for which there was no room are marked in open_tiles.
+// Launch: grid (padded_t / 128, splits) of 256 threads; dynamic shared memory: the steps of the tiles (tiles.cuh) and the
+// sieve (geometry.rs: sift_bytes), all codes of a tile of patches among them. Split s has tiles tiles_per_split s on.
+extern "C" __global__ void __launch_bounds__(THREADS, FAROUT_BLOCKS) sift(const Problem p) {
+    SHARED_MEMORY(shared);
+    sift_split<true>(p, shared);
+}
+
+// The same for codes so wide that a tile of patches does not fit shared memory as a whole.
+extern "C" __global__ void __launch_bounds__(THREADS, FAROUT_BLOCKS) sift_wide(const Problem p) {
+    SHARED_MEMORY(shared);
+    sift_split<false>(p, shared);
 }
 #endif

@@ -182,9 +182,11 @@ impl DriverCard {
             card.functions.push(function);
         }
         let geometry = card.code.geometry();
-        for (kernel, bytes) in
-            [(Kernel::Propose, geometry.propose_bytes()), (Kernel::Sift, geometry.sift_bytes())]
-        {
+        for (kernel, bytes) in [
+            (Kernel::Propose, geometry.propose_bytes()),
+            (Kernel::Sift, geometry.most_sift_bytes()),
+            (Kernel::SiftWide, geometry.most_sift_bytes()),
+        ] {
             if bytes <= 48 << 10 || !Kernel::of(card.code).contains(&kernel) {
                 continue;
             }

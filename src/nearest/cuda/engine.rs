@@ -316,9 +316,11 @@ impl<C: Card> Engine<C> {
         let mut steps = vec![(Kernel::PrepareQueries, of_patches, 0, 0)];
         if self.problem.sifting != 0 {
             self.card.zero(self.memory.open_tiles(), padded / TILE * 4)?;
+            let (shared, stay) = geometry.sift_bytes(self.problem.coded_c as usize);
+            let sift = if stay { Kernel::Sift } else { Kernel::SiftWide };
             steps.extend([
                 (Kernel::EncodeQueries, of_patches, 0, 0),
-                (Kernel::Sift, of_tiles, geometry.sift_bytes(), 0),
+                (sift, of_tiles, shared, 0),
                 (Kernel::Tighten, of_patches, 0, 0),
                 (Kernel::Measure, (self.card.processors() * 8, 1), 0, 0),
                 (Kernel::Conclude, of_patches, 0, 0),

@@ -59,8 +59,10 @@ pub(super) struct Geometry {
     pub stages: usize,
     /// Entries that a query's queue has room for, `FAROUT_QUEUE`.
     pub queue: usize,
-    /// Blocks of `propose` per processor, `FAROUT_BLOCKS`.
+    /// Blocks of `propose` and `sift` per processor, `FAROUT_BLOCKS`.
     pub blocks: usize,
+    /// Bytes of shared memory that each of them may have.
+    pub shared_per_block: usize,
 }
 
 impl Arch {
@@ -83,20 +85,22 @@ impl Arch {
         self.number() >= 75
     }
 
-    /// The measures for it. Shared memory decides: per processor and block 48 KiB before 7.5, 64 KiB
-    /// at 7.5, 99 KiB at 8.6, 8.9 and 12.x, 163 KiB or more at 8.0, 8.7, 9.0 and 10.x.
+    /// The measures for it. Shared memory decides: 48 KiB per block before 7.5, 64 at 7.5, 99 at 8.6, 8.9, 11.x and 12.x; per
+    /// processor, of which the system takes 1 KiB for each block, 164 KiB at 8.0 and 8.7, 228 at 9.0 and 10.x.
     pub(super) fn geometry(self) -> Geometry {
-        match self.number() {
-            0..75 => Geometry { stages: 2, queue: 12, blocks: 1 },
-            75..80 => Geometry { stages: 2, queue: 24, blocks: 1 },
-            86 | 89 | 110.. => Geometry { stages: 4, queue: 24, blocks: 1 },
-            _ => Geometry { stages: 3, queue: 24, blocks: 2 },
-        }
+        let (stages, queue, blocks, shared) = match self.number() {
+            0..75 => (2, 12, 1, 48),
+            75..80 => (2, 24, 1, 64),
+            86 | 89 | 110.. => (4, 24, 1, 99),
+            90..110 => (3, 24, 2, 228 / 2 - 1),
+            _ => (3, 24, 2, 164 / 2 - 1),
+        };
+        Geometry { stages, queue, blocks, shared_per_block: shared << 10 }
     }
 
     /// The macros that the kernels need.
     pub(super) fn macros(self) -> [String; 4] {
-        let Geometry { stages, queue, blocks } = self.geometry();
+        let Geometry { stages, queue, blocks, .. } = self.geometry();
         [
             format!("-DFAROUT_ARCH={}", self.number() * 10),
             format!("-DFAROUT_STAGES={stages}"),
@@ -117,9 +121,21 @@ impl Geometry {
         self.stage_bytes() + TILE * (self.queue * 8 + 8 + 4 + 4 + 4)
     }
 
-    /// Dynamic shared memory of `sift`: the stages, then what is gathered, bars, count and place.
-    pub(super) fn sift_bytes(self) -> usize {
-        self.stage_bytes() + GATHERED * (8 + 4) + TILE * 12 + 16
+    /// Dynamic shared memory of `sift` for codes of `coded_c` numbers: what is gathered, bars, count and place behind the
+    /// steps of the tiles, and whether the patches' codes stay there. They do where as many blocks fit as without: that
+    /// halves what comes from the L2 cache.
+    pub(super) fn sift_bytes(self, coded_c: usize) -> (usize, bool) {
+        let sieve = GATHERED * (8 + 4) + TILE * 12 + 16;
+        let staying = TILE * coded_c + self.stages * TILE * STEP_WIDTH + sieve;
+        match staying <= self.shared_per_block {
+            true => (staying, true),
+            false => (self.stage_bytes() + sieve, false),
+        }
+    }
+
+    /// The most that `sift` may need.
+    pub(super) fn most_sift_bytes(self) -> usize {
+        self.shared_per_block
     }
 
     /// In how many parts the bank is searched, and tiles of rows per part, so that a few tiles of
@@ -144,6 +160,18 @@ mod tests {
         assert_eq!("12.0".parse::<Arch>().unwrap().to_string(), "sm_120");
         for text in ["", "sm_", "turing", "7", "99999"] {
             assert!(text.parse::<Arch>().unwrap_err().contains("sm_87"), "{text}");
+        }
+    }
+
+    #[test]
+    fn codes_stay_in_shared_memory_where_that_costs_no_block() {
+        for (arch, stays, does_not) in [(75, 256, 320), (87, 320, 384), (89, 384, 448), (90, 512, 640)] {
+            let geometry = Arch::of(arch).geometry();
+            for (coded_c, stay) in [(64, true), (stays, true), (does_not, false), (4096, false)] {
+                let (bytes, found) = geometry.sift_bytes(coded_c);
+                assert_eq!(found, stay, "sm_{arch}, {coded_c}: {bytes}");
+                assert!(bytes <= geometry.most_sift_bytes());
+            }
         }
     }
 

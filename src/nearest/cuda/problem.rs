@@ -15,6 +15,7 @@ pub(super) enum Kernel {
     EncodeBank,
     EncodeQueries,
     Sift,
+    SiftWide,
     Tighten,
     Measure,
     Conclude,
@@ -22,7 +23,7 @@ pub(super) enum Kernel {
 
 impl Kernel {
     /// Those that only cards with tensor cores have come last.
-    const ALL: [Kernel; 13] = [
+    const ALL: [Kernel; 14] = [
         Kernel::MeasureBank,
         Kernel::CentreBank,
         Kernel::PrepareQueries,
@@ -33,6 +34,7 @@ impl Kernel {
         Kernel::EncodeBank,
         Kernel::EncodeQueries,
         Kernel::Sift,
+        Kernel::SiftWide,
         Kernel::Tighten,
         Kernel::Measure,
         Kernel::Conclude,
@@ -55,6 +57,7 @@ impl Kernel {
             Kernel::EncodeBank => "encode_bank",
             Kernel::EncodeQueries => "encode_queries",
             Kernel::Sift => "sift",
+            Kernel::SiftWide => "sift_wide",
             Kernel::Tighten => "tighten",
             Kernel::Measure => "measure",
             Kernel::Conclude => "conclude",

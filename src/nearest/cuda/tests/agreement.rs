@@ -64,7 +64,7 @@ fn all_cases(arch: Arch) {
                     assert_eq!(engine.rescans, 0, "{case}: products order unrelated numbers well enough");
                 }
             }
-            assert_eq!(engine.sifted > 0, arch.has_tensor_cores() && solved.frame.grid.len() > 0, "{name}");
+            assert_eq!(engine.sifted > 0, arch.has_tensor_cores() && !solved.frame.grid.is_empty(), "{name}");
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));

@@ -28,9 +28,10 @@ fn answers(engine: &mut Engine<EmulatedCard>, solved: &Solved) -> (Vec<u32>, Vec
 #[test]
 fn codes_and_halves_give_the_same_answers_bit_for_bit() {
     for kind in KINDS_WITH_CODES {
-        for data_type in [DataType::F16, DataType::F32] {
+        let types = if kind == 2 { &[DataType::F16, DataType::F32][..] } else { &[DataType::F16] };
+        for data_type in types {
             // More than a tile of patches, and more tiles of rows than parts of the bank.
-            let solved = PLAIN.solved((900, 40, 140, 3), data_type);
+            let solved = PLAIN.solved((900, 40, 130, 3), *data_type);
             let machine = Machine::of(KINDS[kind]);
             let mut with = engine(&machine, 3, &solved.bank, 1).unwrap();
             let mut without = engine(&machine, 3, &solved.bank, 2).unwrap();
@@ -38,7 +39,7 @@ fn codes_and_halves_give_the_same_answers_bit_for_bit() {
             assert_eq!(answers(&mut with, &solved), answers(&mut without, &solved), "{}", KINDS[kind]);
             assert_eq!((with.sifted, with.open_tiles, without.sifted), (1, 0, 0));
             // Few of 900 rows: at least the k nearest, and not much more than the bars let through on the way.
-            let per_patch = with.survivors / 140;
+            let per_patch = with.survivors / 130;
             assert!((3..200).contains(&per_patch), "{}: {per_patch} survivors per patch", KINDS[kind]);
         }
     }
@@ -49,10 +50,22 @@ fn codes_and_halves_give_the_same_answers_bit_for_bit() {
 }
 
 #[test]
+fn codes_that_do_not_fit_shared_memory_come_step_by_step() {
+    let solved = PLAIN.solved((100, 520, 3, 3), DataType::F16);
+    for kind in KINDS_WITH_CODES {
+        let mut engine = engine(&Machine::of(KINDS[kind]), 3, &solved.bank, 1).unwrap();
+        engine.timed = true;
+        assert_eq!(solved.differences("wide", &mut engine), [""; 0], "{}", KINDS[kind]);
+        let names: Vec<_> = engine.kernel_ms().unwrap().into_iter().map(|(name, _)| name).collect();
+        assert!(names.contains(&"sift_wide"), "{names:?}");
+    }
+}
+
+#[test]
 fn patches_far_out_and_a_lack_of_room_leave_tiles_to_the_halves() {
     let mut noise = Noise::new(11);
-    let bank = bank(DataType::F16, 70, &noise.many(900 * 70, 1.0, 0.0));
-    let near = noise.many(300 * 70, 1.0, 0.0);
+    let bank = bank(DataType::F16, 70, &noise.many(400 * 70, 1.0, 0.0));
+    let near = noise.many(260 * 70, 1.0, 0.0);
     let mut far = near.clone();
     far[130 * 70..131 * 70].iter_mut().for_each(|x| *x *= 50.0);
     for (edits, data, open) in [(&[][..], &near, 0), (&[], &far, 1), (&LITTLE_ROOM, &near, 3)] {

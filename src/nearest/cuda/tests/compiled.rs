@@ -86,7 +86,7 @@ fn faults(compiler: &Compiler, arch: Arch) -> Vec<String> {
         };
         let (blocks, dynamic) = match kernel {
             Kernel::Propose => (geometry.blocks, geometry.propose_bytes()),
-            Kernel::Sift => (geometry.blocks, geometry.sift_bytes()),
+            Kernel::Sift | Kernel::SiftWide => (geometry.blocks, geometry.most_sift_bytes()),
             Kernel::Rescan => (1, RESCAN_BYTES),
             _ => (1, 0),
         };
