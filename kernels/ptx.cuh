@@ -20,8 +20,9 @@ static __device__ __forceinline__ unsigned short half_of_float(float x) {
 }
 
 // What other threads are changing by atomic operations: as it was at some moment.
-static __device__ __forceinline__ unsigned long long latest(const unsigned long long* at) {
-    return *static_cast<const volatile unsigned long long*>(at);
+template <class Number>
+static __device__ __forceinline__ Number latest(const Number* at) {
+    return *static_cast<const volatile Number*>(at);
 }
 
 #if FAROUT_ARCH >= 750

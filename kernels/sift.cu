@@ -41,17 +41,46 @@ static __device__ __forceinline__ void start(const Sieve& s, const PatchCode* pa
     }
 }
 
+// Queries whose lists a warp sorts side by side, so that one waits while another works.
+constexpr int BESIDE = 4;
+
+// The keys of all lanes, ascending, of each list (bitonic sort).
+static __device__ __forceinline__ void sort_keys(unsigned (&keys)[BESIDE]) {
+    const unsigned lane = lane_id();
+#pragma unroll
+    for (int size = 2; size <= LIST; size *= 2) {
+#pragma unroll
+        for (int stride = size / 2; stride > 0; stride /= 2) {
+            const bool smaller = ((lane & stride) == 0) == ((lane & size) == 0 || size == LIST);
+#pragma unroll
+            for (int i = 0; i < BESIDE; ++i) {
+                const unsigned other = __shfl_xor_sync(WARP, keys[i], stride);
+                keys[i] = smaller ? min(keys[i], other) : max(keys[i], other);
+            }
+        }
+    }
+}
+
 // Lowers the bars to what is known by now, from all blocks: of 32 sets of rows the least upper bound each, of which the
 // k-th is one of the k-th distance. Before and after it the block has to meet.
 static __device__ __noinline__ void lower_bars(
     const Sieve s, const PatchCode* patches, const u64* least, unsigned k, unsigned c) {
-    for (int query = warp_id(); query < TILE; query += THREADS / 32) {
-        const u64 sets = sorted(latest(least + query * LIST + lane_id()));
-        const u64 last = __shfl_sync(WARP, sets, k - 1);
-        if (lane_id() == 0 && last != EMPTY && s.bars[query].bar > -infinity()) {
-            const Bar bar = bar_at(patches[query], widened(key_of(last), c));
-            if (bar.bar < s.bars[query].bar) {
-                s.bars[query] = bar;
+    for (int first = warp_id() * BESIDE; first < TILE; first += THREADS / 32 * BESIDE) {
+        unsigned sets[BESIDE];
+#pragma unroll
+        for (int i = 0; i < BESIDE; ++i) {
+            sets[i] = static_cast<unsigned>(latest(least + (first + i) * LIST + lane_id()) >> 32);
+        }
+        sort_keys(sets);
+#pragma unroll
+        for (int i = 0; i < BESIDE; ++i) {
+            const unsigned last = __shfl_sync(WARP, sets[i], k - 1);
+            // Each lane but one of a query has nothing to write.
+            if (lane_id() == static_cast<unsigned>(i) && last != ~0u && s.bars[first + i].bar > -infinity()) {
+                const Bar bar = bar_at(patches[first + i], widened(key_of(static_cast<u64>(last) << 32), c));
+                if (bar.bar < s.bars[first + i].bar) {
+                    s.bars[first + i] = bar;
+                }
             }
         }
     }
@@ -195,6 +224,10 @@ static __device__ __forceinline__ void gather_passing(
 
 template <bool stay>
 static __device__ __forceinline__ void sift_split(const Problem& p, unsigned char* shared) {
+    // Left to the halves already? One thread looks, for all: others may leave the tile open meanwhile.
+    if (__syncthreads_or(threadIdx.x == 0 && latest(p.open_tiles + blockIdx.x) != 0)) {
+        return;
+    }
     const unsigned first_query = blockIdx.x * TILE;
     const unsigned first_tile = blockIdx.y * p.tiles_per_split;
     const unsigned end_tile = min(first_tile + p.tiles_per_split, p.padded_n / TILE);
@@ -202,7 +235,8 @@ static __device__ __forceinline__ void sift_split(const Problem& p, unsigned cha
     const Sieve sieve = sieve_at(shared + steps * STEP_BYTES);
     start(sieve, p.patch_codes + first_query);
 
-    // Tiles that are done: the first one comes twice, and is only looked at the first time.
+    // Tiles that are done. The first one comes twice, and only gives the first bars at first: lowering them takes the
+    // registers of the products, so that these are made anew.
     unsigned done = 0;
     const RowCode* rows = p.row_codes + static_cast<size_t>(first_tile) * TILE;
     each_tile<int, stay>(
@@ -216,6 +250,7 @@ static __device__ __forceinline__ void sift_split(const Problem& p, unsigned cha
                 gather_passing(p, sieve, sums, rows, first_query);
                 rows += TILE;
             }
+            // At first, and after 1, 2, 4, 8, ... tiles: bars fall ever more slowly.
             if ((done & (done - 1)) == 0) {
                 lower_bars(sieve, p.patch_codes + first_query, p.least + static_cast<size_t>(first_query) * LIST, p.k, p.c);
                 __syncthreads();

@@ -19,7 +19,7 @@ static __device__ __forceinline__ float measured(const Problem& p, unsigned quer
 // Launch: ceil(padded_t / 8) blocks of 256 threads, a warp per patch; no shared memory.
 extern "C" __global__ void __launch_bounds__(THREADS) tighten(const Problem p) {
     const unsigned query = blockIdx.x * (THREADS / 32) + warp_id();
-    if (query >= p.padded_t || !p.patch_codes[query].sifted) {
+    if (query >= p.padded_t || !p.patch_codes[query].sifted || p.open_tiles[query / TILE] != 0) {
         return;
     }
     const u64 sets = sorted(p.least[static_cast<size_t>(query) * LIST + lane_id()]);
@@ -57,7 +57,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) measure(const Problem p) {
     for (unsigned first = (blockIdx.x * (THREADS / 32) + warp_id()) * 32; first < count; first += gridDim.x * THREADS) {
         const unsigned at = first + lane_id();
         const u64 pair = at < count ? p.survivors[at] : 0;
-        const bool open = at < count && p.survivor_bounds[at] <= p.reaches[static_cast<unsigned>(pair >> 32)];
+        const unsigned patch = static_cast<unsigned>(pair >> 32);
+        // What is left to the halves is not measured here.
+        const bool open = at < count && p.open_tiles[patch / TILE] == 0 && p.survivor_bounds[at] <= p.reaches[patch];
         for (unsigned left = __ballot_sync(WARP, open); left != 0; left &= left - 1) {
             const u64 next = __shfl_sync(WARP, pair, __ffs(static_cast<int>(left)) - 1);
             const unsigned query = static_cast<unsigned>(next >> 32), row = static_cast<unsigned>(next);

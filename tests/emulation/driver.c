@@ -22,7 +22,7 @@ int cuDriverGetVersion(int* v) { *v = 12060; return 0; }
 int cuDeviceGetCount(int* n) { *n = 2; return 0; }
 int cuDeviceGet(int* d, int n) { *d = n; return 0; }
 int cuDeviceGetName(char* t, int n, int d) { strncpy(t, "stand-in", n); return 0; }
-int cuDeviceGetAttribute(int* v, int a, int d) { *v = a == 75 ? 8 : a == 76 ? 7 : 4; return 0; }
+int cuDeviceGetAttribute(int* v, int a, int d) { *v = a == 75 ? 8 : a == 76 ? 7 : a == 97 ? 99 << 10 : 4; return 0; }
 int cuDevicePrimaryCtxGetState(int d, unsigned* f, int* a) { *f = farout_context_flags; *a = 0; return 0; }
 int cuDevicePrimaryCtxSetFlags_v2(int d, unsigned f) { farout_context_flags = f; return 0; }
 int cuDevicePrimaryCtxRetain(void** c, int d) { *c = &farout_device; farout_device = d; return 0; }

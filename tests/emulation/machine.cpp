@@ -369,9 +369,9 @@ unsigned long long lower(unsigned long long* address, unsigned long long other) 
     return before;
 }
 
-unsigned long long latest(const unsigned long long* address) {
-    access(address, sizeof *address, ATOMIC);
-    return *address;
+void copy_changing(void* to, const void* address, size_t size) {
+    access(address, size, ATOMIC);
+    memcpy(to, address, size);
 }
 
 void copy_later(void* to, const void* from, size_t size) {

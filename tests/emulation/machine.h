@@ -32,8 +32,8 @@ unsigned add(unsigned* address, unsigned by);
 unsigned raise(unsigned* address, unsigned other);
 unsigned long long lower(unsigned long long* address, unsigned long long other);
 
-// What others may be changing by atomic operations.
-unsigned long long latest(const unsigned long long* address);
+// Copies what others may be changing by atomic operations.
+void copy_changing(void* to, const void* address, size_t size);
 
 // cp.async: nothing is there until its group was waited for.
 void copy_later(void* shared, const void* global, size_t size);

@@ -82,7 +82,12 @@ static inline unsigned atomicMax(unsigned* address, unsigned other) { return emu
 static inline unsigned long long atomicMin(unsigned long long* address, unsigned long long other) {
     return emulation::lower(address, other);
 }
-static inline unsigned long long latest(const unsigned long long* at) { return emulation::latest(at); }
+template <class Number>
+static inline Number latest(const Number* at) {
+    Number x;
+    emulation::copy_changing(&x, at, sizeof x);
+    return x;
+}
 
 #if FAROUT_ARCH >= 750
 static inline void load_matrices(unsigned (&out)[4], const void* row) {

@@ -1,10 +1,11 @@
-//! The bank on the card: the stored rows, and the centred half-precision copy for the products.
+//! The bank on the card: the stored rows, the centred half-precision copy for the products, and the 8-bit codes.
 
 use rayon::prelude::*;
 
 use super::super::device::NoCuda;
 use super::card::{Card, Memory};
 use super::geometry::{STEP_WIDTH, TILE, WARPS};
+use super::memory::allocate_all;
 use super::problem::{CODE_BYTES, Kernel, Problem};
 use crate::bank::{DataType, References, Rows};
 
@@ -32,11 +33,16 @@ pub(super) fn type_bytes(data_type: DataType) -> usize {
     }
 }
 
-/// Lays the bank out on the card and fills the bank's part of a [`Problem`].
+/// Lays the bank out on the card and fills the bank's part of a [`Problem`]; gives the memory of its codes, which it can do
+/// without.
 ///
 /// # Errors
 /// [`NoCuda`], out of memory above all.
-pub(super) fn place(card: &mut impl Card, bank: &References, problem: &mut Problem) -> Result<(), NoCuda> {
+pub(super) fn place(
+    card: &mut impl Card,
+    bank: &References,
+    problem: &mut Problem,
+) -> Result<[Memory; 2], NoCuda> {
     let (rows, width) = (bank.features(), bank.width());
     let (n, padded_n) = (bank.rows(), bank.rows().next_multiple_of(TILE));
     let padded_c = width.next_multiple_of(STEP_WIDTH / 2);
@@ -80,7 +86,7 @@ pub(super) fn place(card: &mut impl Card, bank: &References, problem: &mut Probl
     match place_codes(card, problem, blocks) {
         Err(NoCuda::OutOfMemory { .. }) => {
             tracing::info!("the GPU has no room for 8-bit codes of the bank; the search compares halves");
-            Ok(())
+            Ok([Memory::default(); 2])
         }
         done => done,
     }
@@ -89,26 +95,29 @@ pub(super) fn place(card: &mut impl Card, bank: &References, problem: &mut Probl
 /// The 8-bit codes, where they are of use.
 ///
 /// # Errors
-/// [`NoCuda`]; out of memory, nothing is kept.
-fn place_codes(card: &mut impl Card, problem: &mut Problem, blocks: usize) -> Result<(), NoCuda> {
+/// [`NoCuda`]; nothing is kept then.
+fn place_codes(card: &mut impl Card, problem: &mut Problem, blocks: usize) -> Result<[Memory; 2], NoCuda> {
     if !card.arch().has_tensor_cores() || problem.c as usize > CODED {
-        return Ok(());
+        return Ok([Memory::default(); 2]);
     }
-    let coded_c = (problem.c as usize).next_multiple_of(STEP_WIDTH);
-    let codes = card.allocate("the bank's codes", problem.padded_n as usize * coded_c)?;
-    let known =
-        match card.allocate("what is known of the bank's codes", problem.padded_n as usize * CODE_BYTES) {
-            Ok(known) => known,
-            Err(why) => {
-                card.free(codes);
-                return Err(why);
-            }
-        };
-    problem.coded_c = coded_c as u32;
-    problem.coded_rows = codes.address;
-    problem.row_codes = known.address;
+    let (rows, coded_c) = (problem.padded_n as usize, (problem.c as usize).next_multiple_of(STEP_WIDTH));
+    let mut codes = [Memory::default(); 2];
+    allocate_all(
+        card,
+        &[("the bank's codes", rows * coded_c), ("what is known of the bank's codes", rows * CODE_BYTES)],
+        &mut codes,
+    )?;
+    let mut with_codes = *problem;
+    with_codes.coded_c = coded_c as u32;
+    with_codes.coded_rows = codes[0].address;
+    with_codes.row_codes = codes[1].address;
     // SAFETY: everything that it uses was allocated and outlives the problem.
-    unsafe { card.launch(Kernel::EncodeBank, (blocks, 1), 0, problem) }
+    if let Err(why) = unsafe { card.launch(Kernel::EncodeBank, (blocks, 1), 0, &with_codes) } {
+        codes.iter().for_each(|memory| card.free(*memory));
+        return Err(why);
+    }
+    *problem = with_codes;
+    Ok(codes)
 }
 
 fn read_extremes(card: &mut impl Card, extremes: Memory) -> Result<[f32; 4], NoCuda> {

@@ -19,6 +19,9 @@ pub(super) trait Card: Send {
     /// Multiprocessors.
     fn processors(&self) -> usize;
 
+    /// Bytes of shared memory that a block may have: the code may be made for another architecture with more.
+    fn shared_limit(&self) -> usize;
+
     /// Name and further detail, for people.
     fn describe(&self) -> String;
 

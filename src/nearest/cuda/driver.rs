@@ -28,6 +28,8 @@ pub(in super::super) struct Found {
     /// Its compute capability.
     pub arch: Arch,
     processors: usize,
+    /// Bytes of shared memory that a block may have if it asks for them.
+    shared: usize,
     /// The version of CUDA that the driver supports.
     pub driver: i32,
 }
@@ -67,7 +69,8 @@ pub(super) fn find_number(number: usize) -> Result<Found, NoCuda> {
         minor: attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
     };
     let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
-    Ok(Found { device, name, arch, processors, driver })
+    let shared = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as usize;
+    Ok(Found { device, name, arch, processors, shared, driver })
 }
 
 impl Found {
@@ -184,8 +187,8 @@ impl DriverCard {
         let geometry = card.code.geometry();
         for (kernel, bytes) in [
             (Kernel::Propose, geometry.propose_bytes()),
-            (Kernel::Sift, geometry.most_sift_bytes()),
-            (Kernel::SiftWide, geometry.most_sift_bytes()),
+            (Kernel::Sift, geometry.most_sift_bytes(card.found.shared)),
+            (Kernel::SiftWide, geometry.most_sift_bytes(card.found.shared)),
         ] {
             if bytes <= 48 << 10 || !Kernel::of(card.code).contains(&kernel) {
                 continue;
@@ -235,6 +238,10 @@ impl Card for DriverCard {
 
     fn processors(&self) -> usize {
         self.found.processors
+    }
+
+    fn shared_limit(&self) -> usize {
+        self.found.shared
     }
 
     fn describe(&self) -> String {

@@ -16,7 +16,7 @@ use anyhow::ensure;
 
 use super::super::device::NoCuda;
 use super::bank::{self, type_bytes, type_number};
-use super::card::Card;
+use super::card::{Card, Memory};
 use super::fault::patiently;
 use super::geometry::{LIST, MOST_NEAR, RESCAN_BYTES, RESCAN_SPLITS, TILE, WARPS, WAVE};
 use super::memory::{COUNTER_BYTES, FrameMemory};
@@ -69,6 +69,8 @@ pub(super) struct Engine<C: Card> {
     card: C,
     bank: References,
     problem: Problem,
+    /// The bank's codes, if they have a place.
+    codes: [Memory; 2],
     memory: FrameMemory,
     /// The results as they were read back.
     read: Vec<u8>,
@@ -100,13 +102,14 @@ impl<C: Card> Engine<C> {
         }
         let k = k.clamp(1, bank.rows().max(1));
         let mut problem = Problem { k: k as u32, kept: candidates(k) as u32, ..Problem::default() };
-        bank::place(&mut card, &bank, &mut problem)?;
+        let codes = bank::place(&mut card, &bank, &mut problem)?;
         let memory = FrameMemory::default();
         let read = Vec::new();
         Ok(Engine {
             card,
             bank,
             problem,
+            codes,
             memory,
             read,
             patches: 0,
@@ -257,7 +260,18 @@ impl<C: Card> Engine<C> {
         std::mem::take(&mut self.memory).free(&mut self.card);
         // Fewer patches are split into more parts, but never into more lists than this.
         let lists = (self.card.processors() * self.card.arch().geometry().blocks * TILE).max(padded);
-        self.memory = FrameMemory::new(&mut self.card, (padded, self.bank.width(), lists), &self.problem)?;
+        let sizes = (padded, self.bank.width(), lists);
+        self.memory = match FrameMemory::new(&mut self.card, sizes, &self.problem) {
+            Err(NoCuda::OutOfMemory { .. }) if self.problem.has_codes() => {
+                tracing::info!(
+                    "the GPU has no room for a frame beside the bank's codes; the search compares halves"
+                );
+                std::mem::take(&mut self.codes).into_iter().for_each(|memory| self.card.free(memory));
+                (self.problem.coded_rows, self.problem.row_codes) = (0, 0);
+                FrameMemory::new(&mut self.card, sizes, &self.problem)
+            }
+            done => done,
+        }?;
         Ok(())
     }
 
@@ -316,7 +330,8 @@ impl<C: Card> Engine<C> {
         let mut steps = vec![(Kernel::PrepareQueries, of_patches, 0, 0)];
         if self.problem.sifting != 0 {
             self.card.zero(self.memory.open_tiles(), padded / TILE * 4)?;
-            let (shared, stay) = geometry.sift_bytes(self.problem.coded_c as usize);
+            let limit = self.card.shared_limit();
+            let (shared, stay) = geometry.sift_bytes(self.problem.coded_c as usize, limit);
             let sift = if stay { Kernel::Sift } else { Kernel::SiftWide };
             steps.extend([
                 (Kernel::EncodeQueries, of_patches, 0, 0),

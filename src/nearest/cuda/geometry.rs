@@ -85,12 +85,12 @@ impl Arch {
         self.number() >= 75
     }
 
-    /// The measures for it. Shared memory decides: 48 KiB per block before 7.5, 64 at 7.5, 99 at 8.6, 8.9, 11.x and 12.x; per
+    /// The measures for it. Shared memory decides: 48 KiB per block before 7.5, 63 at 7.5, 99 at 8.6, 8.9, 11.x and 12.x; per
     /// processor, of which the system takes 1 KiB for each block, 164 KiB at 8.0 and 8.7, 228 at 9.0 and 10.x.
     pub(super) fn geometry(self) -> Geometry {
         let (stages, queue, blocks, shared) = match self.number() {
             0..75 => (2, 12, 1, 48),
-            75..80 => (2, 24, 1, 64),
+            75..80 => (2, 24, 1, 63),
             86 | 89 | 110.. => (4, 24, 1, 99),
             90..110 => (3, 24, 2, 228 / 2 - 1),
             _ => (3, 24, 2, 164 / 2 - 1),
@@ -123,19 +123,19 @@ impl Geometry {
 
     /// Dynamic shared memory of `sift` for codes of `coded_c` numbers: what is gathered, bars, count and place behind the
     /// steps of the tiles, and whether the patches' codes stay there. They do where as many blocks fit as without: that
-    /// halves what comes from the L2 cache.
-    pub(super) fn sift_bytes(self, coded_c: usize) -> (usize, bool) {
+    /// halves what comes from the L2 cache. A block of the card may have `limit` bytes.
+    pub(super) fn sift_bytes(self, coded_c: usize, limit: usize) -> (usize, bool) {
         let sieve = GATHERED * (8 + 4) + TILE * 12 + 16;
         let staying = TILE * coded_c + self.stages * TILE * STEP_WIDTH + sieve;
-        match staying <= self.shared_per_block {
+        match staying <= self.most_sift_bytes(limit) {
             true => (staying, true),
             false => (self.stage_bytes() + sieve, false),
         }
     }
 
-    /// The most that `sift` may need.
-    pub(super) fn most_sift_bytes(self) -> usize {
-        self.shared_per_block
+    /// The most that `sift` may need on a card that gives a block no more than `limit`.
+    pub(super) fn most_sift_bytes(self, limit: usize) -> usize {
+        self.shared_per_block.min(limit)
     }
 
     /// In how many parts the bank is searched, and tiles of rows per part, so that a few tiles of
@@ -168,11 +168,18 @@ mod tests {
         for (arch, stays, does_not) in [(75, 256, 320), (87, 320, 384), (89, 384, 448), (90, 512, 640)] {
             let geometry = Arch::of(arch).geometry();
             for (coded_c, stay) in [(64, true), (stays, true), (does_not, false), (4096, false)] {
-                let (bytes, found) = geometry.sift_bytes(coded_c);
+                let (bytes, found) = geometry.sift_bytes(coded_c, usize::MAX);
                 assert_eq!(found, stay, "sm_{arch}, {coded_c}: {bytes}");
-                assert!(bytes <= geometry.most_sift_bytes());
+                assert!(bytes <= geometry.shared_per_block);
             }
         }
+    }
+
+    #[test]
+    fn code_of_a_larger_card_takes_no_more_than_there_is() {
+        let geometry = Arch::of(90).geometry();
+        assert_eq!(geometry.most_sift_bytes(99 << 10), 99 << 10);
+        assert!(!geometry.sift_bytes(512, 99 << 10).1 && geometry.sift_bytes(448, 99 << 10).1);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use super::problem::{CODE_BYTES, FACT_BYTES, Problem};
 
 /// Counters before the results.
 pub(super) const COUNTER_BYTES: usize = 16;
-/// Survivors per patch that there is room for. On 100,000 DINOv2 rows of road video 20 to 320 pass per patch, of random
-/// numbers 70 to 480; they share the room.
+/// Survivors per patch that there is room for, and the fewest that do where memory is short; all patches share the room. Of
+/// 100,000 rows 68 to 480 passed per patch (docs/results/search.md).
 const SURVIVORS: usize = 1024;
+const FEWEST_SURVIVORS: usize = 128;
 
 /// Memory for frames of up to `patches` patches, a multiple of [`TILE`].
 #[derive(Default)]
@@ -23,18 +24,20 @@ pub(super) struct FrameMemory {
     rescans: Memory,
     /// Counters, T distances, T x k distances, T x k rows.
     pub(super) results: Memory,
+    /// So many survivors there is room for.
+    survivors: usize,
     /// What codes need, in the order of `sieve_parts`.
     sieve: [Memory; 8],
 }
 
-/// Name and bytes of what the sieve needs for `padded` patches of `coded_c` numbers.
-fn sieve_parts(padded: usize, coded_c: usize) -> [(&'static str, usize); 8] {
+/// Name and bytes of what the sieve needs for `padded` patches of `coded_c` numbers and so many survivors.
+fn sieve_parts(padded: usize, coded_c: usize, survivors: usize) -> [(&'static str, usize); 8] {
     [
         ("the patches' codes", padded * coded_c),
         ("what is known of the codes", padded * CODE_BYTES),
         ("the upper bounds", padded * LIST * 8),
-        ("the survivors", padded * SURVIVORS * 8),
-        ("the survivors' bounds", padded * SURVIVORS * 4),
+        ("the survivors", survivors * 8),
+        ("the survivors' bounds", survivors * 4),
         ("the patches' reaches", padded * 4),
         ("the nearest survivors", padded * MOST_NEAR * 8),
         ("the open tiles", padded / TILE * 4),
@@ -65,15 +68,19 @@ impl FrameMemory {
         allocate_all(card, &wanted, &mut made)?;
         let [queries, centred, facts, lists, unproven, rescans, results] = made;
         let mut sieve = [Memory::default(); 8];
-        if problem.has_codes() {
-            let wanted = sieve_parts(padded, problem.coded_c as usize);
+        let mut per_patch = if problem.has_codes() { SURVIVORS } else { 0 };
+        while per_patch > 0 {
+            let wanted = sieve_parts(padded, problem.coded_c as usize, padded * per_patch);
             match allocate_all(card, &wanted, &mut sieve) {
-                Ok(()) => {}
+                Ok(()) => break,
                 Err(NoCuda::OutOfMemory { .. }) => {
                     sieve = [Memory::default(); 8];
-                    tracing::info!(
-                        "the GPU has no room to sift frames by 8-bit codes; the search compares halves"
-                    );
+                    per_patch = if per_patch > FEWEST_SURVIVORS { per_patch / 2 } else { 0 };
+                    if per_patch == 0 {
+                        tracing::info!(
+                            "the GPU has no room to sift frames by 8-bit codes; the search compares halves"
+                        );
+                    }
                 }
                 Err(why) => {
                     made.iter().for_each(|memory| card.free(*memory));
@@ -81,7 +88,18 @@ impl FrameMemory {
                 }
             }
         }
-        Ok(FrameMemory { patches: padded, queries, centred, facts, lists, unproven, rescans, results, sieve })
+        Ok(FrameMemory {
+            patches: padded,
+            queries,
+            centred,
+            facts,
+            lists,
+            unproven,
+            rescans,
+            results,
+            survivors: padded * per_patch,
+            sieve,
+        })
     }
 
     /// Gives it back.
@@ -109,7 +127,7 @@ impl FrameMemory {
         problem.least = least;
         problem.survivors = survivors;
         problem.survivor_bounds = bounds;
-        problem.survivor_room = u32::try_from(self.patches * SURVIVORS).unwrap_or(u32::MAX);
+        problem.survivor_room = u32::try_from(self.survivors).unwrap_or(u32::MAX);
         problem.reaches = reaches;
         problem.near = near;
         problem.open_tiles = open;
@@ -126,7 +144,11 @@ impl FrameMemory {
     }
 }
 
-fn allocate_all(
+/// Allocates all of `wanted`, names and bytes, into `made`, or nothing.
+///
+/// # Errors
+/// [`NoCuda`], out of memory above all.
+pub(super) fn allocate_all(
     card: &mut impl Card,
     wanted: &[(&'static str, usize)],
     made: &mut [Memory],

@@ -15,8 +15,8 @@ use crate::bank::References;
 use crate::gpu_stream::GpuStream;
 use crate::grid::{Distances, Features};
 
-/// Exact search on a CUDA device. It holds the bank twice: as stored, and in half precision for
-/// the products.
+/// Exact search on a CUDA device. It holds the bank as stored, in half precision for the products, and where there
+/// are tensor cores in 8-bit codes.
 pub struct CudaSearch(Engine<DriverCard>);
 
 impl CudaSearch {
@@ -100,8 +100,8 @@ impl CudaSearch {
         (self.0.sifted, self.0.survivors, self.0.open_tiles)
     }
 
-    /// From now on no frame is sifted by 8-bit codes first, which is otherwise done where there are tensor cores. Answers
-    /// stay the same; what codes save can so be measured.
+    /// From now on no frame is sifted by 8-bit codes first, which is otherwise done where there are tensor cores. What
+    /// codes save can so be measured.
     pub fn without_codes(&mut self) {
         self.0.pause.for_ever = true;
     }

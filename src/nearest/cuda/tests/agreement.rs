@@ -62,6 +62,7 @@ fn all_cases(arch: Arch) {
                 wrong.extend(solved.differences(&case, &mut engine));
                 if name == "plain" {
                     assert_eq!(engine.rescans, 0, "{case}: products order unrelated numbers well enough");
+                    assert_eq!(engine.open_tiles, 0, "{case}: codes are good for them");
                 }
             }
             assert_eq!(engine.sifted > 0, arch.has_tensor_cores() && !solved.frame.grid.is_empty(), "{name}");

@@ -87,10 +87,11 @@ fn a_bank_for_whose_codes_there_is_no_room_is_searched_by_halves() {
         card.room = room;
         Engine::new(card, 3, &solved.bank)
     };
-    // Rows, their halves and norms, the mean.
+    // Rows, their halves and norms, the mean, their extremes.
     let bank = 500 * 70 * 4 + 512 * (96 * 2 + 4) + 70 * 4 + 16;
     assert!(open(bank - 1).is_err() && open(bank).is_ok(), "the bank is opened without its codes");
-    for (more, codes) in [(3_000_000, true), (900_000, false)] {
+    // Room for all, for the fewest survivors, for none; and for a frame, if the bank's codes go.
+    for (more, codes) in [(3_000_000, true), (1_400_000, true), (900_000, false), (820_000, false)] {
         let mut engine = open(bank + more).unwrap();
         assert_eq!(solved.differences("little memory", &mut engine), [""; 0], "{more}");
         assert_eq!(engine.sifted > 0, codes, "{more}");

@@ -86,7 +86,9 @@ fn faults(compiler: &Compiler, arch: Arch) -> Vec<String> {
         };
         let (blocks, dynamic) = match kernel {
             Kernel::Propose => (geometry.blocks, geometry.propose_bytes()),
-            Kernel::Sift | Kernel::SiftWide => (geometry.blocks, geometry.most_sift_bytes()),
+            Kernel::Sift | Kernel::SiftWide => {
+                (geometry.blocks, geometry.most_sift_bytes(shared_limit(arch)))
+            }
             Kernel::Rescan => (1, RESCAN_BYTES),
             _ => (1, 0),
         };

@@ -185,6 +185,10 @@ impl Card for EmulatedCard {
         self.processors
     }
 
+    fn shared_limit(&self) -> usize {
+        usize::MAX
+    }
+
     fn describe(&self) -> String {
         format!("emulated-{}", self.machine.arch)
     }

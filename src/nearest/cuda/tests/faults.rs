@@ -7,24 +7,26 @@ use crate::bank::DataType;
 use crate::nearest::tests::solved::PLAIN;
 
 /// What the changed kernels give for a small problem, with codes and without: what differs, or the rule they break.
-fn verdict(arch: Arch, edit: Edit<'_>) -> String {
+fn verdicts(arch: Arch, edit: Edit<'_>) -> [String; 2] {
     let solved = PLAIN.solved((500, 70, 12, 3), DataType::F16);
     let machine = Machine::build(arch, &[edit]);
-    let verdicts = [false, true].map(|halves| match engine(&machine, 3, &solved.bank, 1) {
+    [false, true].map(|halves| match engine(&machine, 3, &solved.bank, 1) {
         Ok(mut engine) => {
             engine.pause.for_ever = halves;
             solved.differences("changed", &mut engine).join("\n")
         }
         Err(why) => why.to_string(),
-    });
-    verdicts.join("\n")
+    })
 }
 
 fn assert_noticed(arch: Arch, edit: Edit<'_>, words: &str) {
-    let verdict = verdict(arch, edit);
+    let verdicts = verdicts(arch, edit);
+    let found = verdicts.iter().filter(|verdict| verdict.contains(words)).count();
+    // Both ways multiply tiles.
+    let both = arch.has_tensor_cores() && ["tiles.cuh", "product.cuh"].contains(&edit.0);
     assert!(
-        verdict.contains(words),
-        "{arch}, {} for {}: expected \"{words}\", found: {verdict}",
+        found >= if both { 2 } else { 1 },
+        "{arch}, {} for {}: expected \"{words}\", found: {verdicts:?}",
         edit.2,
         edit.1
     );
@@ -50,7 +52,7 @@ fn a_missing_barrier_is_noticed() {
             "        __syncthreads();\n        if (step + 1 < steps) {",
             "        if (step + 1 < steps) {",
         ),
-        "race",
+        "shared memory",
     );
 }
 
