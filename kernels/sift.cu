@@ -86,9 +86,13 @@ static __device__ __noinline__ void lower_bars(
     }
 }
 
-// An upper bound of row and patch, for their set of rows.
-static __device__ __forceinline__ void note(const Problem& p, size_t patch, const RowCode& row, int place, float most) {
-    u64* set = p.least + patch * LIST + place % LIST;
+// The set of rows that a row is of, of 32: neighbours in the bank, which are often patches of one thing, are of different
+// ones (multiplicative hashing, Knuth, The Art of Computer Programming 3, 6.4).
+static __device__ __forceinline__ unsigned set_of(unsigned row) { return row * 0x9E3779B1u >> 27; }
+
+// An upper bound of row and patch, for the row's set.
+static __device__ __forceinline__ void note(const Problem& p, size_t patch, const RowCode& row, float most) {
+    u64* set = p.least + patch * LIST + set_of(row.row);
     const u64 entry = entry_of(most, row.row);
     if (entry < latest(set)) {
         atomicMin(set, entry);
@@ -117,7 +121,7 @@ static __device__ __forceinline__ void prime(
             }
             if (least < infinity() && s.bars[query].bar > -infinity()) {
                 const size_t patch = first_query + query;
-                note(p, patch, rows[place], place, bounds_of(p.patch_codes[patch], rows[place], least, p.reach).most);
+                note(p, patch, rows[place], bounds_of(p.patch_codes[patch], rows[place], least, p.reach).most);
             }
         }
     }
@@ -208,7 +212,7 @@ static __device__ __forceinline__ void gather_passing(
                     const Bounds bounds = bounds_of(code, row, key, p.reach);
                     s.gathered[slot] = static_cast<u64>(patch) << 32 | row.row;
                     s.bounds[slot] = bounds.least;
-                    note(p, patch, row, place, bounds.most);
+                    note(p, patch, row, bounds.most);
                     open &= ~bit;
                 }
             }

@@ -8,7 +8,7 @@ use super::problem::{CODE_BYTES, FACT_BYTES, Problem};
 /// Counters before the results.
 pub(super) const COUNTER_BYTES: usize = 16;
 /// Survivors per patch that there is room for, and the fewest that do where memory is short; all patches share the room. Of
-/// 100,000 rows 68 to 480 passed per patch (docs/results/search.md).
+/// 100,000 rows 61 to 474 pass per patch (docs/results/search.md).
 const SURVIVORS: usize = 1024;
 const FEWEST_SURVIVORS: usize = 128;
 
