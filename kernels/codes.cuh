@@ -1,7 +1,7 @@
 // Vectors as 8-bit codes, and what these prove of a distance.
 //
-// A centred vector y in the bank's scale is turned by H, which mixes the C / 64 numbers that lie evenly spread among
-// others of its block: a Hadamard matrix of 64 divided by 8, exactly orthogonal. That makes the numbers of a
+// A centred vector y in the bank's scale is turned by H: of C / 64 blocks each has 64 numbers that lie C / 64 apart, and is
+// multiplied by a Hadamard matrix divided by 8, which is exactly orthogonal. That makes the numbers of a
 // block alike in size, so that codes lose little. The code is n with one scale: w = scale n is within `slack` (L2) of
 // H y. So for patch q and row r at distance D
 //     | |w(q) - w(r)| - D | <= slack(q) + slack(r),
@@ -107,7 +107,7 @@ static __device__ __forceinline__ Bar bar_at(const PatchCode& patch, float dista
     return {-2 * patch.scale, -2 * reach, square - patch.square + MARGIN * (square + patch.square)};
 }
 
-// |w(q) - w(r)|, and the bounds of the distance that follow.
+// Bounds of the distance, as they follow from |w(q) - w(r)|.
 struct Bounds {
     float least, most;
 };

@@ -75,7 +75,7 @@ static __device__ __noinline__ void lower_bars(
 #pragma unroll
         for (int i = 0; i < BESIDE; ++i) {
             const unsigned last = __shfl_sync(WARP, sets[i], k - 1);
-            // Each lane but one of a query has nothing to write.
+            // One lane per query writes.
             if (lane_id() == static_cast<unsigned>(i) && last != ~0u && s.bars[first + i].bar > -infinity()) {
                 const Bar bar = bar_at(patches[first + i], widened(key_of(static_cast<u64>(last) << 32), c));
                 if (bar.bar < s.bars[first + i].bar) {

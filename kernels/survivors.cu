@@ -39,8 +39,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) tighten(const Problem p) {
     }
 }
 
-// near: the k nearest survivors of each patch, ascending, in any order of the work. Each entry goes through the places of
-// a list, takes the one whose entry is larger, and carries that on.
+// Puts an entry into an ascending list of k to which other warps add meanwhile. From the first place on, each place keeps
+// the smaller entry, and the larger one is carried on: the list ends the same in whatever order the entries come.
 static __device__ __forceinline__ void put_in_place(u64* near, unsigned k, u64 entry) {
     if (!(entry < latest(near + k - 1))) {
         return;
@@ -51,6 +51,7 @@ static __device__ __forceinline__ void put_in_place(u64* near, unsigned k, u64 e
     }
 }
 
+// near: the k nearest survivors of each patch.
 // Launch: any number of blocks of 256 threads, a warp per 32 survivors and turn; no shared memory.
 extern "C" __global__ void __launch_bounds__(THREADS) measure(const Problem p) {
     const unsigned count = min(p.counters[SURVIVORS], p.survivor_room);

@@ -85,7 +85,9 @@ pub(super) fn place(
     problem.residual = residual.sqrt() * 1.0001;
     match place_codes(card, problem, blocks) {
         Err(NoCuda::OutOfMemory { .. }) => {
-            tracing::info!("the GPU has no room for 8-bit codes of the bank; the search compares halves");
+            tracing::info!(
+                "the GPU has no room for 8-bit codes of the bank; the search is exact all the same, and slower"
+            );
             Ok([Memory::default(); 2])
         }
         done => done,

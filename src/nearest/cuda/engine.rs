@@ -264,7 +264,7 @@ impl<C: Card> Engine<C> {
         self.memory = match FrameMemory::new(&mut self.card, sizes, &self.problem) {
             Err(NoCuda::OutOfMemory { .. }) if self.problem.has_codes() => {
                 tracing::info!(
-                    "the GPU has no room for a frame beside the bank's codes; the search compares halves"
+                    "the GPU has no room for a frame beside the bank's codes; the search is exact all the same, and slower"
                 );
                 std::mem::take(&mut self.codes).into_iter().for_each(|memory| self.card.free(memory));
                 (self.problem.coded_rows, self.problem.row_codes) = (0, 0);

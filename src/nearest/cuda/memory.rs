@@ -78,7 +78,7 @@ impl FrameMemory {
                     per_patch = if per_patch > FEWEST_SURVIVORS { per_patch / 2 } else { 0 };
                     if per_patch == 0 {
                         tracing::info!(
-                            "the GPU has no room to sift frames by 8-bit codes; the search compares halves"
+                            "the GPU has no room to sift frames by 8-bit codes; the search is exact all the same, and slower"
                         );
                     }
                 }
